@@ -1,0 +1,174 @@
+/** The HTTP bodies of `/api/v1` that agents, operators and the coordinator exchange (DESIGN §8). Wire names, integer ms. */
+import { z } from "zod";
+import { instanceIdSchema, nodeIdSchema, sensorNameSchema, streamIdSchema } from "./ids.ts";
+
+/** Sent by agents with every request; a mismatch is answered 400. */
+export const PROTOCOL_HEADER = "X-Fleet-Protocol-Version";
+
+const TEXT_MAX = 256;
+const text = z.string().max(TEXT_MAX);
+const labels = z
+  .record(z.string().max(64), text)
+  .refine((l) => Object.keys(l).length <= 64, "at most 64 labels");
+
+/** Whether a node that is gone for long is forgotten after days or after minutes (R4). */
+export const nodeClassSchema = z.enum(["persistent", "ephemeral"]);
+export type NodeClass = z.infer<typeof nodeClassSchema>;
+
+/** A runtime the agent offers to its sensors. */
+export const runtimeSchema = z.object({
+  name: text,
+  version: text.nullable(),
+  path: z.string().max(4096).nullable(),
+});
+export type RuntimeInfo = z.infer<typeof runtimeSchema>;
+
+/** A sensor as its node announces it. */
+export const sensorInfoSchema = z.object({
+  name: sensorNameSchema,
+  runtime: text,
+  mode: z.enum(["stream", "poll"]),
+});
+export type SensorInfo = z.infer<typeof sensorInfoSchema>;
+
+/** `POST agents/register`. (R6) */
+export const registerRequestSchema = z.object({
+  node_id: nodeIdSchema,
+  instance_id: instanceIdSchema,
+  name: text.optional(),
+  group: text.optional(),
+  class: nodeClassSchema.default("persistent"),
+  labels: labels.default({}),
+  version: text,
+  agent_url: z.url({ protocol: /^https?$/ }).max(2048).optional(),
+  runtimes: z.array(runtimeSchema).max(64).default([]),
+  sensors: z.array(sensorInfoSchema).max(256).default([]),
+  capabilities: z.array(text).max(64).default([]),
+  platform: z.record(z.string().max(64), text).default({}),
+});
+export type RegisterRequest = z.input<typeof registerRequestSchema>;
+export type Registration = z.output<typeof registerRequestSchema>;
+
+/** Where the agent's sessions connect. */
+export const frameEndpointSchema = z.object({
+  host: z.string().min(1),
+  port: z.int().min(1).max(65_535),
+  tls: z.boolean(),
+});
+export type FrameEndpoint = z.infer<typeof frameEndpointSchema>;
+
+/** The answer to a register: the agent's credentials and what the server wants of it. Keys it does not know are left out. */
+export const registerResponseSchema = z.object({
+  node_id: nodeIdSchema,
+  epoch: z.int().min(1),
+  access_token: z.string(),
+  access_expires_ms: z.int(),
+  refresh_token: z.string(),
+  heartbeat_interval_ms: z.int().min(1),
+  frames: frameEndpointSchema,
+  protocol: z.int(),
+});
+export type RegisterResponse = z.infer<typeof registerResponseSchema>;
+
+const count = z.int().min(0);
+
+/** One sensor's frame balance: `produced = acked + spooled + Σ dropped`, always. (A16) */
+export const sensorCountersSchema = z.object({
+  produced: count,
+  acked: count,
+  spooled: count,
+  dropped: z.record(z.string().max(64), count),
+});
+export type SensorCounters = z.infer<typeof sensorCountersSchema>;
+
+/** `POST agents/{id}/heartbeat`. A ping with counters; it changes no metadata. (R7) */
+export const heartbeatRequestSchema = z.object({
+  instance_id: instanceIdSchema,
+  epoch: z.int().min(1),
+  counters: z.record(sensorNameSchema, sensorCountersSchema).default({}),
+});
+export type HeartbeatRequest = z.input<typeof heartbeatRequestSchema>;
+
+/** The answer to a heartbeat. */
+export const heartbeatResponseSchema = z.object({
+  server_time_ms: z.int(),
+  commands_waiting: count,
+  reregister: z.boolean(),
+});
+export type HeartbeatResponse = z.infer<typeof heartbeatResponseSchema>;
+
+/** `POST agents/{id}/deregister`: an orderly goodbye. */
+export const deregisterRequestSchema = z.object({
+  instance_id: instanceIdSchema,
+  epoch: z.int().min(1),
+});
+export type DeregisterRequest = z.infer<typeof deregisterRequestSchema>;
+
+/** Every error of the API. */
+export const errorBodySchema = z.object({
+  error: z.object({ code: z.string(), message: z.string() }),
+});
+export type ErrorBody = z.infer<typeof errorBodySchema>;
+
+/** Where a node stands; UNKNOWN until this coordinator process has heard it. (R5) */
+export const nodeStateSchema = z.enum(["UNKNOWN", "LIVE", "STALE", "DEAD", "SHUTDOWN"]);
+export type NodeState = z.infer<typeof nodeStateSchema>;
+
+/** A node as `GET agents` lists it. */
+export const nodeViewSchema = z.object({
+  node_id: nodeIdSchema,
+  kind: z.enum(["agent", "plain"]),
+  state: nodeStateSchema,
+  name: z.string().nullable(),
+  group: z.string().nullable(),
+  class: nodeClassSchema,
+  labels: z.record(z.string(), z.string()),
+  version: z.string().nullable(),
+  agent_url: z.string().nullable(),
+  platform: z.record(z.string(), z.string()),
+  runtimes: z.array(runtimeSchema),
+  sensors: z.array(sensorInfoSchema),
+  capabilities: z.array(z.string()),
+  instance_id: z.string().nullable(),
+  epoch: count,
+  first_seen: z.int(),
+  last_seen: z.int(),
+  counters: z.record(z.string(), sensorCountersSchema),
+});
+export type NodeView = z.infer<typeof nodeViewSchema>;
+
+/** `GET agents`. */
+export const nodeListSchema = z.object({
+  agents: z.array(nodeViewSchema),
+  next_cursor: z.string().optional(),
+});
+export type NodeList = z.infer<typeof nodeListSchema>;
+
+/** A tracker as `GET trackers` lists it. `state` is the supervisor's, upper case, or OUTAGE. */
+export const trackerViewSchema = z.object({
+  stream_id: streamIdSchema,
+  node_id: nodeIdSchema,
+  state: z.enum(["STOPPED", "STARTING", "RUNNING", "OUTAGE", "BACKOFF", "STOPPING"]),
+  source: z.enum(["config", "auto"]),
+  port: z.int(),
+  run: count,
+  pid: z.int().nullable(),
+  frames: count,
+  frames_dropped: z.record(z.string(), count),
+  frames_per_s: z.number(),
+  events: count,
+  tracks: count,
+  last_frame_at: z.int().nullable(),
+});
+export type TrackerView = z.infer<typeof trackerViewSchema>;
+
+/** `GET trackers`. */
+export const trackerListSchema = z.object({ trackers: z.array(trackerViewSchema) });
+export type TrackerList = z.infer<typeof trackerListSchema>;
+
+/** `GET trackers/{stream}/tracks`: the latest event of each track in memory, newest first. */
+export const trackListSchema = z.object({
+  stream_id: streamIdSchema,
+  tracks: z.array(z.looseObject({ track_id: z.string(), run: count })),
+});
+export type TrackList = z.infer<typeof trackListSchema>;

@@ -1,0 +1,144 @@
+/**
+ * What a frame is, and the check that every line passes before a tracker sees it. Trackers are third-party programs that
+ * may die of anything else, so only well-formed frames in ASCII get through. (T1, T8, DESIGN §6)
+ */
+import { DETECTIONS_MAX, scanFrame, scanned } from "./frame-scan.ts";
+import { LINE_BYTES_MAX } from "./lines.ts";
+
+export { DETECTIONS_MAX } from "./frame-scan.ts";
+
+/** Deepest nesting that is passed on; a tracker with a recursive parser dies of much more. */
+const DEPTH_MAX = 64;
+
+/** Why a line is not a frame. */
+export type FrameProblem =
+  | "bad_utf8"
+  | "bad_json"
+  | "not_an_object"
+  | "bad_timestamp"
+  | "bad_arrays"
+  | "ragged_arrays"
+  | "too_many_detections"
+  | "bad_adsb"
+  | "too_deep"
+  | "too_long";
+
+/**
+ * `frame`: pass the line on as it is. `reencoded`: pass `replacement` on in its place. Otherwise: the problem; `object`
+ * then holds the parsed line where it was a JSON object (a control message, perhaps).
+ */
+export type FrameVerdict =
+  | { readonly at: "frame" }
+  | { readonly at: "reencoded"; readonly replacement: Uint8Array }
+  | {
+      readonly at: "not_frame";
+      readonly problem: FrameProblem;
+      readonly object: Record<string, unknown> | undefined;
+    };
+
+const FRAME: FrameVerdict = { at: "frame" };
+const LF = 10;
+const decoder = new TextDecoder("utf-8", { fatal: true });
+const encoder = new TextEncoder();
+
+/** The timestamp (ms, Unix) and detection count of the frame that `checkFrame` accepted last. */
+export const lastFrame: { readonly timestampMs: number; readonly detections: number } = scanned;
+
+/**
+ * Checks the line `bytes[start..end)` (no LF). A frame is a JSON object with a finite `timestamp`; `delay`, `doppler`
+ * and `snr` arrays of finite numbers of one length (≤ DETECTIONS_MAX); and `adsb` absent or an array of that length of
+ * objects or nulls. Other keys are passed on. A line with a byte ≥ 0x80 is re-encoded with `\u` escapes. The common form
+ * takes one pass and no allocation.
+ */
+export function checkFrame(bytes: Uint8Array, start: number, end: number): FrameVerdict {
+  return scanFrame(bytes, start, end) ? FRAME : checkCarefully(bytes, start, end);
+}
+
+function checkCarefully(bytes: Uint8Array, start: number, end: number): FrameVerdict {
+  const line = bytes.subarray(start, end);
+  let text: string;
+  try {
+    text = decoder.decode(line);
+  } catch {
+    return notFrame("bad_utf8");
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return notFrame("bad_json");
+  }
+  if (!isObject(value)) return notFrame("not_an_object");
+  const problem = frameProblem(value) ?? (isTooDeep(text) ? "too_deep" : undefined);
+  if (problem !== undefined) return notFrame(problem, value);
+  scanned.timestampMs = value["timestamp"] as number;
+  scanned.detections = (value["delay"] as unknown[]).length;
+  if (text.length === line.length) return FRAME;
+  const replacement = encoder.encode(`${escapeNonAscii(text)}\n`);
+  if (replacement.length > LINE_BYTES_MAX) return notFrame("too_long", value);
+  return { at: "reencoded", replacement };
+}
+
+function notFrame(problem: FrameProblem, object?: Record<string, unknown>): FrameVerdict {
+  return { at: "not_frame", problem, object };
+}
+
+/** What keeps a parsed object from being a frame, or undefined. */
+export function frameProblem(value: Record<string, unknown>): FrameProblem | undefined {
+  if (!Number.isFinite(value["timestamp"])) return "bad_timestamp";
+  const { delay, doppler, snr, adsb } = value;
+  if (!isNumbers(delay) || !isNumbers(doppler) || !isNumbers(snr)) return "bad_arrays";
+  const n = delay.length;
+  if (n !== doppler.length || n !== snr.length) return "ragged_arrays";
+  if (n > DETECTIONS_MAX) return "too_many_detections";
+  if (adsb === undefined) return undefined;
+  if (!Array.isArray(adsb) || adsb.length !== n) return "bad_adsb";
+  return adsb.every((a) => a === null || isObject(a)) ? undefined : "bad_adsb";
+}
+
+/**
+ * The bytes of an object as one ASCII line with its LF, for lines that had to be taken apart (a plain node's, whose
+ * `node_id` and `token` are not for the tracker).
+ */
+export function encodeAscii(value: unknown): Uint8Array {
+  const text = JSON.stringify(value);
+  const bytes = new Uint8Array(text.length + 1);
+  const { read, written } = encoder.encodeInto(text, bytes);
+  if (read === text.length && written === text.length) {
+    bytes[written] = LF;
+    return bytes;
+  }
+  return encoder.encode(`${escapeNonAscii(text)}\n`);
+}
+
+/** Outside strings JSON is ASCII, so replacing every other code unit by its escape keeps the value. */
+function escapeNonAscii(text: string): string {
+  return text.replace(
+    /[\u0080-\uffff]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isNumbers(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((x) => Number.isFinite(x));
+}
+
+function isTooDeep(text: string): boolean {
+  let depth = 0;
+  let inString = false;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (inString) {
+      if (c === 92) i++;
+      else if (c === 34) inString = false;
+    } else if (c === 34) inString = true;
+    else if (c === 91 || c === 123) {
+      if (++depth > DEPTH_MAX) return true;
+    } else if (c === 93 || c === 125) depth--;
+  }
+  return false;
+}

@@ -1,0 +1,6 @@
+export * from "./agent-api.ts";
+export * from "./frame.ts";
+export * from "./ids.ts";
+export * from "./lines.ts";
+export * from "./plain-node.ts";
+export * from "./session.ts";

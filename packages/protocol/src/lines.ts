@@ -1,0 +1,99 @@
+/** Splits byte streams into lines. No I/O: chunks come in by `push`, lines go out by callback. */
+
+/** The longest line on any wire of ours, LF included. (DESIGN §6) */
+export const LINE_BYTES_MAX = 1024 * 1024;
+
+const LF = 10;
+const CARRY_BYTES_MIN = 4096;
+
+/**
+ * Receives one line: `bytes[start..end)` without its LF, which stands at `bytes[end]`. A complete line lies in the pushed
+ * chunk itself; one that was split over chunks lies in a buffer that is only valid during the call.
+ */
+export type OnLine = (bytes: Uint8Array, start: number, end: number) => void;
+
+/**
+ * Splits a byte stream into LF-terminated lines of at most `lineBytesMax`, without copying those that are complete within
+ * a chunk. A longer line is skipped to its LF and counted in `oversized`; it does not end the stream. (T1)
+ */
+export class LineDecoder {
+  /** Lines skipped because they were longer than the limit. */
+  oversized = 0;
+  readonly #lineBytesMax: number;
+  #carry = new Uint8Array(0);
+  #carried = 0;
+  #skipping = false;
+
+  constructor(lineBytesMax: number = LINE_BYTES_MAX) {
+    this.#lineBytesMax = lineBytesMax;
+  }
+
+  /** Bytes of the unfinished line at the end of what was pushed. */
+  get pendingBytes(): number {
+    return this.#carried;
+  }
+
+  /** Feeds a chunk and calls `onLine` for each line it completes, in order. */
+  push(chunk: Uint8Array, onLine: OnLine): void {
+    let start = 0;
+    if (this.#skipping || this.#carried > 0) {
+      const lf = chunk.indexOf(LF);
+      if (lf < 0) {
+        this.#keep(chunk, 0);
+        return;
+      }
+      start = lf + 1;
+      if (this.#skipping) this.#skipping = false;
+      else this.#finish(chunk, lf, onLine);
+    }
+    const max = this.#lineBytesMax;
+    for (;;) {
+      const lf = chunk.indexOf(LF, start);
+      if (lf < 0) break;
+      if (lf - start < max) onLine(chunk, start, lf);
+      else this.oversized++;
+      start = lf + 1;
+    }
+    if (start < chunk.length) this.#keep(chunk, start);
+  }
+
+  /** Forgets an unfinished line, as when the peer has gone. */
+  reset(): void {
+    this.#carried = 0;
+    this.#skipping = false;
+  }
+
+  #finish(chunk: Uint8Array, lf: number, onLine: OnLine): void {
+    const end = this.#carried + lf;
+    if (end >= this.#lineBytesMax) {
+      this.oversized++;
+      this.#carried = 0;
+      return;
+    }
+    this.#append(chunk.subarray(0, lf + 1));
+    this.#carried = 0;
+    onLine(this.#carry, 0, end);
+  }
+
+  #keep(chunk: Uint8Array, start: number): void {
+    if (this.#skipping) return;
+    if (this.#carried + chunk.length - start >= this.#lineBytesMax) {
+      this.oversized++;
+      this.#skipping = true;
+      this.#carried = 0;
+      return;
+    }
+    this.#append(start === 0 ? chunk : chunk.subarray(start));
+  }
+
+  #append(part: Uint8Array): void {
+    const needed = this.#carried + part.length;
+    if (needed > this.#carry.length) {
+      const grown = new Uint8Array(Math.max(CARRY_BYTES_MIN, 2 ** Math.ceil(Math.log2(needed))));
+      grown.set(this.#carry.subarray(0, this.#carried));
+      this.#carry = grown;
+    }
+    this.#carry.set(part, this.#carried);
+    this.#carried = needed;
+  }
+}
