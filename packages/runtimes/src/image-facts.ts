@@ -1,0 +1,106 @@
+/** What the image is, beside its interpreters: distribution, kernel, C library, limits, user. Reads small files only; never throws. (A7) */
+import { closeSync, openSync, readSync, realpathSync } from "node:fs";
+import { machine, release } from "node:os";
+import { cgroupLimits } from "./cgroup-limits.ts";
+import type { ReadText } from "./cgroup-limits.ts";
+import type { ImageFacts } from "./image-report.ts";
+import { printable } from "./printable.ts";
+
+const TEXT_BYTES_MAX = 64 * 1024;
+const LIBC_BYTES_MAX = 4 * 1024 * 1024;
+
+/** Where each architecture's C libraries put their loaders, by `process.arch`. */
+const LOADERS: Readonly<
+  Record<string, { readonly glibc: readonly string[]; readonly musl: string }>
+> = {
+  x64: { glibc: ["/lib64/ld-linux-x86-64.so.2"], musl: "/lib/ld-musl-x86_64.so.1" },
+  arm64: {
+    glibc: ["/lib/ld-linux-aarch64.so.1", "/lib64/ld-linux-aarch64.so.1"],
+    musl: "/lib/ld-musl-aarch64.so.1",
+  },
+};
+
+/** `path` is the search path in use. An image with both C libraries is named after glibc unless it is Alpine. */
+export function imageFacts(path: string): ImageFacts {
+  const os = parseOsRelease(
+    readSmallText("/etc/os-release") ?? readSmallText("/usr/lib/os-release") ?? "",
+  );
+  return {
+    os,
+    kernel: release(),
+    arch: machine(),
+    libc: findLibc(os?.id === "alpine"),
+    cgroup: cgroupLimits(readSmallText),
+    uid: process.getuid?.() ?? 0,
+    gid: process.getgid?.() ?? 0,
+    path,
+  };
+}
+
+/** The format of os-release(5). Null when it has neither a name nor an id. */
+export function parseOsRelease(text: string): ImageFacts["os"] {
+  const fields = new Map<string, string>();
+  for (const line of text.split("\n")) {
+    const parts = /^([A-Z_0-9]+)=(.*)$/.exec(line.trim());
+    if (parts === null) continue;
+    const value = (parts[2] ?? "").replace(/^(["'])(.*)\1$/, "$2").replace(/\\(["'`$\\])/g, "$1");
+    fields.set(parts[1] ?? "", printable(value, 200));
+  }
+  const id = fields.get("ID");
+  const name = fields.get("PRETTY_NAME") ?? fields.get("NAME") ?? id;
+  if (name === undefined) return null;
+  // os-release(5): an absent ID means "linux".
+  return { id: id ?? "linux", version: fields.get("VERSION_ID") ?? null, pretty_name: name };
+}
+
+/** At most TEXT_BYTES_MAX of a file; undefined when it can't be read. Size is not asked for: files of /proc and /sys say 0. */
+export const readSmallText: ReadText = (path) => readStart(path, TEXT_BYTES_MAX)?.toString("utf8");
+
+function findLibc(preferMusl: boolean): ImageFacts["libc"] {
+  const loaders = LOADERS[process.arch];
+  const musl = loaders !== undefined && realPathOf(loaders.musl) !== undefined;
+  if (musl && preferMusl) return { family: "musl", version: null };
+  for (const loader of loaders?.glibc ?? []) {
+    const realPath = realPathOf(loader);
+    if (realPath !== undefined) return { family: "glibc", version: glibcVersion(realPath) };
+  }
+  return { family: musl ? "musl" : "none", version: null };
+}
+
+/** glibc's own banner, "… stable release version 2.36.", from the library beside its loader. */
+function glibcVersion(loader: string): string | null {
+  const library = readStart(
+    `${loader.slice(0, loader.lastIndexOf("/"))}/libc.so.6`,
+    LIBC_BYTES_MAX,
+  );
+  const banner = "release version ";
+  const at = library?.indexOf(banner) ?? -1;
+  if (library === undefined || at === -1) return null;
+  return (
+    /^\d+(?:\.\d+)+/.exec(
+      library.toString("latin1", at + banner.length, at + banner.length + 16),
+    )?.[0] ?? null
+  );
+}
+
+function realPathOf(path: string): string | undefined {
+  try {
+    return realpathSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+function readStart(path: string, bytesMax: number): Buffer | undefined {
+  try {
+    const file = openSync(path, "r");
+    try {
+      const bytes = Buffer.allocUnsafe(bytesMax);
+      return bytes.subarray(0, readSync(file, bytes, 0, bytesMax, 0));
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return undefined;
+  }
+}
