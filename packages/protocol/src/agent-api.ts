@@ -40,7 +40,10 @@ export const registerRequestSchema = z.object({
   class: nodeClassSchema.default("persistent"),
   labels: labels.default({}),
   version: text,
-  agent_url: z.url({ protocol: /^https?$/ }).max(2048).optional(),
+  agent_url: z
+    .url({ protocol: /^https?$/ })
+    .max(2048)
+    .optional(),
   runtimes: z.array(runtimeSchema).max(64).default([]),
   sensors: z.array(sensorInfoSchema).max(256).default([]),
   capabilities: z.array(text).max(64).default([]),

@@ -35,13 +35,13 @@ export type StreamId = z.infer<typeof streamIdSchema>;
 
 /** The stream of `sensor` on `node`, or of a plain node when there is no sensor. */
 export function streamIdOf(node: NodeId, sensor?: SensorName): StreamId {
-  return (sensor === undefined ? node : `${node}.${sensor}`) as string as StreamId;
+  return (sensor === undefined ? node : `${node}.${sensor}`) as StreamId;
 }
 
 /** The node a stream belongs to. */
 export function nodeOfStream(stream: StreamId): NodeId {
   const dot = stream.indexOf(".");
-  return (dot < 0 ? stream : stream.slice(0, dot)) as string as NodeId;
+  return (dot < 0 ? stream : stream.slice(0, dot)) as NodeId;
 }
 
 /** Makes an id out of a host name or other free text: foreign characters become `-`. Undefined when nothing is left. */

@@ -1,0 +1,150 @@
+/** Compiles apps into stand-alone binaries. Used by build, test, demo and bench. */
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import rootPackage from "../../package.json" with { type: "json" };
+import { root } from "./root.ts";
+
+/** What can be built, and the directories of `apps/` that go into it. Their first has the `src/main.ts`. */
+const BINARIES: Readonly<Record<string, readonly string[]>> = {
+  "fleet-agent": ["agent"],
+  "fleet-coordinator": ["coordinator"],
+  "fleet-tracker": ["tracker"],
+};
+
+/** Files beside the sources that decide what comes out. */
+const RECIPE = ["bun.lock", "package.json", "tsconfig.json", "scripts/lib/build-binaries.ts"];
+
+const dist = join(root, "dist");
+
+/** A binary in `dist/`; `ms` is undefined when it was there already. */
+export interface Built {
+  readonly name: string;
+  readonly bytes: number;
+  readonly ms: number | undefined;
+}
+
+/** An app did not compile, or there is none of that name. The message is for the user. */
+export class BuildError extends Error {
+  readonly code = "build_failed";
+}
+
+/** Builds the binaries called `names` (all when empty), in parallel. `force` builds even when nothing changed. */
+export async function buildBinaries(
+  names: readonly string[] = [],
+  options: { readonly force: boolean } = { force: false },
+): Promise<readonly Built[]> {
+  for (const name of names) {
+    if (BINARIES[name] === undefined)
+      throw new BuildError(
+        `no binary is called ${name}; there are ${Object.keys(BINARIES).join(", ")}`,
+      );
+  }
+  mkdirSync(dist, { recursive: true });
+  const wanted = names.length > 0 ? names : Object.keys(BINARIES).filter(hasSource);
+  const results = await Promise.allSettled(wanted.map((name) => buildOne(name, options.force)));
+  const problems = results.flatMap((r) => (r.status === "rejected" ? [messageOf(r.reason)] : []));
+  if (problems.length > 0) throw new BuildError(problems.join("\n"));
+  return results.flatMap((r) => (r.status === "fulfilled" ? [r.value] : []));
+}
+
+function hasSource(name: string): boolean {
+  return existsSync(join(root, "apps", BINARIES[name]![0]!, "src/main.ts"));
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof BuildError ? error.message : Bun.inspect(error);
+}
+
+async function buildOne(name: string, force: boolean): Promise<Built> {
+  const apps = BINARIES[name]!;
+  const inputs = ["packages", ...apps.map((app) => `apps/${app}`)];
+  const commit = commitOf([...inputs, ...RECIPE]);
+  const stamp = `${hashInputs(inputs)} ${commit}`;
+  const outfile = join(dist, name);
+  const stampFile = join(dist, `.${name}.stamp`);
+  const unchanged =
+    !force &&
+    existsSync(outfile) &&
+    existsSync(stampFile) &&
+    readFileSync(stampFile, "utf8") === stamp;
+  if (unchanged) return { name, bytes: statSync(outfile).size, ms: undefined };
+  const startMs = performance.now();
+  // A file of its own, then a rename: the binary may be running, or be built by someone else just now.
+  const partial = join(dist, `.${name}.${process.pid}`);
+  try {
+    await compile(join(root, "apps", apps[0]!, "src/main.ts"), partial, commit);
+    renameSync(partial, outfile);
+  } finally {
+    rmSync(partial, { force: true });
+  }
+  writeFileSync(stampFile, stamp);
+  return { name, bytes: statSync(outfile).size, ms: performance.now() - startMs };
+}
+
+/**
+ * ESM, because Bun 1.4.5 takes `--bytecode` with top-level await only in that format (its default with bytecode is CommonJS,
+ * which refuses it). Names are kept: only the syntax is minified, and class names show up in logs. The binary must not
+ * read `.env` and `bunfig.toml` of whatever directory it is started in: either can make it run foreign code.
+ */
+async function compile(entry: string, outfile: string, commit: string): Promise<void> {
+  const result = await Bun.build({
+    entrypoints: [entry],
+    target: "bun",
+    format: "esm",
+    bytecode: true,
+    minify: { syntax: true },
+    define: {
+      FLEET_VERSION: JSON.stringify(rootPackage.version),
+      FLEET_COMMIT: JSON.stringify(commit),
+    },
+    compile: {
+      outfile,
+      autoloadDotenv: false,
+      autoloadBunfig: false,
+      autoloadTsconfig: false,
+      autoloadPackageJson: false,
+    },
+    throw: false,
+  });
+  if (!result.success) throw new BuildError(result.logs.map((log) => Bun.inspect(log)).join("\n"));
+}
+
+function hashInputs(dirs: readonly string[]): string {
+  const hasher = new Bun.CryptoHasher("sha256");
+  const add = (path: string): void => {
+    hasher.update(`${path}\0`);
+    hasher.update(readFileSync(join(root, path)));
+  };
+  hasher.update(Bun.version);
+  for (const path of RECIPE) add(path);
+  for (const dir of dirs) {
+    const paths = [...new Bun.Glob(`${dir}/**/*`).scanSync({ cwd: root, dot: true })];
+    for (const path of paths.toSorted()) {
+      if (!/(^|\/)(node_modules|test)\/|\.test\.ts$/.test(path)) add(path);
+    }
+  }
+  return hasher.digest("hex");
+}
+
+/** The last commit that touched `paths`, with a `+` when they have changed since; "unknown" outside a git clone. */
+function commitOf(paths: readonly string[]): string {
+  const git = (...args: string[]): string | undefined => {
+    const { exitCode, stdout } = Bun.spawnSync(["git", ...args, "--", ...paths], { cwd: root });
+    return exitCode === 0 ? stdout.toString().trim() : undefined;
+  };
+  try {
+    const commit = git("log", "-1", "--format=%h");
+    if (commit === undefined || commit === "") return "unknown";
+    return git("status", "--porcelain") === "" ? commit : `${commit}+`;
+  } catch {
+    return "unknown";
+  }
+}
