@@ -1,0 +1,249 @@
+/**
+ * Which detection continues which track: global nearest neighbour over gated pairs (S. Blackman and R. Popoli, Design
+ * and Analysis of Modern Tracking Systems, 1999, §6.4). Each pair scores the log-likelihood ratio of "this track made
+ * this detection" over "the track was missed and the detection is clutter"; the assignment with the greatest sum wins.
+ * Pairs form clusters that share no track and no detection; each is solved by itself. Called by `tracker.ts`.
+ */
+import { assign } from "./assignment.ts";
+import type { Adsb, Frame } from "./frame.ts";
+import type { DelayDopplerFilter, Innovation, MeasurementVariance } from "./kalman.ts";
+
+/** Detection probability and clutter density (per km·Hz) assumed for scores, which depend on their logarithm only. */
+const DETECTION_PROBABILITY = 0.9;
+const CLUTTER_DENSITY = 2e-4;
+/** 2·ln of the ratio above that does not depend on the pair. */
+const BASE_SCORE =
+  2 *
+  Math.log(DETECTION_PROBABILITY / (1 - DETECTION_PROBABILITY) / (2 * Math.PI * CLUTTER_DENSITY));
+/** What an equal ADS-B address adds to a score and a different one takes away: 2·ln(1000), one label in a thousand is wrong. */
+const IDENTITY_SCORE = 2 * Math.log(1000);
+/** A cluster with more cells than this (only a flood makes one) is solved greedily. */
+const CLUSTER_CELLS_MAX = 1 << 16;
+
+const MISSED = -1;
+
+/** How precisely a radar measures, at an SNR of 10 dB (standard deviations). */
+export interface MeasurementNoise {
+  readonly delayKm: number;
+  readonly dopplerHz: number;
+}
+
+/** Variances scale with 1/SNR (M. A. Richards, Fundamentals of Radar Signal Processing, 2014, §7.2), within these bounds. */
+const REFERENCE_SNR_DB = 10;
+const VARIANCE_SCALE_MIN = 0.1;
+const VARIANCE_SCALE_MAX = 2;
+
+/** A frame's detections on their way to the tracks. */
+export class DetectionSet {
+  readonly frame: Frame;
+  readonly count: number;
+  readonly #noise: MeasurementNoise;
+  readonly #varianceScale: Float64Array;
+  readonly #taken: Uint8Array;
+  readonly #hex: (string | null)[] = [];
+
+  constructor(frame: Frame, noise: MeasurementNoise, snrMinDb: number) {
+    this.frame = frame;
+    this.count = frame.delaysKm.length;
+    this.#noise = noise;
+    this.#varianceScale = new Float64Array(this.count);
+    this.#taken = new Uint8Array(this.count);
+    for (let index = 0; index < this.count; index++) {
+      const snrDb = frame.snrsDb[index] ?? 0;
+      this.#varianceScale[index] = varianceScale(snrDb);
+      if (snrDb < snrMinDb) this.#taken[index] = 1;
+      this.#hex.push(hexOf(frame.adsb[index] ?? null));
+    }
+  }
+
+  delayKm(index: number): number {
+    return this.frame.delaysKm[index] ?? 0;
+  }
+
+  dopplerHz(index: number): number {
+    return this.frame.dopplersHz[index] ?? 0;
+  }
+
+  /** The ADS-B address matched to a detection, if any. */
+  hex(index: number): string | null {
+    return this.#hex[index] ?? null;
+  }
+
+  /** Fills `out` with the measurement variances of a detection. */
+  variance(index: number, out: MeasurementVariance): MeasurementVariance {
+    const scale = this.#varianceScale[index] ?? VARIANCE_SCALE_MAX;
+    out.delay = this.#noise.delayKm ** 2 * scale;
+    out.doppler = this.#noise.dopplerHz ** 2 * scale;
+    return out;
+  }
+
+  /** Whether a detection continues a track, or is too weak to. */
+  isTaken(index: number): boolean {
+    return this.#taken[index] === 1;
+  }
+
+  take(index: number): void {
+    this.#taken[index] = 1;
+  }
+
+  /** The greatest measurement variances any detection has. */
+  get varianceMax(): MeasurementVariance {
+    return {
+      delay: this.#noise.delayKm ** 2 * VARIANCE_SCALE_MAX,
+      doppler: this.#noise.dopplerHz ** 2 * VARIANCE_SCALE_MAX,
+    };
+  }
+}
+
+function varianceScale(snrDb: number): number {
+  const scale = 10 ** ((REFERENCE_SNR_DB - snrDb) / 10);
+  return Math.min(VARIANCE_SCALE_MAX, Math.max(VARIANCE_SCALE_MIN, scale));
+}
+
+/** The aircraft address (`hex`) of an ADS-B match. */
+export function hexOf(adsb: Adsb | null): string | null {
+  const hex = adsb?.["hex"];
+  return typeof hex === "string" && hex !== "" ? hex : null;
+}
+
+/** What association needs of a track: its prediction for the frame's time, and its identity. */
+export interface Associable {
+  readonly filter: DelayDopplerFilter;
+  readonly adsbHex: string | null;
+}
+
+/** A pair inside the gate. */
+interface Pair {
+  readonly track: number;
+  readonly detection: number;
+  readonly score: number;
+}
+
+/** The outcome: for each track the index of its detection, or −1. */
+export interface Association {
+  readonly detectionOfTrack: Int32Array;
+  /** Clusters too large to be solved optimally. */
+  readonly greedyClusters: number;
+}
+
+/**
+ * Associates the free detections of `set` with `tracks`, and takes those it uses.
+ * `gate` is the greatest squared Mahalanobis distance (χ², 2 degrees of freedom).
+ */
+export function associate(
+  tracks: readonly Associable[],
+  set: DetectionSet,
+  gate: number,
+): Association {
+  const detectionOfTrack = new Int32Array(tracks.length).fill(MISSED);
+  let greedyClusters = 0;
+  for (const cluster of clusters(gatedPairs(tracks, set, gate), tracks.length, set.count)) {
+    if (!solve(cluster, detectionOfTrack)) greedyClusters++;
+  }
+  for (const detection of detectionOfTrack) if (detection !== MISSED) set.take(detection);
+  return { detectionOfTrack, greedyClusters };
+}
+
+/** Every pair within the gate whose score speaks for it, ordered by track. */
+function gatedPairs(tracks: readonly Associable[], set: DetectionSet, gate: number): Pair[] {
+  const pairs: Pair[] = [];
+  const variance: MeasurementVariance = { delay: 0, doppler: 0 };
+  const innovation: Innovation = { distanceSquared: 0, determinant: 0 };
+  const { delay: delayVarianceMax, doppler: dopplerVarianceMax } = set.varianceMax;
+  for (const [track, { filter, adsbHex }] of tracks.entries()) {
+    // The gate's bounding box, to rule out most pairs cheaply.
+    const delayReach = Math.sqrt(gate * (filter.delayVariance + delayVarianceMax));
+    const dopplerReach = Math.sqrt(gate * (filter.dopplerVariance + dopplerVarianceMax));
+    for (let detection = 0; detection < set.count; detection++) {
+      const delayKm = set.delayKm(detection);
+      const dopplerHz = set.dopplerHz(detection);
+      if (Math.abs(dopplerHz - filter.dopplerHz) > dopplerReach) continue;
+      if (Math.abs(delayKm - filter.delayKm) > delayReach) continue;
+      if (set.isTaken(detection)) continue;
+      filter.innovation(delayKm, dopplerHz, set.variance(detection, variance), innovation);
+      if (!(innovation.distanceSquared <= gate)) continue;
+      const score =
+        BASE_SCORE -
+        innovation.distanceSquared -
+        Math.log(innovation.determinant) +
+        identityScore(adsbHex, set.hex(detection));
+      if (score > 0) pairs.push({ track, detection, score });
+    }
+  }
+  return pairs;
+}
+
+function identityScore(ofTrack: string | null, ofDetection: string | null): number {
+  if (ofTrack === null || ofDetection === null) return 0;
+  return ofTrack === ofDetection ? IDENTITY_SCORE : -IDENTITY_SCORE;
+}
+
+/** Splits pairs into groups that share neither tracks nor detections (union–find over the tracks). */
+function clusters(pairs: readonly Pair[], trackCount: number, detectionCount: number): Pair[][] {
+  const parent = Int32Array.from({ length: trackCount }, (_, track) => track);
+  const find = (track: number): number => {
+    let root = track;
+    while (parent[root] !== root) {
+      parent[root] = parent[parent[root] as number] as number;
+      root = parent[root] as number;
+    }
+    return root;
+  };
+  const firstTrack = new Int32Array(detectionCount).fill(MISSED);
+  for (const { track, detection } of pairs) {
+    const other = firstTrack[detection] as number;
+    if (other === MISSED) firstTrack[detection] = track;
+    else parent[find(track)] = find(other);
+  }
+  const groups = new Map<number, Pair[]>();
+  for (const pair of pairs) {
+    const root = find(pair.track);
+    const group = groups.get(root);
+    if (group === undefined) groups.set(root, [pair]);
+    else group.push(pair);
+  }
+  return [...groups.values()];
+}
+
+/** Writes a cluster's assignment; false when it was too large for the optimal one. */
+function solve(cluster: readonly Pair[], detectionOfTrack: Int32Array): boolean {
+  if (cluster.length === 1) {
+    const [pair] = cluster;
+    if (pair !== undefined) detectionOfTrack[pair.track] = pair.detection;
+    return true;
+  }
+  const rows = [...new Set(cluster.map(({ track }) => track))];
+  const columns = [...new Set(cluster.map(({ detection }) => detection))];
+  // At least as many columns as rows, so that every row can also be left without a detection (cells of cost 0).
+  const width = Math.max(rows.length, columns.length);
+  if (rows.length * width > CLUSTER_CELLS_MAX) {
+    solveGreedily(cluster, detectionOfTrack);
+    return false;
+  }
+  const rowOf = new Map(rows.map((track, row) => [track, row]));
+  const columnOf = new Map(columns.map((detection, column) => [detection, column]));
+  const costs = new Float64Array(rows.length * width);
+  for (const { track, detection, score } of cluster) {
+    costs[(rowOf.get(track) ?? 0) * width + (columnOf.get(detection) ?? 0)] = -score;
+  }
+  for (const [row, column] of assign(costs, rows.length, width).entries()) {
+    const track = rows[row];
+    const detection = columns[column];
+    // A cell of cost 0 is no pair.
+    if (track === undefined || detection === undefined || costs[row * width + column] === 0) {
+      continue;
+    }
+    detectionOfTrack[track] = detection;
+  }
+  return true;
+}
+
+/** The best pair first, then the best of what is left. */
+function solveGreedily(cluster: readonly Pair[], detectionOfTrack: Int32Array): void {
+  const used = new Set<number>();
+  for (const { track, detection } of cluster.toSorted((a, b) => b.score - a.score)) {
+    if (detectionOfTrack[track] !== MISSED || used.has(detection)) continue;
+    detectionOfTrack[track] = detection;
+    used.add(detection);
+  }
+}

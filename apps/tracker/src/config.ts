@@ -1,0 +1,162 @@
+/**
+ * The tracker's parameters: defaults, and a YAML file merged over them. Sections and keys are those of the public
+ * retina-tracker where they mean the same; unknown keys are problems, all reported together. Parsed once by `main.ts`.
+ */
+import type { MeasurementNoise } from "./association.ts";
+import { HISTORY_MAX } from "./detection-history.ts";
+import type { LifeRules } from "./track.ts";
+
+/** What the tracker runs with. */
+export interface TrackerConfig {
+  readonly life: LifeRules;
+  /** Weaker detections are ignored, dB. */
+  readonly snrMinDb: number;
+  /** Greatest squared Mahalanobis distance between a prediction and its detection (χ², 2 degrees of freedom). */
+  readonly gateThreshold: number;
+  /** Detections per event, ≤ HISTORY_MAX. */
+  readonly detectionWindow: number;
+  /** fc, Hz; null when it is to be learned from the stream. */
+  readonly centerFrequencyHz: number | null;
+  readonly measurementNoise: MeasurementNoise;
+  /** Spread of the bistatic range acceleration of a new track, km/s². */
+  readonly rangeAccelerationSd: number;
+  /** Spectral density of the bistatic range jerk, km²/s⁵. */
+  readonly rangeJerkDensity: number;
+  /** Where to listen when the command line does not say. */
+  readonly tcp: { readonly host: string; readonly port: number };
+}
+
+/** One thing wrong with a config, with its path (`tracker.n_window`). */
+export interface ConfigProblem {
+  readonly path: string;
+  readonly message: string;
+}
+
+export type ConfigResult =
+  | { readonly ok: true; readonly config: TrackerConfig }
+  | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
+
+/** The rule one value must keep. */
+type Rule =
+  | {
+      readonly is: "number";
+      readonly min: number;
+      readonly max: number;
+      readonly whole?: true;
+      readonly nullable?: true;
+    }
+  | { readonly is: "string" };
+
+const FRAMES_MAX = 1000;
+const PORT_MAX = 65_535;
+
+const RULES: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
+  tracker: {
+    m_threshold: { is: "number", min: 1, max: FRAMES_MAX, whole: true },
+    n_window: { is: "number", min: 1, max: FRAMES_MAX, whole: true },
+    n_delete: { is: "number", min: 1, max: FRAMES_MAX, whole: true },
+    min_snr: { is: "number", min: -100, max: 100 },
+    gate_threshold: { is: "number", min: 0.1, max: 1000 },
+    detection_window: { is: "number", min: 1, max: HISTORY_MAX, whole: true },
+  },
+  radar: { center_frequency: { is: "number", min: 1e6, max: 1e11, nullable: true } },
+  measurement_noise: {
+    delay: { is: "number", min: 1e-6, max: 1000 },
+    doppler: { is: "number", min: 1e-6, max: 10_000 },
+  },
+  process_noise: {
+    range_acceleration: { is: "number", min: 1e-9, max: 10 },
+    range_jerk: { is: "number", min: 1e-15, max: 10 },
+  },
+  tcp: { host: { is: "string" }, port: { is: "number", min: 0, max: PORT_MAX, whole: true } },
+};
+
+/** The values of a file, by path, that were given and keep their rules. */
+type Values = ReadonlyMap<string, number | string | null>;
+
+/** Checks a parsed YAML document and merges it over the defaults. An empty document changes nothing. */
+export function parseConfig(document: unknown): ConfigResult {
+  const values = new Map<string, number | string | null>();
+  const problems: ConfigProblem[] = [];
+  const root = document ?? {};
+  if (!isMapping(root))
+    return { ok: false, problems: [{ path: "(file)", message: "is not a mapping" }] };
+  for (const [section, content] of Object.entries(root)) {
+    const rules = RULES[section];
+    if (rules === undefined || !Object.hasOwn(RULES, section)) {
+      problems.push({ path: section, message: "is not a known section" });
+    } else if (content !== null && !isMapping(content)) {
+      problems.push({ path: section, message: "must be a mapping" });
+    } else {
+      checkSection(section, content ?? {}, rules, values, problems);
+    }
+  }
+  const config = build(values);
+  if (config.life.hitsMin > config.life.window) {
+    problems.push({ path: "tracker.m_threshold", message: "must not exceed tracker.n_window" });
+  }
+  return problems.length === 0 ? { ok: true, config } : { ok: false, problems };
+}
+
+function checkSection(
+  section: string,
+  content: Readonly<Record<string, unknown>>,
+  rules: Readonly<Record<string, Rule>>,
+  values: Map<string, number | string | null>,
+  problems: ConfigProblem[],
+): void {
+  for (const [key, value] of Object.entries(content)) {
+    const path = `${section}.${key}`;
+    const rule = Object.hasOwn(rules, key) ? rules[key] : undefined;
+    const message = rule === undefined ? "is not a known key" : problemOf(value, rule);
+    if (message !== undefined) problems.push({ path, message });
+    else values.set(path, value as number | string | null);
+  }
+}
+
+/** Why `value` breaks `rule`, or undefined. */
+function problemOf(value: unknown, rule: Rule): string | undefined {
+  if (rule.is === "string") {
+    return typeof value === "string" && value !== "" ? undefined : "must be a non-empty string";
+  }
+  if (value === null && rule.nullable === true) return undefined;
+  const kind = rule.whole === true ? "a whole number" : "a number";
+  const wrong = `must be ${kind} from ${rule.min} to ${rule.max}`;
+  if (typeof value !== "number" || !(value >= rule.min && value <= rule.max)) return wrong;
+  return rule.whole === true && !Number.isInteger(value) ? wrong : undefined;
+}
+
+/** The configuration: what `values` holds, else the default. */
+function build(values: Values): TrackerConfig {
+  const number = (path: string, fallback: number): number => {
+    const value = values.get(path);
+    return typeof value === "number" ? value : fallback;
+  };
+  const host = values.get("tcp.host");
+  const centerFrequencyHz = values.get("radar.center_frequency");
+  return {
+    life: {
+      hitsMin: number("tracker.m_threshold", 3),
+      window: number("tracker.n_window", 5),
+      missedMax: number("tracker.n_delete", 10),
+    },
+    snrMinDb: number("tracker.min_snr", 0),
+    gateThreshold: number("tracker.gate_threshold", 16),
+    detectionWindow: number("tracker.detection_window", HISTORY_MAX),
+    centerFrequencyHz: typeof centerFrequencyHz === "number" ? centerFrequencyHz : null,
+    measurementNoise: {
+      delayKm: number("measurement_noise.delay", 0.13),
+      dopplerHz: number("measurement_noise.doppler", 1.5),
+    },
+    rangeAccelerationSd: number("process_noise.range_acceleration", 0.01),
+    rangeJerkDensity: number("process_noise.range_jerk", 1e-5),
+    tcp: { host: typeof host === "string" ? host : "0.0.0.0", port: number("tcp.port", 3012) },
+  };
+}
+
+function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The defaults. */
+export const DEFAULT_CONFIG: TrackerConfig = build(new Map());

@@ -1,0 +1,108 @@
+/**
+ * Where events go: stdout or a file, written in large pieces, one at a time, without ever blocking the process. What is
+ * not yet written is counted, so that the reading of input can stop while it is too much. Owned by `session.ts`.
+ *
+ *   open → writing → open …      open | writing → failed (the reader has gone, the disk is full)
+ */
+
+/** Input is not read while more than this waits to be written. What one read yields may come on top. */
+export const PENDING_BYTES_MAX = 1024 * 1024;
+const BUFFER_BYTES_MIN = 256 * 1024;
+
+/** What bytes are written to; `Bun.FileSink` is one. */
+export interface ByteSink {
+  write(bytes: Uint8Array): number | Promise<number>;
+  flush(): number | Promise<number>;
+}
+
+type State =
+  | { readonly at: "open" }
+  | { readonly at: "writing" }
+  | { readonly at: "failed"; readonly cause: unknown };
+
+export class EventOutput {
+  readonly #sink: ByteSink;
+  #state: State = { at: "open" };
+  #filling = new Uint8Array(BUFFER_BYTES_MIN);
+  #filled = 0;
+  #spare = new Uint8Array(BUFFER_BYTES_MIN);
+  #inFlightBytes = 0;
+  #waiters: (() => void)[] = [];
+  /** Called once, when writing has failed; what is written later is dropped. */
+  onFailure: (cause: unknown) => void = () => {};
+
+  constructor(sink: ByteSink) {
+    this.#sink = sink;
+  }
+
+  /** Bytes not yet handed to the operating system. */
+  get pendingBytes(): number {
+    return this.#filled + this.#inFlightBytes;
+  }
+
+  get isFull(): boolean {
+    return this.pendingBytes > PENDING_BYTES_MAX;
+  }
+
+  /** Adds bytes (copied). They are written once `pump` is called, or with those before them. */
+  write(bytes: Uint8Array): void {
+    if (this.#state.at === "failed") return;
+    const needed = this.#filled + bytes.length;
+    if (needed > this.#filling.length) {
+      const grown = new Uint8Array(Math.max(this.#filling.length * 2, needed));
+      grown.set(this.#filling.subarray(0, this.#filled));
+      this.#filling = grown;
+    }
+    this.#filling.set(bytes, this.#filled);
+    this.#filled = needed;
+  }
+
+  /** Starts writing what was added, unless that is already going on. */
+  pump(): void {
+    if (this.#state.at === "open" && this.#filled > 0) void this.#writeAll();
+  }
+
+  /** Resolves when at most `bytes` are pending, or writing has failed. */
+  untilPending(bytes: number): Promise<void> {
+    this.pump();
+    if (this.#state.at !== "writing" || this.pendingBytes <= bytes) return Promise.resolve();
+    return new Promise((resolve) => {
+      const check = (): void => {
+        if (this.#state.at === "failed" || this.pendingBytes <= bytes) resolve();
+        else this.#waiters.push(check);
+      };
+      this.#waiters.push(check);
+    });
+  }
+
+  async #writeAll(): Promise<void> {
+    this.#state = { at: "writing" };
+    try {
+      while (this.#filled > 0) {
+        // The sink may keep the buffer until the flush is done, so two take turns.
+        const bytes = this.#filling.subarray(0, this.#filled);
+        this.#inFlightBytes = this.#filled;
+        this.#filling = this.#spare;
+        this.#filled = 0;
+        await this.#sink.write(bytes);
+        await this.#sink.flush();
+        this.#spare = new Uint8Array(bytes.buffer);
+        this.#inFlightBytes = 0;
+        this.#wake();
+      }
+      this.#state = { at: "open" };
+    } catch (cause) {
+      this.#state = { at: "failed", cause };
+      this.#filled = 0;
+      this.#inFlightBytes = 0;
+      this.onFailure(cause);
+    }
+    this.#wake();
+  }
+
+  #wake(): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const waiter of waiters) waiter();
+  }
+}

@@ -1,0 +1,169 @@
+/** `fleet-tracker`: builds the parts, connects them, and turns signals into an orderly end. (T10) */
+import { writeSync } from "node:fs";
+import { systemClock } from "@fleet/daemon";
+import { version } from "../package.json";
+import { type ConfigProblem, parseConfig, type TrackerConfig } from "./config.ts";
+import { EventOutput, PENDING_BYTES_MAX } from "./event-output.ts";
+import { type Options, parseOptions, USAGE } from "./options.ts";
+import { Session } from "./session.ts";
+import { TcpInput } from "./tcp-input.ts";
+
+/** Exit statuses, those of sysexits(3). */
+const EXIT_USAGE = 64;
+const EXIT_NO_INPUT = 66;
+const EXIT_UNAVAILABLE = 69;
+const EXIT_IO = 74;
+const EXIT_CONFIG = 78;
+
+/** At a stop: how long what has arrived may take to be read, and events to be written. */
+const DRAIN_MS_MAX = 1000;
+const FLUSH_MS_MAX = 2000;
+
+const STDERR = 2;
+
+type RunOptions = Extract<Options, { readonly do: "run" }>;
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2));
+  switch (options.do) {
+    case "help":
+      process.stdout.write(USAGE);
+      return;
+    case "version":
+      process.stdout.write(`fleet-tracker ${version}\n`);
+      return;
+    case "refuse":
+      fail(EXIT_USAGE, `${options.message}\n${USAGE}`);
+    case "run":
+      return run(options, await loadConfig(options));
+  }
+}
+
+/** The config file's values with the command line's over them; ends the process when they are wrong. */
+async function loadConfig(options: RunOptions): Promise<TrackerConfig> {
+  const path = options.configPath;
+  let document: unknown = {};
+  if (path !== undefined) {
+    try {
+      document = Bun.YAML.parse(await Bun.file(path).text());
+    } catch (error) {
+      fail(EXIT_CONFIG, `config: ${path}: ${messageOf(error)}`);
+    }
+  }
+  const result = parseConfig(document);
+  if (!result.ok) fail(EXIT_CONFIG, describe(path ?? "", result.problems));
+  const { detectionWindow = result.config.detectionWindow } = options;
+  return { ...result.config, detectionWindow };
+}
+
+function describe(path: string, problems: readonly ConfigProblem[]): string {
+  return problems
+    .map((problem) => `config: ${path}: ${problem.path} ${problem.message}`)
+    .join("\nfleet-tracker: ");
+}
+
+async function run(options: RunOptions, config: TrackerConfig): Promise<void> {
+  const output = openOutput(options.output);
+  const session = new Session(config, output, say);
+  output.onFailure = (cause) => {
+    say(session.summary());
+    fail(EXIT_IO, `cannot write events: ${messageOf(cause)}`);
+  };
+  if (options.input.from === "file") {
+    await readFile(options.input.path, session, output);
+    await finish(session, output);
+    return;
+  }
+  const { host = config.tcp.host, port = config.tcp.port } = options.input;
+  const input = connect(session, output);
+  stopOnSignals(async () => {
+    await input.stop(systemClock.monotonicMs() + DRAIN_MS_MAX);
+    await finish(session, output);
+  });
+  try {
+    say(`listening on ${host}:${input.start(host, port)}`);
+  } catch (error) {
+    fail(EXIT_UNAVAILABLE, `cannot listen on ${host}:${port}: ${messageOf(error)}`);
+  }
+}
+
+/** Feeds what clients send to the session, no faster than events are written. */
+function connect(session: Session, output: EventOutput): TcpInput {
+  const input = new TcpInput(systemClock, {
+    onClient: () => session.counters.clients++,
+    onData: (chunk) => {
+      session.push(chunk);
+      if (!output.isFull) return;
+      input.hold(true);
+      void output.untilPending(PENDING_BYTES_MAX / 2).then(() => input.hold(false));
+    },
+    onClientEnd: () => session.endClient(),
+  });
+  return input;
+}
+
+/** Calls `stop` at the first SIGINT or SIGTERM; later ones change nothing, for the stop has a deadline. */
+function stopOnSignals(stop: () => Promise<void>): void {
+  let stopping = false;
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => {
+      if (stopping) return;
+      stopping = true;
+      void stop();
+    });
+  }
+}
+
+async function readFile(path: string, session: Session, output: EventOutput): Promise<void> {
+  try {
+    for await (const chunk of Bun.file(path).stream()) {
+      session.push(chunk);
+      await output.untilPending(PENDING_BYTES_MAX);
+    }
+  } catch (error) {
+    fail(EXIT_NO_INPUT, `cannot read ${path}: ${messageOf(error)}`);
+  }
+  // A last line need not end with LF.
+  session.push(Uint8Array.of(10));
+}
+
+function openOutput(path: string): EventOutput {
+  try {
+    return new EventOutput(path === "-" ? Bun.stdout.writer() : Bun.file(path).writer());
+  } catch (error) {
+    fail(EXIT_IO, `cannot write ${path}: ${messageOf(error)}`);
+  }
+}
+
+/** Writes what is left, reports, and ends the process. */
+async function finish(session: Session, output: EventOutput): Promise<never> {
+  const timer = systemClock.after(FLUSH_MS_MAX, () => end());
+  const end = (): never => {
+    timer.cancel();
+    const lost = output.pendingBytes === 0 ? "" : ` unwritten_bytes=${output.pendingBytes}`;
+    say(session.summary() + lost);
+    process.exit(0);
+  };
+  await output.untilPending(0);
+  return end();
+}
+
+/** One line on stderr, written before this returns. */
+function say(line: string): void {
+  try {
+    writeSync(STDERR, `fleet-tracker: ${line}\n`);
+  } catch {
+    // Nobody reads it.
+  }
+}
+
+function fail(status: number, message: string): never {
+  say(message.trimEnd());
+  process.exit(status);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+await main();

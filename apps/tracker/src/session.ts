@@ -1,0 +1,60 @@
+/**
+ * Lines in, events out: the tracker between a byte stream and an output. Its state outlives any one client.
+ * Fed by `tcp-input.ts` or from a file; built by `main.ts`.
+ */
+import { LineDecoder } from "@fleet/protocol";
+import type { TrackerConfig } from "./config.ts";
+import { type Counters, createCounters, summarize } from "./counters.ts";
+import type { EventOutput } from "./event-output.ts";
+import { parseLine } from "./frame.ts";
+import { Tracker } from "./tracker.ts";
+
+export class Session {
+  readonly counters: Counters = createCounters();
+  readonly #output: EventOutput;
+  readonly #report: (line: string) => void;
+  readonly #decoder = new LineDecoder();
+  readonly #tracker: Tracker;
+
+  /** `report` gets the counters' summary, one line, at each RESET. */
+  constructor(config: TrackerConfig, output: EventOutput, report: (line: string) => void) {
+    this.#output = output;
+    this.#report = report;
+    this.#tracker = new Tracker(config, this.counters, (line) => output.write(line));
+  }
+
+  /** Takes bytes in and starts writing the events they cause. Never throws on account of what they hold. */
+  push(chunk: Uint8Array): void {
+    this.#decoder.push(chunk, this.#onLine);
+    this.#output.pump();
+  }
+
+  /** The client has gone: what it left of a line is forgotten, tracks are kept. */
+  endClient(): void {
+    this.#decoder.reset();
+  }
+
+  summary(): string {
+    this.counters.oversizedLines = this.#decoder.oversized;
+    return summarize(this.counters);
+  }
+
+  readonly #onLine = (bytes: Uint8Array, start: number, end: number): void => {
+    const line = parseLine(bytes, start, end);
+    switch (line.is) {
+      case "frame":
+        this.#tracker.process(line.frame);
+        return;
+      case "reset":
+        this.counters.resets++;
+        this.#tracker.reset();
+        this.#report(`reset: ${this.summary()}`);
+        return;
+      case "skipped":
+        this.counters.skipped[line.reason]++;
+        return;
+      case "blank":
+        return;
+    }
+  };
+}

@@ -1,0 +1,140 @@
+/**
+ * The port frames come in by. One client is served at a time; others are accepted and wait, unread, in the order they
+ * came, so their data stays in the kernel and TCP holds them back. The current client is not read either while `hold`
+ * is in force. Built by `main.ts`.
+ *
+ *   idle → listening → draining (no new clients; what has arrived is still read) → stopped
+ */
+import type { Clock } from "@fleet/daemon";
+import type { Socket, TCPSocketListener } from "bun";
+
+/** Clients that may wait; one more is closed at once. */
+export const WAITING_MAX = 16;
+/** A peer that vanished without a word is noticed by probes that begin after this silence. */
+const KEEPALIVE_MS = 30_000;
+/** While draining, a client silent for this long has nothing more on its way. */
+const QUIET_MS = 20;
+
+type State =
+  | { readonly at: "idle" | "stopped" }
+  | { readonly at: "listening" | "draining"; readonly listener: TCPSocketListener };
+
+/** Who hears of the clients. */
+export interface TcpInputEvents {
+  /** A client's turn has come. */
+  onClient(): void;
+  /** Bytes of the current client; valid during the call. */
+  onData(chunk: Uint8Array): void;
+  /** The current client has gone. */
+  onClientEnd(): void;
+}
+
+export class TcpInput {
+  readonly #clock: Clock;
+  readonly #events: TcpInputEvents;
+  #state: State = { at: "idle" };
+  #current: Socket | undefined;
+  #waiting: Socket[] = [];
+  #held = false;
+  #lastDataMs = 0;
+  #stopping: Promise<void> | undefined;
+
+  constructor(clock: Clock, events: TcpInputEvents) {
+    this.#clock = clock;
+    this.#events = events;
+  }
+
+  /** Listens and gives the port (`port` 0: any free one). Throws the system's error when it cannot. */
+  start(hostname: string, port: number): number {
+    const listener = Bun.listen({
+      hostname,
+      port,
+      exclusive: true,
+      socket: {
+        binaryType: "uint8array",
+        open: (socket) => this.#open(socket),
+        data: (socket, chunk) => this.#data(socket, chunk),
+        close: (socket) => this.#close(socket),
+        // A connection that breaks is also closed; there is nothing else to do about it.
+        error: () => {},
+      },
+    });
+    this.#state = { at: "listening", listener };
+    return listener.port;
+  }
+
+  /** Stops (true) or resumes (false) the reading of the current client. */
+  hold(held: boolean): void {
+    if (this.#held === held) return;
+    this.#held = held;
+    if (held) this.#current?.pause();
+    else this.#current?.resume();
+  }
+
+  /**
+   * Takes no more clients, reads what the current one has sent until it falls silent or `deadlineMs` (monotonic), and
+   * closes everything. Calling it twice gives the same promise.
+   */
+  stop(deadlineMs: number): Promise<void> {
+    this.#stopping ??= this.#stop(deadlineMs);
+    return this.#stopping;
+  }
+
+  async #stop(deadlineMs: number): Promise<void> {
+    if (this.#state.at !== "listening") return;
+    const { listener } = this.#state;
+    this.#state = { at: "draining", listener };
+    for (const socket of this.#waiting) socket.terminate();
+    this.#waiting = [];
+    listener.stop();
+    this.#lastDataMs = this.#clock.monotonicMs();
+    while (this.#current !== undefined) {
+      const now = this.#clock.monotonicMs();
+      const quietFor = now - this.#lastDataMs;
+      if (now >= deadlineMs || (quietFor >= QUIET_MS && !this.#held)) break;
+      await new Promise<void>((resolve) => {
+        this.#clock.after(Math.min(QUIET_MS, deadlineMs - now), resolve);
+      });
+    }
+    this.#current?.terminate();
+    this.#state = { at: "stopped" };
+  }
+
+  #open(socket: Socket): void {
+    if (this.#state.at !== "listening" || this.#waiting.length >= WAITING_MAX) {
+      socket.terminate();
+      return;
+    }
+    socket.setKeepAlive(true, KEEPALIVE_MS);
+    if (this.#current === undefined) {
+      this.#serve(socket);
+    } else {
+      socket.pause();
+      this.#waiting.push(socket);
+    }
+  }
+
+  #serve(socket: Socket): void {
+    this.#current = socket;
+    this.#events.onClient();
+    if (this.#held) socket.pause();
+    else socket.resume();
+  }
+
+  #data(socket: Socket, chunk: Uint8Array): void {
+    if (socket !== this.#current) return;
+    this.#lastDataMs = this.#clock.monotonicMs();
+    this.#events.onData(chunk);
+  }
+
+  #close(socket: Socket): void {
+    if (socket !== this.#current) {
+      this.#waiting = this.#waiting.filter((waiting) => waiting !== socket);
+      return;
+    }
+    this.#current = undefined;
+    this.#events.onClientEnd();
+    const next = this.#waiting.shift();
+    if (next !== undefined) this.#serve(next);
+  }
+}
