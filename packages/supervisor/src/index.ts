@@ -1,0 +1,16 @@
+export type { ByteSource } from "./byte-source.ts";
+export { Child } from "./child.ts";
+export type { ChildOptions, ChildSpec, RunEnd } from "./child-spec.ts";
+export type { AfterStopping, ChildPolicy, ChildState } from "./child-state.ts";
+export { endOrphan, type OrphanEnd, type ProcessIdentity, processIdentity } from "./orphans.ts";
+export { runOnce, type RunOnceOptions, type RunOnceResult, type RunOutput } from "./run-once.ts";
+export {
+  type GroupSignal,
+  type ProcessExit,
+  type Spawn,
+  SpawnError,
+  type SpawnedProcess,
+  type SpawnRequest,
+  systemSpawn,
+} from "./spawn.ts";
+export { StderrRing } from "./stderr-ring.ts";

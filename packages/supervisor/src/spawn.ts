@@ -1,0 +1,133 @@
+/**
+ * The seam between supervision and the operating system: how a process is begun, read and signalled.
+ * `systemSpawn` is the real one; `FakeSpawn` (@fleet/supervisor/testing) the one tests drive by hand.
+ *
+ * Every process leads a session and a process group of its own, reads /dev/null, and holds no descriptor of ours but its
+ * two outputs. These are pipes, because Bun's own `stdout: "pipe"` is a socket, and a socket cannot be opened through
+ * /dev/stdout or /dev/stderr, which shell scripts do. (A11, A12)
+ */
+import { existsSync, statSync } from "node:fs";
+
+import { type ByteSource, fdSource, streamSource } from "./byte-source.ts";
+import { openPipe } from "./pipe.ts";
+
+/** What to run. `command` is argv; its first word is a path, or a name looked up in `env.PATH`. `env` is the whole environment. */
+export interface SpawnRequest {
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd?: string | undefined;
+  /** Run as another user or group; needs privileges. */
+  readonly uid?: number | undefined;
+  readonly gid?: number | undefined;
+}
+
+/** How a process ended: an exit code, or the signal that killed it. Never both. */
+export interface ProcessExit {
+  readonly code: number | undefined;
+  readonly signal: string | undefined;
+}
+
+/** The signals a supervisor sends. */
+export type GroupSignal = "SIGTERM" | "SIGKILL";
+
+/** A running process that leads its own group. */
+export interface SpawnedProcess {
+  readonly pid: number;
+  readonly stdout: ByteSource;
+  readonly stderr: ByteSource;
+  /** Settles once, when the process itself is gone; its outputs may still hold data. Never rejects. */
+  readonly exited: Promise<ProcessExit>;
+  /** Signals every member of the group; an empty group is not an error. Not to be called long after `exited`: the id may be reused. */
+  signalGroup(signal: GroupSignal): void;
+}
+
+/** Begins a process. Throws `SpawnError`. */
+export type Spawn = (request: SpawnRequest) => SpawnedProcess;
+
+/** A process could not be begun. `errno` is the system's name for why (`ENOENT`, `EACCES`, …); the message is for people. */
+export class SpawnError extends Error {
+  readonly code = "spawn_failed";
+  readonly errno: string;
+  constructor(errno: string, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.errno = errno;
+  }
+}
+
+/** Begins a real process. Throws `SpawnError`, with nothing left open. */
+export const systemSpawn: Spawn = (request) => {
+  const out = openPipe();
+  const err = out === undefined ? undefined : openPipe();
+  try {
+    const child = Bun.spawn([...request.command], {
+      stdin: "ignore",
+      stdout: out?.writeFd ?? "pipe",
+      stderr: err?.writeFd ?? "pipe",
+      detached: true,
+      env: { ...request.env },
+      ...(request.cwd === undefined ? {} : { cwd: request.cwd }),
+      ...(request.uid === undefined ? {} : { uid: request.uid }),
+      ...(request.gid === undefined ? {} : { gid: request.gid }),
+    });
+    const { pid } = child;
+    return {
+      pid,
+      stdout: out === undefined ? streamSource(child.stdout) : fdSource(out.takeRead()),
+      stderr: err === undefined ? streamSource(child.stderr) : fdSource(err.takeRead()),
+      exited: child.exited.then(() => ({
+        code: child.exitCode ?? undefined,
+        signal: child.signalCode === null ? undefined : String(child.signalCode),
+      })),
+      signalGroup: (signal) => void signalGroup(pid, signal),
+    };
+  } catch (error) {
+    throw explain(request, error);
+  } finally {
+    out?.close();
+    err?.close();
+  }
+};
+
+/** Signals the group that `pid` leads. False when there is none, or it may not be signalled. */
+export function signalGroup(pid: number, signal: GroupSignal): boolean {
+  if (!Number.isInteger(pid) || pid <= 1) throw new RangeError(`not a process group: ${pid}`);
+  try {
+    return process.kill(-pid, signal);
+  } catch {
+    return false;
+  }
+}
+
+function explain(request: SpawnRequest, cause: unknown): SpawnError {
+  if (cause instanceof SpawnError) return cause;
+  const errno = (cause as { code?: unknown }).code;
+  const code = typeof errno === "string" ? errno : "UNKNOWN";
+  const name = JSON.stringify(request.command[0] ?? "");
+  const text = (message: string): SpawnError => new SpawnError(code, message, cause);
+  if (request.cwd !== undefined && !isDirectory(request.cwd))
+    return text(`the working directory ${JSON.stringify(request.cwd)} is not there`);
+  switch (code) {
+    case "ENOENT":
+      return name.includes("/") && existsSync(request.command[0] ?? "")
+        ? text(`${name} is there, but the interpreter or loader it names is not`)
+        : text(`${name} was not found${name.includes("/") ? "" : " in PATH"}`);
+    case "EACCES":
+      return text(`${name} may not be executed`);
+    case "ENOEXEC":
+      return text(`${name} is not a program for this machine, nor a script with a #! line`);
+    case "E2BIG":
+      return text(`the arguments and environment of ${name} are too long`);
+    default:
+      return text(
+        `${name} could not be started: ${cause instanceof Error ? cause.message : String(cause)}`,
+      );
+  }
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}

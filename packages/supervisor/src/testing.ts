@@ -1,0 +1,1 @@
+export { FakeProcess, FakeSource, FakeSpawn } from "./fake-spawn.ts";
