@@ -16,7 +16,7 @@ import { probeInterpreter } from "./probe-interpreter.ts";
 import type { ProbeContext } from "./probe-interpreter.ts";
 import { spawnProbe } from "./run-probe.ts";
 import type { ProbeClock, SpawnProbe } from "./run-probe.ts";
-import { effectivePath, findCandidates, searchDirs } from "./search-path.ts";
+import { effectivePath, findCandidates, searchPath } from "./search-path.ts";
 import type { Environment } from "./search-path.ts";
 import { findVirtualEnvironments } from "./virtual-environments.ts";
 
@@ -26,6 +26,8 @@ export interface DetectOptions {
   readonly clock: ProbeClock;
   /** The config file's `interpreters:`. */
   readonly interpreters?: readonly CustomInterpreter[] | undefined;
+  /** Leaves out the usual directories and each interpreter's own: only PATH is searched. */
+  readonly pathOnly?: boolean;
   /** How long a version command may take. Default PROBE_TIMEOUT_MS. */
   readonly timeoutMs?: number;
   /** Version commands at a time. Default: two for each CPU. */
@@ -37,12 +39,15 @@ export interface DetectOptions {
 
 export const PROBE_TIMEOUT_MS = 2000;
 
-/** See the file comment. Takes about as long as the slowest version command; at worst two timeouts for each interpreter that hangs, side by side. */
+/**
+ * See the file comment. Takes about as long as the slowest version command. An interpreter of which every candidate hangs costs two
+ * timeouts, side by side with the others as far as `probesMax` goes.
+ */
 export async function detectImage(options: DetectOptions): Promise<ImageReport> {
   const { env, clock } = options;
   const startedMs = clock.monotonicMs();
   const path = effectivePath(env);
-  const dirs = searchDirs(env);
+  const search = searchPath(env, options.pathOnly ?? false);
   const context: ProbeContext = {
     spawn: options.spawn ?? spawnProbe,
     clock,
@@ -52,14 +57,14 @@ export async function detectImage(options: DetectOptions): Promise<ImageReport> 
     selfIds: selfIds(options.selfPath ?? process.execPath),
   };
   const { table, broken } = interpreterTable(options.interpreters ?? []);
-  const slowFirst = table.toSorted((a, b) => Number(b.slow === true) - Number(a.slow === true));
+  const slowFirst = table.toSorted((a, b) => (b.slowness ?? 0) - (a.slowness ?? 0));
   const probing = slowFirst.map((interpreter) =>
-    probeInterpreter(interpreter, findCandidates(interpreter, dirs, env, process.arch), context),
+    probeInterpreter(interpreter, findCandidates(interpreter, search, process.arch), context),
   );
 
   // The rest is read while the version commands run.
   const image = imageFacts(path);
-  const packageManagers = findPackageManagers(dirs);
+  const packageManagers = findPackageManagers(search.dirs);
   const environments = findVirtualEnvironments(env["FLEET_RUNTIME_ENVS_DIR"], process.arch);
 
   const found = new Map<string, InterpreterReport>();

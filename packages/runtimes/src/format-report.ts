@@ -43,7 +43,7 @@ function interpreterRows(interpreter: InterpreterReport): string[][] {
   const { name, version, implementation, libc, path, real_path } = interpreter;
   return [
     [name, "ok", version ?? "-", implementation ?? "-", libc ?? "-", withTarget(path, real_path)],
-    ...interpreter.rejected.map((rejection) => ["", "  passed", ...rejectionCells(rejection)]),
+    ...interpreter.rejected.map((rejection) => ["", "passed", ...rejectionCells(rejection)]),
   ];
 }
 

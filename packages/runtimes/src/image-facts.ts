@@ -5,9 +5,9 @@ import { cgroupLimits } from "./cgroup-limits.ts";
 import type { ReadText } from "./cgroup-limits.ts";
 import type { ImageFacts } from "./image-report.ts";
 import { printable } from "./printable.ts";
+import { textAfter } from "./text-in-file.ts";
 
 const TEXT_BYTES_MAX = 64 * 1024;
-const LIBC_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Where each architecture's C libraries put their loaders, by `process.arch`. */
 const LOADERS: Readonly<
@@ -54,7 +54,19 @@ export function parseOsRelease(text: string): ImageFacts["os"] {
 }
 
 /** At most TEXT_BYTES_MAX of a file; undefined when it can't be read. Size is not asked for: files of /proc and /sys say 0. */
-export const readSmallText: ReadText = (path) => readStart(path, TEXT_BYTES_MAX)?.toString("utf8");
+export const readSmallText: ReadText = (path) => {
+  try {
+    const file = openSync(path, "r");
+    try {
+      const bytes = Buffer.allocUnsafe(TEXT_BYTES_MAX);
+      return bytes.toString("utf8", 0, readSync(file, bytes, 0, TEXT_BYTES_MAX, 0));
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return undefined;
+  }
+};
 
 function findLibc(preferMusl: boolean): ImageFacts["libc"] {
   const loaders = LOADERS[process.arch];
@@ -69,37 +81,14 @@ function findLibc(preferMusl: boolean): ImageFacts["libc"] {
 
 /** glibc's own banner, "… stable release version 2.36.", from the library beside its loader. */
 function glibcVersion(loader: string): string | null {
-  const library = readStart(
-    `${loader.slice(0, loader.lastIndexOf("/"))}/libc.so.6`,
-    LIBC_BYTES_MAX,
-  );
-  const banner = "release version ";
-  const at = library?.indexOf(banner) ?? -1;
-  if (library === undefined || at === -1) return null;
-  return (
-    /^\d+(?:\.\d+)+/.exec(
-      library.toString("latin1", at + banner.length, at + banner.length + 16),
-    )?.[0] ?? null
-  );
+  const dir = loader.slice(0, loader.lastIndexOf("/"));
+  const text = textAfter(`${dir}/libc.so.6`, "release version ", 16);
+  return /^\d+(?:\.\d+)+/.exec(text ?? "")?.[0] ?? null;
 }
 
 function realPathOf(path: string): string | undefined {
   try {
     return realpathSync(path);
-  } catch {
-    return undefined;
-  }
-}
-
-function readStart(path: string, bytesMax: number): Buffer | undefined {
-  try {
-    const file = openSync(path, "r");
-    try {
-      const bytes = Buffer.allocUnsafe(bytesMax);
-      return bytes.subarray(0, readSync(file, bytes, 0, bytesMax, 0));
-    } finally {
-      closeSync(file);
-    }
   } catch {
     return undefined;
   }

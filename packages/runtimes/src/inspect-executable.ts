@@ -10,6 +10,7 @@ import {
   realpathSync,
   statSync,
 } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { ELF_HEAD_BYTES, libcOfLoader, parseElfHeader } from "./elf-header.ts";
 import type { Libc } from "./elf-header.ts";
 import type { Rejection, RejectionCode } from "./image-report.ts";
@@ -24,7 +25,6 @@ export interface Executable {
   readonly arch: string | null;
   /** Device and inode, to tell one file by two names. */
   readonly fileId: string;
-  readonly sizeBytes: number;
 }
 
 export type Inspection =
@@ -40,6 +40,9 @@ const RUNNABLE_MACHINES: Readonly<Record<string, readonly number[]>> = {
 
 const SHEBANG_BYTES_MAX = 256;
 
+/** As many as the kernel follows. */
+const LINKS_MAX = 40;
+
 /** `hostArch` is `process.arch` of the agent. A path that cannot be reached because there is nothing there is `absent`, everything else has a reason. */
 export function inspectExecutable(path: string, hostArch: string): Inspection {
   let realPath: string | null = null;
@@ -52,7 +55,7 @@ export function inspectExecutable(path: string, hostArch: string): Inspection {
     if (link === undefined) return { at: "absent" };
     const stat = link.isSymbolicLink() ? statSync(path, { throwIfNoEntry: false }) : link;
     if (stat === undefined)
-      return reject("dangling_link", `links to ${readlinkSync(path)}, which is not here`);
+      return reject("dangling_link", `links to ${missingTarget(path)}, which is not here`);
     realPath = realpathSync(path);
     if (stat.isDirectory()) return reject("directory", "is a directory");
     if (!stat.isFile()) return reject("not_a_file", "is not a regular file");
@@ -66,7 +69,7 @@ export function inspectExecutable(path: string, hostArch: string): Inspection {
     if ("code" in facts) return reject(facts.code, facts.reason);
     return {
       at: "viable",
-      executable: { path, realPath, ...facts, fileId: fileId(stat), sizeBytes: stat.size },
+      executable: { path, realPath, ...facts, fileId: fileId(stat) },
     };
   } catch (error) {
     const code = errorCode(error);
@@ -74,6 +77,16 @@ export function inspectExecutable(path: string, hostArch: string): Inspection {
     if (code === "ELOOP") return reject("symlink_loop", "its symbolic links lead in a circle");
     return reject("unreadable", `cannot be looked at (${code})`);
   }
+}
+
+/** The end of a chain of links that leads nowhere. */
+function missingTarget(path: string): string {
+  let target = path;
+  for (let hops = 0; hops < LINKS_MAX; hops++) {
+    if (lstatSync(target, { throwIfNoEntry: false })?.isSymbolicLink() !== true) break;
+    target = resolve(dirname(target), readlinkSync(target));
+  }
+  return target;
 }
 
 /** Names a file whatever path leads to it. */

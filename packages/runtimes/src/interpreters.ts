@@ -28,8 +28,8 @@ export interface Interpreter {
   readonly env?: Readonly<Record<string, string>>;
   /** Milliseconds its version command may take, when not the usual ones. */
   readonly timeoutMs?: number;
-  /** Its version command is a slow one (it boots a virtual machine), so it is started before the others. */
-  readonly slow?: boolean;
+  /** Its version command is a slow one (it boots a virtual machine): the higher, the earlier it is started. Default 0. */
+  readonly slowness?: number;
   /** The file, not the output, tells which shell this is. */
   readonly shell?: boolean;
 }
@@ -86,7 +86,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
     dirs: ["/nodejs/bin", "/opt/bitnami/node/bin"],
     versionArgs: ["--version"],
     patterns: [{ pattern: /^v(\d+\.\d+\.\d+\S*)\s*$/m, implementation: "node" }],
-    slow: true,
+    slowness: 1,
   },
   {
     name: "ruby",
@@ -125,15 +125,15 @@ export const INTERPRETERS: readonly Interpreter[] = [
       "/usr/local/openjdk/bin",
     ],
     homes: [{ variable: "JAVA_HOME", bin: "bin" }],
-    // The first option keeps it from writing /tmp/hsperfdata_*, the second from starting threads it won't need.
-    versionArgs: ["-XX:-UsePerfData", "-XX:+UseSerialGC", "-version"],
+    // Without the option it writes a file to /tmp.
+    versionArgs: ["-XX:-UsePerfData", "-version"],
     patterns: [
       { pattern: /^openjdk version "(\d[^"]*)"[^]*GraalVM/m, implementation: "graalvm" },
       { pattern: /^openjdk version "(\d[^"]*)"[^]*OpenJ9/m, implementation: "openj9" },
       { pattern: /^openjdk version "(\d[^"]*)"/m, implementation: "openjdk" },
       { pattern: /^java version "(\d[^"]*)"/m, implementation: "oracle" },
     ],
-    slow: true,
+    slowness: 3,
   },
   {
     name: "r",
@@ -146,7 +146,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
         implementation: "gnu-r",
       },
     ],
-    slow: true,
+    slowness: 1,
   },
   {
     name: "perl",
@@ -181,7 +181,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
     versionArgs: ["--version"],
     env: { DENO_NO_UPDATE_CHECK: "1" },
     patterns: [{ pattern: /^deno (\d\S*)/m, implementation: "deno" }],
-    slow: true,
+    slowness: 1,
   },
   {
     name: "bun",
@@ -205,7 +205,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
         implementation: "coreclr",
       },
     ],
-    slow: true,
+    slowness: 1,
   },
   {
     name: "elixir",
@@ -215,7 +215,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
     versionArgs: ["--version"],
     env: { ERL_CRASH_DUMP_SECONDS: "0" },
     patterns: [{ pattern: /^Elixir (\d\S*)/m, implementation: "beam" }],
-    slow: true,
+    slowness: 4,
   },
   {
     name: "powershell",
@@ -224,7 +224,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
     versionArgs: ["--version"],
     env: { POWERSHELL_TELEMETRY_OPTOUT: "1", POWERSHELL_UPDATECHECK: "Off" },
     patterns: [{ pattern: /^PowerShell (\d\S*)/m, implementation: "powershell" }],
-    slow: true,
+    slowness: 2,
   },
   {
     name: "octave",

@@ -31,7 +31,7 @@ const MANAGERS: readonly { readonly name: string; readonly candidates: readonly 
   { name: "cargo", candidates: ["cargo"] },
 ];
 
-/** `dirs` is the search path, see `searchDirs`. */
+/** `dirs` is the search path, see `searchPath`. */
 export function findPackageManagers(dirs: readonly string[]): PackageManager[] {
   const found: PackageManager[] = [];
   for (const { name, candidates } of MANAGERS) {

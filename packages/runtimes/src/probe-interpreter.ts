@@ -19,7 +19,7 @@ export interface ProbeContext extends ProbeLimits {
 }
 
 /** Candidates of one interpreter that are run at most, the first included. */
-const CANDIDATES_MAX = 8;
+const CANDIDATES_MAX = 4;
 
 const VERSION_CHARS_MAX = 64;
 

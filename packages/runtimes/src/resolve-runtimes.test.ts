@@ -1,0 +1,167 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import { canonicalRuntime } from "./canonical-runtime.ts";
+import { INTERPRETERS } from "./interpreters.ts";
+import { resolveRuntimes } from "./resolve-runtimes.ts";
+
+const detected = ["shell", "python"];
+
+test("without a variable or a config, what was detected is offered", () => {
+  expect(resolveRuntimes({ override: undefined, config: undefined, detected })).toEqual({
+    runtimes: ["shell", "python"],
+    tier: "detected",
+    problems: [],
+  });
+});
+
+test("the config beats detection, the variable beats both", () => {
+  const config = ["python"];
+  expect(resolveRuntimes({ override: undefined, config, detected })).toMatchObject({
+    tier: "config",
+    runtimes: ["python"],
+  });
+  expect(resolveRuntimes({ override: "shell", config, detected })).toMatchObject({
+    tier: "override",
+    runtimes: ["shell"],
+  });
+});
+
+test("aliases mean the same in all three tiers", () => {
+  expect(
+    resolveRuntimes({ override: " Python3 , sh,rb", config: undefined, detected }).runtimes,
+  ).toEqual(["python", "shell", "ruby"]);
+  expect(
+    resolveRuntimes({ override: undefined, config: ["nodejs", "golang"], detected: ["node", "go"] })
+      .runtimes,
+  ).toEqual(["node", "go"]);
+  expect(
+    resolveRuntimes({ override: undefined, config: undefined, detected: ["nodejs", "js"] })
+      .runtimes,
+  ).toEqual(["node"]);
+});
+
+test("the variable is a hard override: names stay, found or not, known or not, with a warning each", () => {
+  const { runtimes, problems } = resolveRuntimes({
+    override: "python,ruby,cobol",
+    config: undefined,
+    detected,
+  });
+  expect(runtimes).toEqual(["python", "ruby", "cobol"]);
+  expect(problems).toEqual([
+    {
+      severity: "warning",
+      code: "runtime_not_found",
+      name: "ruby",
+      message: 'FLEET_AGENT_RUNTIMES names "ruby", but no working ruby was found in this image',
+    },
+    {
+      severity: "warning",
+      code: "unknown_runtime",
+      name: "cobol",
+      message: 'FLEET_AGENT_RUNTIMES names "cobol", which is no runtime Fleet knows',
+    },
+  ]);
+});
+
+test("an unknown name in the config is an error and left out; one not found stays with a warning", () => {
+  const { runtimes, problems } = resolveRuntimes({
+    override: undefined,
+    config: ["cobol", "ruby"],
+    detected,
+  });
+  expect(runtimes).toEqual(["ruby"]);
+  expect(problems.map(({ severity, code, name }) => [severity, code, name])).toEqual([
+    ["error", "unknown_runtime", "cobol"],
+    ["warning", "runtime_not_found", "ruby"],
+  ]);
+});
+
+test("auto stands for what was detected, where it stands", () => {
+  const { runtimes, problems } = resolveRuntimes({
+    override: undefined,
+    config: ["native", "auto", "python"],
+    detected,
+  });
+  expect(runtimes).toEqual(["native", "shell", "python"]);
+  expect(problems).toEqual([]);
+  expect(
+    resolveRuntimes({ override: "auto,native", config: undefined, detected }).runtimes,
+  ).toEqual(["shell", "python", "native"]);
+});
+
+test("a blank variable is an unset one, and an empty config list means none", () => {
+  for (const override of ["", " ", ",", " , ,"]) {
+    expect(resolveRuntimes({ override, config: undefined, detected }).tier).toBe("detected");
+  }
+  expect(resolveRuntimes({ override: undefined, config: [], detected })).toEqual({
+    runtimes: [],
+    tier: "config",
+    problems: [],
+  });
+});
+
+test("the config's own interpreters are names like the others", () => {
+  const interpreters = [{ name: "julia", aliases: ["jl"] }];
+  expect(
+    resolveRuntimes({ override: undefined, config: ["JL"], detected: ["julia"], interpreters }),
+  ).toEqual({
+    runtimes: ["julia"],
+    tier: "config",
+    problems: [],
+  });
+});
+
+const names = INTERPRETERS.flatMap(({ name, aliases }) => [name, ...aliases]);
+const anyName = fc.oneof(
+  fc.constantFrom(...names, "auto", "native", "NATIVE", " Auto "),
+  fc.string({ maxLength: 8 }),
+);
+const anyChoice = fc.record({
+  override: fc.option(
+    fc.array(anyName).map((list) => list.join(",")),
+    { nil: undefined },
+  ),
+  config: fc.option(fc.array(anyName), { nil: undefined }),
+  detected: fc.array(anyName),
+});
+
+test("native is offered only when the deciding tier names it", () => {
+  fc.assert(
+    fc.property(anyChoice, (choice) => {
+      const { runtimes, tier } = resolveRuntimes(choice);
+      const written =
+        tier === "override"
+          ? (choice.override ?? "").split(",")
+          : tier === "config"
+            ? (choice.config ?? [])
+            : [];
+      const isNamed = written.some((name) => name.trim().toLowerCase() === "native");
+      expect(runtimes.includes("native")).toBe(isNamed);
+    }),
+  );
+});
+
+test("each runtime comes once, under its canonical name, and auto never stays", () => {
+  fc.assert(
+    fc.property(anyChoice, (choice) => {
+      const { runtimes, tier } = resolveRuntimes(choice);
+      expect(new Set(runtimes).size).toBe(runtimes.length);
+      expect(runtimes).not.toContain("auto");
+      for (const name of runtimes) expect(canonicalRuntime(name) ?? name).toBe(name);
+      if (tier === "config" && choice.detected.length === 0) {
+        for (const name of runtimes) expect(canonicalRuntime(name)).toBe(name);
+      }
+    }),
+  );
+});
+
+test("what the agent puts into the unset variable decides the same when read again", () => {
+  fc.assert(
+    fc.property(anyChoice, (choice) => {
+      const first = resolveRuntimes(choice).runtimes;
+      fc.pre(first.length > 0 && first.every((name) => !name.includes(",")));
+      const again = resolveRuntimes({ ...choice, override: first.join(",") });
+      expect(again).toMatchObject({ runtimes: first, tier: "override" });
+    }),
+  );
+});
