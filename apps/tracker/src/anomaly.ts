@@ -19,7 +19,7 @@ interface Evidence {
 }
 
 export class Anomalies {
-  readonly #types = new Set<AnomalyType>();
+  #types: readonly AnomalyType[] = [];
   readonly #radarSpeed: Evidence = { balance: 0 };
   readonly #reportedSpeed: Evidence = { balance: 0 };
   readonly #otherIdentity: Evidence = { balance: 0 };
@@ -32,7 +32,7 @@ export class Anomalies {
 
   /** Sorted. */
   get types(): readonly AnomalyType[] {
-    return [...this.#types].toSorted();
+    return this.#types;
   }
 
   /**
@@ -63,6 +63,7 @@ export class Anomalies {
 
   #weigh(type: AnomalyType, shown: boolean, evidence: Evidence): void {
     evidence.balance = Math.max(0, evidence.balance + (shown ? 1 : -1));
-    if (evidence.balance >= EVIDENCE_MIN) this.#types.add(type);
+    if (evidence.balance < EVIDENCE_MIN || this.#types.includes(type)) return;
+    this.#types = [...this.#types, type].toSorted();
   }
 }

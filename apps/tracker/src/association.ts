@@ -33,65 +33,52 @@ const REFERENCE_SNR_DB = 10;
 const VARIANCE_SCALE_MIN = 0.1;
 const VARIANCE_SCALE_MAX = 2;
 
-/** A frame's detections on their way to the tracks. */
+/** A frame's detections on their way to the tracks, as parallel columns of length `count`. */
 export class DetectionSet {
   readonly frame: Frame;
   readonly count: number;
-  readonly #noise: MeasurementNoise;
-  readonly #varianceScale: Float64Array;
-  readonly #taken: Uint8Array;
-  readonly #hex: (string | null)[] = [];
+  readonly delayKm: Float64Array;
+  readonly dopplerHz: Float64Array;
+  /** Measurement variances, km² and Hz². */
+  readonly delayVariance: Float64Array;
+  readonly dopplerVariance: Float64Array;
+  /** The ADS-B address matched to each detection, if any. */
+  readonly hex: (string | null)[] = [];
+  /** 1: the detection continues a track, or is too weak to. */
+  readonly taken: Uint8Array;
+  /** The greatest measurement variances any detection can have. */
+  readonly varianceMax: MeasurementVariance;
 
   constructor(frame: Frame, noise: MeasurementNoise, snrMinDb: number) {
+    const count = frame.delaysKm.length;
+    const delayVariance = noise.delayKm ** 2;
+    const dopplerVariance = noise.dopplerHz ** 2;
     this.frame = frame;
-    this.count = frame.delaysKm.length;
-    this.#noise = noise;
-    this.#varianceScale = new Float64Array(this.count);
-    this.#taken = new Uint8Array(this.count);
-    for (let index = 0; index < this.count; index++) {
-      const snrDb = frame.snrsDb[index] ?? 0;
-      this.#varianceScale[index] = varianceScale(snrDb);
-      if (snrDb < snrMinDb) this.#taken[index] = 1;
-      this.#hex.push(hexOf(frame.adsb[index] ?? null));
+    this.count = count;
+    this.delayKm = Float64Array.from(frame.delaysKm);
+    this.dopplerHz = Float64Array.from(frame.dopplersHz);
+    this.delayVariance = new Float64Array(count);
+    this.dopplerVariance = new Float64Array(count);
+    this.taken = new Uint8Array(count);
+    this.varianceMax = {
+      delay: delayVariance * VARIANCE_SCALE_MAX,
+      doppler: dopplerVariance * VARIANCE_SCALE_MAX,
+    };
+    for (let index = 0; index < count; index++) {
+      const snrDb = frame.snrsDb[index] as number;
+      const scale = varianceScale(snrDb);
+      this.delayVariance[index] = delayVariance * scale;
+      this.dopplerVariance[index] = dopplerVariance * scale;
+      if (snrDb < snrMinDb) this.taken[index] = 1;
+      this.hex.push(hexOf(frame.adsb[index] ?? null));
     }
-  }
-
-  delayKm(index: number): number {
-    return this.frame.delaysKm[index] ?? 0;
-  }
-
-  dopplerHz(index: number): number {
-    return this.frame.dopplersHz[index] ?? 0;
-  }
-
-  /** The ADS-B address matched to a detection, if any. */
-  hex(index: number): string | null {
-    return this.#hex[index] ?? null;
   }
 
   /** Fills `out` with the measurement variances of a detection. */
   variance(index: number, out: MeasurementVariance): MeasurementVariance {
-    const scale = this.#varianceScale[index] ?? VARIANCE_SCALE_MAX;
-    out.delay = this.#noise.delayKm ** 2 * scale;
-    out.doppler = this.#noise.dopplerHz ** 2 * scale;
+    out.delay = this.delayVariance[index] as number;
+    out.doppler = this.dopplerVariance[index] as number;
     return out;
-  }
-
-  /** Whether a detection continues a track, or is too weak to. */
-  isTaken(index: number): boolean {
-    return this.#taken[index] === 1;
-  }
-
-  take(index: number): void {
-    this.#taken[index] = 1;
-  }
-
-  /** The greatest measurement variances any detection has. */
-  get varianceMax(): MeasurementVariance {
-    return {
-      delay: this.#noise.delayKm ** 2 * VARIANCE_SCALE_MAX,
-      doppler: this.#noise.dopplerHz ** 2 * VARIANCE_SCALE_MAX,
-    };
   }
 }
 
@@ -135,42 +122,66 @@ export function associate(
   set: DetectionSet,
   gate: number,
 ): Association {
+  const pairs = gatedPairs(tracks, set, gate);
   const detectionOfTrack = new Int32Array(tracks.length).fill(MISSED);
   let greedyClusters = 0;
-  for (const cluster of clusters(gatedPairs(tracks, set, gate), tracks.length, set.count)) {
+  for (const cluster of clusters(takeUndisputed(pairs, detectionOfTrack, set.count), set.count)) {
     if (!solve(cluster, detectionOfTrack)) greedyClusters++;
   }
-  for (const detection of detectionOfTrack) if (detection !== MISSED) set.take(detection);
+  for (const detection of detectionOfTrack) if (detection !== MISSED) set.taken[detection] = 1;
   return { detectionOfTrack, greedyClusters };
 }
 
 /** Every pair within the gate whose score speaks for it, ordered by track. */
 function gatedPairs(tracks: readonly Associable[], set: DetectionSet, gate: number): Pair[] {
   const pairs: Pair[] = [];
+  const { delayKm, dopplerHz, taken, hex, varianceMax } = set;
   const variance: MeasurementVariance = { delay: 0, doppler: 0 };
   const innovation: Innovation = { distanceSquared: 0, determinant: 0 };
-  const { delay: delayVarianceMax, doppler: dopplerVarianceMax } = set.varianceMax;
-  for (const [track, { filter, adsbHex }] of tracks.entries()) {
+  for (let track = 0; track < tracks.length; track++) {
+    const { filter, adsbHex } = tracks[track] as Associable;
     // The gate's bounding box, to rule out most pairs cheaply.
-    const delayReach = Math.sqrt(gate * (filter.delayVariance + delayVarianceMax));
-    const dopplerReach = Math.sqrt(gate * (filter.dopplerVariance + dopplerVarianceMax));
+    const delayReach = Math.sqrt(gate * (filter.delayVariance + varianceMax.delay));
+    const dopplerReach = Math.sqrt(gate * (filter.dopplerVariance + varianceMax.doppler));
     for (let detection = 0; detection < set.count; detection++) {
-      const delayKm = set.delayKm(detection);
-      const dopplerHz = set.dopplerHz(detection);
-      if (Math.abs(dopplerHz - filter.dopplerHz) > dopplerReach) continue;
-      if (Math.abs(delayKm - filter.delayKm) > delayReach) continue;
-      if (set.isTaken(detection)) continue;
-      filter.innovation(delayKm, dopplerHz, set.variance(detection, variance), innovation);
+      const delay = delayKm[detection] as number;
+      const doppler = dopplerHz[detection] as number;
+      if (Math.abs(doppler - filter.dopplerHz) > dopplerReach) continue;
+      if (Math.abs(delay - filter.delayKm) > delayReach || taken[detection] === 1) continue;
+      filter.innovation(delay, doppler, set.variance(detection, variance), innovation);
       if (!(innovation.distanceSquared <= gate)) continue;
       const score =
         BASE_SCORE -
         innovation.distanceSquared -
         Math.log(innovation.determinant) +
-        identityScore(adsbHex, set.hex(detection));
+        identityScore(adsbHex, hex[detection] ?? null);
       if (score > 0) pairs.push({ track, detection, score });
     }
   }
   return pairs;
+}
+
+/** Assigns the pairs whose track and detection are in no other pair; gives the others. */
+function takeUndisputed(
+  pairs: readonly Pair[],
+  detectionOfTrack: Int32Array,
+  detectionCount: number,
+): Pair[] {
+  const pairsOfTrack = new Uint16Array(detectionOfTrack.length);
+  const pairsOfDetection = new Uint16Array(detectionCount);
+  for (const { track, detection } of pairs) {
+    pairsOfTrack[track] = (pairsOfTrack[track] as number) + 1;
+    pairsOfDetection[detection] = (pairsOfDetection[detection] as number) + 1;
+  }
+  const disputed: Pair[] = [];
+  for (const pair of pairs) {
+    if (pairsOfTrack[pair.track] === 1 && pairsOfDetection[pair.detection] === 1) {
+      detectionOfTrack[pair.track] = pair.detection;
+    } else {
+      disputed.push(pair);
+    }
+  }
+  return disputed;
 }
 
 function identityScore(ofTrack: string | null, ofDetection: string | null): number {
@@ -179,13 +190,14 @@ function identityScore(ofTrack: string | null, ofDetection: string | null): numb
 }
 
 /** Splits pairs into groups that share neither tracks nor detections (union–find over the tracks). */
-function clusters(pairs: readonly Pair[], trackCount: number, detectionCount: number): Pair[][] {
-  const parent = Int32Array.from({ length: trackCount }, (_, track) => track);
+function clusters(pairs: readonly Pair[], detectionCount: number): Iterable<Pair[]> {
+  if (pairs.length === 0) return [];
+  const parent = new Map<number, number>(pairs.map(({ track }) => [track, track]));
   const find = (track: number): number => {
     let root = track;
-    while (parent[root] !== root) {
-      parent[root] = parent[parent[root] as number] as number;
-      root = parent[root] as number;
+    for (let up = parent.get(root); up !== undefined && up !== root; up = parent.get(root)) {
+      parent.set(root, parent.get(up) ?? up);
+      root = up;
     }
     return root;
   };
@@ -193,25 +205,13 @@ function clusters(pairs: readonly Pair[], trackCount: number, detectionCount: nu
   for (const { track, detection } of pairs) {
     const other = firstTrack[detection] as number;
     if (other === MISSED) firstTrack[detection] = track;
-    else parent[find(track)] = find(other);
+    else parent.set(find(track), find(other));
   }
-  const groups = new Map<number, Pair[]>();
-  for (const pair of pairs) {
-    const root = find(pair.track);
-    const group = groups.get(root);
-    if (group === undefined) groups.set(root, [pair]);
-    else group.push(pair);
-  }
-  return [...groups.values()];
+  return Map.groupBy(pairs, ({ track }) => find(track)).values();
 }
 
 /** Writes a cluster's assignment; false when it was too large for the optimal one. */
 function solve(cluster: readonly Pair[], detectionOfTrack: Int32Array): boolean {
-  if (cluster.length === 1) {
-    const [pair] = cluster;
-    if (pair !== undefined) detectionOfTrack[pair.track] = pair.detection;
-    return true;
-  }
   const rows = [...new Set(cluster.map(({ track }) => track))];
   const columns = [...new Set(cluster.map(({ detection }) => detection))];
   // At least as many columns as rows, so that every row can also be left without a detection (cells of cost 0).

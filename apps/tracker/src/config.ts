@@ -148,8 +148,8 @@ function build(values: Values): TrackerConfig {
       delayKm: number("measurement_noise.delay", 0.13),
       dopplerHz: number("measurement_noise.doppler", 1.5),
     },
-    rangeAccelerationSd: number("process_noise.range_acceleration", 0.01),
-    rangeJerkDensity: number("process_noise.range_jerk", 1e-5),
+    rangeAccelerationSd: number("process_noise.range_acceleration", 0.005),
+    rangeJerkDensity: number("process_noise.range_jerk", 2.5e-5),
     tcp: { host: typeof host === "string" ? host : "0.0.0.0", port: number("tcp.port", 3012) },
   };
 }

@@ -11,7 +11,6 @@ const INITIAL_BYTES = 2048;
 /** A UTF-16 unit takes at most this many bytes of UTF-8. */
 const UTF8_BYTES_PER_CHAR = 3;
 const COMMA = 0x2c;
-const encoder = new TextEncoder();
 
 /** One detection as a track remembers it. */
 export interface Detection {
@@ -29,7 +28,7 @@ export interface Detection {
 export class DetectionHistory {
   readonly #countMax: number;
   readonly #lengths: number[] = [];
-  #bytes = new Uint8Array(INITIAL_BYTES);
+  #bytes = Buffer.allocUnsafe(INITIAL_BYTES);
   #used = 0;
 
   /** Keeps the latest `countMax` detections, 1 to HISTORY_MAX. */
@@ -51,7 +50,7 @@ export class DetectionHistory {
     const text = encodeDetection(detection);
     this.#reserve(1 + text.length * UTF8_BYTES_PER_CHAR);
     if (this.#lengths.length > 0) this.#bytes[this.#used++] = COMMA;
-    const { written } = encoder.encodeInto(text, this.#bytes.subarray(this.#used));
+    const written = this.#bytes.write(text, this.#used);
     this.#used += written;
     this.#lengths.push(written);
   }
@@ -65,7 +64,7 @@ export class DetectionHistory {
 
   #reserve(extra: number): void {
     if (this.#used + extra <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#used + extra));
+    const grown = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#used + extra));
     grown.set(this.json);
     this.#bytes = grown;
   }

@@ -4,10 +4,13 @@
  *
  *   open → writing → open …      open | writing → failed (the reader has gone, the disk is full)
  */
+import type { EventWriter } from "./track-event.ts";
 
 /** Input is not read while more than this waits to be written. What one read yields may come on top. */
 export const PENDING_BYTES_MAX = 1024 * 1024;
 const BUFFER_BYTES_MIN = 256 * 1024;
+/** A UTF-16 unit takes at most this many bytes of UTF-8. */
+const UTF8_BYTES_PER_CHAR = 3;
 
 /** What bytes are written to; `Bun.FileSink` is one. */
 export interface ByteSink {
@@ -20,12 +23,12 @@ type State =
   | { readonly at: "writing" }
   | { readonly at: "failed"; readonly cause: unknown };
 
-export class EventOutput {
+export class EventOutput implements EventWriter {
   readonly #sink: ByteSink;
   #state: State = { at: "open" };
-  #filling = new Uint8Array(BUFFER_BYTES_MIN);
+  #filling = Buffer.allocUnsafe(BUFFER_BYTES_MIN);
   #filled = 0;
-  #spare = new Uint8Array(BUFFER_BYTES_MIN);
+  #spare = Buffer.allocUnsafe(BUFFER_BYTES_MIN);
   #inFlightBytes = 0;
   #waiters: (() => void)[] = [];
   /** Called once, when writing has failed; what is written later is dropped. */
@@ -47,14 +50,24 @@ export class EventOutput {
   /** Adds bytes (copied). They are written once `pump` is called, or with those before them. */
   write(bytes: Uint8Array): void {
     if (this.#state.at === "failed") return;
-    const needed = this.#filled + bytes.length;
-    if (needed > this.#filling.length) {
-      const grown = new Uint8Array(Math.max(this.#filling.length * 2, needed));
-      grown.set(this.#filling.subarray(0, this.#filled));
-      this.#filling = grown;
-    }
+    this.#reserve(bytes.length);
     this.#filling.set(bytes, this.#filled);
-    this.#filled = needed;
+    this.#filled += bytes.length;
+  }
+
+  /** Adds text, as UTF-8. */
+  writeText(text: string): void {
+    if (this.#state.at === "failed") return;
+    this.#reserve(text.length * UTF8_BYTES_PER_CHAR);
+    this.#filled += this.#filling.write(text, this.#filled);
+  }
+
+  #reserve(extra: number): void {
+    const needed = this.#filled + extra;
+    if (needed <= this.#filling.length) return;
+    const grown = Buffer.allocUnsafe(Math.max(this.#filling.length * 2, needed));
+    grown.set(this.#filling.subarray(0, this.#filled));
+    this.#filling = grown;
   }
 
   /** Starts writing what was added, unless that is already going on. */
@@ -80,13 +93,14 @@ export class EventOutput {
     try {
       while (this.#filled > 0) {
         // The sink may keep the buffer until the flush is done, so two take turns.
-        const bytes = this.#filling.subarray(0, this.#filled);
+        const buffer = this.#filling;
+        const bytes = buffer.subarray(0, this.#filled);
         this.#inFlightBytes = this.#filled;
         this.#filling = this.#spare;
         this.#filled = 0;
         await this.#sink.write(bytes);
         await this.#sink.flush();
-        this.#spare = new Uint8Array(bytes.buffer);
+        this.#spare = buffer;
         this.#inFlightBytes = 0;
         this.#wake();
       }

@@ -78,12 +78,7 @@ function parseObject(value: Readonly<Record<string, unknown>>): Line {
   }
   const { delay = EMPTY, doppler = EMPTY, snr = EMPTY } = value;
   const adsb = value["adsb"] ?? EMPTY;
-  if (
-    !Array.isArray(delay) ||
-    !Array.isArray(doppler) ||
-    !Array.isArray(snr) ||
-    !Array.isArray(adsb)
-  ) {
+  if (!isArray(delay) || !isArray(doppler) || !isArray(snr) || !isArray(adsb)) {
     return skipped("bad_array");
   }
   if (Math.max(delay.length, doppler.length, snr.length, adsb.length) > DETECTIONS_MAX) {
@@ -110,6 +105,10 @@ function skipped(reason: SkipReason): Line {
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isArray(value: unknown): value is readonly unknown[] {
+  return Array.isArray(value);
 }
 
 function areNumbers(values: readonly unknown[]): values is readonly number[] {

@@ -33,7 +33,7 @@ async function main(): Promise<void> {
       process.stdout.write(`fleet-tracker ${version}\n`);
       return;
     case "refuse":
-      fail(EXIT_USAGE, `${options.message}\n${USAGE}`);
+      return fail(EXIT_USAGE, `${options.message}\n${USAGE}`);
     case "run":
       return run(options, await loadConfig(options));
   }

@@ -20,7 +20,7 @@ export class Session {
   constructor(config: TrackerConfig, output: EventOutput, report: (line: string) => void) {
     this.#output = output;
     this.#report = report;
-    this.#tracker = new Tracker(config, this.counters, (line) => output.write(line));
+    this.#tracker = new Tracker(config, this.counters, output);
   }
 
   /** Takes bytes in and starts writing the events they cause. Never throws on account of what they hold. */

@@ -67,8 +67,13 @@ export class TcpInput {
   hold(held: boolean): void {
     if (this.#held === held) return;
     this.#held = held;
-    if (held) this.#current?.pause();
-    else this.#current?.resume();
+    if (held) {
+      this.#current?.pause();
+    } else {
+      // It could send nothing while it was held: its silence begins now.
+      this.#lastDataMs = this.#clock.monotonicMs();
+      this.#current?.resume();
+    }
   }
 
   /**

@@ -1,29 +1,37 @@
 /** The line written for a confirmed track at each detection, as the public retina-tracker writes it. (T10) */
 import type { Track } from "./track.ts";
 
-const encoder = new TextEncoder();
 const VELOCITY_DECIMALS = 1;
 
+/** What events are written to; `EventOutput` is one. */
+export interface EventWriter {
+  /** Adds bytes; they are copied. */
+  write(bytes: Uint8Array): void;
+  writeText(text: string): void;
+}
+
 /**
- * The event as one LF-terminated line of JSON: `track_id`, `adsb_hex`, `adsb_initialized`, `timestamp` (ms), `length`
- * (detections so far), `detections` (the latest, oldest first), `is_anomalous`, `max_velocity_ms`, `anomaly_types`.
+ * Writes the event as one LF-terminated line of JSON: `track_id`, `adsb_hex`, `adsb_initialized`, `timestamp` (ms),
+ * `length` (detections so far), `detections` (the latest, oldest first), `is_anomalous`, `max_velocity_ms`,
+ * `anomaly_types`.
  */
-export function encodeTrackEvent(id: string, track: Track, timestampMs: number): Uint8Array {
+export function writeTrackEvent(
+  writer: EventWriter,
+  id: string,
+  track: Track,
+  timestampMs: number,
+): void {
   const { types, maxVelocityMs } = track.anomalies;
-  const head = encoder.encode(
-    `{"track_id":"${id}","adsb_hex":${JSON.stringify(track.adsbHex)},` +
-      `"adsb_initialized":${track.adsbInitialized},"timestamp":${timestampMs},"length":${track.length},"detections":[`,
+  const hex = track.adsbHex === null ? "null" : JSON.stringify(track.adsbHex);
+  writer.writeText(
+    `{"track_id":"${id}","adsb_hex":${hex},"adsb_initialized":${track.adsbInitialized},` +
+      `"timestamp":${timestampMs},"length":${track.length},"detections":[`,
   );
-  const tail = encoder.encode(
+  writer.write(track.history.json);
+  writer.writeText(
     `],"is_anomalous":${types.length > 0},"max_velocity_ms":${maxVelocityMs.toFixed(VELOCITY_DECIMALS)},` +
       `"anomaly_types":${JSON.stringify(types)}}\n`,
   );
-  const detections = track.history.json;
-  const line = new Uint8Array(head.length + detections.length + tail.length);
-  line.set(head);
-  line.set(detections, head.length);
-  line.set(tail, head.length + detections.length);
-  return line;
 }
 
 const MS_PER_DAY = 86_400_000;

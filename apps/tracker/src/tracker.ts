@@ -6,10 +6,11 @@
 import { associate, DetectionSet } from "./association.ts";
 import type { TrackerConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
+import type { Detection } from "./detection-history.ts";
 import type { Frame } from "./frame.ts";
 import { DelayDopplerFilter, type MeasurementVariance, type MotionModel } from "./kalman.ts";
 import { afterHit, afterMiss, Track } from "./track.ts";
-import { encodeTrackEvent, trackId } from "./track-event.ts";
+import { type EventWriter, trackId, writeTrackEvent } from "./track-event.ts";
 import { Wavelength } from "./wavelength.ts";
 
 /** Tracks of all states; a detection that would begin one more is refused. */
@@ -24,7 +25,7 @@ const INTERVAL_MS_DEFAULT = 500;
 export class Tracker {
   readonly #config: TrackerConfig;
   readonly #counters: Counters;
-  readonly #emit: (line: Uint8Array) => void;
+  readonly #writer: EventWriter;
   readonly #wavelength: Wavelength;
   readonly #variance: MeasurementVariance = { delay: 0, doppler: 0 };
   #tracks: Track[] = [];
@@ -32,11 +33,11 @@ export class Tracker {
   #intervalMs = INTERVAL_MS_DEFAULT;
   #nextId = 0;
 
-  /** `emit` gets one LF-terminated event per confirmed track and frame in which it was detected. */
-  constructor(config: TrackerConfig, counters: Counters, emit: (line: Uint8Array) => void) {
+  /** `writer` gets one event line per confirmed track and frame in which it was detected. */
+  constructor(config: TrackerConfig, counters: Counters, writer: EventWriter) {
     this.#config = config;
     this.#counters = counters;
-    this.#emit = emit;
+    this.#writer = writer;
     this.#wavelength = new Wavelength(config.centerFrequencyHz ?? undefined);
   }
 
@@ -61,7 +62,7 @@ export class Tracker {
     const [tentative, confirmed] = partition(this.#tracks);
     this.#associate(confirmed, set);
     this.#associate(tentative, set);
-    this.#tracks = this.#tracks.filter((track) => track.state.at !== "deleted");
+    this.#tracks = this.#tracks.filter(({ state }) => state.at !== "deleted");
     this.#begin(set);
   }
 
@@ -111,8 +112,9 @@ export class Tracker {
     if (tracks.length === 0) return;
     const { detectionOfTrack, greedyClusters } = associate(tracks, set, this.#config.gateThreshold);
     this.#counters.greedyClusters += greedyClusters;
-    for (const [index, track] of tracks.entries()) {
-      const detection = detectionOfTrack[index] ?? -1;
+    for (let index = 0; index < tracks.length; index++) {
+      const track = tracks[index] as Track;
+      const detection = detectionOfTrack[index] as number;
       if (detection >= 0) this.#hit(track, set, detection);
       else this.#miss(track);
     }
@@ -120,8 +122,8 @@ export class Tracker {
 
   #hit(track: Track, set: DetectionSet, index: number): void {
     const { timestampMs } = set.frame;
-    const delayKm = set.delayKm(index);
-    const dopplerHz = set.dopplerHz(index);
+    const delayKm = set.delayKm[index] as number;
+    const dopplerHz = set.dopplerHz[index] as number;
     const variance = set.variance(index, this.#variance);
     track.filter.update(delayKm, dopplerHz, variance);
     track.record(detectionAt(set, index));
@@ -137,7 +139,7 @@ export class Tracker {
       track.anomalies.observeRangeRate(wavelength.estimate.km * track.filter.dopplerHz);
     }
     this.#counters.events++;
-    this.#emit(encodeTrackEvent(track.state.id, track, timestampMs));
+    writeTrackEvent(this.#writer, track.state.id, track, timestampMs);
   }
 
   #miss(track: Track): void {
@@ -150,15 +152,15 @@ export class Tracker {
   #begin(set: DetectionSet): void {
     const rateSd = this.#config.rangeAccelerationSd / this.#wavelength.divisorKm;
     for (let index = 0; index < set.count; index++) {
-      if (set.isTaken(index)) continue;
+      if (set.taken[index] === 1) continue;
       if (this.#tracks.length >= TRACKS_MAX) {
         this.#counters.tracksRefused++;
         continue;
       }
       const variance = set.variance(index, this.#variance);
       const filter = new DelayDopplerFilter(
-        set.delayKm(index),
-        set.dopplerHz(index),
+        set.delayKm[index] as number,
+        set.dopplerHz[index] as number,
         variance,
         rateSd ** 2,
       );
@@ -175,12 +177,12 @@ function partition(tracks: readonly Track[]): [Track[], Track[]] {
   return [tentative, confirmed];
 }
 
-function detectionAt(set: DetectionSet, index: number) {
+function detectionAt(set: DetectionSet, index: number): Detection {
   return {
     timestampMs: set.frame.timestampMs,
-    delayKm: set.delayKm(index),
-    dopplerHz: set.dopplerHz(index),
-    snrDb: set.frame.snrsDb[index] ?? 0,
+    delayKm: set.delayKm[index] as number,
+    dopplerHz: set.dopplerHz[index] as number,
+    snrDb: set.frame.snrsDb[index] as number,
     adsb: set.frame.adsb[index] ?? null,
   };
 }
