@@ -19,7 +19,7 @@ export interface SearchPath {
 }
 
 /** The search path of an image that has none. */
-export const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** Directories of PATH beyond these are not searched. */
 const PATH_DIRS_MAX = 64;

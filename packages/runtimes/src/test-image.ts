@@ -45,7 +45,7 @@ export function makeTestImage(): TestImage {
   };
 }
 
-/** Stands still until `fire()`, which lets every waiting timer go off. `armed` counts those set so far. */
+/** Stands still until `fire()`, which lets every waiting timer go off. `delays` are those of all timers set so far. */
 export function makeTestClock(): ProbeClock & { fire(): void; readonly delays: readonly number[] } {
   const waiting = new Set<() => void>();
   const delays: number[] = [];
