@@ -44,8 +44,9 @@ const SEEN_REQUIRED = SEEN_TIMESTAMP | SEEN_DELAY | SEEN_DOPPLER | SEEN_SNR;
 /** Results of the last successful scan: out-parameters, so that nothing is allocated for a frame. */
 export const scanned = { timestampMs: 0, detections: 0 };
 
-/** How many elements the array just scanned had. */
+/** How many elements the array just scanned had, and the timestamp just scanned. */
 let elements = 0;
+let timestampMs = 0;
 
 /** Whether `b[start..end)` is a frame in its common form; fills `scanned` when it is. */
 export function scanFrame(b: Uint8Array, start: number, end: number): boolean {
@@ -103,6 +104,7 @@ export function scanFrame(b: Uint8Array, start: number, end: number): boolean {
   if (p + 1 !== end || (seen & SEEN_REQUIRED) !== SEEN_REQUIRED) return false;
   if (delays !== dopplers || delays !== snrs || delays > DETECTIONS_MAX) return false;
   if ((seen & SEEN_ADSB) !== 0 && adsbs !== delays) return false;
+  scanned.timestampMs = timestampMs;
   scanned.detections = delays;
   return true;
 }
@@ -129,7 +131,7 @@ function scanTimestamp(b: Uint8Array, p: number): number {
   }
   const digits = p - first;
   if (digits === 0 || digits > DIGITS_MAX || !endsValue(c)) return -1;
-  scanned.timestampMs = value;
+  timestampMs = value;
   return p;
 }
 

@@ -9,6 +9,8 @@ export { DETECTIONS_MAX } from "./frame-scan.ts";
 
 /** Deepest nesting that is passed on; a tracker with a recursive parser dies of much more. */
 const DEPTH_MAX = 64;
+/** Only a number with an exponent or of this many digits can be too large for a double. */
+const MAYBE_HUGE_NUMBER = /\d{300}|\d[eE]/;
 
 /** Why a line is not a frame. */
 export type FrameProblem =
@@ -20,6 +22,7 @@ export type FrameProblem =
   | "ragged_arrays"
   | "too_many_detections"
   | "bad_adsb"
+  | "bad_number"
   | "too_deep"
   | "too_long";
 
@@ -55,25 +58,14 @@ export function checkFrame(bytes: Uint8Array, start: number, end: number): Frame
 }
 
 function checkCarefully(bytes: Uint8Array, start: number, end: number): FrameVerdict {
-  const line = bytes.subarray(start, end);
-  let text: string;
-  try {
-    text = decoder.decode(line);
-  } catch {
-    return notFrame("bad_utf8");
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return notFrame("bad_json");
-  }
-  if (!isObject(value)) return notFrame("not_an_object");
-  const problem = frameProblem(value) ?? (isTooDeep(text) ? "too_deep" : undefined);
+  const parsed = parseObject(bytes, start, end);
+  if (typeof parsed === "string") return notFrame(parsed);
+  const { text, value } = parsed;
+  const problem = frameProblem(parsed);
   if (problem !== undefined) return notFrame(problem, value);
   scanned.timestampMs = value["timestamp"] as number;
   scanned.detections = (value["delay"] as unknown[]).length;
-  if (text.length === line.length) return FRAME;
+  if (text.length === end - start) return FRAME;
   const replacement = encoder.encode(`${escapeNonAscii(text)}\n`);
   if (replacement.length > LINE_BYTES_MAX) return notFrame("too_long", value);
   return { at: "reencoded", replacement };
@@ -83,17 +75,43 @@ function notFrame(problem: FrameProblem, object?: Record<string, unknown>): Fram
   return { at: "not_frame", problem, object };
 }
 
-/** What keeps a parsed object from being a frame, or undefined. */
-export function frameProblem(value: Record<string, unknown>): FrameProblem | undefined {
+/** A line that is a JSON object: what it says, and how it says it. */
+export interface ParsedObject {
+  readonly value: Record<string, unknown>;
+  readonly text: string;
+}
+
+/** Reads the line `bytes[start..end)` as a JSON object, or says why it is none. */
+export function parseObject(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): ParsedObject | "bad_utf8" | "bad_json" | "not_an_object" {
+  let text: string;
+  try {
+    text = decoder.decode(bytes.subarray(start, end));
+  } catch {
+    return "bad_utf8";
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return "bad_json";
+  }
+  return isObject(value) ? { value, text } : "not_an_object";
+}
+
+/** What keeps an object from being a frame, or undefined. */
+export function frameProblem({ value, text }: ParsedObject): FrameProblem | undefined {
   if (!Number.isFinite(value["timestamp"])) return "bad_timestamp";
   const { delay, doppler, snr, adsb } = value;
   if (!isNumbers(delay) || !isNumbers(doppler) || !isNumbers(snr)) return "bad_arrays";
   const n = delay.length;
   if (n !== doppler.length || n !== snr.length) return "ragged_arrays";
   if (n > DETECTIONS_MAX) return "too_many_detections";
-  if (adsb === undefined) return undefined;
-  if (!Array.isArray(adsb) || adsb.length !== n) return "bad_adsb";
-  return adsb.every((a) => a === null || isObject(a)) ? undefined : "bad_adsb";
+  if (adsb !== undefined && !isAdsb(adsb, n)) return "bad_adsb";
+  return textProblem(text);
 }
 
 /**
@@ -127,18 +145,49 @@ function isNumbers(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((x) => Number.isFinite(x));
 }
 
-function isTooDeep(text: string): boolean {
+function isAdsb(value: unknown, length: number): boolean {
+  return (
+    Array.isArray(value) && value.length === length && value.every((a) => a === null || isObject(a))
+  );
+}
+
+/**
+ * What other parsers may die of though ours takes it: deep nesting, and numbers that no double holds (Python refuses
+ * integers of more than 4300 digits with an error of its own). It reads the text, not the value, because a repeated key
+ * hides what stood there first.
+ */
+function textProblem(text: string): "too_deep" | "bad_number" | undefined {
+  const maybeHuge = MAYBE_HUGE_NUMBER.test(text);
   let depth = 0;
-  let inString = false;
   for (let i = 0; i < text.length; i++) {
     const c = text.charCodeAt(i);
-    if (inString) {
-      if (c === 92) i++;
-      else if (c === 34) inString = false;
-    } else if (c === 34) inString = true;
+    if (c === 34) i = endOfString(text, i);
     else if (c === 91 || c === 123) {
-      if (++depth > DEPTH_MAX) return true;
+      if (++depth > DEPTH_MAX) return "too_deep";
     } else if (c === 93 || c === 125) depth--;
+    else if (maybeHuge && c >= 48 && c <= 57) {
+      const end = endOfNumber(text, i);
+      if (!Number.isFinite(Number(text.slice(i, end)))) return "bad_number";
+      i = end - 1;
+    }
   }
-  return false;
+  return undefined;
+}
+
+/** The closing quote of the string that opens at `i`, in valid JSON. */
+function endOfString(text: string, i: number): number {
+  for (;;) {
+    const c = text.charCodeAt(++i);
+    if (c === 92) i++;
+    else if (c === 34) return i;
+  }
+}
+
+/** The position after the number with a digit at `i`, in valid JSON: these characters stand nowhere else after a digit. */
+function endOfNumber(text: string, i: number): number {
+  for (;;) {
+    const c = text.charCodeAt(++i);
+    const isDigit = c >= 48 && c <= 57;
+    if (!isDigit && c !== 46 && c !== 69 && c !== 101 && c !== 43 && c !== 45) return i;
+  }
 }

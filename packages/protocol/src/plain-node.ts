@@ -1,7 +1,8 @@
 /** The lines of a plain node: every one carries `node_id` and `token`; frames and heartbeats; never answered. (T1, R10) */
 import { z } from "zod";
-import { encodeAscii, type FrameProblem, frameProblem } from "./frame.ts";
+import { encodeAscii, type FrameProblem, frameProblem, parseObject } from "./frame.ts";
 import { type NodeId, nodeIdSchema } from "./ids.ts";
+import { LINE_BYTES_MAX } from "./lines.ts";
 
 const TOKEN_LENGTH_MAX = 4096;
 const credentialsSchema = z.object({
@@ -26,28 +27,22 @@ export type PlainLine =
       readonly from: { readonly nodeId: NodeId; readonly token: string } | undefined;
     };
 
-const decoder = new TextDecoder("utf-8", { fatal: true });
-
 /** Reads the line `bytes[start..end)` of a plain node. Numbers keep their values, not their spelling. */
 export function parsePlainLine(bytes: Uint8Array, start: number, end: number): PlainLine {
-  let value: unknown;
-  try {
-    value = JSON.parse(decoder.decode(bytes.subarray(start, end)));
-  } catch (error) {
-    return bad(error instanceof SyntaxError ? "bad_json" : "bad_utf8");
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    return bad("not_an_object");
-  const credentials = credentialsSchema.safeParse(value);
+  const parsed = parseObject(bytes, start, end);
+  if (typeof parsed === "string") return bad(parsed);
+  const credentials = credentialsSchema.safeParse(parsed.value);
   if (!credentials.success) return bad("bad_credentials");
   const { node_id: nodeId, token } = credentials.data;
-  const { node_id: _nodeId, token: _token, ...frame } = value as Record<string, unknown>;
+  const { node_id: _nodeId, token: _token, ...frame } = parsed.value;
   if (frame["type"] === "heartbeat") return { at: "heartbeat", nodeId, token };
   if (frame["type"] !== undefined) return bad("unknown_type", { nodeId, token });
-  const problem = frameProblem(frame);
+  const problem = frameProblem(parsed);
   if (problem !== undefined) return bad(problem, { nodeId, token });
+  const encoded = encodeAscii(frame);
+  if (encoded.length > LINE_BYTES_MAX) return bad("too_long", { nodeId, token });
   const timestampMs = frame["timestamp"] as number;
-  return { at: "frame", nodeId, token, timestampMs, bytes: encodeAscii(frame) };
+  return { at: "frame", nodeId, token, timestampMs, bytes: encoded };
 }
 
 function bad(

@@ -1,0 +1,84 @@
+import { describe, expect, test } from "bun:test";
+import { heartbeatRequestSchema, nodeListSchema, registerRequestSchema } from "./agent-api.ts";
+
+const register = (change: object = {}): object => ({
+  node_id: "radar3",
+  instance_id: "i-1",
+  version: "0.1.0",
+  ...change,
+});
+
+const accepts = (change: object): boolean =>
+  registerRequestSchema.safeParse(register(change)).success;
+
+const named = (n: number, of: (i: number) => unknown): unknown[] =>
+  Array.from({ length: n }, (_, i) => of(i));
+
+describe("a registration", () => {
+  test("needs little, and gets the rest by default", () => {
+    expect(registerRequestSchema.parse(register())).toEqual({
+      node_id: "radar3",
+      instance_id: "i-1",
+      version: "0.1.0",
+      class: "persistent",
+      labels: {},
+      runtimes: [],
+      sensors: [],
+      capabilities: [],
+      platform: {},
+    } as never);
+  });
+
+  test("may carry keys of a newer agent, which are left out", () => {
+    expect(registerRequestSchema.parse(register({ mood: "good" }))).not.toHaveProperty("mood");
+  });
+
+  const runtime = (i: number): object => ({ name: `r${i}`, version: null, path: null });
+  const sensor = (i: number): object => ({ name: `s${i}`, runtime: "python", mode: "poll" });
+  const labels = (n: number): object => Object.fromEntries(named(n, (i) => [`k${i}`, "v"]) as []);
+
+  test.each([
+    ["version", { version: "x".repeat(256) }, { version: "x".repeat(257) }],
+    ["labels", { labels: labels(64) }, { labels: labels(65) }],
+    ["a label's key", { labels: { ["k".repeat(64)]: "" } }, { labels: { ["k".repeat(65)]: "" } }],
+    ["runtimes", { runtimes: named(64, runtime) }, { runtimes: named(65, runtime) }],
+    ["sensors", { sensors: named(256, sensor) }, { sensors: named(257, sensor) }],
+    ["capabilities", { capabilities: named(64, String) }, { capabilities: named(65, String) }],
+  ])("is bounded in %s", (_what, most, more) => {
+    expect(accepts(most)).toBe(true);
+    expect(accepts(more)).toBe(false);
+  });
+
+  test.each([
+    ["an id that would reach into a topic", { node_id: "a.b" }],
+    ["no version", { version: undefined }],
+    ["an unknown class", { class: "eternal" }],
+    ["an unknown sensor mode", { sensors: [{ name: "s", runtime: "python", mode: "push" }] }],
+    ["a URL that runs code", { agent_url: "javascript:alert(1)" }],
+    ["a URL of a file", { agent_url: "file:///etc/passwd" }],
+    ["no URL", { agent_url: "hill:8080" }],
+    ["labels that are no text", { labels: { a: 1 } }],
+  ])("is refused with %s", (_what, change) => {
+    expect(accepts(change)).toBe(false);
+  });
+
+  test("takes an http or https URL", () => {
+    expect(accepts({ agent_url: "http://10.0.0.7:8080/x" })).toBe(true);
+    expect(accepts({ agent_url: "https://[fe80::1]/" })).toBe(true);
+  });
+});
+
+test("a heartbeat's counters are whole numbers from 0 on, by sensor", () => {
+  const heartbeat = (counters: object): boolean =>
+    heartbeatRequestSchema.safeParse({ instance_id: "i", epoch: 1, counters }).success;
+  const balance = { produced: 3, acked: 1, spooled: 1, dropped: { full: 1 } };
+  expect(heartbeat({ radar: balance })).toBe(true);
+  expect(heartbeat({ radar: { ...balance, acked: -1 } })).toBe(false);
+  expect(heartbeat({ radar: { ...balance, dropped: { full: 0.5 } } })).toBe(false);
+  expect(heartbeat({ "a.b": balance })).toBe(false);
+  expect(heartbeatRequestSchema.parse({ instance_id: "i", epoch: 1 }).counters).toEqual({});
+});
+
+test("an empty list of nodes needs no cursor", () => {
+  expect(nodeListSchema.parse({ agents: [] })).toEqual({ agents: [] });
+});
