@@ -1,0 +1,225 @@
+/** The form of agent.yaml (DESIGN §11) and the problems of a file that has another. Durations come out in ms, sizes in bytes. */
+import { parseBytes, parseDurationMs } from "@fleet/daemon";
+import { nodeClassSchema, nodeIdSchema, sensorNameSchema } from "@fleet/protocol";
+import { canonicalRuntime, NATIVE, type RuntimeNames, satisfies } from "@fleet/runtimes";
+import { z } from "zod";
+
+const DURATION_MS_MIN = 10;
+const DURATION_MS_MAX = 7 * 86_400_000;
+const SENSORS_MAX = 256;
+const SPOOL_BYTES_MIN = 64 * 1024;
+/** In memory; the frames of a minute's outage at 1 MiB/s. */
+const SPOOL_DEFAULT = "64MiB";
+
+const text = z.string().min(1).max(256);
+const path = z.string().min(1).max(4096);
+const word = z.string().max(32_768);
+
+const duration = z.string().transform((written, context) => {
+  const ms = parseDurationMs(written);
+  if (ms !== undefined && ms >= DURATION_MS_MIN && ms <= DURATION_MS_MAX) return ms;
+  context.addIssue(`must be a duration such as "500ms", "30s" or "5m", from 10ms to 7d`);
+  return z.NEVER;
+});
+
+const size = z.string().transform((written, context) => {
+  const bytes = parseBytes(written);
+  if (bytes !== undefined && bytes >= SPOOL_BYTES_MIN) return bytes;
+  context.addIssue(`must be a size such as "64MiB", at least 64KiB`);
+  return z.NEVER;
+});
+
+const versionRange = z.string().refine(isRange, 'must be a version range such as ">=3.9"');
+
+/** An http(s) address without credentials, query or fragment. */
+export const coordinatorUrlSchema = z
+  .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" })
+  .max(2048)
+  .refine((url) => {
+    const { username, password, search, hash } = new URL(url);
+    return username === "" && password === "" && search === "" && hash === "";
+  }, "must not hold credentials, a query or a fragment");
+
+const interpreterName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, "must be lower-case letters, digits, '_' or '-'")
+  .refine((name) => name !== NATIVE && name !== "auto", "is a reserved name");
+
+const interpreterSchema = z.strictObject({
+  name: interpreterName,
+  aliases: z.array(text).max(32).optional(),
+  candidates: z.array(path).min(1).max(32),
+  version_args: z.array(word).max(32).optional(),
+  pattern: z.string().max(1024).refine(isPattern, "must be a regular expression").optional(),
+});
+
+const sensorSchema = z.strictObject({
+  name: sensorNameSchema,
+  runtime: text,
+  requires: versionRange.optional(),
+  command: z.array(word).min(1, "must name at least one word").max(1024),
+  mode: z.enum(["stream", "poll"]).default("stream"),
+  restart: z.enum(["always", "on-failure", "never"]).default("always"),
+  interval: duration.optional(),
+  timeout: duration.optional(),
+  env: z.record(z.string().regex(/^[^=\0]+$/, "must be a variable's name"), word).default({}),
+  cwd: path.optional(),
+});
+
+const fileSchema = z.strictObject({
+  coordinator: z
+    .strictObject({
+      url: coordinatorUrlSchema.optional(),
+      enroll_token_file: path.optional(),
+    })
+    .prefault({}),
+  node: z
+    .strictObject({
+      name: nodeIdSchema.optional(),
+      group: text.optional(),
+      class: nodeClassSchema.optional(),
+      labels: z
+        .record(z.string().max(64), z.string().max(256))
+        .refine((labels) => Object.keys(labels).length <= 64, "must be at most 64 labels")
+        .default({}),
+    })
+    .prefault({}),
+  runtimes: z.array(text).max(64).optional(),
+  interpreters: z.array(interpreterSchema).max(64).default([]),
+  sensors: z.array(sensorSchema).max(SENSORS_MAX).default([]),
+  spool: z
+    .strictObject({
+      bytes_max: size.prefault(SPOOL_DEFAULT),
+      on_full: z.literal("drop_oldest").default("drop_oldest"),
+    })
+    .prefault({}),
+});
+
+/** A config file as read. */
+export type ConfigFile = z.infer<typeof fileSchema>;
+/** One sensor as the file has it. */
+export type SensorFile = z.infer<typeof sensorSchema>;
+
+/** A config, or everything that is wrong with it: `path: what is wrong`. */
+export type ConfigFileResult =
+  | { readonly at: "ok"; readonly file: ConfigFile }
+  | { readonly at: "bad"; readonly problems: readonly string[] };
+
+/** Reads YAML. `isNativeAllowed` tells from the file's `runtimes:` whether sensors may be `native` here. (A6) */
+export function parseConfigFile(
+  yaml: string,
+  isNativeAllowed: (runtimes: readonly string[] | undefined) => boolean,
+): ConfigFileResult {
+  let raw: unknown;
+  try {
+    raw = Bun.YAML.parse(yaml) ?? {};
+  } catch (error) {
+    return { at: "bad", problems: [`not YAML: ${error instanceof Error ? error.message : error}`] };
+  }
+  const parsed = fileSchema.safeParse(raw);
+  const problems = [
+    ...(parsed.error?.issues ?? []).flatMap(problemsOf),
+    ...sensorProblems(raw, isNativeAllowed),
+  ];
+  if (parsed.success && problems.length === 0) return { at: "ok", file: parsed.data };
+  return { at: "bad", problems };
+}
+
+function problemsOf(issue: z.core.$ZodIssue): string[] {
+  const at = (path: readonly PropertyKey[]): string => path.map(String).join(".");
+  if (issue.code === "unrecognized_keys")
+    return issue.keys.map((key) => `${at([...issue.path, key])}: unknown key`);
+  if (issue.code === "invalid_key" || issue.code === "invalid_element")
+    return issue.issues.map((inner) => `${at([...issue.path, ...inner.path])}: ${inner.message}`);
+  return [`${at(issue.path) || "the file"}: ${issue.message}`];
+}
+
+type Raw = Readonly<Record<string, unknown>>;
+
+/**
+ * The rules between the keys of a sensor, and between sensors. They look at the file as it was written, so that they speak up
+ * beside whatever else is wrong with it.
+ */
+function sensorProblems(
+  raw: unknown,
+  isNativeAllowed: (runtimes: readonly string[] | undefined) => boolean,
+): string[] {
+  const file = objectOf(raw);
+  const sensors = listOf(file["sensors"]).map(objectOf);
+  const runtimes = Array.isArray(file["runtimes"]) ? file["runtimes"].map(String) : undefined;
+  const interpreters = listOf(file["interpreters"]).map(objectOf).filter(isNamed);
+  const nativeAllowed = isNativeAllowed(runtimes);
+  const names = new Map<unknown, number>();
+  return sensors.flatMap((sensor, index) => {
+    const problems: [key: string, message: string][] = runtimeProblems(
+      sensor,
+      interpreters,
+      nativeAllowed,
+    );
+    const first = names.get(sensor["name"]);
+    if (first !== undefined && sensor["name"] !== undefined)
+      problems.push(["name", `sensors.${first} has this name already`]);
+    else names.set(sensor["name"], index);
+    const isPoll = sensor["mode"] === "poll";
+    if (isPoll && sensor["interval"] === undefined)
+      problems.push(["interval", "a poll sensor needs one"]);
+    for (const key of isPoll ? ["restart"] : ["interval", "timeout"])
+      if (sensor[key] !== undefined)
+        problems.push([key, `goes with ${isPoll ? "stream" : "poll"} sensors only`]);
+    return problems.map(([key, message]) => `sensors.${index}.${key}: ${message}`);
+  });
+}
+
+function runtimeProblems(
+  sensor: Raw,
+  interpreters: readonly RuntimeNames[],
+  nativeAllowed: boolean,
+): [key: string, message: string][] {
+  const written = sensor["runtime"];
+  if (typeof written !== "string" || written === "") return [];
+  const runtime = canonicalRuntime(written, interpreters);
+  if (runtime === undefined) return [["runtime", `"${written}" is no runtime Fleet knows`]];
+  if (runtime !== NATIVE) return [];
+  const problems: [string, string][] = [];
+  if (!nativeAllowed)
+    problems.push([
+      "runtime",
+      "native is not among the runtimes here; add it to runtimes: or FLEET_AGENT_RUNTIMES",
+    ]);
+  if (sensor["requires"] !== undefined)
+    problems.push(["requires", "a native program has no version to ask for"]);
+  return problems;
+}
+
+function objectOf(value: unknown): Raw {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Raw) : {};
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value.slice(0, SENSORS_MAX) : [];
+}
+
+function isNamed(value: Raw): value is Raw & RuntimeNames {
+  const { name, aliases } = value;
+  if (typeof name !== "string") return false;
+  return (
+    aliases === undefined || (Array.isArray(aliases) && aliases.every((a) => typeof a === "string"))
+  );
+}
+
+function isRange(range: string): boolean {
+  try {
+    satisfies("1.0.0", range);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isPattern(source: string): boolean {
+  try {
+    return new RegExp(source, "m") instanceof RegExp;
+  } catch {
+    return false;
+  }
+}

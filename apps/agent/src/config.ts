@@ -1,0 +1,212 @@
+/**
+ * The agent's settings, put together once from flags, variables and file, each winning over the next. Everything that is
+ * wrong is reported together, with where it stands. Called by main.ts. (A5, A6, A8, DESIGN §11)
+ */
+import { readFileSync } from "node:fs";
+import { isLogLevel, LOG_LEVELS, type LogLevel } from "@fleet/daemon";
+import { type NodeClass, type NodeId, nodeIdSchema, type SensorName } from "@fleet/protocol";
+import { canonicalRuntime, type CustomInterpreter, NATIVE, resolveRuntimes } from "@fleet/runtimes";
+import type { RunFlags } from "./command-line.ts";
+import {
+  type ConfigFile,
+  coordinatorUrlSchema,
+  parseConfigFile,
+  type SensorFile,
+} from "./config-file.ts";
+import { isToken, type TokenSource } from "./enroll-tokens.ts";
+import type { Environment } from "./image-env.ts";
+import { openStateDir, type StateDir } from "./state-dir.ts";
+
+/** The settings of one sensor. Times in ms. `runtime` is canonical. */
+export type SensorConfig = {
+  readonly name: SensorName;
+  readonly runtime: string;
+  readonly requires: string | undefined;
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string | undefined;
+} & (
+  | { readonly mode: "stream"; readonly restart: SensorFile["restart"] }
+  | { readonly mode: "poll"; readonly intervalMs: number; readonly timeoutMs: number }
+);
+
+/** Everything the agent is told. */
+export interface AgentConfig {
+  readonly coordinatorUrl: string;
+  readonly enrollTokens: readonly TokenSource[];
+  /** The name that was given, if any. */
+  readonly nodeName: NodeId | undefined;
+  readonly group: string | undefined;
+  /** As configured; else it follows from whether there is a state directory. */
+  readonly class: NodeClass | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly stateDir: StateDir;
+  readonly runtimes: readonly string[] | undefined;
+  readonly interpreters: readonly CustomInterpreter[];
+  readonly sensors: readonly SensorConfig[];
+  readonly spoolBytesMax: number;
+  readonly logLevel: LogLevel;
+}
+
+/** Something in the settings can't be used. `problems` holds one line for each, with its path. */
+export class ConfigError extends Error {
+  readonly code = "bad_config";
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(problems.join("\n"));
+    this.problems = problems;
+  }
+}
+
+/** Puts the settings together. Throws `ConfigError`. */
+export function loadConfig(flags: RunFlags, env: Environment): AgentConfig {
+  const problems: string[] = [];
+  const file = readFile(flags, env, problems);
+  const url = pick([
+    ["--coordinator", flags.coordinator],
+    ["FLEET_COORDINATOR_URL", env["FLEET_COORDINATOR_URL"]],
+    ["coordinator.url", file.coordinator.url],
+  ]);
+  if (url === undefined)
+    problems.push("coordinator.url: missing; set it, FLEET_COORDINATOR_URL or --coordinator");
+  const coordinatorUrl = checked(url, problems, (value) => coordinatorUrlSchema.safeParse(value));
+  const name = pick([
+    ["--name", flags.name],
+    ["FLEET_NODE_ID", env["FLEET_NODE_ID"]],
+    ["node.name", file.node.name],
+  ]);
+  const nodeName = checked(name, problems, (value) => nodeIdSchema.safeParse(value));
+  const enrollTokens = tokenSources(file, env, problems);
+  const logLevel = levelOf(flags.logLevel, problems);
+  const stateDir = stateDirOf(flags, env, problems);
+  if (problems.length > 0 || coordinatorUrl === undefined) throw new ConfigError(problems);
+  return {
+    coordinatorUrl: coordinatorUrl.replace(/\/+$/, ""),
+    enrollTokens,
+    nodeName,
+    group: file.node.group,
+    class: file.node.class,
+    labels: file.node.labels,
+    stateDir,
+    runtimes: file.runtimes,
+    interpreters: file.interpreters,
+    sensors: file.sensors.map((sensor) => sensorConfig(sensor, file.interpreters)),
+    spoolBytesMax: file.spool.bytes_max,
+    logLevel,
+  };
+}
+
+/** What detection alone needs of a config: the runtimes and interpreters of the file, when one is named. Throws `ConfigError`. */
+export function loadDetectionConfig(
+  flags: RunFlags,
+  env: Environment,
+): Pick<ConfigFile, "runtimes" | "interpreters"> {
+  const problems: string[] = [];
+  const file = readFile(flags, env, problems);
+  if (problems.length > 0) throw new ConfigError(problems);
+  return file;
+}
+
+/** The file named by flag or variable, or the defaults. A file that can't be used is among the problems. */
+function readFile(flags: RunFlags, env: Environment, problems: string[]): ConfigFile {
+  const override = env["FLEET_AGENT_RUNTIMES"];
+  const isNativeAllowed = (config: readonly string[] | undefined): boolean =>
+    resolveRuntimes({ override, config, detected: [] }).runtimes.includes(NATIVE);
+  const path = pick([
+    ["--config", flags.config],
+    ["FLEET_AGENT_CONFIG", env["FLEET_AGENT_CONFIG"]],
+  ])?.value;
+  let yaml = "{}";
+  try {
+    if (path !== undefined) yaml = readFileSync(path, "utf8");
+  } catch (error) {
+    problems.push(`${path}: can't be read: ${(error as NodeJS.ErrnoException).code ?? error}`);
+  }
+  const result = parseConfigFile(yaml, isNativeAllowed);
+  if (result.at === "ok") {
+    const { runtimes: config, interpreters } = result.file;
+    for (const { severity, message } of resolveRuntimes({
+      override,
+      config,
+      detected: [],
+      interpreters,
+    }).problems)
+      if (severity === "error") problems.push(`${path}: ${message}`);
+    return result.file;
+  }
+  problems.push(...result.problems.map((problem) => `${path}: ${problem}`));
+  return readFile({}, {}, []);
+}
+
+interface Picked {
+  readonly from: string;
+  readonly value: string;
+}
+
+/** The first that is set; an empty variable counts as unset. */
+function pick(
+  candidates: readonly (readonly [from: string, value: string | undefined])[],
+): Picked | undefined {
+  for (const [from, value] of candidates)
+    if (value !== undefined && value !== "") return { from, value };
+  return undefined;
+}
+
+function checked<T>(
+  picked: Picked | undefined,
+  problems: string[],
+  parse: (value: string) => {
+    data?: T | undefined;
+    error?: { issues: readonly { message: string }[] } | undefined;
+  },
+): T | undefined {
+  if (picked === undefined) return undefined;
+  const { data, error } = parse(picked.value);
+  for (const { message } of error?.issues ?? []) problems.push(`${picked.from}: ${message}`);
+  return data;
+}
+
+/** Where enrolment tokens come from, in the order they are tried. */
+function tokenSources(file: ConfigFile, env: Environment, problems: string[]): TokenSource[] {
+  const sources: TokenSource[] = [];
+  for (const name of ["FLEET_ENROLL_TOKEN", "FLEET_ENROLL_TOKEN_PREVIOUS"]) {
+    const token = env[name];
+    const path =
+      env[`${name}_FILE`] ||
+      (name === "FLEET_ENROLL_TOKEN" ? file.coordinator.enroll_token_file : undefined);
+    if (token !== undefined && token !== "") {
+      if (isToken(token)) sources.push({ at: "value", token });
+      else problems.push(`${name}: must be printable ASCII without blanks`);
+    } else if (path !== undefined) sources.push({ at: "file", path });
+  }
+  return sources;
+}
+
+function levelOf(flag: string | undefined, problems: string[]): LogLevel {
+  if (flag === undefined) return "info";
+  if (isLogLevel(flag)) return flag;
+  problems.push(`--log-level: must be one of ${LOG_LEVELS.join(", ")}`);
+  return "info";
+}
+
+function stateDirOf(flags: RunFlags, env: Environment, problems: string[]): StateDir {
+  const picked = pick([
+    ["--state-dir", flags.stateDir],
+    ["FLEET_STATE_DIR", env["FLEET_STATE_DIR"]],
+  ]);
+  const dir = openStateDir(picked?.value);
+  if (picked !== undefined && dir.at === "none") problems.push(`${picked.from}: ${dir.reason}`);
+  return dir;
+}
+
+function sensorConfig(
+  sensor: SensorFile,
+  interpreters: readonly CustomInterpreter[],
+): SensorConfig {
+  const { name, command, requires, env, cwd, interval } = sensor;
+  // The file's own check has made sure that the name is known.
+  const runtime = canonicalRuntime(sensor.runtime, interpreters) ?? sensor.runtime;
+  const common = { name, runtime, requires, command, env, cwd };
+  if (interval === undefined) return { ...common, mode: "stream", restart: sensor.restart };
+  return { ...common, mode: "poll", intervalMs: interval, timeoutMs: sensor.timeout ?? interval };
+}

@@ -1,0 +1,122 @@
+/**
+ * The agent's requests to the coordinator's HTTP API, each bounded in time and size. It decides nothing: what came back is
+ * a value, and registration.ts acts on it.
+ */
+import type { Clock, Timer } from "@fleet/daemon";
+import { errorBodySchema, PROTOCOL_HEADER, PROTOCOL_VERSION } from "@fleet/protocol";
+
+/** What came of a request. `unreachable` is anything short of a whole answer. */
+export type Reply =
+  | { readonly at: "ok"; readonly body: unknown; readonly serverDateMs: number | undefined }
+  | {
+      readonly at: "refused";
+      readonly status: number;
+      readonly code: string;
+      readonly message: string;
+      readonly retryAfterMs: number | undefined;
+    }
+  | { readonly at: "unreachable"; readonly reason: string };
+
+/** A whole request takes at most this long. */
+export const REQUEST_MS_MAX = 10_000;
+/** The largest answer that is read. */
+export const BODY_BYTES_MAX = 1024 * 1024;
+const MESSAGE_LENGTH_MAX = 500;
+
+/** Where the coordinator is; `url` is its base, without the `/api/v1` prefix. */
+export interface CoordinatorClientOptions {
+  readonly url: string;
+  readonly clock: Clock;
+}
+
+/** Posts JSON. Redirects are not followed: the token is for this coordinator alone. */
+export class CoordinatorClient {
+  readonly #base: string;
+  readonly #clock: Clock;
+
+  constructor(options: CoordinatorClientOptions) {
+    this.#base = `${options.url.replace(/\/+$/, "")}/api/v1/`;
+    this.#clock = options.clock;
+  }
+
+  /** `POST <base>/<path>` with at most `timeoutMs` for everything. Never rejects. `token` undefined: no Authorization. */
+  async post(
+    path: string,
+    body: unknown,
+    token: string | undefined,
+    timeoutMs = REQUEST_MS_MAX,
+  ): Promise<Reply> {
+    const abort = new AbortController();
+    const timer: Timer = this.#clock.after(timeoutMs, () =>
+      abort.abort(new Error(`no answer within ${timeoutMs} ms`)),
+    );
+    try {
+      const response = await fetch(this.#base + path, {
+        method: "POST",
+        redirect: "manual",
+        signal: abort.signal,
+        headers: {
+          "content-type": "application/json",
+          [PROTOCOL_HEADER]: String(PROTOCOL_VERSION),
+          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        },
+        body: JSON.stringify(body),
+      });
+      const text = await readBounded(response);
+      return response.ok ? answered(response, text) : refused(response, text);
+    } catch (error) {
+      return { at: "unreachable", reason: reasonOf(error) };
+    } finally {
+      timer.cancel();
+    }
+  }
+}
+
+/** The body as text. Throws when it is longer than BODY_BYTES_MAX. */
+async function readBounded(response: Response): Promise<string> {
+  if (response.body === null) return "";
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of response.body) {
+    length += chunk.length;
+    if (length > BODY_BYTES_MAX)
+      throw new Error(`the answer is longer than ${BODY_BYTES_MAX} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function answered(response: Response, text: string): Reply {
+  const date = Date.parse(response.headers.get("date") ?? "");
+  const serverDateMs = Number.isNaN(date) ? undefined : date;
+  try {
+    return { at: "ok", body: text === "" ? undefined : JSON.parse(text), serverDateMs };
+  } catch {
+    return { at: "unreachable", reason: "the answer is not JSON" };
+  }
+}
+
+function refused(response: Response, text: string): Reply {
+  const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
+  return {
+    at: "refused",
+    status: response.status,
+    ...errorOf(text),
+    retryAfterMs: seconds >= 0 ? seconds * 1000 : undefined,
+  };
+}
+
+function errorOf(text: string): { code: string; message: string } {
+  try {
+    const { error } = errorBodySchema.parse(JSON.parse(text));
+    return { code: error.code, message: error.message.slice(0, MESSAGE_LENGTH_MAX) };
+  } catch {
+    return { code: "unknown", message: "" };
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const code = (error as Error & { code?: unknown }).code;
+  return typeof code === "string" ? `${code}: ${error.message}` : error.message;
+}

@@ -1,0 +1,298 @@
+/**
+ * Keeps the agent registered: registers, checks in every heartbeat interval, registers again when told to or when its token
+ * is about to expire, and goes on trying for ever whatever happened to the coordinator. (A13, A14, R6, R7, R9, H5)
+ *
+ *   unregistered → registered (register) | superseded (409)
+ *   registered   → registered (heartbeat, register) | unregistered (401, 404, told to, about to expire) | superseded (409)
+ *   any          → stopped
+ *
+ * One request is under way at a time. While the coordinator can't be reached the state stays as it is.
+ */
+import {
+  backoffMs,
+  type BackoffOptions,
+  type Clock,
+  type Log,
+  type Random,
+  type Service,
+  type Timer,
+  withDeadline,
+} from "@fleet/daemon";
+import {
+  heartbeatResponseSchema,
+  type RegisterRequest,
+  type RegisterResponse,
+  registerResponseSchema,
+  type SensorCounters,
+} from "@fleet/protocol";
+import type { CoordinatorClient, Reply } from "./coordinator-client.ts";
+import type { Grant } from "./grant.ts";
+import type { Identity } from "./identity.ts";
+import { RepeatGate } from "./repeat-gate.ts";
+
+/** Where the agent stands with the coordinator. Times are monotonic ms. */
+export type RegistrationState =
+  | { readonly at: "unregistered" }
+  | { readonly at: "registered"; readonly heartbeatMs: number; readonly renewAtMs: number }
+  | { readonly at: "superseded" }
+  | { readonly at: "stopped" };
+
+/** What registration needs; `request` is what the agent says of itself. */
+export interface RegistrationOptions {
+  readonly client: CoordinatorClient;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly identity: Identity;
+  readonly request: RegisterRequest;
+  /** The enrolment tokens to try, in order, when the refresh token is absent or refused. Read anew each time, since files rotate. */
+  readonly enrollTokens: () => readonly string[];
+  readonly counters: () => Record<string, SensorCounters>;
+  readonly onGrant: () => void;
+  readonly onSuperseded: () => void;
+}
+
+const LOST_BACKOFF: BackoffOptions = { baseMs: 250, capMs: 5000 };
+const REFUSED_BACKOFF: BackoffOptions = { baseMs: 1000, capMs: 30_000 };
+/** A longer Retry-After is cut to it, so that with its jitter the agent checks in every 30 s. (A13) */
+const RETRY_AFTER_MS_MAX = 27_000;
+/** Several lost sessions make one check, somewhere in this window. */
+const NUDGE_WINDOW_MS = 100;
+/** Checks that are asked for come no closer than this after the last one. */
+const ASKED_GAP_MS = 1000;
+const RENEW_MS_MIN = 1000;
+const RENEW_AT_PART = 0.8;
+const DEREGISTER_MS_MAX = 2000;
+
+/** See the head of this file. */
+export class Registration implements Service {
+  readonly #options: RegistrationOptions;
+  readonly #slot: number;
+  readonly #complaints: RepeatGate;
+  #state: RegistrationState = { at: "unregistered" };
+  #grant: Grant | undefined;
+  #timer: Timer | undefined;
+  #dueMs = 0;
+  #checking: Promise<void> | undefined;
+  #checkedMs = Number.NEGATIVE_INFINITY;
+  #nextHeartbeatMs = 0;
+  #failures = 0;
+  #stopping: Promise<void> | undefined;
+
+  constructor(options: RegistrationOptions) {
+    this.#options = options;
+    this.#slot = slotOf(options.identity.nodeId);
+    this.#complaints = new RepeatGate(options.clock);
+  }
+
+  get state(): RegistrationState {
+    return this.#state;
+  }
+
+  /** The latest grant; undefined before the first one. */
+  get grant(): Grant | undefined {
+    return this.#grant;
+  }
+
+  /** Sends the first register at once. */
+  start(): void {
+    this.#check();
+  }
+
+  /** A session was lost: checks in soon, whatever the schedule says. */
+  nudge(): void {
+    this.#ask(this.#options.random.next() * NUDGE_WINDOW_MS);
+  }
+
+  /** The coordinator does not accept `refused`: registers for a new one, unless that was done in the meantime. */
+  renew(refused: Grant): void {
+    if (refused !== this.#grant || this.#state.at !== "registered") return;
+    this.#state = { at: "unregistered" };
+    this.#ask(0);
+  }
+
+  /** Stops checking in. `deregister` says goodbye too; a superseded agent has nothing to say. */
+  stop(deadlineMs: number): Promise<void> {
+    this.#stopping ??= this.#stop(deadlineMs);
+    return this.#stopping;
+  }
+
+  async #stop(deadlineMs: number): Promise<void> {
+    const { client, clock, log } = this.#options;
+    this.#timer?.cancel();
+    if (this.#checking !== undefined) await withDeadline(clock, deadlineMs, this.#checking);
+    const grant = this.#state.at === "superseded" ? undefined : this.#grant;
+    this.#state = { at: "stopped" };
+    const leftMs = deadlineMs - clock.monotonicMs();
+    if (grant === undefined || leftMs <= 0) return;
+    const reply = await client.post(
+      `agents/${grant.nodeId}/deregister`,
+      { instance_id: grant.instanceId, epoch: grant.epoch },
+      grant.accessToken,
+      Math.min(leftMs, DEREGISTER_MS_MAX),
+    );
+    if (reply.at === "ok") log.info({}, "deregistered");
+    else log.warn({ reply }, "could not deregister");
+  }
+
+  /** Brings the next check forward to `delayMs` from now, but not right behind the last one. */
+  #ask(delayMs: number): void {
+    if (this.#checking !== undefined || this.#isOver()) return;
+    const nowMs = this.#options.clock.monotonicMs();
+    const dueMs = Math.max(nowMs + delayMs, this.#checkedMs + ASKED_GAP_MS);
+    if (dueMs < this.#dueMs) this.#schedule(dueMs - nowMs);
+  }
+
+  #schedule(delayMs: number): void {
+    const { clock } = this.#options;
+    this.#timer?.cancel();
+    this.#dueMs = clock.monotonicMs() + delayMs;
+    this.#timer = clock.after(delayMs, () => this.#check());
+  }
+
+  #check(): void {
+    this.#checking = this.#checkOnce().then((delayMs) => {
+      this.#checking = undefined;
+      this.#checkedMs = this.#options.clock.monotonicMs();
+      if (!this.#isOver()) this.#schedule(delayMs);
+    });
+  }
+
+  #isOver(): boolean {
+    return this.#stopping !== undefined || this.#state.at === "superseded";
+  }
+
+  /** One register or heartbeat, or one after the other. Gives the ms until the next. */
+  async #checkOnce(): Promise<number> {
+    if (this.#state.at === "registered") {
+      if (this.#options.clock.monotonicMs() >= this.#state.renewAtMs)
+        this.#state = { at: "unregistered" };
+      else {
+        const delayMs = await this.#heartbeat(this.#state.heartbeatMs);
+        if (delayMs !== undefined) return delayMs;
+      }
+    }
+    return this.#isOver() ? 0 : this.#register();
+  }
+
+  /** Undefined: register at once. */
+  async #heartbeat(heartbeatMs: number): Promise<number | undefined> {
+    const { client, clock, counters } = this.#options;
+    const grant = this.#grant!;
+    const reply = await client.post(
+      `agents/${grant.nodeId}/heartbeat`,
+      { instance_id: grant.instanceId, epoch: grant.epoch, counters: counters() },
+      grant.accessToken,
+    );
+    if (reply.at === "ok") {
+      const body = heartbeatResponseSchema.safeParse(reply.body);
+      if (!body.success) return this.#failed(BAD_ANSWER);
+      if (body.data.reregister) {
+        this.#state = { at: "unregistered" };
+        return undefined;
+      }
+      this.#succeeded();
+      const lateMs = clock.monotonicMs() - this.#nextHeartbeatMs;
+      if (lateMs >= 0) this.#nextHeartbeatMs += lateMs + heartbeatMs - (lateMs % heartbeatMs);
+      return this.#untilNext();
+    }
+    if (reply.at === "refused" && (reply.status === 401 || reply.status === 404)) {
+      this.#state = { at: "unregistered" };
+      return undefined;
+    }
+    return this.#failed(reply);
+  }
+
+  async #register(): Promise<number> {
+    const { client, identity, enrollTokens, request } = this.#options;
+    const tokens = [identity.refreshToken, ...enrollTokens()].filter((t) => t !== undefined);
+    let reply: Reply = BAD_ANSWER;
+    for (const token of tokens.length === 0 ? [undefined] : tokens) {
+      reply = await client.post("agents/register", request, token);
+      const isTokenRefused = reply.at === "refused" && [401, 403].includes(reply.status);
+      if (!isTokenRefused) break;
+    }
+    if (reply.at !== "ok") return this.#failed(reply);
+    const body = registerResponseSchema.safeParse(reply.body);
+    if (!body.success || body.data.node_id !== identity.nodeId) return this.#failed(BAD_ANSWER);
+    this.#registered(body.data, reply.serverDateMs);
+    return this.#untilNext();
+  }
+
+  #registered(answer: RegisterResponse, serverDateMs: number | undefined): void {
+    const { clock, identity, request, log } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const heartbeatMs = answer.heartbeat_interval_ms;
+    const lifetimeMs = answer.access_expires_ms - (serverDateMs ?? clock.nowMs());
+    const renewAtMs = nowMs + Math.max(RENEW_MS_MIN, lifetimeMs * RENEW_AT_PART);
+    this.#state = { at: "registered", heartbeatMs, renewAtMs };
+    this.#nextHeartbeatMs = nowMs + Math.max(this.#slot, 0.1) * heartbeatMs;
+    this.#grant = {
+      nodeId: answer.node_id,
+      instanceId: request.instance_id as Grant["instanceId"],
+      epoch: answer.epoch,
+      accessToken: answer.access_token,
+      frames: answer.frames,
+    };
+    this.#succeeded();
+    log.info(
+      {
+        node_id: answer.node_id,
+        epoch: answer.epoch,
+        frames: answer.frames,
+        at_ms: Math.round(nowMs),
+      },
+      "registered",
+    );
+    if (this.#stopping === undefined) this.#options.onGrant();
+    identity.keepRefreshToken(answer.refresh_token);
+  }
+
+  #untilNext(): number {
+    // Another grant was asked for while this check was under way.
+    if (this.#state.at !== "registered") return ASKED_GAP_MS;
+    const nowMs = this.#options.clock.monotonicMs();
+    return Math.max(0, Math.min(this.#nextHeartbeatMs, this.#state.renewAtMs) - nowMs);
+  }
+
+  #succeeded(): void {
+    this.#failures = 0;
+    this.#complaints.reset();
+  }
+
+  /** Gives the ms until the next try. */
+  #failed(reply: Exclude<Reply, { at: "ok" }>): number {
+    const { log, random } = this.#options;
+    if (reply.at === "refused" && reply.status === 409 && reply.code === "superseded") {
+      this.#state = { at: "superseded" };
+      this.#grant = undefined;
+      this.#options.onSuperseded();
+      return 0;
+    }
+    this.#failures++;
+    const held = this.#complaints.pass(complaintOf(reply));
+    if (held !== undefined) log.warn({ reply, held_back: held }, complaintOf(reply));
+    if (reply.at === "refused" && reply.retryAfterMs !== undefined)
+      return Math.min(reply.retryAfterMs, RETRY_AFTER_MS_MAX) * (1 + random.next() / 10);
+    const isOurs = reply.at === "refused" && reply.status < 500 && reply.status !== 429;
+    if (isOurs) return backoffMs(REFUSED_BACKOFF, this.#failures, random);
+    return this.#failures === 1 ? 0 : backoffMs(LOST_BACKOFF, this.#failures - 1, random);
+  }
+}
+
+const BAD_ANSWER = { at: "unreachable", reason: "an answer that this version can't read" } as const;
+
+function complaintOf(reply: Exclude<Reply, { at: "ok" }>): string {
+  if (reply.at === "unreachable") return `the coordinator can't be reached: ${reply.reason}`;
+  if (reply.status === 401 || reply.status === 403)
+    return `the coordinator refuses our token (${reply.status} ${reply.code}); trying on`;
+  return `the coordinator refuses our request (${reply.status} ${reply.code}); trying on`;
+}
+
+/** A number in [0, 1) that belongs to the node: where in the interval it checks in, so that a fleet spreads. FNV-1a. */
+function slotOf(nodeId: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < nodeId.length; i++)
+    hash = Math.imul(hash ^ nodeId.charCodeAt(i), 0x01000193) >>> 0;
+  return hash / 2 ** 32;
+}

@@ -1,0 +1,79 @@
+/** `fleet-agent run`: settings, detection, identity, then the agent until a signal or a newer process ends it. (A4–A8, A14) */
+import { hostname } from "node:os";
+import {
+  type Clock,
+  createLog,
+  exitCodeOf,
+  type Log,
+  onStopSignals,
+  systemClock,
+  systemRandom,
+} from "@fleet/daemon";
+import { Agent } from "./agent.ts";
+import type { RunFlags } from "./command-line.ts";
+import { type AgentConfig, loadConfig } from "./config.ts";
+import { type Detection, detect } from "./detect.ts";
+import { EXIT_SUPERSEDED } from "./exit-codes.ts";
+import { type Identity, loadIdentity } from "./identity.ts";
+import type { Environment } from "./image-env.ts";
+
+/** How long an orderly stop may take. (A8) */
+const STOP_MS_MAX = 10_000;
+
+/** Runs the agent; the process ends in here. Throws `ConfigError`. */
+export async function run(flags: RunFlags, env: Environment): Promise<void> {
+  const clock = systemClock;
+  const config = loadConfig(flags, env);
+  const { runtimes, interpreters } = config;
+  const detecting = detect({ env, clock, runtimes, interpreters });
+  const log = createLog(config.logLevel, "fleet-agent");
+  const detection = await detecting;
+  tellDetection(detection, log);
+  // For whatever is started from here on. (A5)
+  process.env["FLEET_AGENT_RUNTIMES"] ||= detection.resolved.runtimes.join(",");
+  const identity = identify(config, clock, log);
+  const end = (exitCode: number): void => {
+    void agent.stop(clock.monotonicMs() + STOP_MS_MAX).finally(() => process.exit(exitCode));
+  };
+  const agent = new Agent({
+    config,
+    detection,
+    identity,
+    env,
+    hostname: hostname(),
+    clock,
+    random: systemRandom,
+    log,
+    onSuperseded: () => {
+      log.error({ node_id: identity.nodeId }, "a newer process speaks for this node; ending");
+      end(EXIT_SUPERSEDED);
+    },
+  });
+  onStopSignals((signal) => {
+    log.info({ signal }, "stopping");
+    end(exitCodeOf(signal));
+  });
+  agent.start();
+}
+
+function tellDetection({ report, resolved }: Detection, log: Log): void {
+  const { runtimes, tier, problems } = resolved;
+  log.info({ runtimes, tier, took_ms: report.took_ms }, "runtimes detected");
+  for (const { code, name, message } of problems) log.warn({ code, name }, message);
+}
+
+function identify(config: AgentConfig, clock: Clock, log: Log): Identity {
+  const { stateDir, nodeName: name } = config;
+  if (stateDir.at === "none")
+    log.warn(
+      { reason: stateDir.reason },
+      "no state directory: identity and spool are in memory only",
+    );
+  return loadIdentity({
+    name,
+    stateDir: stateDir.at === "writable" ? stateDir.path : undefined,
+    hostname: hostname(),
+    clock,
+    log,
+  });
+}

@@ -1,0 +1,90 @@
+/**
+ * Turns what a sensor writes to stdout into frames in its spool: splits lines, checks each, drops and counts what is none.
+ * Keeps the balance produced = acked + spooled + Σ dropped. One for each sensor, across its runs. (A11, A16)
+ */
+import type { Clock, Log } from "@fleet/daemon";
+import { checkFrame, LineDecoder, type SensorCounters } from "@fleet/protocol";
+import { RepeatGate } from "./repeat-gate.ts";
+import type { Spool } from "./spool.ts";
+
+const SAMPLE_BYTES = 200;
+const LF_CHUNK = new Uint8Array([10]);
+const CR = 13;
+const SPACE = 32;
+const TAB = 9;
+
+/** Where the frames go. */
+export interface SensorOutputOptions {
+  readonly spool: Spool;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** See the head of this file. */
+export class SensorOutput {
+  readonly #spool: Spool;
+  readonly #log: Log;
+  readonly #complaints: RepeatGate;
+  readonly #lines = new LineDecoder();
+  readonly #dropped = new Map<string, number>();
+  #whole = 0;
+
+  constructor(options: SensorOutputOptions) {
+    this.#spool = options.spool;
+    this.#log = options.log;
+    this.#complaints = new RepeatGate(options.clock);
+  }
+
+  /** A piece of stdout, cut anywhere. */
+  push(chunk: Uint8Array): void {
+    this.#lines.push(chunk, this.#onLine);
+  }
+
+  /**
+   * A run has ended. A last line without its LF counts when the sensor ended well; else it may be half a line and is
+   * forgotten.
+   */
+  end(isClean: boolean): void {
+    if (isClean && this.#lines.pendingBytes > 0) this.push(LF_CHUNK);
+    this.#lines.reset();
+  }
+
+  /** The balance of all runs. */
+  counters(): SensorCounters {
+    const { acked, held, dropped } = this.#spool.stats();
+    const reasons = { ...Object.fromEntries(this.#dropped), ...dropped };
+    const { oversized } = this.#lines;
+    if (oversized > 0) reasons["too_long"] = (reasons["too_long"] ?? 0) + oversized;
+    return { produced: this.#whole + oversized, acked, spooled: held, dropped: reasons };
+  }
+
+  readonly #onLine = (bytes: Uint8Array, start: number, end: number): void => {
+    const verdict = checkFrame(bytes, start, end);
+    if (verdict.at === "frame") {
+      this.#whole++;
+      this.#spool.append(bytes, start, end);
+    } else if (verdict.at === "reencoded") {
+      this.#whole++;
+      this.#spool.append(verdict.replacement, 0, verdict.replacement.length - 1);
+    } else if (!isBlank(bytes, start, end)) {
+      this.#whole++;
+      this.#drop(verdict.problem, bytes.subarray(start, Math.min(end, start + SAMPLE_BYTES)));
+    }
+  };
+
+  #drop(problem: string, sample: Uint8Array): void {
+    this.#dropped.set(problem, (this.#dropped.get(problem) ?? 0) + 1);
+    const held = this.#complaints.pass(problem);
+    if (held === undefined) return;
+    const line = new TextDecoder().decode(sample);
+    this.#log.warn({ problem, line, held_back: held }, "a line on stdout is not a frame; dropped");
+  }
+}
+
+function isBlank(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i];
+    if (byte !== SPACE && byte !== TAB && byte !== CR) return false;
+  }
+  return true;
+}

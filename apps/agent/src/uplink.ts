@@ -1,0 +1,344 @@
+/**
+ * Keeps one sensor's session with the coordinator: connects, says hello, and comes back after whatever ended it, for ever.
+ * What is said in a session is in uplink-session.ts; this file owns the socket, its timers and the retries.
+ *
+ *   idle       → connecting (a grant came)             waiting → connecting (time is up)
+ *   connecting → greeting (socket open) | waiting      greeting → open (welcome) | waiting
+ *   open       → waiting (lost, bye) | closing (stop)  closing → idle;  any → idle (stop)
+ *
+ * Events of an older socket are known by its Attempt and ignored.
+ */
+import {
+  backoffMs,
+  type BackoffOptions,
+  type Clock,
+  every,
+  type Log,
+  type Random,
+  type Service,
+  type Timer,
+} from "@fleet/daemon";
+import { PROTOCOL_VERSION, type SensorName } from "@fleet/protocol";
+import type { Grant } from "./grant.ts";
+import { RepeatGate } from "./repeat-gate.ts";
+import type { Spool } from "./spool.ts";
+import { type SessionEnd, UplinkSession } from "./uplink-session.ts";
+
+/** Where an uplink is. `failures` counts attempts since the last welcome. */
+export type UplinkState =
+  | { readonly at: "idle" }
+  | { readonly at: "connecting" | "greeting" | "open" | "closing"; readonly attempt: Attempt }
+  | { readonly at: "waiting"; readonly failures: number; readonly why: "lost" | "refused" };
+
+/** One connection: its socket, when there is one, and what is said on it. */
+interface Attempt {
+  readonly grant: Grant;
+  readonly session: UplinkSession;
+  readonly timers: Timer[];
+  socket: Socket | undefined;
+  /** When the coordinator last showed that frames arrive, monotonic ms. */
+  aliveMs: number;
+}
+
+type Socket = Bun.Socket<undefined>;
+
+/** What an uplink needs. The callbacks tell the agent what only it can act on. */
+export interface UplinkOptions {
+  readonly sensor: SensorName;
+  readonly spool: Spool;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** The latest grant, or undefined before the first registration. */
+  readonly grant: () => Grant | undefined;
+  /** The coordinator did not accept the grant `refused`: a new one is needed. */
+  readonly onUnauthorized: (refused: Grant) => void;
+  /** A newer process speaks for this node. */
+  readonly onSuperseded: () => void;
+  /** A session that stood was lost. */
+  readonly onLost: () => void;
+}
+
+const BACKOFF: BackoffOptions = { baseMs: 100, capMs: 5000 };
+/** For refusals that will not change by themselves. */
+const REFUSED_BACKOFF: BackoffOptions = { baseMs: 1000, capMs: 30_000 };
+/** From connect to welcome. */
+const GREETING_MS_MAX = 10_000;
+/** Frames under way without an ack for this long: the peer is taken for dead. */
+const ACK_SILENT_MS_MAX = 30_000;
+const ACK_CHECK_MS = 5000;
+const KEEPALIVE_IDLE_MS = 15_000;
+
+/** See the head of this file. (A13, A16, DESIGN §6) */
+export class Uplink implements Service {
+  readonly #options: UplinkOptions;
+  readonly #log: Log;
+  #state: UplinkState = { at: "idle" };
+  #failures = 0;
+  #timer: Timer | undefined;
+  #pumpAsked = false;
+  #stopping: Promise<void> | undefined;
+  readonly #idleWaiters: (() => void)[] = [];
+  readonly #drainWaiters: (() => void)[] = [];
+  readonly #complaints: RepeatGate;
+
+  constructor(options: UplinkOptions) {
+    this.#options = options;
+    this.#log = options.log;
+    this.#complaints = new RepeatGate(options.clock);
+  }
+
+  get state(): UplinkState {
+    return this.#state;
+  }
+
+  /** Frames not yet acknowledged. */
+  get framesLeft(): number {
+    return this.#options.spool.nextSeq - this.#options.spool.firstSeq;
+  }
+
+  /** Begins to follow the spool. Connects at once when there is a grant. */
+  start(): void {
+    this.#options.spool.onAppend(() => this.#askPump());
+    this.granted();
+  }
+
+  /** A new grant is there: connects, if that was waited for, or if the one in use is for another epoch or endpoint. */
+  granted(): void {
+    const grant = this.#options.grant();
+    if (grant === undefined || this.#stopping !== undefined) return;
+    const state = this.#state;
+    if (state.at === "idle") return this.#connect(grant);
+    if (state.at === "waiting") {
+      // Refused again and again, even with new grants: the timer decides, or the two would chase each other.
+      if (state.why === "lost" || state.failures <= 1) this.#connect(grant);
+      return;
+    }
+    if (!isSameSession(state.attempt.grant, grant)) this.#retry(state.attempt, "lost", BACKOFF);
+  }
+
+  /** Resolves when every frame in the spool is acknowledged, or at `deadlineMs` (monotonic). */
+  drain(deadlineMs: number): Promise<void> {
+    if (this.framesLeft === 0) return Promise.resolve();
+    const { clock } = this.#options;
+    return new Promise((resolve) => {
+      const timer = clock.after(Math.max(0, deadlineMs - clock.monotonicMs()), resolve);
+      this.#drainWaiters.push(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+
+  /** Closes the connection: what is written still goes out, until `deadlineMs`. */
+  stop(deadlineMs: number): Promise<void> {
+    this.#stopping ??= this.#close(deadlineMs);
+    return this.#stopping;
+  }
+
+  #close(deadlineMs: number): Promise<void> {
+    const { clock } = this.#options;
+    this.#timer?.cancel();
+    const state = this.#state;
+    if (state.at === "idle" || state.at === "waiting") {
+      this.#enter({ at: "idle" });
+      return Promise.resolve();
+    }
+    const { attempt } = state;
+    if (attempt.socket === undefined) {
+      this.#ended(attempt, { at: "idle" });
+      return Promise.resolve();
+    }
+    this.#enter({ at: "closing", attempt });
+    attempt.socket.end();
+    return new Promise((resolve) => {
+      const timer = clock.after(Math.max(0, deadlineMs - clock.monotonicMs()), () => {
+        attempt.socket?.terminate();
+        this.#ended(attempt, { at: "idle" });
+      });
+      this.#idleWaiters.push(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+
+  /** Many frames arrive in one turn; they are sent together after it. */
+  #askPump(): void {
+    if (this.#pumpAsked || this.#state.at !== "open") return;
+    this.#pumpAsked = true;
+    queueMicrotask(() => {
+      this.#pumpAsked = false;
+      if (this.#state.at === "open") this.#pump(this.#state.attempt);
+    });
+  }
+
+  #pump(attempt: Attempt): void {
+    const wasIdle = !attempt.session.isWaitingForAck;
+    attempt.session.pump();
+    if (wasIdle) attempt.aliveMs = this.#options.clock.monotonicMs();
+  }
+
+  #connect(grant: Grant): void {
+    const { clock } = this.#options;
+    this.#timer?.cancel();
+    const attempt: Attempt = {
+      grant,
+      session: this.#newSession(grant, () => attempt),
+      timers: [],
+      socket: undefined,
+      aliveMs: clock.monotonicMs(),
+    };
+    this.#enter({ at: "connecting", attempt });
+    attempt.timers.push(
+      clock.after(GREETING_MS_MAX, () => this.#lost(attempt, "no welcome in time")),
+    );
+    const { host, port, tls } = grant.frames;
+    Bun.connect<undefined>({
+      hostname: host,
+      port,
+      tls,
+      socket: {
+        open: (socket) => this.#opened(attempt, socket),
+        data: (_socket, chunk) => {
+          if (this.#isCurrent(attempt)) attempt.session.receive(chunk);
+        },
+        drain: () => {
+          if (this.#isCurrent(attempt)) attempt.session.drained();
+        },
+        close: () => this.#lost(attempt, "connection closed"),
+        error: (_socket, error) => this.#lost(attempt, error.message),
+        connectError: (_socket, error) => this.#lost(attempt, error.message),
+      },
+    }).catch((error: Error) => this.#lost(attempt, error.message));
+  }
+
+  #newSession(grant: Grant, attempt: () => Attempt): UplinkSession {
+    const { sensor, spool, clock } = this.#options;
+    return new UplinkSession({
+      hello: {
+        type: "hello",
+        protocol: PROTOCOL_VERSION,
+        node_id: grant.nodeId,
+        sensor,
+        token: grant.accessToken,
+        instance_id: grant.instanceId,
+        epoch: grant.epoch,
+        spool_id: spool.spoolId,
+        first_seq: spool.firstSeq,
+      },
+      spool,
+      write: (bytes) => attempt().socket?.write(bytes) ?? -1,
+      onOpen: () => this.#welcomed(attempt()),
+      onAck: () => {
+        attempt().aliveMs = clock.monotonicMs();
+        if (this.framesLeft === 0) this.#tellDrained();
+      },
+      onEnd: (end) => this.#sessionEnded(attempt(), end),
+    });
+  }
+
+  #opened(attempt: Attempt, socket: Socket): void {
+    if (!this.#isCurrent(attempt)) return void socket.terminate();
+    attempt.socket = socket;
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEPALIVE_IDLE_MS);
+    this.#enter({ at: "greeting", attempt });
+    attempt.session.start();
+  }
+
+  #welcomed(attempt: Attempt): void {
+    for (const timer of attempt.timers.splice(0)) timer.cancel();
+    attempt.timers.push(every(this.#options.clock, ACK_CHECK_MS, () => this.#checkAlive(attempt)));
+    this.#failures = 0;
+    this.#complaints.reset();
+    attempt.aliveMs = this.#options.clock.monotonicMs();
+    this.#enter({ at: "open", attempt });
+    this.#log.info({ first_seq: this.#options.spool.firstSeq }, "session open");
+  }
+
+  #checkAlive(attempt: Attempt): void {
+    const silentMs = this.#options.clock.monotonicMs() - attempt.aliveMs;
+    if (attempt.session.isWaitingForAck && silentMs >= ACK_SILENT_MS_MAX)
+      this.#lost(attempt, "frames are not acknowledged");
+  }
+
+  #sessionEnded(attempt: Attempt, end: SessionEnd): void {
+    if (!this.#isCurrent(attempt)) return;
+    this.#complain({ end }, "the coordinator ended the session");
+    if (end.at === "bad_server") return this.#retry(attempt, "refused", REFUSED_BACKOFF);
+    const isCurrentGrant = this.#options.grant() === attempt.grant;
+    switch (end.code) {
+      case "superseded":
+        this.#retry(attempt, "refused", BACKOFF);
+        // A grant that was renewed while the hello was under way is no sign of another process.
+        if (isCurrentGrant) this.#options.onSuperseded();
+        return;
+      case "unauthorized":
+      case "unknown_node":
+      case "token_revoked":
+        this.#retry(attempt, "refused", BACKOFF);
+        if (isCurrentGrant) this.#options.onUnauthorized(attempt.grant);
+        return;
+      default: {
+        const retryable = end.at === "bye" || end.retryable;
+        this.#retry(attempt, "refused", retryable ? BACKOFF : REFUSED_BACKOFF);
+      }
+    }
+  }
+
+  #lost(attempt: Attempt, reason: string): void {
+    if (!this.#isCurrent(attempt)) return;
+    const wasOpen = this.#state.at === "open";
+    this.#complain(
+      { reason, frames_left: this.framesLeft },
+      wasOpen ? "session lost" : "no session",
+    );
+    this.#retry(attempt, "lost", BACKOFF);
+    if (wasOpen) this.#options.onLost();
+  }
+
+  /** Gives `attempt` up and connects again after a while; when closing, that was it. */
+  #retry(attempt: Attempt, why: "lost" | "refused", backoff: BackoffOptions): void {
+    const isClosing = this.#state.at === "closing";
+    attempt.socket?.terminate();
+    if (isClosing) return this.#ended(attempt, { at: "idle" });
+    this.#failures++;
+    this.#ended(attempt, { at: "waiting", failures: this.#failures, why });
+    const delayMs = backoffMs(backoff, this.#failures, this.#options.random);
+    this.#timer = this.#options.clock.after(delayMs, () => {
+      const grant = this.#options.grant();
+      if (grant === undefined) this.#enter({ at: "idle" });
+      else this.#connect(grant);
+    });
+  }
+
+  #complain(fields: Record<string, unknown>, message: string): void {
+    if (this.#state.at === "closing") return;
+    const held = this.#complaints.pass(JSON.stringify([message, fields["end"], fields["reason"]]));
+    if (held !== undefined) this.#log.warn({ ...fields, held_back: held }, message);
+  }
+
+  #ended(attempt: Attempt, next: UplinkState): void {
+    for (const timer of attempt.timers.splice(0)) timer.cancel();
+    this.#enter(next);
+  }
+
+  #isCurrent(attempt: Attempt): boolean {
+    return "attempt" in this.#state && this.#state.attempt === attempt;
+  }
+
+  #enter(next: UplinkState): void {
+    this.#state = next;
+    if (next.at !== "idle") return;
+    for (const waiter of this.#idleWaiters.splice(0)) waiter();
+  }
+
+  #tellDrained(): void {
+    for (const waiter of this.#drainWaiters.splice(0)) waiter();
+  }
+}
+
+function isSameSession(a: Grant, b: Grant): boolean {
+  return a.epoch === b.epoch && a.frames.host === b.frames.host && a.frames.port === b.frames.port;
+}
