@@ -153,14 +153,16 @@ export const trackerViewSchema = z.object({
   node_id: nodeIdSchema,
   state: z.enum(["STOPPED", "STARTING", "RUNNING", "OUTAGE", "BACKOFF", "STOPPING"]),
   source: z.enum(["config", "auto"]),
-  port: z.int(),
+  port: z.int().nullable(),
   run: count,
   pid: z.int().nullable(),
   frames: count,
+  frames_waiting: count,
   frames_dropped: z.record(z.string(), count),
   frames_per_s: z.number(),
   events: count,
   tracks: count,
+  tracks_live: count,
   last_frame_at: z.int().nullable(),
 });
 export type TrackerView = z.infer<typeof trackerViewSchema>;

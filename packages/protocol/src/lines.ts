@@ -33,28 +33,31 @@ export class LineDecoder {
     return this.#carried;
   }
 
-  /** Feeds a chunk and calls `onLine` for each line it completes, in order. */
-  push(chunk: Uint8Array, onLine: OnLine): void {
+  /**
+   * Feeds a chunk and calls `onLine` for each line it completes, in order; `onOversized` in the place of a line that is
+   * too long, as soon as that is known.
+   */
+  push(chunk: Uint8Array, onLine: OnLine, onOversized?: () => void): void {
     let start = 0;
     if (this.#skipping || this.#carried > 0) {
       const lf = chunk.indexOf(LF);
       if (lf < 0) {
-        this.#keep(chunk, 0);
+        this.#keep(chunk, 0, onOversized);
         return;
       }
       start = lf + 1;
       if (this.#skipping) this.#skipping = false;
-      else this.#finish(chunk, lf, onLine);
+      else this.#finish(chunk, lf, onLine, onOversized);
     }
     const max = this.#lineBytesMax;
     for (;;) {
       const lf = chunk.indexOf(LF, start);
       if (lf < 0) break;
       if (lf - start < max) onLine(chunk, start, lf);
-      else this.oversized++;
+      else this.#oversize(onOversized);
       start = lf + 1;
     }
-    if (start < chunk.length) this.#keep(chunk, start);
+    if (start < chunk.length) this.#keep(chunk, start, onOversized);
   }
 
   /** Forgets an unfinished line, as when the peer has gone. */
@@ -63,11 +66,11 @@ export class LineDecoder {
     this.#skipping = false;
   }
 
-  #finish(chunk: Uint8Array, lf: number, onLine: OnLine): void {
+  #finish(chunk: Uint8Array, lf: number, onLine: OnLine, onOversized?: () => void): void {
     const end = this.#carried + lf;
     if (end >= this.#lineBytesMax) {
-      this.oversized++;
       this.#carried = 0;
+      this.#oversize(onOversized);
       return;
     }
     this.#append(chunk.subarray(0, lf + 1));
@@ -75,15 +78,20 @@ export class LineDecoder {
     onLine(this.#carry, 0, end);
   }
 
-  #keep(chunk: Uint8Array, start: number): void {
+  #keep(chunk: Uint8Array, start: number, onOversized?: () => void): void {
     if (this.#skipping) return;
     if (this.#carried + chunk.length - start >= this.#lineBytesMax) {
-      this.oversized++;
       this.#skipping = true;
       this.#carried = 0;
+      this.#oversize(onOversized);
       return;
     }
     this.#append(start === 0 ? chunk : chunk.subarray(start));
+  }
+
+  #oversize(onOversized?: () => void): void {
+    this.oversized++;
+    onOversized?.();
   }
 
   #append(part: Uint8Array): void {

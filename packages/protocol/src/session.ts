@@ -64,8 +64,11 @@ export const serverLineSchema = z.discriminatedUnion("type", [
 ]);
 export type ServerLine = z.infer<typeof serverLineSchema>;
 
-/** Why the coordinator ends a session that was open. */
-export type ByeCode = "draining" | "superseded" | "token_revoked" | "bad_session";
+/**
+ * Why the coordinator ends a session that was open. `superseded`: a newer instance has the node; `replaced`: a newer
+ * connection of the same instance has the stream.
+ */
+export type ByeCode = "draining" | "superseded" | "replaced" | "token_revoked" | "bad_session";
 
 /** A control line as bytes, LF included. */
 export function encodeLine(line: Hello | Skip | ServerLine): string {

@@ -1,0 +1,163 @@
+/**
+ * Who may do what. Shared tokens (enrolment, push, operator) come from config and are compared in constant time; an agent
+ * trades its enrolment token for credentials of its own, signed with a key kept beside the database, so that a restart
+ * invalidates nothing and a rotated enrolment token strands nobody. (H5)
+ */
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import type { Clock } from "@fleet/daemon";
+import { type InstanceId, instanceIdSchema, type NodeId, nodeIdSchema } from "@fleet/protocol";
+import { jwtVerify, SignJWT } from "jose";
+import { z } from "zod";
+import { MEMORY } from "./db/open.ts";
+
+const ACCESS_MS = 3_600_000;
+const REFRESH_MS = 7 * 86_400_000;
+const KEY_BYTES = 32;
+const ISSUER = "fleet-coordinator";
+
+/** The shared secrets. Empty lists with `insecureDev` let everybody in. */
+export interface SharedTokens {
+  /** The current enrolment token and, while it is being rotated, the one before. */
+  readonly enroll: readonly string[];
+  /** Tokens of plain nodes. */
+  readonly push: readonly string[];
+  readonly operator: readonly string[];
+  /** No token configured is taken as none required. For trials on one machine. */
+  readonly insecureDev: boolean;
+}
+
+/** What an access token says of its bearer. */
+export interface AgentClaims {
+  readonly nodeId: NodeId;
+  readonly instanceId: InstanceId;
+  readonly epoch: number;
+}
+
+/** A fresh pair of agent credentials. */
+export interface Credentials {
+  readonly accessToken: string;
+  readonly accessExpiresMs: number;
+  readonly refreshToken: string;
+}
+
+const accessClaimsSchema = z.object({
+  sub: nodeIdSchema,
+  iid: instanceIdSchema,
+  epoch: z.int().min(1),
+  use: z.literal("access"),
+});
+const refreshClaimsSchema = z.object({ sub: nodeIdSchema, use: z.literal("refresh") });
+
+/** Checks tokens and issues agent credentials. */
+export class Auth {
+  readonly #clock: Clock;
+  readonly #key: Uint8Array;
+  readonly #tokens: SharedTokens;
+  readonly #digests: { readonly [K in "enroll" | "push" | "operator"]: readonly Buffer[] };
+
+  constructor(clock: Clock, key: Uint8Array, tokens: SharedTokens) {
+    this.#clock = clock;
+    this.#key = key;
+    this.#tokens = tokens;
+    this.#digests = {
+      enroll: tokens.enroll.map(digest),
+      push: tokens.push.map(digest),
+      operator: tokens.operator.map(digest),
+    };
+  }
+
+  /** Whether `token` is one of the shared tokens of that kind. In constant time for any token. */
+  isShared(kind: "enroll" | "push" | "operator", token: string | undefined): boolean {
+    const accepted = this.#digests[kind];
+    if (accepted.length === 0 && this.#tokens.insecureDev) return true;
+    if (token === undefined) return false;
+    const given = digest(token);
+    let ok = false;
+    for (const one of accepted) ok = timingSafeEqual(one, given) || ok;
+    return ok;
+  }
+
+  /** Credentials for one instance of a node: access for 1 h, refresh for 7 d. */
+  async issue(claims: AgentClaims): Promise<Credentials> {
+    const nowMs = this.#clock.nowMs();
+    const accessExpiresMs = nowMs + ACCESS_MS;
+    const { nodeId, instanceId, epoch } = claims;
+    const [accessToken, refreshToken] = await Promise.all([
+      this.#sign({ iid: instanceId, epoch, use: "access" }, nodeId, nowMs, accessExpiresMs),
+      this.#sign({ use: "refresh" }, nodeId, nowMs, nowMs + REFRESH_MS),
+    ]);
+    return { accessToken, accessExpiresMs, refreshToken };
+  }
+
+  /** The bearer of an access token, or undefined when it isn't one of ours or has expired. */
+  async verifyAccess(token: string): Promise<AgentClaims | undefined> {
+    const claims = accessClaimsSchema.safeParse(await this.#verify(token)).data;
+    return claims && { nodeId: claims.sub, instanceId: claims.iid, epoch: claims.epoch };
+  }
+
+  /** The node a refresh token was issued to, or undefined. */
+  async verifyRefresh(token: string): Promise<NodeId | undefined> {
+    return refreshClaimsSchema.safeParse(await this.#verify(token)).data?.sub;
+  }
+
+  #sign(
+    payload: Record<string, unknown>,
+    nodeId: NodeId,
+    issuedMs: number,
+    expiresMs: number,
+  ): Promise<string> {
+    return new SignJWT(payload)
+      .setProtectedHeader({ alg: "HS256" })
+      .setIssuer(ISSUER)
+      .setSubject(nodeId)
+      .setIssuedAt(Math.floor(issuedMs / 1000))
+      .setExpirationTime(Math.floor(expiresMs / 1000))
+      .sign(this.#key);
+  }
+
+  async #verify(token: string): Promise<unknown> {
+    try {
+      const { payload } = await jwtVerify(token, this.#key, {
+        algorithms: ["HS256"],
+        issuer: ISSUER,
+        currentDate: new Date(this.#clock.nowMs()),
+      });
+      return payload;
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** Hashing first makes the comparison one of equal lengths. */
+function digest(token: string): Buffer {
+  return createHash("sha256").update(token).digest();
+}
+
+/** The key that signs agent credentials: `DIR/jwt.key`, mode 0600, made on first use; a new one each time for `:memory:`. */
+export function loadJwtKey(dataDir: string): Uint8Array {
+  if (dataDir === MEMORY) return randomBytes(KEY_BYTES);
+  const path = join(dataDir, "jwt.key");
+  try {
+    const key = readFileSync(path);
+    if (key.length === KEY_BYTES) return key;
+    throw new KeyFileError(`${path} should hold ${KEY_BYTES} bytes, it holds ${key.length}`);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  const key = randomBytes(KEY_BYTES);
+  const staged = `${path}.new`;
+  const fd = openSync(staged, "w", 0o600);
+  writeSync(fd, key);
+  fsyncSync(fd);
+  closeSync(fd);
+  renameSync(staged, path);
+  return key;
+}
+
+/** The key file is damaged; using another key would turn every agent's credentials away. */
+export class KeyFileError extends Error {
+  readonly code = "key_file";
+}

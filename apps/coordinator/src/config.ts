@@ -1,0 +1,140 @@
+/** The coordinator's configuration: one strict schema, parsed once, all problems reported together. (CONVENTIONS) */
+import { readFileSync } from "node:fs";
+import { parseBytes, parseDurationMs } from "@fleet/daemon";
+import { nodeIdSchema } from "@fleet/protocol";
+import { z } from "zod";
+
+/** Every problem of a configuration, each with its path. */
+export class ConfigError extends Error {
+  readonly code = "config";
+  readonly problems: readonly string[];
+  constructor(source: string, problems: readonly string[]) {
+    super(`${source}:\n${problems.map((p) => `  ${p}`).join("\n")}`);
+    this.problems = problems;
+  }
+}
+
+const duration = z.string().transform((text, ctx) => {
+  const ms = parseDurationMs(text);
+  if (ms !== undefined && ms > 0) return ms;
+  ctx.addIssue({ code: "custom", message: `"${text}" is not a duration like 500ms, 30s or 5m` });
+  return z.NEVER;
+});
+
+const size = z.string().transform((text, ctx) => {
+  const bytes = parseBytes(text);
+  if (bytes !== undefined && bytes > 0) return bytes;
+  ctx.addIssue({ code: "custom", message: `"${text}" is not a size like 64MiB or 10GiB` });
+  return z.NEVER;
+});
+
+const port = z.int().min(1).max(65_535);
+
+const tcpServerSchema = z
+  .strictObject({
+    host: z.string().default("0.0.0.0"),
+    port: z.int().min(0).max(65_535).default(30_050),
+    token_file: z.string().optional(),
+    auto_provision: z.boolean().default(true),
+    auto_provision_port_start: port.default(31_000),
+    auto_provision_port_end: port.default(31_099),
+    connections_max: z.int().min(1).default(4096),
+  })
+  .refine((t) => t.auto_provision_port_start <= t.auto_provision_port_end, {
+    message: "must not be below auto_provision_port_start",
+    path: ["auto_provision_port_end"],
+  });
+
+const trackerSchema = z.strictObject({
+  command: z.array(z.string()).min(1).optional(),
+  stop_grace: duration.default(5000),
+  extended_outage: duration.default(60_000),
+  start_timeout: duration.default(10_000),
+});
+
+const configSchema = z.strictObject({
+  http: z
+    .strictObject({
+      host: z.string().default("0.0.0.0"),
+      port: z.int().min(0).max(65_535).default(7700),
+    })
+    .prefault({}),
+  advertise_frames: z.strictObject({ host: z.string().min(1), port }).optional(),
+  enroll_token_file: z.string().optional(),
+  operator_token_file: z.string().optional(),
+  tcp_server: tcpServerSchema.prefault({}),
+  trackers: z
+    .array(z.strictObject({ name: nodeIdSchema, mode: z.literal("tcp"), node_id: nodeIdSchema }))
+    .max(1000)
+    .default([]),
+  tracker: trackerSchema.prefault({}),
+  registry: z
+    .strictObject({
+      heartbeat_interval: duration.default(30_000),
+      stale_after: duration.default(90_000),
+      dead_after: duration.default(300_000),
+    })
+    .prefault({}),
+  output: z
+    .strictObject({
+      dir: z.string().optional(),
+      rotate_bytes: size.default(64 * 1024 ** 2),
+      keep_days: z.int().min(1).default(14),
+      total_bytes_max: size.default(10 * 1024 ** 3),
+    })
+    .prefault({}),
+});
+
+/** The configuration as the program uses it: durations in ms, sizes in bytes, defaults filled in. */
+export type Config = z.output<typeof configSchema>;
+
+/** Reads a YAML (or TOML, by its name) file; with no path, the defaults. Throws ConfigError. */
+export function loadConfig(path: string | undefined): Config {
+  if (path === undefined) return configSchema.parse({});
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new ConfigError(path, [`can't be read: ${(error as Error).message}`]);
+  }
+  let value: unknown;
+  try {
+    value = path.endsWith(".toml") ? Bun.TOML.parse(text) : Bun.YAML.parse(text);
+  } catch (error) {
+    throw new ConfigError(path, [`is not valid: ${(error as Error).message}`]);
+  }
+  return parseConfig(path, value ?? {});
+}
+
+/** Checks a parsed configuration; `source` names it in the error. */
+export function parseConfig(source: string, value: unknown): Config {
+  const result = configSchema.safeParse(value);
+  if (result.success) return result.data;
+  throw new ConfigError(source, result.error.issues.flatMap(describe));
+}
+
+function describe(issue: z.core.$ZodIssue): string[] {
+  const at = issue.path.map(String).join(".");
+  if (issue.code === "unrecognized_keys")
+    return issue.keys.map((key) => `${at === "" ? key : `${at}.${key}`}: unknown key`);
+  return [`${at === "" ? "(top)" : at}: ${issue.message}`];
+}
+
+/** Reads a secret from its variable, or from the file that `NAME_FILE` or the config names. Undefined when none is set. */
+export function readSecret(
+  env: Record<string, string | undefined>,
+  name: string,
+  configFile?: string,
+): string | undefined {
+  const direct = env[name];
+  if (direct !== undefined && direct !== "") return direct;
+  const path = env[`${name}_FILE`] ?? configFile;
+  if (path === undefined || path === "") return undefined;
+  try {
+    const secret = readFileSync(path, "utf8").trim();
+    if (secret === "") throw new Error("it is empty");
+    return secret;
+  } catch (error) {
+    throw new ConfigError(`${name} from ${path}`, [(error as Error).message]);
+  }
+}

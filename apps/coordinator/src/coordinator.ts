@@ -1,0 +1,155 @@
+/** Builds the coordinator and starts and stops its parts in order. Constructs and orders; does nothing else. (T6) */
+import { join } from "node:path";
+import { type Clock, type Log, type Random, ServiceGroup } from "@fleet/daemon";
+import { Auth, loadJwtKey, type SharedTokens } from "./auth.ts";
+import { Bus } from "./bus.ts";
+import type { Config } from "./config.ts";
+import { Counts } from "./counts.ts";
+import { type Db, MEMORY, openDb } from "./db/open.ts";
+import { createApp } from "./http/app.ts";
+import { HttpServer } from "./http/server.ts";
+import { Metrics } from "./metrics.ts";
+import { Registry } from "./registry/registry.ts";
+import { TrackerManager } from "./trackers/manager.ts";
+import { Output } from "./trackers/output.ts";
+import { PortPool } from "./trackers/port-pool.ts";
+import { TrackerStore } from "./trackers/tracker-store.ts";
+import { ProgressStore } from "./uplinks/stream-progress.ts";
+import { TcpServer } from "./uplinks/tcp-server.ts";
+
+const FAILED_START_MS = 5000;
+
+/** What `main.ts` has read from flags, environment and files. */
+export interface CoordinatorOptions {
+  readonly config: Config;
+  readonly dataDir: string;
+  readonly outputDir: string;
+  readonly tokens: SharedTokens;
+  /** argv of a tracker, with `{port}` and `{stream}` to be filled in. */
+  readonly trackerCommand: readonly string[];
+  /** The environment trackers get: ours less our secrets. */
+  readonly trackerEnv: Readonly<Record<string, string>>;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** A coordinator that can be started once. */
+export interface Coordinator {
+  start(): Promise<void>;
+  /** By `deadlineMs`, monotonic. */
+  stop(deadlineMs: number): Promise<void>;
+  readonly httpPort: number;
+  readonly framesPort: number;
+}
+
+/** Opens the data directory (throws DataDirError) and wires the parts. */
+export function createCoordinator(options: CoordinatorOptions): Coordinator {
+  const { config, clock, log } = options;
+  const opened = openDb(options.dataDir);
+  const { db } = opened;
+  const bus = new Bus();
+  const counts = new Counts();
+  const auth = new Auth(clock, loadJwtKey(options.dataDir), options.tokens);
+  const registry = new Registry(db, clock, log, bus, {
+    staleAfterMs: config.registry.stale_after,
+    deadAfterMs: config.registry.dead_after,
+  });
+  const output = createOutput(options);
+  const manager = createManager(options, db, bus, output);
+  const store = new ProgressStore(db, clock, log);
+  const { host, port, connections_max: connectionsMax } = config.tcp_server;
+  const frames = new TcpServer(
+    { host, port, connectionsMax },
+    { clock, log, auth, registry, manager, store, counts },
+  );
+  registry.onSuperseded = (node) => frames.endSessions(node);
+  const connections = (): number => frames.connections;
+  const app = createApp({
+    registry,
+    auth,
+    clock,
+    log,
+    manager,
+    bus,
+    metrics: new Metrics({ registry, manager, output, lines: counts, connections }),
+    version: options.version,
+    heartbeatIntervalMs: config.registry.heartbeat_interval,
+    frames: () => config.advertise_frames ?? { host: undefined, port: frames.port },
+    isReady: () => !store.failing,
+  });
+  const http = new HttpServer(config.http, app, log);
+  const group = new ServiceGroup(clock, [
+    { name: "registry", service: registry },
+    { name: "stream progress", service: store },
+    { name: "track output", service: output },
+    { name: "trackers", service: manager },
+    { name: "frames", service: frames },
+    { name: "http", service: http },
+  ]);
+  return {
+    async start() {
+      try {
+        await group.start(FAILED_START_MS);
+      } catch (error) {
+        opened.close();
+        throw error;
+      }
+    },
+    async stop(deadlineMs) {
+      for (const { name, cause } of await group.stop(deadlineMs))
+        log.error({ part: name, err: cause }, "did not stop cleanly");
+      opened.close();
+    },
+    get httpPort() {
+      return http.port;
+    },
+    get framesPort() {
+      return frames.port;
+    },
+  };
+}
+
+function createOutput({ config, outputDir, clock, log }: CoordinatorOptions): Output {
+  const { rotate_bytes: rotateBytes, keep_days: keepDays } = config.output;
+  const totalBytesMax = config.output.total_bytes_max;
+  return new Output(outputDir, { rotateBytes, keepDays, totalBytesMax }, clock, log);
+}
+
+function createManager(
+  options: CoordinatorOptions,
+  db: Db,
+  bus: Bus,
+  output: Output,
+): TrackerManager {
+  const { config, clock, random, log } = options;
+  const tcp = config.tcp_server;
+  return new TrackerManager(
+    {
+      clock,
+      random,
+      log,
+      bus,
+      output,
+      pool: new PortPool(tcp.auto_provision_port_start, tcp.auto_provision_port_end),
+      store: new TrackerStore(db, log),
+      options: {
+        command: options.trackerCommand,
+        env: options.trackerEnv,
+        stopGraceMs: config.tracker.stop_grace,
+        extendedOutageMs: config.tracker.extended_outage,
+        startTimeoutMs: config.tracker.start_timeout,
+      },
+    },
+    {
+      autoProvision: tcp.auto_provision,
+      configured: config.trackers.map((t) => t.node_id),
+    },
+  );
+}
+
+/** Where track files go unless the config says otherwise: beside the database, or the working directory for trials. */
+export function defaultOutputDir(dataDir: string): string {
+  return dataDir === MEMORY ? "tracks" : join(dataDir, "tracks");
+}

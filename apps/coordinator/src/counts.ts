@@ -1,0 +1,16 @@
+/** Named counts, for what was refused or dropped and why. Reasons are literals of ours, so their number is bounded. */
+export class Counts {
+  readonly #counts = new Map<string, number>();
+
+  add(reason: string, by = 1): void {
+    this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + by);
+  }
+
+  get(reason: string): number {
+    return this.#counts.get(reason) ?? 0;
+  }
+
+  entries(): readonly (readonly [string, number])[] {
+    return [...this.#counts];
+  }
+}

@@ -1,0 +1,30 @@
+/** The schema's history, embedded in the binary, so that a data directory of any age opens. (R1) */
+import type { Database } from "bun:sqlite";
+import start from "./migrations/0000_start.sql" with { type: "text" };
+
+/** In order; the database's `user_version` says how many have been applied. Only ever append. */
+const MIGRATIONS: readonly string[] = [start];
+const BREAKPOINT = "--> statement-breakpoint";
+
+/** The database was written by a newer version than this one. */
+export class DatabaseTooNewError extends Error {
+  readonly code = "database_too_new";
+}
+
+/** Applies what is missing, each migration in a transaction of its own. Returns how many were applied. */
+export function migrate(sqlite: Database): number {
+  const row = sqlite.query("PRAGMA user_version").get() as { user_version: number };
+  const applied = row.user_version;
+  if (applied > MIGRATIONS.length) {
+    throw new DatabaseTooNewError(
+      `the database has schema ${applied}, this version knows up to ${MIGRATIONS.length}: use the newer version`,
+    );
+  }
+  for (let n = applied; n < MIGRATIONS.length; n++) {
+    sqlite.transaction(() => {
+      for (const statement of MIGRATIONS[n]!.split(BREAKPOINT)) sqlite.run(statement);
+      sqlite.run(`PRAGMA user_version = ${n + 1}`);
+    })();
+  }
+  return MIGRATIONS.length - applied;
+}

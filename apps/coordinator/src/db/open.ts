@@ -1,0 +1,63 @@
+/** Opens the coordinator's database: one file, one process, every commit on disk before it is answered. (R1, DESIGN §7) */
+import { Database } from "bun:sqlite";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
+import { migrate } from "./migrations.ts";
+import * as schema from "./schema.ts";
+
+/** A data directory that keeps nothing, for trials. */
+export const MEMORY = ":memory:";
+
+/** The typed database. */
+export type Db = BunSQLiteDatabase<typeof schema>;
+
+/** Another coordinator holds the data directory, or it can't be written. */
+export class DataDirError extends Error {
+  readonly code = "data_dir";
+}
+
+/** An open database and how to close it. */
+export interface OpenedDb {
+  readonly db: Db;
+  close(): void;
+}
+
+/**
+ * Opens (and creates, and migrates) `DIR/coordinator.db`, or a database in memory for `:memory:`. SQLite's exclusive
+ * locking mode holds the file until this process ends, however it ends, so two coordinators never share a directory.
+ */
+export function openDb(dataDir: string): OpenedDb {
+  const sqlite = open(dataDir);
+  try {
+    migrate(sqlite);
+  } catch (error) {
+    sqlite.close();
+    throw error;
+  }
+  return { db: drizzle(sqlite, { schema }), close: () => sqlite.close() };
+}
+
+function open(dataDir: string): Database {
+  if (dataDir === MEMORY) return new Database(MEMORY, { strict: true });
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    const sqlite = new Database(join(dataDir, "coordinator.db"), { create: true, strict: true });
+    // In exclusive mode the lock is taken by the first write and kept.
+    sqlite.run("PRAGMA locking_mode = EXCLUSIVE");
+    sqlite.run("PRAGMA journal_mode = WAL");
+    sqlite.run("PRAGMA synchronous = FULL");
+    sqlite.run("BEGIN IMMEDIATE");
+    sqlite.run("COMMIT");
+    return sqlite;
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const busy = why.includes("locked");
+    throw new DataDirError(
+      busy
+        ? `data directory ${dataDir} is in use by another coordinator`
+        : `data directory ${dataDir} can't be used: ${why}`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,216 @@
+/** `/api/v1/agents`: what agents do to be known, and the list for operators. (R1, R6–R9, DESIGN §8) */
+import type { Clock, Log } from "@fleet/daemon";
+import {
+  deregisterRequestSchema,
+  type FrameEndpoint,
+  heartbeatRequestSchema,
+  type HeartbeatResponse,
+  type InstanceId,
+  nodeIdSchema,
+  type NodeId,
+  type NodeList,
+  nodeStateSchema,
+  type NodeView,
+  PROTOCOL_HEADER,
+  PROTOCOL_VERSION,
+  registerRequestSchema,
+  type RegisterResponse,
+} from "@fleet/protocol";
+import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { z } from "zod";
+import type { AgentClaims, Auth } from "../auth.ts";
+import type { Node, Registry } from "../registry/registry.ts";
+import { bearerToken, check, parseBody } from "./body.ts";
+import { fail } from "./errors.ts";
+
+const LIST_MAX = 1000;
+
+/** What the routes work with. */
+export interface AgentRoutesDeps {
+  readonly registry: Registry;
+  readonly auth: Auth;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly heartbeatIntervalMs: number;
+  /** Where sessions connect; `host` undefined stands for the host the agent asked. */
+  readonly frames: () => { readonly host: string | undefined; readonly port: number };
+  /** Lets operators through. */
+  readonly operator: MiddlewareHandler;
+}
+
+const listQuerySchema = z.object({
+  status: nodeStateSchema.optional(),
+  group: z.string().optional(),
+  runtime: z.string().optional(),
+  label: z
+    .string()
+    .regex(/^[^=]+=.*$/, "must be NAME=VALUE")
+    .optional(),
+  limit: z.coerce.number().int().min(1).max(LIST_MAX).default(LIST_MAX),
+  cursor: nodeIdSchema.optional(),
+});
+type ListQuery = z.output<typeof listQuerySchema>;
+
+/** The routes below `/api/v1/agents`. */
+export function agentRoutes(deps: AgentRoutesDeps): Hono {
+  const routes = new Hono();
+  const { registry, operator } = deps;
+
+  for (const path of ["/register", "/:id/heartbeat", "/:id/deregister"])
+    routes.use(path, requireProtocol);
+
+  routes.post("/register", (c) => register(deps, c));
+
+  routes.post("/:id/heartbeat", async (c) => {
+    const body = await parseBody(c, heartbeatRequestSchema);
+    if (!body.ok) return fail(c, "bad_request", body.detail);
+    const { instance_id: instanceId, epoch, counters } = body.data;
+    const refusal = await refuseAgent(deps, c, instanceId, epoch);
+    if (refusal !== undefined) return refusal;
+    registry.heard(c.req.param("id") as NodeId, counters);
+    const answer: HeartbeatResponse = {
+      server_time_ms: deps.clock.nowMs(),
+      commands_waiting: 0,
+      reregister: false,
+    };
+    return c.json(answer);
+  });
+
+  routes.post("/:id/deregister", async (c) => {
+    const body = await parseBody(c, deregisterRequestSchema);
+    if (!body.ok) return fail(c, "bad_request", body.detail);
+    const refusal = await refuseAgent(deps, c, body.data.instance_id, body.data.epoch);
+    if (refusal !== undefined) return refusal;
+    registry.deregister(c.req.param("id") as NodeId);
+    return c.body(null, 204);
+  });
+
+  routes.get("/", operator, (c) => {
+    const query = check(listQuerySchema, c.req.query());
+    if (!query.ok) return fail(c, "bad_request", query.detail);
+    return c.json(listNodes(registry, query.data));
+  });
+
+  routes.get("/:id", operator, (c) => {
+    const node = registry.get(c.req.param("id") as NodeId);
+    return node === undefined ? fail(c, "unknown_node") : c.json(nodeView(registry, node));
+  });
+
+  return routes;
+}
+
+async function register(deps: AgentRoutesDeps, c: Context): Promise<Response> {
+  const { registry, auth, log } = deps;
+  const body = await parseBody(c, registerRequestSchema);
+  const token = bearerToken(c);
+  if (!body.ok) return fail(c, "bad_request", body.detail);
+  const request = body.data;
+  const byRefresh = token !== undefined && (await auth.verifyRefresh(token)) === request.node_id;
+  if (!byRefresh && !auth.isShared("enroll", token)) return fail(c, "unauthorized");
+  const outcome = registry.register(request);
+  if (outcome.at === "superseded") return fail(c, "superseded");
+  const claims = {
+    nodeId: request.node_id,
+    instanceId: request.instance_id,
+    epoch: outcome.epoch,
+  };
+  const credentials = await auth.issue(claims);
+  log.info({ ...claims, created: outcome.created, by_refresh: byRefresh }, "node registered");
+  const answer: RegisterResponse = {
+    node_id: request.node_id,
+    epoch: outcome.epoch,
+    access_token: credentials.accessToken,
+    access_expires_ms: credentials.accessExpiresMs,
+    refresh_token: credentials.refreshToken,
+    heartbeat_interval_ms: deps.heartbeatIntervalMs,
+    frames: frameEndpoint(deps, c),
+    protocol: PROTOCOL_VERSION,
+  };
+  return c.json(answer);
+}
+
+function frameEndpoint(deps: AgentRoutesDeps, c: Context): FrameEndpoint {
+  const { host, port } = deps.frames();
+  // An agent that reached us by this name reaches the frame port by it too. IPv6 literals lose their brackets.
+  const asked = new URL(c.req.url).hostname.replace(/^\[|\]$/g, "");
+  return { host: host ?? asked, port, tls: false };
+}
+
+/** The answer for an agent that may not speak for the node of the path, or undefined when it may. (R9) */
+async function refuseAgent(
+  deps: AgentRoutesDeps,
+  c: Context,
+  instanceId: InstanceId,
+  epoch: number,
+): Promise<Response | undefined> {
+  const id = nodeIdSchema.safeParse(c.req.param("id")).data;
+  if (id === undefined) return fail(c, "unknown_node");
+  const token = bearerToken(c);
+  const claims = token === undefined ? undefined : await deps.auth.verifyAccess(token);
+  if (claims === undefined) return fail(c, "unauthorized");
+  if (!speaksFor(claims, id, instanceId, epoch)) return fail(c, "forbidden");
+  const standing = deps.registry.standing(id, instanceId, epoch);
+  if (standing === "superseded") return fail(c, "superseded");
+  return standing === "unknown" ? fail(c, "unknown_node") : undefined;
+}
+
+function speaksFor(
+  claims: AgentClaims,
+  id: NodeId,
+  instanceId: InstanceId,
+  epoch: number,
+): boolean {
+  return claims.nodeId === id && claims.instanceId === instanceId && claims.epoch === epoch;
+}
+
+/** A page of nodes by id; `next_cursor` is the last id of the page while there are more. (R8) */
+function listNodes(registry: Registry, query: ListQuery): NodeList {
+  const agents: NodeView[] = [];
+  for (const node of registry.list()) {
+    if (query.cursor !== undefined && node.id <= query.cursor) continue;
+    const view = nodeView(registry, node);
+    if (!isWanted(view, query)) continue;
+    if (agents.length === query.limit) return { agents, next_cursor: agents.at(-1)!.node_id };
+    agents.push(view);
+  }
+  return { agents };
+}
+
+function isWanted(view: NodeView, query: ListQuery): boolean {
+  if (query.status !== undefined && view.state !== query.status) return false;
+  if (query.group !== undefined && view.group !== query.group) return false;
+  if (query.runtime !== undefined && !view.runtimes.some((r) => r.name === query.runtime))
+    return false;
+  if (query.label === undefined) return true;
+  const at = query.label.indexOf("=");
+  return view.labels[query.label.slice(0, at)] === query.label.slice(at + 1);
+}
+
+function nodeView(registry: Registry, node: Node): NodeView {
+  const { row } = node;
+  return {
+    node_id: node.id,
+    kind: row.kind,
+    state: registry.stateOf(node),
+    name: row.name,
+    group: row.group,
+    class: row.class,
+    labels: row.labels,
+    version: row.version,
+    agent_url: row.agentUrl,
+    platform: row.platform,
+    runtimes: row.runtimes,
+    sensors: row.sensors,
+    capabilities: row.capabilities,
+    instance_id: row.instanceId,
+    epoch: row.epoch,
+    first_seen: row.firstSeen,
+    last_seen: row.lastSeen,
+    counters: node.counters,
+  };
+}
+
+const requireProtocol: MiddlewareHandler = async (c, next) => {
+  if (c.req.header(PROTOCOL_HEADER) !== String(PROTOCOL_VERSION)) return fail(c, "bad_protocol");
+  return next();
+};

@@ -1,0 +1,54 @@
+/** The coordinator's HTTP face: the routes put together, with what holds for all of them. (DESIGN §8, H4) */
+import { bodyLimit } from "hono/body-limit";
+import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { secureHeaders } from "hono/secure-headers";
+import type { Bus } from "../bus.ts";
+import type { Metrics } from "../metrics.ts";
+import type { TrackerManager } from "../trackers/manager.ts";
+import { type AgentRoutesDeps, agentRoutes } from "./agents.ts";
+import { bearerToken } from "./body.ts";
+import { codeOfThrown, errorLevel, fail } from "./errors.ts";
+import { eventRoutes } from "./event-stream.ts";
+import { trackerRoutes } from "./trackers.ts";
+
+const BODY_BYTES_MAX = 256 * 1024;
+
+/** What the application works with. */
+export interface AppDeps extends Omit<AgentRoutesDeps, "operator"> {
+  readonly manager: TrackerManager;
+  readonly bus: Bus;
+  readonly metrics: Metrics;
+  readonly version: string;
+  /** Whether the database takes writes and the frame port is open. */
+  readonly isReady: () => boolean;
+}
+
+/** Builds the application; it holds no state of its own. */
+export function createApp(deps: AppDeps): Hono {
+  const { auth, log } = deps;
+  const app = new Hono();
+  const operator: MiddlewareHandler = async (c, next) =>
+    auth.isShared("operator", bearerToken(c)) ? next() : fail(c, "unauthorized");
+
+  app.use(secureHeaders());
+  app.use(bodyLimit({ maxSize: BODY_BYTES_MAX, onError: (c: Context) => fail(c, "too_large") }));
+  app.notFound((c) => fail(c, "not_found"));
+  app.onError((err, c) => {
+    const code = codeOfThrown(err);
+    log[errorLevel(code)]({ err, method: c.req.method, path: c.req.path }, "request failed");
+    return fail(c, code);
+  });
+
+  app.get("/healthz", (c) => c.json({ status: "ok", version: deps.version }));
+  app.get("/readyz", (c) =>
+    deps.isReady() ? c.json({ status: "ready" }) : c.json({ status: "not_ready" }, 503),
+  );
+  app.get("/metrics", async (c) =>
+    c.body(await deps.metrics.render(), 200, { "Content-Type": deps.metrics.contentType }),
+  );
+
+  app.route("/api/v1/agents", agentRoutes({ ...deps, operator }));
+  app.route("/api/v1/trackers", trackerRoutes(deps.manager, operator));
+  app.route("/api/v1/events", eventRoutes(deps.bus, deps.clock, operator));
+  return app;
+}

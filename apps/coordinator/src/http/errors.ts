@@ -1,0 +1,52 @@
+/** The API's errors: one table from code to status, public message and log level. Internal messages never reach a peer. */
+import type { ErrorBody } from "@fleet/protocol";
+import type { Context } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+
+interface ErrorRow {
+  readonly status: ContentfulStatusCode;
+  readonly message: string;
+  readonly level: "debug" | "warn" | "error";
+}
+
+const ERRORS = {
+  bad_request: { status: 400, message: "the request is not valid", level: "debug" },
+  bad_protocol: { status: 400, message: "protocol version 1 is required", level: "warn" },
+  unauthorized: { status: 401, message: "a valid bearer token is required", level: "debug" },
+  forbidden: { status: 403, message: "the token does not speak for this node", level: "warn" },
+  not_found: { status: 404, message: "no such resource", level: "debug" },
+  unknown_node: { status: 404, message: "no such node", level: "debug" },
+  unknown_stream: { status: 404, message: "no such stream", level: "debug" },
+  superseded: {
+    status: 409,
+    message: "a newer instance has taken this node over",
+    level: "warn",
+  },
+  too_large: { status: 413, message: "the body is too large", level: "warn" },
+  too_many_subscribers: { status: 503, message: "too many subscribers", level: "warn" },
+  unavailable: { status: 503, message: "can't write to the database", level: "error" },
+  internal: { status: 500, message: "internal error", level: "error" },
+} as const satisfies Record<string, ErrorRow>;
+
+/** The codes of the table. */
+export type ErrorCode = keyof typeof ERRORS;
+
+/** Answers with an error of the table; `detail` (public) replaces its message. */
+export function fail(c: Context, code: ErrorCode, detail?: string): Response {
+  const { status, message } = ERRORS[code];
+  const body: ErrorBody = { error: { code, message: detail ?? message } };
+  if (status === 401) c.header("WWW-Authenticate", 'Bearer realm="fleet"');
+  return c.json(body, status);
+}
+
+/** At which level an error of this code is logged. */
+export function errorLevel(code: ErrorCode): ErrorRow["level"] {
+  return ERRORS[code].level;
+}
+
+/** The code for something thrown in a handler. */
+export function codeOfThrown(error: unknown): ErrorCode {
+  const code = (error as { code?: unknown } | null)?.code;
+  if (typeof code === "string" && code.startsWith("SQLITE_")) return "unavailable";
+  return "internal";
+}

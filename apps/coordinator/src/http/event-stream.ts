@@ -1,0 +1,65 @@
+/**
+ * `GET /api/v1/events?topic=`: the bus as server-sent events (WHATWG HTML §9.2). A reader that does not keep up is
+ * disconnected when EVENTS_BUFFERED_MAX wait for it. (DESIGN §8)
+ */
+import { type Clock, every } from "@fleet/daemon";
+import { type Context, Hono, type MiddlewareHandler } from "hono";
+import type { Bus } from "../bus.ts";
+import { fail } from "./errors.ts";
+
+const EVENTS_BUFFERED_MAX = 1000;
+const KEEPALIVE_MS = 15_000;
+const TOPIC = /^[A-Za-z0-9_*:>-]+(\.[A-Za-z0-9_*:>-]+)*$/;
+
+/** The route below `/api/v1/events`. `*` in a topic stands for one part, a last `>` for the rest; default: everything. */
+export function eventRoutes(bus: Bus, clock: Clock, operator: MiddlewareHandler): Hono {
+  const routes = new Hono();
+  routes.use(operator);
+  routes.get("/", (c) => openStream(bus, clock, c));
+  return routes;
+}
+
+function openStream(bus: Bus, clock: Clock, c: Context): Response {
+  const topic = c.req.query("topic") ?? ">";
+  if (!TOPIC.test(topic)) return fail(c, "bad_request", "topic: not a topic pattern");
+  const encoder = new TextEncoder();
+  let close = (): void => {};
+  let subscribed = false;
+  const body = new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        const send = (text: string): void => {
+          if ((controller.desiredSize ?? 0) <= 0) {
+            close();
+            controller.close();
+            return;
+          }
+          controller.enqueue(encoder.encode(text));
+        };
+        const unsubscribe = bus.subscribe(topic, (event) =>
+          send(
+            `event: ${event.topic}\ndata: ${JSON.stringify({ at_ms: event.atMs, ...asObject(event.data) })}\n\n`,
+          ),
+        );
+        if (unsubscribe === undefined) return;
+        subscribed = true;
+        const keepalive = every(clock, KEEPALIVE_MS, () => send(": keepalive\n\n"));
+        close = () => {
+          keepalive.cancel();
+          unsubscribe();
+        };
+        send(": open\n\n");
+      },
+      cancel: () => close(),
+    },
+    { highWaterMark: EVENTS_BUFFERED_MAX, size: () => 1 },
+  );
+  if (!subscribed) return fail(c, "too_many_subscribers");
+  return new Response(body, {
+    headers: { "Content-Type": "text/event-stream", "Cache-Control": "no-store" },
+  });
+}
+
+function asObject(data: unknown): Record<string, unknown> {
+  return typeof data === "object" && data !== null ? { ...data } : { data };
+}

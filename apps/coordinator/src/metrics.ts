@@ -1,0 +1,121 @@
+/** Prometheus metrics. The hot path keeps plain numbers; these read them when they are asked. (H4) */
+import { nodeStateSchema } from "@fleet/protocol";
+import { collectDefaultMetrics, Counter, Gauge, Registry as PromRegistry } from "prom-client";
+import type { Counts } from "./counts.ts";
+import type { Registry } from "./registry/registry.ts";
+import type { TrackerManager } from "./trackers/manager.ts";
+import type { Output } from "./trackers/output.ts";
+
+/** What is measured. */
+export interface MetricsSources {
+  readonly registry: Registry;
+  readonly manager: TrackerManager;
+  readonly output: Output;
+  readonly lines: Counts;
+  readonly connections: () => number;
+}
+
+/** The coordinator's metrics in the Prometheus text format. */
+export class Metrics {
+  readonly #prom = new PromRegistry();
+
+  constructor(sources: MetricsSources) {
+    collectDefaultMetrics({ register: this.#prom });
+    this.#nodes(sources.registry);
+    this.#trackers(sources.manager);
+    this.#gauge("fleet_frame_connections", "Open connections on the frame port", (g) =>
+      g.set(sources.connections()),
+    );
+    this.#counter("fleet_lines_refused_total", "Lines and connections refused", ["reason"], (c) => {
+      for (const [reason, n] of sources.lines.entries()) c.inc({ reason }, n);
+    });
+    this.#counter("fleet_track_events_lost_total", "Events not written to files", [], (c) =>
+      c.inc(sources.output.lost),
+    );
+  }
+
+  get contentType(): string {
+    return this.#prom.contentType;
+  }
+
+  render(): Promise<string> {
+    return this.#prom.metrics();
+  }
+
+  #nodes(registry: Registry): void {
+    this.#gauge(
+      "fleet_nodes",
+      "Known nodes by state",
+      (g) => {
+        for (const state of nodeStateSchema.options) g.set({ state }, 0);
+        for (const node of registry.list()) g.inc({ state: registry.stateOf(node) });
+      },
+      ["state"],
+    );
+  }
+
+  #trackers(manager: TrackerManager): void {
+    this.#counter("fleet_frames_accepted_total", "Frames taken by trackers", ["stream"], (c) => {
+      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.receiver.framesAccepted);
+    });
+    this.#counter("fleet_frames_dropped_total", "Frames dropped", ["stream", "reason"], (c) => {
+      for (const t of manager.list()) {
+        for (const [reason, n] of Object.entries(t.receiver.dropped))
+          c.inc({ stream: t.streamId, reason }, n);
+      }
+    });
+    this.#counter("fleet_track_events_total", "Track events read", ["stream"], (c) => {
+      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.view.events);
+    });
+    this.#counter("fleet_streams_refused_total", "Streams without a tracker", ["reason"], (c) => {
+      for (const [reason, n] of Object.entries(manager.refused)) c.inc({ reason }, n);
+    });
+    this.#gauge(
+      "fleet_trackers",
+      "Trackers by state",
+      (g) => {
+        for (const t of manager.list()) g.inc({ state: t.state });
+      },
+      ["state"],
+    );
+  }
+
+  #gauge(
+    name: string,
+    help: string,
+    read: (gauge: Gauge) => void,
+    labelNames: readonly string[] = [],
+  ): void {
+    const metric = new Gauge({
+      name,
+      help,
+      labelNames: [...labelNames],
+      registers: [],
+      collect() {
+        this.reset();
+        read(this);
+      },
+    });
+    this.#prom.registerMetric(metric);
+  }
+
+  /** The source's number is the whole count, so each reading starts again from nothing. */
+  #counter(
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    read: (counter: Counter) => void,
+  ): void {
+    const metric = new Counter({
+      name,
+      help,
+      labelNames: [...labelNames],
+      registers: [],
+      collect() {
+        this.reset();
+        read(this);
+      },
+    });
+    this.#prom.registerMetric(metric);
+  }
+}

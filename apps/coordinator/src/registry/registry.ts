@@ -1,0 +1,298 @@
+/**
+ * Every node the coordinator has ever met: who it is, which instance of it counts, and when it was last heard. Registers
+ * and goodbyes are on disk before they are answered; being heard touches memory and reaches the disk in batches.
+ * The only writer of `known_nodes` and `superseded`. (R1, R5–R10)
+ */
+import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
+import type { InstanceId, NodeId, NodeState, Registration, SensorCounters } from "@fleet/protocol";
+import { and, desc, eq, notInArray } from "drizzle-orm";
+import type { Bus } from "../bus.ts";
+import type { Db } from "../db/open.ts";
+import { knownNodes, superseded } from "../db/schema.ts";
+import { type LivenessWindows, nodeStateAt } from "./liveness.ts";
+
+/** Instances of a node that are remembered as replaced. */
+const SUPERSEDED_MAX = 16;
+/** How often changed `last_seen` times are written. */
+const FLUSH_MS = 10_000;
+const TICKS_PER_STALE = 10;
+const TICK_MS_MAX = 1000;
+
+type Row = typeof knownNodes.$inferSelect;
+type Counters = Record<string, SensorCounters>;
+
+/** A node: its row, and what only this process knows. */
+export interface Node {
+  readonly id: NodeId;
+  row: Row;
+  /** Monotonic ms. */
+  heardAtMs: number | undefined;
+  counters: Counters;
+  dirty: boolean;
+}
+
+/** Whether an instance may speak for its node. */
+export type Standing = "current" | "superseded" | "unknown";
+
+/** What became of a register. */
+export type RegisterOutcome =
+  | { readonly at: "registered"; readonly epoch: number; readonly created: boolean }
+  | { readonly at: "superseded" };
+
+/** Keeps the nodes. Reads are from memory. */
+export class Registry {
+  readonly #db: Db;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #bus: Bus;
+  readonly #windows: LivenessWindows;
+  readonly #nodes = new Map<NodeId, Node>();
+  readonly #startedAtMs: number;
+  readonly #timers: Timer[] = [];
+  /** Called when a newer instance has taken a node over. */
+  onSuperseded: (node: NodeId, current: InstanceId) => void = () => {};
+
+  constructor(db: Db, clock: Clock, log: Log, bus: Bus, windows: LivenessWindows) {
+    this.#db = db;
+    this.#clock = clock;
+    this.#log = log;
+    this.#bus = bus;
+    this.#windows = windows;
+    this.#startedAtMs = clock.monotonicMs();
+  }
+
+  /** Loads all known nodes, none of them heard yet, and begins to watch for silence. (R2) */
+  start(): void {
+    for (const row of this.#db.select().from(knownNodes).all()) {
+      const id = row.nodeId as NodeId;
+      this.#nodes.set(id, { id, row, heardAtMs: undefined, counters: {}, dirty: false });
+    }
+    const tickMs = Math.min(TICK_MS_MAX, this.#windows.staleAfterMs / TICKS_PER_STALE);
+    this.#timers.push(every(this.#clock, tickMs, () => this.publishTransitions()));
+    this.#timers.push(every(this.#clock, FLUSH_MS, () => this.flush()));
+    this.#log.info({ nodes: this.#nodes.size }, "registry loaded");
+  }
+
+  async stop(): Promise<void> {
+    for (const timer of this.#timers) timer.cancel();
+    this.flush();
+  }
+
+  /** All nodes, by id. */
+  list(): readonly Node[] {
+    return [...this.#nodes.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  get(id: NodeId): Node | undefined {
+    return this.#nodes.get(id);
+  }
+
+  stateOf(node: Node): NodeState {
+    return nodeStateAt(
+      { heardAtMs: node.heardAtMs, shutdown: node.row.shutdownAt !== null },
+      this.#clock.monotonicMs(),
+      this.#startedAtMs,
+      this.#windows,
+    );
+  }
+
+  /** Which part `instance` plays in its node's history. (R9) */
+  standing(id: NodeId, instance: InstanceId, epoch: number): Standing {
+    const node = this.#nodes.get(id);
+    if (node === undefined || node.row.kind !== "agent") return "unknown";
+    if (node.row.instanceId === instance && node.row.epoch === epoch) return "current";
+    return epoch < node.row.epoch || this.#isSuperseded(id, instance) ? "superseded" : "unknown";
+  }
+
+  /**
+   * Writes the node down. The same instance keeps its epoch, a new one gets the next; one that a newer instance has
+   * replaced is refused. A plain node that comes with an agent becomes an agent's. (R1, R9)
+   */
+  register(registration: Registration): RegisterOutcome {
+    const id = registration.node_id;
+    const instance = registration.instance_id;
+    const known = this.#nodes.get(id);
+    const previous = known?.row;
+    const isSame = previous?.instanceId === instance;
+    if (!isSame && this.#isSuperseded(id, instance)) return { at: "superseded" };
+    const nowMs = this.#clock.nowMs();
+    const row: Row = {
+      nodeId: id,
+      kind: "agent",
+      name: registration.name ?? null,
+      group: registration.group ?? null,
+      class: registration.class,
+      labels: registration.labels,
+      version: registration.version,
+      agentUrl: registration.agent_url ?? null,
+      platform: registration.platform,
+      runtimes: registration.runtimes,
+      sensors: registration.sensors,
+      capabilities: registration.capabilities,
+      instanceId: instance,
+      epoch: isSame ? previous.epoch : (previous?.epoch ?? 0) + 1,
+      publishedState: previous?.publishedState ?? "UNKNOWN",
+      firstSeen: previous?.firstSeen ?? nowMs,
+      lastSeen: nowMs,
+      shutdownAt: null,
+    };
+    this.#write(row, isSame ? undefined : previous);
+    this.#remember(row);
+    if (!isSame && previous?.instanceId != null) this.onSuperseded(id, instance);
+    return { at: "registered", epoch: row.epoch, created: previous === undefined };
+  }
+
+  /**
+   * A plain node spoke. Its row is made when it is new. False when the id belongs to a node with an agent: a push token
+   * can't speak for that one. (R10)
+   */
+  heardPlain(id: NodeId): boolean {
+    const node = this.#nodes.get(id);
+    if (node !== undefined) {
+      if (node.row.kind === "agent") return false;
+      this.#touch(node);
+      return true;
+    }
+    const nowMs = this.#clock.nowMs();
+    const row: Row = {
+      nodeId: id,
+      kind: "plain",
+      name: null,
+      group: null,
+      class: "persistent",
+      labels: {},
+      version: null,
+      agentUrl: null,
+      platform: {},
+      runtimes: [],
+      sensors: [],
+      capabilities: [],
+      instanceId: null,
+      epoch: 0,
+      publishedState: "UNKNOWN",
+      firstSeen: nowMs,
+      lastSeen: nowMs,
+      shutdownAt: null,
+    };
+    this.#write(row);
+    this.#remember(row);
+    return true;
+  }
+
+  /** The current instance of a node was heard (heartbeat, frames). (R5) */
+  heard(id: NodeId, counters?: Counters): void {
+    const node = this.#nodes.get(id);
+    if (node === undefined) return;
+    if (counters !== undefined) node.counters = counters;
+    this.#touch(node);
+  }
+
+  /** An orderly goodbye of the current instance. On disk when this returns. */
+  deregister(id: NodeId): void {
+    const node = this.#nodes.get(id);
+    if (node === undefined) return;
+    const nowMs = this.#clock.nowMs();
+    this.#write({ ...node.row, shutdownAt: nowMs, lastSeen: nowMs });
+    node.row = { ...node.row, shutdownAt: nowMs, lastSeen: nowMs };
+    this.#publish(node);
+  }
+
+  /** Publishes each node whose state differs from the one published last, once it is on disk. (R5) */
+  publishTransitions(): void {
+    for (const node of this.#nodes.values()) this.#publish(node);
+  }
+
+  /** Writes down the `last_seen` of nodes heard since the last flush. */
+  flush(): void {
+    const dirty = [...this.#nodes.values()].filter((n) => n.dirty);
+    if (dirty.length === 0) return;
+    this.#db.transaction((tx) => {
+      for (const { id, row } of dirty) {
+        tx.update(knownNodes)
+          .set({ lastSeen: row.lastSeen })
+          .where(eq(knownNodes.nodeId, id))
+          .run();
+      }
+    });
+    for (const node of dirty) node.dirty = false;
+  }
+
+  #touch(node: Node): void {
+    node.heardAtMs = this.#clock.monotonicMs();
+    node.row.lastSeen = this.#clock.nowMs();
+    node.dirty = true;
+    if (node.row.publishedState !== "LIVE") this.#publish(node);
+  }
+
+  #remember(row: Row): void {
+    const id = row.nodeId as NodeId;
+    const known = this.#nodes.get(id);
+    const node: Node = known ?? { id, row, heardAtMs: undefined, counters: {}, dirty: false };
+    node.row = row;
+    node.heardAtMs = this.#clock.monotonicMs();
+    this.#nodes.set(id, node);
+    this.#publish(node);
+  }
+
+  #publish(node: Node): void {
+    const state = this.stateOf(node);
+    const previous = node.row.publishedState;
+    // A restart makes every node UNKNOWN for a while; that is no news.
+    if (state === previous || state === "UNKNOWN") return;
+    try {
+      this.#db
+        .update(knownNodes)
+        .set({ publishedState: state })
+        .where(eq(knownNodes.nodeId, node.id))
+        .run();
+    } catch (err) {
+      // The next tick tries again; being heard must work on a full disk too.
+      this.#log.error({ err, node_id: node.id }, "state not written");
+      return;
+    }
+    node.row.publishedState = state;
+    this.#log.info({ node_id: node.id, state, previous }, "node changed state");
+    this.#bus.publish({
+      topic: `node.${node.id}.state`,
+      atMs: this.#clock.nowMs(),
+      data: { node_id: node.id, state, previous_state: previous },
+    });
+  }
+
+  #write(row: Row, replaced?: Row): void {
+    this.#db.transaction((tx) => {
+      tx.insert(knownNodes)
+        .values(row)
+        .onConflictDoUpdate({ target: knownNodes.nodeId, set: row })
+        .run();
+      if (replaced?.instanceId == null) return;
+      tx.insert(superseded)
+        .values({
+          nodeId: row.nodeId,
+          instanceId: replaced.instanceId,
+          epoch: replaced.epoch,
+        })
+        .onConflictDoNothing()
+        .run();
+      const kept = tx
+        .select({ instanceId: superseded.instanceId })
+        .from(superseded)
+        .where(eq(superseded.nodeId, row.nodeId))
+        .orderBy(desc(superseded.epoch))
+        .limit(SUPERSEDED_MAX);
+      tx.delete(superseded)
+        .where(and(eq(superseded.nodeId, row.nodeId), notInArray(superseded.instanceId, kept)))
+        .run();
+    });
+  }
+
+  #isSuperseded(id: NodeId, instance: InstanceId): boolean {
+    return (
+      this.#db
+        .select({ epoch: superseded.epoch })
+        .from(superseded)
+        .where(and(eq(superseded.nodeId, id), eq(superseded.instanceId, instance)))
+        .get() !== undefined
+    );
+  }
+}

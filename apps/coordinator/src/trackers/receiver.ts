@@ -1,0 +1,175 @@
+/**
+ * The feed into one tracker: takes frames in order, hands them to the tracker's socket, and says when they were accepted
+ * there, which is what an ack means. Bounded by RECEIVER_FRAMES_MAX and RECEIVER_BYTES_MAX: while the tracker runs a full
+ * feed asks its sources to stop reading; while it is down a source that can't wait has its oldest frame dropped. (T8)
+ */
+
+/** Frames that may wait for the tracker. (DESIGN §6) */
+export const RECEIVER_FRAMES_MAX = 2000;
+/** Bytes that may wait for the tracker, beyond the chunk that crossed the line. */
+export const RECEIVER_BYTES_MAX = 1024 * 1024;
+
+const LF = 10;
+
+/** Where accepted bytes go: the part of a Bun socket that is used here. */
+export interface Sink {
+  /** Takes a prefix of `bytes` and says how long it is; less than all means: wait for `drained()`. Negative: closed. */
+  write(bytes: Uint8Array): number;
+  end(): void;
+}
+
+interface Entry {
+  readonly bytes: Uint8Array;
+  readonly frames: number;
+  /** Called once, when the socket has taken all of `bytes`. */
+  readonly onAccepted: () => void;
+  /** A source that can't be made to wait: dropped first when the tracker is down. */
+  readonly droppable: boolean;
+}
+
+const NOTHING = (): void => {};
+
+/** An ordered, bounded feed of whole lines. */
+export class Receiver {
+  /** Frames the tracker's socket has taken. */
+  framesAccepted = 0;
+  /** Frames dropped by reason. */
+  readonly dropped = { tracker_down: 0 };
+  readonly #queue: Entry[] = [];
+  #head = 0;
+  #headWritten = 0;
+  #frames = 0;
+  #bytes = 0;
+  #sink: Sink | undefined;
+  #blocked = false;
+  readonly #waiting = new Set<() => void>();
+  readonly #idleWaiters: (() => void)[] = [];
+
+  /** Whether a source should stop reading until `onRoom`. */
+  get full(): boolean {
+    return this.#frames >= RECEIVER_FRAMES_MAX || this.#bytes >= RECEIVER_BYTES_MAX;
+  }
+
+  /** Frames waiting. */
+  get waitingFrames(): number {
+    return this.#frames;
+  }
+
+  /** Calls `resume` once, when a full feed has room again or its tracker has gone down. */
+  onRoom(resume: () => void): void {
+    this.#waiting.add(resume);
+  }
+
+  /** Takes back an `onRoom`. */
+  offRoom(resume: () => void): void {
+    this.#waiting.delete(resume);
+  }
+
+  /**
+   * Queues whole lines from a source that stops reading when the feed is full. `bytes` must stay as they are. With no
+   * bytes at all, `onAccepted` is called in its turn, behind everything queued before.
+   */
+  write(bytes: Uint8Array, frames: number, onAccepted: () => void = NOTHING): void {
+    this.#push({ bytes, frames, onAccepted, droppable: false });
+  }
+
+  /** Queues one frame that is dropped, oldest first and counted, when the feed is full while the tracker is down. (T1) */
+  writeDroppable(bytes: Uint8Array): void {
+    if (this.full && this.#sink === undefined) this.#dropOldest();
+    this.#push({ bytes, frames: 1, onAccepted: NOTHING, droppable: true });
+  }
+
+  /** The tracker's socket is open: what waits goes there. A line that an earlier socket took in part is sent again whole. */
+  connect(sink: Sink): void {
+    this.#sink = sink;
+    this.#blocked = false;
+    const head = this.#queue[this.#head];
+    if (head !== undefined && this.#headWritten > 0) {
+      this.#headWritten = head.bytes.lastIndexOf(LF, this.#headWritten - 1) + 1;
+    }
+    this.#flush();
+  }
+
+  /** The tracker's socket is gone. An older socket than the current one is ignored. */
+  disconnect(sink: Sink): void {
+    if (this.#sink !== sink) return;
+    this.#sink = undefined;
+    this.#wake();
+  }
+
+  /** The socket can take more. */
+  drained(sink: Sink): void {
+    if (this.#sink !== sink) return;
+    this.#blocked = false;
+    this.#flush();
+  }
+
+  /** Resolves when nothing waits any more. */
+  whenIdle(): Promise<void> {
+    if (this.#head === this.#queue.length) return Promise.resolve();
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  #push(entry: Entry): void {
+    this.#queue.push(entry);
+    this.#frames += entry.frames;
+    this.#bytes += entry.bytes.length;
+    if (!this.#blocked) this.#flush();
+  }
+
+  #flush(): void {
+    const sink = this.#sink;
+    if (sink === undefined) return;
+    while (this.#head < this.#queue.length) {
+      const entry = this.#queue[this.#head]!;
+      const rest = this.#headWritten === 0 ? entry.bytes : entry.bytes.subarray(this.#headWritten);
+      const written = rest.length === 0 ? 0 : sink.write(rest);
+      if (written < rest.length) {
+        this.#headWritten += Math.max(0, written);
+        this.#blocked = true;
+        break;
+      }
+      this.#shift(entry);
+      this.framesAccepted += entry.frames;
+      entry.onAccepted();
+    }
+    this.#compact();
+    if (!this.full) this.#wake();
+  }
+
+  #shift(entry: Entry): void {
+    this.#head++;
+    this.#headWritten = 0;
+    this.#frames -= entry.frames;
+    this.#bytes -= entry.bytes.length;
+  }
+
+  #dropOldest(): void {
+    const at = this.#queue.findIndex((e, i) => i >= this.#head && e.droppable);
+    if (at < 0) return;
+    const [entry] = this.#queue.splice(at, 1);
+    if (at === this.#head) this.#headWritten = 0;
+    this.#frames -= entry!.frames;
+    this.#bytes -= entry!.bytes.length;
+    this.dropped.tracker_down += entry!.frames;
+  }
+
+  /** Gives back the handled front of the queue, at once when it is empty and else when it is the larger half. */
+  #compact(): void {
+    if (this.#head === this.#queue.length) {
+      this.#queue.length = 0;
+      this.#head = 0;
+      for (const resolve of this.#idleWaiters.splice(0)) resolve();
+    } else if (this.#head > RECEIVER_FRAMES_MAX) {
+      this.#queue.splice(0, this.#head);
+      this.#head = 0;
+    }
+  }
+
+  #wake(): void {
+    if (this.#waiting.size === 0) return;
+    const resumes = [...this.#waiting];
+    this.#waiting.clear();
+    for (const resume of resumes) resume();
+  }
+}

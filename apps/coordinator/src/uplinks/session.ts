@@ -1,0 +1,206 @@
+/**
+ * The coordinator's end of an agent session that has been let in: numbers the lines, checks each frame, passes the bytes
+ * on, acknowledges what the tracker's socket has accepted. (T1, T8, DESIGN §6)
+ *
+ * What makes it fast: authentication, routing and fencing happened once, at `hello`. A line is looked at once, in place;
+ * neighbouring good lines of a chunk go to the tracker's socket as one slice of that chunk, uncopied; an ack covers many.
+ */
+import type { Clock, Timer } from "@fleet/daemon";
+import {
+  ACK_INTERVAL_MS,
+  type ByeCode,
+  checkFrame,
+  encodeLine,
+  type FrameProblem,
+  type LineDecoder,
+  type NodeId,
+  skipSchema,
+  WINDOW_BYTES,
+} from "@fleet/protocol";
+import type { Counts } from "../counts.ts";
+import type { Tracker } from "../trackers/tracker.ts";
+import type { ProgressStore, StreamProgress } from "./stream-progress.ts";
+
+const ACK_BYTES = WINDOW_BYTES / 4;
+const NO_BYTES = new Uint8Array(0);
+
+/** The connection as its session sees it. */
+export interface SessionLink {
+  send(line: string): void;
+  pause(): void;
+  resume(): void;
+  /** Sends `bye` and closes. */
+  end(code: ByeCode): void;
+}
+
+/** What a session is made of. */
+export interface SessionParts {
+  readonly nodeId: NodeId;
+  readonly link: SessionLink;
+  readonly clock: Clock;
+  readonly tracker: Tracker;
+  readonly progress: StreamProgress;
+  readonly store: ProgressStore;
+  readonly counts: Counts;
+  /** The number of the first line after `welcome`. */
+  readonly firstSeq: number;
+}
+
+/** One open session. */
+export class Session {
+  readonly nodeId: NodeId;
+  readonly #parts: SessionParts;
+  #nextSeq: number;
+  #ackedSeq: number;
+  #unackedBytes = 0;
+  #ackTimer: Timer | undefined;
+  #closed = false;
+  #paused = false;
+  // The run of neighbouring good lines that is being collected from the current chunk.
+  #chunk: Uint8Array = NO_BYTES;
+  #runStart = 0;
+  #runEnd = 0;
+  #runFrames = 0;
+  readonly #onLine = (bytes: Uint8Array, start: number, end: number): void =>
+    this.#line(bytes, start, end);
+  readonly #onOversized = (): void => {
+    if (!this.#closed) this.#reject("too_long");
+  };
+  readonly #resume = (): void => {
+    const { link, tracker } = this.#parts;
+    // The feed wakes everybody when its tracker goes down too; there is no more room then.
+    if (tracker.receiver.full) {
+      tracker.receiver.onRoom(this.#resume);
+      return;
+    }
+    this.#paused = false;
+    link.resume();
+  };
+
+  constructor(parts: SessionParts) {
+    this.nodeId = parts.nodeId;
+    this.#parts = parts;
+    this.#nextSeq = parts.firstSeq;
+    this.#ackedSeq = parts.firstSeq - 1;
+  }
+
+  /** Takes a chunk off the wire. */
+  data(chunk: Uint8Array, decoder: LineDecoder): void {
+    const { tracker } = this.#parts;
+    this.#chunk = chunk;
+    decoder.push(chunk, this.#onLine, this.#onOversized);
+    this.#flushRun();
+    this.#chunk = NO_BYTES;
+    if (this.#closed) return;
+    tracker.sawFrames();
+    if (tracker.receiver.full && !this.#paused) {
+      this.#paused = true;
+      this.#parts.link.pause();
+      tracker.receiver.onRoom(this.#resume);
+    }
+  }
+
+  /** The connection has gone. What its frames wait for goes on without it. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#ackTimer?.cancel();
+    this.#parts.tracker.receiver.offRoom(this.#resume);
+    this.#parts.tracker.detach();
+  }
+
+  #line(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#closed) return;
+    const verdict = checkFrame(bytes, start, end);
+    if (verdict.at === "not_frame") {
+      if (verdict.object?.["type"] === "skip") this.#skip(verdict.object);
+      else this.#reject(verdict.problem);
+      return;
+    }
+    const seq = this.#nextSeq++;
+    const { progress } = this.#parts;
+    if (seq <= progress.enqueued) {
+      this.#parts.counts.add("duplicate");
+      return;
+    }
+    progress.enqueued = seq;
+    if (verdict.at === "reencoded") {
+      this.#flushRun();
+      this.#pass(verdict.replacement, 1, seq, end - start + 1);
+    } else if (bytes !== this.#chunk) {
+      this.#flushRun();
+      this.#pass(bytes.slice(start, end + 1), 1, seq, end - start + 1);
+    } else {
+      if (this.#runEnd !== start) this.#flushRun();
+      if (this.#runFrames === 0) this.#runStart = start;
+      this.#runEnd = end + 1;
+      this.#runFrames++;
+    }
+  }
+
+  #flushRun(): void {
+    if (this.#runFrames === 0) return;
+    const bytes = this.#chunk.subarray(this.#runStart, this.#runEnd);
+    const frames = this.#runFrames;
+    this.#runFrames = 0;
+    this.#runEnd = 0;
+    this.#pass(bytes, frames, this.#parts.progress.enqueued, bytes.length);
+  }
+
+  #pass(bytes: Uint8Array, frames: number, lastSeq: number, wireBytes: number): void {
+    const { tracker, store, progress } = this.#parts;
+    tracker.receiver.write(bytes, frames, () => {
+      store.accept(progress, lastSeq);
+      this.#accepted(wireBytes);
+    });
+  }
+
+  #accepted(wireBytes: number): void {
+    if (this.#closed) return;
+    this.#unackedBytes += wireBytes;
+    if (this.#unackedBytes >= ACK_BYTES) this.#ack();
+    else this.#ackTimer ??= this.#parts.clock.after(ACK_INTERVAL_MS, () => this.#ack());
+  }
+
+  #ack(): void {
+    this.#ackTimer?.cancel();
+    this.#ackTimer = undefined;
+    this.#unackedBytes = 0;
+    const seq = this.#parts.progress.accepted;
+    if (this.#closed || seq <= this.#ackedSeq) return;
+    this.#ackedSeq = seq;
+    this.#parts.link.send(encodeLine({ type: "ack", seq }));
+  }
+
+  /** A line that is no frame has used its number; it counts as handled once all before it are. */
+  #reject(problem: FrameProblem): void {
+    this.#flushRun();
+    const seq = this.#nextSeq++;
+    const { progress, counts, link } = this.#parts;
+    counts.add(problem);
+    link.send(encodeLine({ type: "rejected", seq, code: "bad_frame" }));
+    if (seq <= progress.enqueued) return;
+    progress.enqueued = seq;
+    this.#pass(NO_BYTES, 0, seq, 0);
+  }
+
+  #skip(object: Record<string, unknown>): void {
+    const skip = skipSchema.safeParse(object).data;
+    if (skip === undefined || skip.to < this.#nextSeq) {
+      this.#fail("bad_skip");
+      return;
+    }
+    this.#flushRun();
+    this.#nextSeq = skip.to;
+    const { progress } = this.#parts;
+    if (skip.to - 1 <= progress.enqueued) return;
+    progress.enqueued = skip.to - 1;
+    this.#pass(NO_BYTES, 0, skip.to - 1, 0);
+  }
+
+  #fail(reason: string): void {
+    this.#parts.counts.add(reason);
+    this.#flushRun();
+    this.#parts.link.end("bad_session");
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * How far each agent stream has come: what its tracker's feed was given, and what the tracker's socket has accepted,
+ * which is what is acknowledged. It outlives connections, so that a frame still waiting when its connection broke is not
+ * taken twice. Reaches the disk at least every second and at a stop. The only writer of `streams`. (A16, T8, DESIGN §6)
+ */
+import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
+import { nodeOfStream, type SpoolId, type StreamId } from "@fleet/protocol";
+import type { Db } from "../db/open.ts";
+import { streams } from "../db/schema.ts";
+
+const FLUSH_MS = 1000;
+
+/** One stream's place in its spool's numbering. `accepted ≤ enqueued`. */
+export interface StreamProgress {
+  readonly streamId: StreamId;
+  spoolId: SpoolId;
+  /** The last number that was given to the tracker's feed, or handled otherwise. */
+  enqueued: number;
+  /** The last number such that it and all before it were accepted by the tracker's socket, or handled otherwise. */
+  accepted: number;
+  dirty: boolean;
+}
+
+/** Keeps the progress of all streams. */
+export class ProgressStore {
+  readonly #db: Db;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #streams = new Map<StreamId, StreamProgress>();
+  #timer: Timer | undefined;
+  /** Whether the last write failed: the disk is full, most likely. */
+  failing = false;
+
+  constructor(db: Db, clock: Clock, log: Log) {
+    this.#db = db;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  start(): void {
+    for (const row of this.#db.select().from(streams).all()) {
+      const streamId = row.streamId as StreamId;
+      this.#streams.set(streamId, {
+        streamId,
+        spoolId: row.spoolId as SpoolId,
+        enqueued: row.ackedSeq,
+        accepted: row.ackedSeq,
+        dirty: false,
+      });
+    }
+    this.#timer = every(this.#clock, FLUSH_MS, () => this.flush());
+  }
+
+  async stop(): Promise<void> {
+    this.#timer?.cancel();
+    this.flush();
+  }
+
+  /** Opens a session's stream at `firstSeq` of its spool: goes on where the same spool was, begins anew for another. */
+  open(streamId: StreamId, spoolId: SpoolId, firstSeq: number): StreamProgress {
+    let progress = this.#streams.get(streamId);
+    if (progress === undefined || progress.spoolId !== spoolId) {
+      // A new object: what still waits from the other spool reports to the old one.
+      progress = {
+        streamId,
+        spoolId,
+        enqueued: firstSeq - 1,
+        accepted: firstSeq - 1,
+        dirty: true,
+      };
+      this.#streams.set(streamId, progress);
+    }
+    return progress;
+  }
+
+  /** Notes that `progress` is handled up to `seq`. */
+  accept(progress: StreamProgress, seq: number): void {
+    if (seq <= progress.accepted) return;
+    progress.accepted = seq;
+    progress.dirty = true;
+  }
+
+  /** Writes what changed. A disk that refuses costs duplicates after a restart, never frames; it is tried again. */
+  flush(): void {
+    const dirty = [...this.#streams.values()].filter((p) => p.dirty);
+    if (dirty.length === 0) return;
+    try {
+      this.#db.transaction((tx) => {
+        for (const { streamId, spoolId, accepted } of dirty) {
+          const row = { streamId, nodeId: nodeOfStream(streamId), spoolId, ackedSeq: accepted };
+          tx.insert(streams)
+            .values(row)
+            .onConflictDoUpdate({ target: streams.streamId, set: row })
+            .run();
+        }
+      });
+      for (const progress of dirty) progress.dirty = false;
+      this.failing = false;
+    } catch (err) {
+      if (!this.failing) this.#log.error({ err }, "stream progress not written");
+      this.failing = true;
+    }
+  }
+}
