@@ -430,6 +430,21 @@ print(count)
       `{"x":[-${"9".repeat(5000)}],"x":0,"timestamp":1,${rest}}`,
       "bad_number",
     ],
+    [
+      "an integer past all doubles",
+      `{"timestamp":1,"delay":[${"9".repeat(400)}],"doppler":[2],"snr":[3]}`,
+      "bad_arrays",
+    ],
+    [
+      "such an integer in adsb",
+      `{"timestamp":1,${rest},"adsb":[{"alt":${"9".repeat(400)}}]}`,
+      "bad_number",
+    ],
+    ["an empty object closed as a list", `{"timestamp":1,${rest},"adsb":[{"a":{]}]}`, "bad_json"],
+    ["an empty list closed as an object", `{"timestamp":1,${rest},"adsb":[{"a":[}}]}`, "bad_json"],
+    ["a list closed as an object", `{"timestamp":1,${rest},"adsb":[{"a":[1}}]}`, "bad_json"],
+    ["the shortest such integer", `{"timestamp":1,${rest},"x":[${"9".repeat(309)}]}`, "bad_number"],
+    ["a timestamp that begins with 0", `{"timestamp":0123,${rest}}`, "bad_json"],
     ["an infinity in adsb", `{"timestamp":1,${rest},"adsb":[{"alt":1e400}]}`, "bad_number"],
   ];
 
@@ -481,11 +496,11 @@ print(count)
 
   test("re-encodes what is not ASCII, and refuses it when that makes it too long", () => {
     const line = (t: string): string => `{"timestamp":1,${rest},"adsb":[{"t":"${t}"}]}`;
-    const verdict = check(line("é😀\u2028"));
+    const verdict = check(line("\u007f\u0080é😀\u2028"));
     expect(verdict.at).toBe("reencoded");
     if (verdict.at !== "reencoded") return;
     expect(Buffer.from(verdict.replacement).toString()).toBe(
-      `${line("\\u00e9\\ud83d\\ude00\\u2028")}\n`,
+      `${line("\u007f\\u0080\\u00e9\\ud83d\\ude00\\u2028")}\n`,
     );
     // With its LF, the replacement of this line is as long as a line may be.
     const filler = LINE_BYTES_MAX - line("\\u00e9").length - 1;
