@@ -22,7 +22,8 @@ const BINARIES: Readonly<Record<string, readonly string[]>> = {
 /** Files beside the sources that decide what comes out. */
 const RECIPE = ["bun.lock", "package.json", "tsconfig.json", "scripts/lib/build-binaries.ts"];
 
-const dist = join(root, "dist");
+/** Where the binaries are. */
+export const dist = join(root, "dist");
 
 /** A binary in `dist/`; `ms` is undefined when it was there already. */
 export interface Built {
@@ -48,15 +49,11 @@ export async function buildBinaries(
       );
   }
   mkdirSync(dist, { recursive: true });
-  const wanted = names.length > 0 ? names : Object.keys(BINARIES).filter(hasSource);
+  const wanted = names.length > 0 ? names : Object.keys(BINARIES);
   const results = await Promise.allSettled(wanted.map((name) => buildOne(name, options.force)));
   const problems = results.flatMap((r) => (r.status === "rejected" ? [messageOf(r.reason)] : []));
   if (problems.length > 0) throw new BuildError(problems.join("\n"));
   return results.flatMap((r) => (r.status === "fulfilled" ? [r.value] : []));
-}
-
-function hasSource(name: string): boolean {
-  return existsSync(join(root, "apps", BINARIES[name]![0]!, "src/main.ts"));
 }
 
 function messageOf(error: unknown): string {

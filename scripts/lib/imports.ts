@@ -20,9 +20,10 @@ const COORDINATOR_LAYERS: readonly (readonly string[])[] = [
   ["main"],
   ["coordinator"],
   ["http", "uplinks", "reconcile", "units"],
+  ["metrics"],
   ["registry", "commands", "trackers"],
-  ["auth", "metrics"],
-  ["db", "bus", "config"],
+  ["auth"],
+  ["db", "bus", "config", "counts", "listen-error", "version"],
 ];
 
 /** Every TypeScript module of apps, packages and scripts under `root`. */
