@@ -154,7 +154,8 @@ describe("a real child", () => {
     await w.until(() => w.child.state.at === "stopped");
     const grandchild = Number(/pid (\d+)/.exec(w.stdout)?.[1]);
     expect(grandchild).toBeGreaterThan(1);
-    expect(isAlive(grandchild)).toBe(false);
+    // It was sent KILL; the kernel may take a moment.
+    await until(() => !isAlive(grandchild));
   });
 
   test("is not waited for through a process that left its group and holds its stdout", async () => {
@@ -228,7 +229,8 @@ describe("a real child", () => {
     const before = readdirSync("/proc/self/fd").length;
     await w.until(() => w.ends.length >= 400);
     await w.stop();
-    expect(readdirSync("/proc/self/fd").length).toBeLessThanOrEqual(before);
+    // Bun closes what it is done with a moment later.
+    await until(() => readdirSync("/proc/self/fd").length <= before);
     expect(w.ends.map((end) => end.run)).toEqual(w.ends.map((_, i) => i + 1));
   });
 });

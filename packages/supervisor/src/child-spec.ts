@@ -2,7 +2,7 @@
 import type { Clock, Log, Random } from "@fleet/daemon";
 
 import type { ChildPolicy, ChildState } from "./child-state.ts";
-import type { ProcessExit, Spawn, SpawnRequest } from "./spawn.ts";
+import type { ProcessExit, Spawn, SpawnError, SpawnRequest } from "./spawn.ts";
 
 /** A run that has ended. `ranMs` counts from the spawn to the exit of the process itself. */
 export interface RunEnd extends ProcessExit {
@@ -23,6 +23,8 @@ export interface ChildSpec extends SpawnRequest, ChildPolicy {
   readonly onStdout?: (chunk: Uint8Array, run: number) => void | Promise<void>;
   /** A piece of stderr, the receiver's to keep. Its reading never pauses. */
   readonly onStderr?: (chunk: Uint8Array, run: number) => void;
+  /** A run that could not be begun, after the state that follows. It is logged already. */
+  readonly onSpawnFailed?: (error: SpawnError, run: number) => void;
   /** After every change of state. */
   readonly onState?: (next: ChildState, previous: ChildState) => void;
   /** Once for each run, before the state that follows it. */

@@ -2,10 +2,10 @@
  * The states of one supervised child and the only function that moves between them. Pure: no clock, no process, no chance.
  * `Child` (child.ts) feeds it events and acts on the state that comes back.
  *
- *   stopped  → starting | running (spawned) | backoff (spawn failed)
+ *   stopped  → starting | running (spawned) | backoff, stopped (spawn failed) | backoff (restart)
  *   starting → running (ready) | stopping (stop, restart, start timeout) | backoff, stopped (exit)
  *   running  → stopping (stop, restart) | backoff, stopped (exit)
- *   backoff  → starting | running (spawned) | backoff (spawn failed, restart) | stopped (stop)
+ *   backoff  → starting | running (spawned) | backoff, stopped (spawn failed) | backoff (restart) | stopped (stop)
  *   stopping → stopped | backoff (exit)
  *
  * An event that means nothing in a state leaves it as it is (the very same object).
@@ -66,8 +66,6 @@ export interface ChildPolicy {
   readonly ready: "spawn" | "manual";
 }
 
-const STOPPED: ChildState = { at: "stopped" };
-
 /** The state after `event`; `state` itself when the event means nothing there. */
 export function nextState(state: ChildState, event: ChildEvent, policy: ChildPolicy): ChildState {
   switch (event.type) {
@@ -106,7 +104,7 @@ function onExited(state: ChildState, event: Ended, policy: ChildPolicy): ChildSt
     case "starting":
       return afterFailure(state.failures, event, policy);
     case "running": {
-      if (policy.restart === "on-failure" && event.clean) return STOPPED;
+      if (policy.restart === "on-failure" && event.clean) return { at: "stopped" };
       const stable = event.atMs - state.sinceMs >= policy.stableAfterMs;
       return afterFailure(stable ? 0 : state.failures, event, policy);
     }
@@ -123,7 +121,7 @@ function onEnded(
 ): ChildState {
   switch (then) {
     case "stopped":
-      return STOPPED;
+      return { at: "stopped" };
     case "restart":
       return { at: "backoff", failures: 0, retryAtMs: event.atMs };
     case "failure":
@@ -152,7 +150,7 @@ function onStopAsked(state: ChildState, killAtMs: number): ChildState {
     case "stopped":
       return state;
     case "backoff":
-      return STOPPED;
+      return { at: "stopped" };
     case "stopping":
       if (state.then === "stopped" && state.killAtMs <= killAtMs) return state;
       return { ...state, then: "stopped", killAtMs: Math.min(state.killAtMs, killAtMs) };
@@ -168,7 +166,7 @@ function afterFailure(
   event: { readonly atMs: number; readonly chance: number },
   policy: ChildPolicy,
 ): ChildState {
-  if (policy.restart === "never") return STOPPED;
+  if (policy.restart === "never") return { at: "stopped" };
   const failures = failuresBefore + 1;
   const delayMs = backoffMs(policy.backoff, failures, { next: () => event.chance });
   return { at: "backoff", failures, retryAtMs: event.atMs + delayMs };

@@ -181,6 +181,7 @@ export class Child implements Service {
       if (!(error instanceof SpawnError)) throw error;
       this.#log.warn({ run: number, errno: error.errno }, error.message);
       this.#apply({ type: "spawn_failed", atMs: spawnedMs, chance: this.#random.next() });
+      this.#tell(() => this.#spec.onSpawnFailed?.(error, number));
       return;
     }
     const outputs = new Outputs(this.#clock, child, {
