@@ -13,6 +13,7 @@ import {
   parseConfigFile,
   type SensorFile,
 } from "./config-file.ts";
+import { configPath, type DetectionConfig } from "./detect.ts";
 import { isToken, type TokenSource } from "./enroll-tokens.ts";
 import type { Environment } from "./image-env.ts";
 import { openStateDir, type StateDir } from "./state-dir.ts";
@@ -97,14 +98,11 @@ export function loadConfig(flags: RunFlags, env: Environment): AgentConfig {
 }
 
 /** What detection alone needs of a config: the runtimes and interpreters of the file, when one is named. Throws `ConfigError`. */
-export function loadDetectionConfig(
-  flags: RunFlags,
-  env: Environment,
-): Pick<ConfigFile, "runtimes" | "interpreters"> {
+export function loadDetectionConfig(flags: RunFlags, env: Environment): DetectionConfig {
   const problems: string[] = [];
   const file = readFile(flags, env, problems);
   if (problems.length > 0) throw new ConfigError(problems);
-  return file;
+  return { runtimes: file.runtimes, interpreters: file.interpreters };
 }
 
 /** The file named by flag or variable, or the defaults. A file that can't be used is among the problems. */
@@ -112,10 +110,7 @@ function readFile(flags: RunFlags, env: Environment, problems: string[]): Config
   const override = env["FLEET_AGENT_RUNTIMES"];
   const isNativeAllowed = (config: readonly string[] | undefined): boolean =>
     resolveRuntimes({ override, config, detected: [] }).runtimes.includes(NATIVE);
-  const path = pick([
-    ["--config", flags.config],
-    ["FLEET_AGENT_CONFIG", env["FLEET_AGENT_CONFIG"]],
-  ])?.value;
+  const path = configPath(flags, env);
   let yaml = "{}";
   try {
     if (path !== undefined) yaml = readFileSync(path, "utf8");

@@ -1,4 +1,5 @@
 /** Detection and what follows from it: which runtimes sensors may use here, by the three tiers. Runs before anything else. (A4–A7) */
+import { readFileSync } from "node:fs";
 import type { Clock } from "@fleet/daemon";
 import {
   type CustomInterpreter,
@@ -9,6 +10,7 @@ import {
   type ResolvedRuntimes,
   resolveRuntimes,
 } from "@fleet/runtimes";
+import type { RunFlags } from "./command-line.ts";
 import type { Environment } from "./image-env.ts";
 
 /** What the image has, and what of it is offered to sensors. */
@@ -17,25 +19,42 @@ export interface Detection {
   readonly resolved: ResolvedRuntimes;
 }
 
-/** `runtimes` and `interpreters` are those of the config file. */
-export interface DetectionOptions {
-  readonly env: Environment;
-  readonly clock: Clock;
+/** What detection needs of the config file. */
+export interface DetectionConfig {
   readonly runtimes: readonly string[] | undefined;
   readonly interpreters: readonly CustomInterpreter[];
 }
 
-/** Never rejects; takes about as long as the slowest interpreter's version command. */
-export async function detect(options: DetectionOptions): Promise<Detection> {
-  const { env, clock, runtimes, interpreters } = options;
-  const report = await detectImage({ env, clock, interpreters });
-  const resolved = resolveRuntimes({
-    override: env["FLEET_AGENT_RUNTIMES"],
-    config: runtimes,
-    detected: detectedRuntimes(report),
-    interpreters,
-  });
-  return { report, resolved };
+/** A detection that is under way: `finish` waits for it and applies the config's tier. */
+export interface Detecting {
+  finish(config: DetectionConfig): Promise<Detection>;
+}
+
+/**
+ * Starts looking at once, while the config is still being read, unless the config file may name interpreters of its own:
+ * those have to be known first. Never rejects; takes about as long as the slowest interpreter's version command.
+ */
+export function startDetection(flags: RunFlags, env: Environment, clock: Clock): Detecting {
+  const early = mayNameInterpreters(configPath(flags, env))
+    ? undefined
+    : detectImage({ env, clock });
+  return {
+    async finish({ runtimes, interpreters }) {
+      const report = await (early ?? detectImage({ env, clock, interpreters }));
+      const resolved = resolveRuntimes({
+        override: env["FLEET_AGENT_RUNTIMES"],
+        config: runtimes,
+        detected: detectedRuntimes(report),
+        interpreters,
+      });
+      return { report, resolved };
+    },
+  };
+}
+
+/** The config file that flag or variable names. */
+export function configPath(flags: RunFlags, env: Environment): string | undefined {
+  return flags.config ?? (env["FLEET_AGENT_CONFIG"] || undefined);
 }
 
 /** What `--detect-only` prints, with or without `--json`; LF-terminated. (A7) */
@@ -44,7 +63,17 @@ export function formatDetection({ report, resolved }: Detection, json: boolean):
   if (json) return `${JSON.stringify({ ...report, resolved }, null, 2)}\n`;
   const offered = runtimes.length === 0 ? "none" : runtimes.join(", ");
   const notes = problems.map(({ severity, message }) => `${severity}: ${message}\n`).join("");
-  return `${formatReport(report)}runtimes for sensors: ${offered} (${TIER_TEXT[tier]})\n${notes}`;
+  return `${formatReport(report)}Runtimes for sensors: ${offered} (${TIER_TEXT[tier]})\n${notes}`;
+}
+
+/** Looks for the key without understanding the file. A file that can't be read is the config's problem. */
+function mayNameInterpreters(path: string | undefined): boolean {
+  if (path === undefined) return false;
+  try {
+    return readFileSync(path, "utf8").includes("interpreters");
+  } catch {
+    return false;
+  }
 }
 
 const TIER_TEXT = {

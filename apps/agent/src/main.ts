@@ -3,6 +3,7 @@
  * `--version` reads no config, `--detect-only` makes no log. (A7, A8)
  */
 import { writeSync } from "node:fs";
+import { systemClock } from "@fleet/daemon/clock";
 import { parseCommandLine, type RunFlags, usage } from "./command-line.ts";
 import { EXIT_CONFIG, EXIT_USAGE } from "./exit-codes.ts";
 import { type Environment, takeImageEnvironment } from "./image-env.ts";
@@ -32,21 +33,20 @@ switch (asked.at) {
 }
 
 async function detectOnly(flags: RunFlags, json: boolean): Promise<void> {
-  const [{ detect, formatDetection }, { systemClock }] = await Promise.all([
-    import("./detect.ts"),
-    import("@fleet/daemon"),
-  ]);
-  const isConfigured = flags.config !== undefined || (env["FLEET_AGENT_CONFIG"] ?? "") !== "";
-  const file = isConfigured
-    ? await orExit(async () => (await import("./config.ts")).loadDetectionConfig(flags, env))
-    : { runtimes: undefined, interpreters: [] };
-  const { runtimes, interpreters } = file;
-  say(formatDetection(await detect({ env, clock: systemClock, runtimes, interpreters }), json));
+  const { configPath, formatDetection, startDetection } = await import("./detect.ts");
+  const detecting = startDetection(flags, env, systemClock);
+  const config =
+    configPath(flags, env) === undefined
+      ? { runtimes: undefined, interpreters: [] }
+      : await orExit(async () => (await import("./config.ts")).loadDetectionConfig(flags, env));
+  say(formatDetection(await detecting.finish(config), json));
 }
 
 async function runAgent(flags: RunFlags, image: Environment): Promise<void> {
+  const { startDetection } = await import("./detect.ts");
+  const detecting = startDetection(flags, image, systemClock);
   const { run } = await import("./run.ts");
-  await orExit(() => run(flags, image));
+  await orExit(() => run(flags, image, systemClock, detecting));
 }
 
 /** Settings that can't be used end the process with every problem on a line of its own; anything else is a bug and thrown on. */

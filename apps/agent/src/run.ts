@@ -1,4 +1,7 @@
-/** `fleet-agent run`: settings, detection, identity, then the agent until a signal or a newer process ends it. (A4–A8, A14) */
+/**
+ * `fleet-agent run`: settings, identity, then the agent until a signal or a newer process ends it. Detection is under way
+ * already when main.ts loads this file. (A5, A8, A14)
+ */
 import { hostname } from "node:os";
 import {
   type Clock,
@@ -6,13 +9,12 @@ import {
   exitCodeOf,
   type Log,
   onStopSignals,
-  systemClock,
   systemRandom,
 } from "@fleet/daemon";
 import { Agent } from "./agent.ts";
 import type { RunFlags } from "./command-line.ts";
 import { type AgentConfig, loadConfig } from "./config.ts";
-import { type Detection, detect } from "./detect.ts";
+import type { Detecting, Detection } from "./detect.ts";
 import { EXIT_SUPERSEDED } from "./exit-codes.ts";
 import { type Identity, loadIdentity } from "./identity.ts";
 import type { Environment } from "./image-env.ts";
@@ -21,17 +23,19 @@ import type { Environment } from "./image-env.ts";
 const STOP_MS_MAX = 10_000;
 
 /** Runs the agent; the process ends in here. Throws `ConfigError`. */
-export async function run(flags: RunFlags, env: Environment): Promise<void> {
-  const clock = systemClock;
+export async function run(
+  flags: RunFlags,
+  env: Environment,
+  clock: Clock,
+  detecting: Detecting,
+): Promise<void> {
   const config = loadConfig(flags, env);
-  const { runtimes, interpreters } = config;
-  const detecting = detect({ env, clock, runtimes, interpreters });
   const log = createLog(config.logLevel, "fleet-agent");
-  const detection = await detecting;
+  const identity = identify(config, clock, log);
+  const detection = await detecting.finish(config);
   tellDetection(detection, log);
   // For whatever is started from here on. (A5)
   process.env["FLEET_AGENT_RUNTIMES"] ||= detection.resolved.runtimes.join(",");
-  const identity = identify(config, clock, log);
   const end = (exitCode: number): void => {
     void agent.stop(clock.monotonicMs() + STOP_MS_MAX).finally(() => process.exit(exitCode));
   };

@@ -1,10 +1,14 @@
-/** Which build this is. */
-import manifest from "../package.json" with { type: "json" };
+/** Which build this is. The build puts both values in; without one, as under `bun test`, they say so. */
+
+declare const FLEET_VERSION: string;
+declare const FLEET_COMMIT: string;
 
 /** The version of this agent. */
-export const VERSION: string = manifest.version;
+export const VERSION: string =
+  typeof FLEET_VERSION === "undefined" ? "0.0.0-source" : FLEET_VERSION;
 
 /** What `--version --json` prints. */
 export function versionReport(): Record<string, string> {
-  return { name: "fleet-agent", version: VERSION, bun: Bun.version, arch: process.arch };
+  const commit = typeof FLEET_COMMIT === "undefined" ? "unknown" : FLEET_COMMIT;
+  return { name: "fleet-agent", version: VERSION, commit, bun: Bun.version, arch: process.arch };
 }
