@@ -6,8 +6,8 @@
  */
 import type { EventWriter } from "./track-event.ts";
 
-/** Input is not read while more than this waits to be written. What one read yields may come on top. */
-export const PENDING_BYTES_MAX = 1024 * 1024;
+/** No more events are made while more bytes than this wait to be written. */
+const PENDING_BYTES_MAX = 512 * 1024;
 const BUFFER_BYTES_MIN = 256 * 1024;
 /** A UTF-16 unit takes at most this many bytes of UTF-8. */
 const UTF8_BYTES_PER_CHAR = 3;
@@ -75,16 +75,24 @@ export class EventOutput implements EventWriter {
     if (this.#state.at === "open" && this.#filled > 0) void this.#writeAll();
   }
 
-  /** Resolves when at most `bytes` are pending, or writing has failed. */
-  untilPending(bytes: number): Promise<void> {
+  /** Resolves when the output is half empty, or has failed. */
+  untilDrained(): Promise<void> {
+    return this.#untilPending(PENDING_BYTES_MAX / 2);
+  }
+
+  /** Resolves when everything is written, or writing has failed. */
+  untilEmpty(): Promise<void> {
+    return this.#untilPending(0);
+  }
+
+  #untilPending(bytes: number): Promise<void> {
     this.pump();
-    if (this.#state.at !== "writing" || this.pendingBytes <= bytes) return Promise.resolve();
     return new Promise((resolve) => {
       const check = (): void => {
         if (this.#state.at === "failed" || this.pendingBytes <= bytes) resolve();
         else this.#waiters.push(check);
       };
-      this.#waiters.push(check);
+      check();
     });
   }
 

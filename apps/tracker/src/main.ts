@@ -1,9 +1,9 @@
 /** `fleet-tracker`: builds the parts, connects them, and turns signals into an orderly end. (T10) */
-import { writeSync } from "node:fs";
+import { openSync, writeSync } from "node:fs";
 import { systemClock } from "@fleet/daemon";
 import { version } from "../package.json";
 import { type ConfigProblem, parseConfig, type TrackerConfig } from "./config.ts";
-import { EventOutput, PENDING_BYTES_MAX } from "./event-output.ts";
+import { EventOutput } from "./event-output.ts";
 import { type Options, parseOptions, USAGE } from "./options.ts";
 import { Session } from "./session.ts";
 import { TcpInput } from "./tcp-input.ts";
@@ -20,6 +20,7 @@ const DRAIN_MS_MAX = 1000;
 const FLUSH_MS_MAX = 2000;
 
 const STDERR = 2;
+const LF = 10;
 
 type RunOptions = Extract<Options, { readonly do: "run" }>;
 
@@ -70,12 +71,12 @@ async function run(options: RunOptions, config: TrackerConfig): Promise<void> {
     fail(EXIT_IO, `cannot write events: ${messageOf(cause)}`);
   };
   if (options.input.from === "file") {
-    await readFile(options.input.path, session, output);
+    await readFile(options.input.path, session);
     await finish(session, output);
     return;
   }
   const { host = config.tcp.host, port = config.tcp.port } = options.input;
-  const input = connect(session, output);
+  const input = connect(session);
   stopOnSignals(async () => {
     await input.stop(systemClock.monotonicMs() + DRAIN_MS_MAX);
     await finish(session, output);
@@ -87,19 +88,13 @@ async function run(options: RunOptions, config: TrackerConfig): Promise<void> {
   }
 }
 
-/** Feeds what clients send to the session, no faster than events are written. */
-function connect(session: Session, output: EventOutput): TcpInput {
-  const input = new TcpInput(systemClock, {
+/** Feeds what clients send to the session. */
+function connect(session: Session): TcpInput {
+  return new TcpInput(systemClock, {
     onClient: () => session.counters.clients++,
-    onData: (chunk) => {
-      session.push(chunk);
-      if (!output.isFull) return;
-      input.hold(true);
-      void output.untilPending(PENDING_BYTES_MAX / 2).then(() => input.hold(false));
-    },
+    onData: (chunk) => session.push(chunk),
     onClientEnd: () => session.endClient(),
   });
-  return input;
 }
 
 /** Calls `stop` at the first SIGINT or SIGTERM; later ones change nothing, for the stop has a deadline. */
@@ -114,22 +109,23 @@ function stopOnSignals(stop: () => Promise<void>): void {
   }
 }
 
-async function readFile(path: string, session: Session, output: EventOutput): Promise<void> {
+async function readFile(path: string, session: Session): Promise<void> {
   try {
     for await (const chunk of Bun.file(path).stream()) {
-      session.push(chunk);
-      await output.untilPending(PENDING_BYTES_MAX);
+      await session.push(chunk);
     }
   } catch (error) {
     fail(EXIT_NO_INPUT, `cannot read ${path}: ${messageOf(error)}`);
   }
   // A last line need not end with LF.
-  session.push(Uint8Array.of(10));
+  await session.push(Uint8Array.of(LF));
 }
 
 function openOutput(path: string): EventOutput {
   try {
-    return new EventOutput(path === "-" ? Bun.stdout.writer() : Bun.file(path).writer());
+    return new EventOutput(
+      path === "-" ? Bun.stdout.writer() : Bun.file(openSync(path, "w")).writer(),
+    );
   } catch (error) {
     fail(EXIT_IO, `cannot write ${path}: ${messageOf(error)}`);
   }
@@ -144,7 +140,7 @@ async function finish(session: Session, output: EventOutput): Promise<never> {
     say(session.summary() + lost);
     process.exit(0);
   };
-  await output.untilPending(0);
+  await output.untilEmpty();
   return end();
 }
 

@@ -1,5 +1,6 @@
 /** The command line, that of the public retina-tracker: parsed by `main.ts`, once. Pure. (T10) */
 import { parseArgs } from "node:util";
+import { HISTORY_MAX } from "./detection-history.ts";
 
 export const USAGE = `usage: fleet-tracker --tcp [--tcp-host HOST] [--tcp-port PORT] [-c FILE] [-s FILE|-]
        fleet-tracker FILE [-c FILE] [-s FILE|-]
@@ -52,7 +53,9 @@ export function parseOptions(args: readonly string[]): Options {
     return refuse(`--tcp-port must be a number from 0 to ${PORT_MAX}`);
   }
   const detectionWindow = wholeNumber(values["detection-window"]);
-  if (Number.isNaN(detectionWindow)) return refuse("--detection-window must be a number");
+  if (detectionWindow !== undefined && !(detectionWindow >= 1 && detectionWindow <= HISTORY_MAX)) {
+    return refuse(`--detection-window must be a number from 1 to ${HISTORY_MAX}`);
+  }
   return {
     do: "run",
     input:

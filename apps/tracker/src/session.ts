@@ -9,6 +9,9 @@ import type { EventOutput } from "./event-output.ts";
 import { parseLine } from "./frame.ts";
 import { Tracker } from "./tracker.ts";
 
+/** Bytes taken in between two looks at the output: events are up to 30 times as long as the frames that cause them. */
+const SLICE_BYTES = 16 * 1024;
+
 export class Session {
   readonly counters: Counters = createCounters();
   readonly #output: EventOutput;
@@ -23,10 +26,19 @@ export class Session {
     this.#tracker = new Tracker(config, this.counters, output);
   }
 
-  /** Takes bytes in and starts writing the events they cause. Never throws on account of what they hold. */
-  push(chunk: Uint8Array): void {
-    this.#decoder.push(chunk, this.#onLine);
-    this.#output.pump();
+  /**
+   * Takes bytes in and starts writing the events they cause. Never fails on account of what they hold. Gives a promise
+   * when the output is too full to go on at once: no more may be pushed until it is fulfilled.
+   */
+  push(chunk: Uint8Array): Promise<void> | undefined {
+    for (let start = 0; start < chunk.length; start += SLICE_BYTES) {
+      this.#decoder.push(chunk.subarray(start, start + SLICE_BYTES), this.#onLine);
+      this.#output.pump();
+      if (!this.#output.isFull) continue;
+      const rest = chunk.slice(start + SLICE_BYTES);
+      return this.#output.untilDrained().then(() => this.push(rest));
+    }
+    return undefined;
   }
 
   /** The client has gone: what it left of a line is forgotten, tracks are kept. */

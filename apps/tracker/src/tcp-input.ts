@@ -1,7 +1,7 @@
 /**
  * The port frames come in by. One client is served at a time; others are accepted and wait, unread, in the order they
- * came, so their data stays in the kernel and TCP holds them back. The current client is not read either while `hold`
- * is in force. Built by `main.ts`.
+ * came, so their data stays in the kernel and TCP holds them back. The current client is not read either while what it
+ * sent is still being worked on. Built by `main.ts`.
  *
  *   idle → listening → draining (no new clients; what has arrived is still read) → stopped
  */
@@ -23,8 +23,8 @@ type State =
 export interface TcpInputEvents {
   /** A client's turn has come. */
   onClient(): void;
-  /** Bytes of the current client; valid during the call. */
-  onData(chunk: Uint8Array): void;
+  /** Bytes of the current client; valid during the call. The next come when the promise, if any, is fulfilled. */
+  onData(chunk: Uint8Array): Promise<void> | undefined;
   /** The current client has gone. */
   onClientEnd(): void;
 }
@@ -35,7 +35,7 @@ export class TcpInput {
   #state: State = { at: "idle" };
   #current: Socket | undefined;
   #waiting: Socket[] = [];
-  #held = false;
+  #work: Promise<void> | undefined;
   #lastDataMs = 0;
   #stopping: Promise<void> | undefined;
 
@@ -63,19 +63,6 @@ export class TcpInput {
     return listener.port;
   }
 
-  /** Stops (true) or resumes (false) the reading of the current client. */
-  hold(held: boolean): void {
-    if (this.#held === held) return;
-    this.#held = held;
-    if (held) {
-      this.#current?.pause();
-    } else {
-      // It could send nothing while it was held: its silence begins now.
-      this.#lastDataMs = this.#clock.monotonicMs();
-      this.#current?.resume();
-    }
-  }
-
   /**
    * Takes no more clients, reads what the current one has sent until it falls silent or `deadlineMs` (monotonic), and
    * closes everything. Calling it twice gives the same promise.
@@ -89,25 +76,25 @@ export class TcpInput {
     if (this.#state.at !== "listening") return;
     const { listener } = this.#state;
     this.#state = { at: "draining", listener };
-    for (const socket of this.#waiting) socket.terminate();
+    for (const socket of this.#waiting) socket.end();
     this.#waiting = [];
     listener.stop();
     this.#lastDataMs = this.#clock.monotonicMs();
     while (this.#current !== undefined) {
       const now = this.#clock.monotonicMs();
       const quietFor = now - this.#lastDataMs;
-      if (now >= deadlineMs || (quietFor >= QUIET_MS && !this.#held)) break;
+      if (now >= deadlineMs || (quietFor >= QUIET_MS && this.#work === undefined)) break;
       await new Promise<void>((resolve) => {
         this.#clock.after(Math.min(QUIET_MS, deadlineMs - now), resolve);
       });
     }
-    this.#current?.terminate();
+    this.#current?.end();
     this.#state = { at: "stopped" };
   }
 
   #open(socket: Socket): void {
     if (this.#state.at !== "listening" || this.#waiting.length >= WAITING_MAX) {
-      socket.terminate();
+      socket.end();
       return;
     }
     socket.setKeepAlive(true, KEEPALIVE_MS);
@@ -122,21 +109,50 @@ export class TcpInput {
   #serve(socket: Socket): void {
     this.#current = socket;
     this.#events.onClient();
-    if (this.#held) socket.pause();
-    else socket.resume();
+    socket.resume();
   }
 
   #data(socket: Socket, chunk: Uint8Array): void {
     if (socket !== this.#current) return;
     this.#lastDataMs = this.#clock.monotonicMs();
-    this.#events.onData(chunk);
+    if (this.#work === undefined) {
+      const work = this.#events.onData(chunk);
+      if (work !== undefined) this.#await(socket, work);
+      return;
+    }
+    // What had been read before the pause took effect.
+    const copy = chunk.slice();
+    this.#await(
+      socket,
+      this.#work.then(() => this.#events.onData(copy)),
+    );
+  }
+
+  /** Reads no more of the client until `work` is done. */
+  #await(socket: Socket, work: Promise<void>): void {
+    socket.pause();
+    this.#work = work;
+    void work.then(() => {
+      if (this.#work !== work) return;
+      this.#work = undefined;
+      // It could send nothing meanwhile: its silence begins now.
+      this.#lastDataMs = this.#clock.monotonicMs();
+      socket.resume();
+    });
   }
 
   #close(socket: Socket): void {
     if (socket !== this.#current) {
       this.#waiting = this.#waiting.filter((waiting) => waiting !== socket);
-      return;
+    } else if (this.#work === undefined) {
+      this.#next();
+    } else {
+      void this.#work.then(() => this.#next());
     }
+  }
+
+  /** The current client has gone: the turn of the one that waited longest. */
+  #next(): void {
     this.#current = undefined;
     this.#events.onClientEnd();
     const next = this.#waiting.shift();

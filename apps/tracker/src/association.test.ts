@@ -1,0 +1,118 @@
+import { describe, expect, test } from "bun:test";
+import { type Associable, associate, DetectionSet, hexOf } from "./association.ts";
+import type { Adsb, Frame } from "./frame.ts";
+import { DelayDopplerFilter } from "./kalman.ts";
+
+const NOISE = { delayKm: 0.1, dopplerHz: 1 };
+const GATE = 16;
+
+function trackAt(delayKm: number, dopplerHz: number, adsbHex: string | null = null): Associable {
+  const filter = new DelayDopplerFilter(delayKm, dopplerHz, { delay: 0.01, doppler: 1 }, 1);
+  return { filter, adsbHex };
+}
+
+function detections(
+  points: readonly (readonly [number, number])[],
+  adsb: readonly (Adsb | null)[] = [],
+  snrDb = 10,
+  snrMinDb = 0,
+): DetectionSet {
+  const frame: Frame = {
+    timestampMs: 0,
+    delaysKm: points.map(([delay]) => delay),
+    dopplersHz: points.map(([, doppler]) => doppler),
+    snrsDb: points.map(() => snrDb),
+    adsb: points.map((_, index) => adsb[index] ?? null),
+  };
+  return new DetectionSet(frame, NOISE, snrMinDb);
+}
+
+describe("associate", () => {
+  test("gives each track the detection at its prediction, and leaves the others free", () => {
+    const set = detections([
+      [80, 5],
+      [20, -50],
+      [10, 100],
+    ]);
+    const { detectionOfTrack } = associate([trackAt(10, 100), trackAt(20, -50)], set, GATE);
+    expect([...detectionOfTrack]).toEqual([2, 1]);
+    expect([...set.taken]).toEqual([0, 1, 1]);
+  });
+
+  test("does not reach outside the gate", () => {
+    // Innovation variances are 0.02 km² and 2 Hz²; the gate's half-axes are 4 standard deviations.
+    const inside = detections([[10, 100 + 3.9 * Math.SQRT2]]);
+    const outside = detections([[10, 100 + 4.1 * Math.SQRT2]]);
+    expect([...associate([trackAt(10, 100)], inside, GATE).detectionOfTrack]).toEqual([0]);
+    expect([...associate([trackAt(10, 100)], outside, GATE).detectionOfTrack]).toEqual([-1]);
+  });
+
+  test("lets a track take its second choice when that serves both tracks", () => {
+    // Detection 0 is nearest to both tracks; only the first can do without it.
+    const set = detections([
+      [10, 101],
+      [10, 98],
+    ]);
+    const { detectionOfTrack } = associate([trackAt(10, 100), trackAt(10, 103)], set, GATE);
+    expect([...detectionOfTrack]).toEqual([1, 0]);
+  });
+
+  test("leaves the worse of two tracks without when there is one detection", () => {
+    const set = detections([[10, 101]]);
+    const { detectionOfTrack } = associate([trackAt(10, 104), trackAt(10, 100)], set, GATE);
+    expect([...detectionOfTrack]).toEqual([-1, 0]);
+  });
+
+  test("follows the aircraft's address where two tracks cross", () => {
+    const set = detections(
+      [
+        [10, 100.5],
+        [10, 101.5],
+      ],
+      [{ hex: "bbb" }, { hex: "aaa" }],
+    );
+    const tracks = [trackAt(10, 100.5, "aaa"), trackAt(10, 101.5, "bbb")];
+    expect([...associate(tracks, set, GATE).detectionOfTrack]).toEqual([1, 0]);
+  });
+
+  test("does not look at detections that are taken or too weak", () => {
+    const set = detections([[10, 100]]);
+    set.taken[0] = 1;
+    expect([...associate([trackAt(10, 100)], set, GATE).detectionOfTrack]).toEqual([-1]);
+    const weak = detections([[10, 100]], [], 6.9, 7);
+    expect([...associate([trackAt(10, 100)], weak, GATE).detectionOfTrack]).toEqual([-1]);
+    const strong = detections([[10, 100]], [], 7, 7);
+    expect([...associate([trackAt(10, 100)], strong, GATE).detectionOfTrack]).toEqual([0]);
+  });
+
+  test("solves a flood of overlapping tracks greedily, and says so", () => {
+    const points = Array.from({ length: 300 }, (_, index): [number, number] => [
+      10,
+      100 + index / 1e3,
+    ]);
+    const tracks = points.map(([delay, doppler]) => trackAt(delay, doppler));
+    const { detectionOfTrack, greedyClusters } = associate(tracks, detections(points), GATE);
+    expect(greedyClusters).toBe(1);
+    expect(new Set(detectionOfTrack).size).toBe(300);
+    expect(detectionOfTrack).not.toContain(-1);
+  });
+});
+
+describe("DetectionSet", () => {
+  test("trusts a detection in proportion to its SNR, within bounds", () => {
+    const variance = { delay: 0, doppler: 0 };
+    const at = (snrDb: number): number =>
+      detections([[1, 1]], [], snrDb).variance(0, variance).delay;
+    expect(at(10)).toBeCloseTo(0.01, 12);
+    expect(at(13)).toBeCloseTo(0.01 / 2, 4);
+    expect(at(60)).toBeCloseTo(0.001, 12);
+    expect(at(-60)).toBeCloseTo(0.02, 12);
+  });
+});
+
+describe("hexOf", () => {
+  test("is the address of an ADS-B match that has one", () => {
+    expect(hexOf({ hex: "a1b2c3" })).toBe("a1b2c3");
+    for (const adsb of [null, {}, { hex: 7 }, { hex: "" }]) expect(hexOf(adsb)).toBeNull();
+  });
+});

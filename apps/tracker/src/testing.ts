@@ -1,0 +1,99 @@
+/** What the tests of this app share: simulated aircraft as one radar would see them, and a writer that collects events. */
+import type { Random } from "@fleet/daemon";
+import type { Frame } from "./frame.ts";
+import type { EventWriter } from "./track-event.ts";
+
+export const START_MS = 1_783_500_000_000;
+export const INTERVAL_MS = 500;
+/** λ of a 195 MHz illuminator, km. */
+export const WAVELENGTH_KM = 299_792.458 / 195e6;
+
+/** One aircraft in delay–Doppler space; it keeps its Doppler rate. */
+export interface Flight {
+  readonly delayKm: number;
+  readonly dopplerHz: number;
+  readonly dopplerRateHzS?: number;
+  readonly hex?: string;
+  readonly snrDb?: number;
+}
+
+/** Where a flight is `tS` seconds after the start. */
+export function positionAt(flight: Flight, tS: number): { delayKm: number; dopplerHz: number } {
+  const { delayKm, dopplerHz, dopplerRateHzS = 0 } = flight;
+  return {
+    delayKm: delayKm - WAVELENGTH_KM * (dopplerHz * tS + (dopplerRateHzS * tS * tS) / 2),
+    dopplerHz: dopplerHz + dopplerRateHzS * tS,
+  };
+}
+
+/** Normally distributed with standard deviation 1 (Box and Muller 1958). */
+export function gaussian(random: Random): number {
+  const radius = Math.sqrt(-2 * Math.log(1 - random.next()));
+  return radius * Math.cos(2 * Math.PI * random.next());
+}
+
+/** Frame number `index` with one detection per flight, off by 0.1 km and 1 Hz (standard deviations) when `random` is given. */
+export function frameAt(index: number, flights: readonly Flight[], random?: Random): Frame {
+  const tS = (index * INTERVAL_MS) / 1000;
+  const noise = (sd: number): number => (random === undefined ? 0 : sd * gaussian(random));
+  const at = flights.map((flight) => positionAt(flight, tS));
+  return {
+    timestampMs: START_MS + index * INTERVAL_MS,
+    delaysKm: at.map(({ delayKm }) => delayKm + noise(0.1)),
+    dopplersHz: at.map(({ dopplerHz }) => dopplerHz + noise(1)),
+    snrsDb: flights.map(({ snrDb }) => snrDb ?? 12),
+    adsb: flights.map(({ hex }) => (hex === undefined ? null : { hex })),
+  };
+}
+
+/** A frame as the line a radar sends. */
+export function lineOf(frame: Frame): string {
+  const { timestampMs, delaysKm, dopplersHz, snrsDb, adsb } = frame;
+  return `${JSON.stringify({ timestamp: timestampMs, delay: delaysKm, doppler: dopplersHz, snr: snrsDb, adsb })}\n`;
+}
+
+/** An event as it stands on the wire. */
+export interface TrackEvent {
+  readonly track_id: string;
+  readonly adsb_hex: string | null;
+  readonly adsb_initialized: boolean;
+  readonly timestamp: number;
+  readonly length: number;
+  readonly detections: readonly {
+    readonly timestamp: number;
+    readonly delay: number;
+    readonly doppler: number;
+    readonly snr: number;
+    readonly adsb: { readonly hex: string } | null;
+  }[];
+  readonly is_anomalous: boolean;
+  readonly max_velocity_ms: number;
+  readonly anomaly_types: readonly string[];
+}
+
+/** Keeps what is written. */
+export class CollectingWriter implements EventWriter {
+  text = "";
+
+  write(bytes: Uint8Array): void {
+    this.text += new TextDecoder().decode(bytes);
+  }
+
+  writeText(text: string): void {
+    this.text += text;
+  }
+
+  /** The events written since the last call. */
+  take(): TrackEvent[] {
+    const events = parseEvents(this.text);
+    this.text = "";
+    return events;
+  }
+}
+
+export function parseEvents(text: string): TrackEvent[] {
+  return text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as TrackEvent);
+}
