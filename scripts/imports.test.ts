@@ -83,7 +83,7 @@ describe("a graph is refused when", () => {
     [
       "an app reaches into a package by name",
       { "apps/agent/src/a.ts": ["@fleet/daemon/src/clock.ts"] },
-      "by its name or its /testing",
+      "by its name or one of its entries",
     ],
     [
       "a script reaches into a package",

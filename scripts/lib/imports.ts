@@ -62,8 +62,8 @@ export function importProblems(graph: ModuleGraph): readonly string[] {
 function packageProblem(from: string, specifier: string): string | undefined {
   if (!specifier.startsWith(SCOPE)) return undefined;
   const [name, entry, ...deeper] = specifier.slice(SCOPE.length).split("/");
-  if (deeper.length > 0 || (entry !== undefined && entry !== "testing"))
-    return "a package is imported by its name or its /testing";
+  // Which entries there are, the package's `exports` say; without one, nothing resolves.
+  if (deeper.length > 0) return "a package is imported by its name or one of its entries";
   if (entry === "testing" && !isForTests(from)) return "/testing is for tests";
   const [kind, own] = from.split("/");
   if (kind !== "packages") return undefined;
