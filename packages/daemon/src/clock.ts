@@ -48,16 +48,30 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
   });
 }
 
-/** Calls `fn` every `periodMs`, the first time one period from now. A slow `fn` delays the next call, calls never overlap. */
-export function every(clock: Clock, periodMs: number, fn: () => void | Promise<void>): Timer {
+/**
+ * Calls `fn` every `periodMs`, the first time one period from now. A slow `fn` delays the next call, calls never overlap.
+ * What `fn` throws goes to `onError` and the calls go on; without `onError` it is nobody's, and so ends the process. (F4)
+ */
+export function every(
+  clock: Clock,
+  periodMs: number,
+  fn: () => void | Promise<void>,
+  onError?: (error: unknown) => void,
+): Timer {
   let cancelled = false;
   let timer: Timer | undefined;
   const arm = (): void => {
-    timer = clock.after(periodMs, () => {
-      void Promise.resolve(fn()).finally(() => {
-        if (!cancelled) arm();
-      });
-    });
+    if (!cancelled) timer = clock.after(periodMs, tick);
+  };
+  const tick = (): void => {
+    let busy: void | Promise<void>;
+    try {
+      busy = fn();
+    } catch (error) {
+      busy = Promise.reject(error);
+    }
+    if (busy === undefined) arm();
+    else void busy.catch(onError).finally(arm);
   };
   arm();
   return {

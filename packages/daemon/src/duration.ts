@@ -5,16 +5,21 @@ const UNIT_BYTES = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 
 const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/;
 const SIZE = /^(\d+(?:\.\d+)?)(B|KiB|MiB|GiB|TiB)$/;
 
-/** `"30s"` → 30 000 ms; units ms, s, m, h, d. Undefined when it is not a duration. */
+/** `"30s"` → 30 000 ms, an integer; units ms, s, m, h, d. Undefined when it is not a duration, or 2^53 ms and more. */
 export function parseDurationMs(text: string): number | undefined {
   const match = DURATION.exec(text);
   if (match === null) return undefined;
-  return Math.round(Number(match[1]) * UNIT_MS[match[2] as keyof typeof UNIT_MS]);
+  return exact(Number(match[1]) * UNIT_MS[match[2] as keyof typeof UNIT_MS]);
 }
 
-/** `"64MiB"` → 67 108 864 bytes; units B, KiB, MiB, GiB, TiB. Undefined when it is not a size. */
+/** `"64MiB"` → 67 108 864 bytes, an integer; units B, KiB, MiB, GiB, TiB. Undefined when it is not a size, or 2^53 bytes and more. */
 export function parseBytes(text: string): number | undefined {
   const match = SIZE.exec(text);
   if (match === null) return undefined;
-  return Math.round(Number(match[1]) * UNIT_BYTES[match[2] as keyof typeof UNIT_BYTES]);
+  return exact(Number(match[1]) * UNIT_BYTES[match[2] as keyof typeof UNIT_BYTES]);
+}
+
+function exact(value: number): number | undefined {
+  const rounded = Math.round(value);
+  return Number.isSafeInteger(rounded) ? rounded : undefined;
 }

@@ -46,17 +46,36 @@ export class FakeClock implements Clock {
     this.#wallOffsetMs += byMs;
   }
 
-  /** Moves time on by `byMs`, firing each timer at its own time. Timers set by a firing timer fire too when they fall due. */
+  /**
+   * Moves time on by `byMs` (≥ 0), firing each timer at its own time. Timers set by a firing timer fire too when they fall
+   * due; those set by promises that settle meanwhile do not, see `run`.
+   */
   advance(byMs: number): void {
-    const end = this.#monotonicMs + byMs;
-    for (;;) {
-      const next = this.#next();
-      if (next === undefined || next.atMs > end) break;
-      this.#pending.delete(next);
-      this.#monotonicMs = Math.max(this.#monotonicMs, next.atMs);
-      next.fn();
-    }
-    this.#monotonicMs = end;
+    const endMs = this.#endAfter(byMs);
+    while (this.#fireNext(endMs));
+    this.#monotonicMs = Math.max(this.#monotonicMs, endMs);
+  }
+
+  /** As `advance`, but lets promises settle before the first timer, between timers and after the last. */
+  async run(byMs: number): Promise<void> {
+    const endMs = this.#endAfter(byMs);
+    do await settle();
+    while (this.#fireNext(endMs));
+    this.#monotonicMs = Math.max(this.#monotonicMs, endMs);
+  }
+
+  #endAfter(byMs: number): number {
+    if (!(byMs >= 0)) throw new RangeError(`time does not go back: ${byMs}`);
+    return this.#monotonicMs + byMs;
+  }
+
+  #fireNext(endMs: number): boolean {
+    const next = this.#next();
+    if (next === undefined || next.atMs > endMs) return false;
+    this.#pending.delete(next);
+    this.#monotonicMs = Math.max(this.#monotonicMs, next.atMs);
+    next.fn();
+    return true;
   }
 
   #next(): Pending | undefined {
@@ -71,4 +90,9 @@ export class FakeClock implements Clock {
     }
     return best;
   }
+}
+
+/** Resolves when every promise that can settle without a timer or outside event has. */
+export function settle(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -79,11 +79,7 @@ export class DeadlineError extends Error {
 }
 
 /** Settles as `promise` does, or rejects with `DeadlineError` at `deadlineMs` (monotonic). */
-export function withDeadline<T>(
-  clock: Clock,
-  deadlineMs: number,
-  promise: Promise<T>,
-): Promise<T> {
+export function withDeadline<T>(clock: Clock, deadlineMs: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = clock.after(Math.max(0, deadlineMs - clock.monotonicMs()), () =>
       reject(new DeadlineError()),

@@ -1,1 +1,1 @@
-export { FakeClock } from "./fake-clock.ts";
+export { FakeClock, settle } from "./fake-clock.ts";

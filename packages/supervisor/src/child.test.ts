@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { DeadlineError, silentLog } from "@fleet/daemon";
-import { FakeClock } from "@fleet/daemon/testing";
+import { FakeClock, settle } from "@fleet/daemon/testing";
 
 import { Child, KILL_MARGIN_MS } from "./child.ts";
 import type { ChildSpec, RunEnd } from "./child-spec.ts";
@@ -10,7 +10,6 @@ import { type FakeProcess, FakeSpawn } from "./fake-spawn.ts";
 import { DRAIN_BYTES_MAX, DRAIN_SILENT_MS } from "./outputs.ts";
 
 const FAR_MS = 1_000_000;
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 interface Rig {
   readonly clock: FakeClock;

@@ -4,13 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { systemClock } from "@fleet/daemon";
-import { FakeClock } from "@fleet/daemon/testing";
+import { FakeClock, settle } from "@fleet/daemon/testing";
 
 import { FakeSpawn } from "./fake-spawn.ts";
 import { processIdentity } from "./orphans.ts";
 import { runOnce, type RunOnceOptions, type RunOnceResult } from "./run-once.ts";
 
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 
 /** A killed process takes the kernel a moment to end. */
