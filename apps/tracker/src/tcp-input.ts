@@ -64,8 +64,8 @@ export class TcpInput {
   }
 
   /**
-   * Takes no more clients, reads what the current one has sent until it falls silent or `deadlineMs` (monotonic), and
-   * closes everything. Calling it twice gives the same promise.
+   * Takes no more clients, reads what the current one has sent until it falls silent or `deadlineMs` (monotonic; looked
+   * at every QUIET_MS), and closes everything. Calling it twice gives the same promise.
    */
   stop(deadlineMs: number): Promise<void> {
     this.#stopping ??= this.#stop(deadlineMs);
@@ -78,22 +78,29 @@ export class TcpInput {
     this.#state = { at: "draining", listener };
     for (const socket of this.#waiting) socket.end();
     this.#waiting = [];
-    listener.stop();
     this.#lastDataMs = this.#clock.monotonicMs();
-    while (this.#current !== undefined) {
-      const now = this.#clock.monotonicMs();
-      const quietFor = now - this.#lastDataMs;
-      if (now >= deadlineMs || (quietFor >= QUIET_MS && this.#work === undefined)) break;
+    // At least one round, for what the kernel has accepted and not yet told.
+    do {
       await new Promise<void>((resolve) => {
-        this.#clock.after(Math.min(QUIET_MS, deadlineMs - now), resolve);
+        this.#clock.after(QUIET_MS, resolve);
       });
-    }
+    } while (this.#isBusy(deadlineMs));
+    listener.stop();
     this.#current?.end();
     this.#state = { at: "stopped" };
   }
 
+  /** Whether the current client may still be sending, or what it sent is still worked on. */
+  #isBusy(deadlineMs: number): boolean {
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#current === undefined || nowMs >= deadlineMs) return false;
+    return this.#work !== undefined || nowMs - this.#lastDataMs < QUIET_MS;
+  }
+
   #open(socket: Socket): void {
-    if (this.#state.at !== "listening" || this.#waiting.length >= WAITING_MAX) {
+    const isFull = this.#waiting.length >= WAITING_MAX;
+    const isLate = this.#state.at === "draining" && this.#current !== undefined;
+    if (isFull || isLate) {
       socket.end();
       return;
     }
