@@ -90,13 +90,11 @@ export async function fleetRound(control: Control, work: Work): Promise<Figures>
   };
   const [http, frames] = freePorts(2);
   const addresses = ["--http", `127.0.0.1:${http}`, "--frames", `127.0.0.1:${frames}`];
-  const server = Bun.spawn(
-    [
-      join(root, "dist/fleet-coordinator"),
-      ...["serve", "--config", config, "--data-dir", dir, "--log-level", "warn", ...addresses],
-    ],
-    { env: { ...process.env, ...env }, stdio: ["ignore", "inherit", "inherit"] },
-  );
+  const flags = ["--config", config, "--data-dir", dir, "--log-level", "warn", ...addresses];
+  const server = Bun.spawn([join(root, "dist/fleet-coordinator"), "serve", ...flags], {
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "inherit", "inherit"],
+  });
   try {
     const api = `http://127.0.0.1:${http}/api/v1`;
     await untilOk(`http://127.0.0.1:${http}/healthz`);
@@ -157,7 +155,7 @@ export async function natsRound(control: Control, work: Work, nats: string): Pro
   const [port] = freePorts(1);
   const config = join(work.dir, "nats.conf");
   // A slow moment of the subscriber must not end it: what is measured is the server passing messages on.
-  writeFileSync(config, `max_pending: 2GB\nwrite_deadline: "60s"\n`);
+  writeFileSync(config, `max_pending: 1GB\nwrite_deadline: "60s"\n`);
   const server = Bun.spawn([nats, "-c", config, "-a", "127.0.0.1", "-p", String(port)], {
     stdio: ["ignore", "ignore", "ignore"],
   });
