@@ -17,6 +17,8 @@ const BASE_SCORE =
   Math.log(DETECTION_PROBABILITY / (1 - DETECTION_PROBABILITY) / (2 * Math.PI * CLUTTER_DENSITY));
 /** What an equal ADS-B address adds to a score and a different one takes away: 2·ln(1000), one label in a thousand is wrong. */
 const IDENTITY_SCORE = 2 * Math.log(1000);
+/** A track competes for its best detections only; more than this many lie in a gate only in a flood. */
+const CANDIDATES_MAX = 16;
 /** A cluster with more cells than this (only a flood makes one) is solved greedily. */
 const CLUSTER_CELLS_MAX = 1 << 16;
 
@@ -132,7 +134,7 @@ export function associate(
   return { detectionOfTrack, greedyClusters };
 }
 
-/** Every pair within the gate whose score speaks for it, ordered by track. */
+/** Each track's best pairs within the gate, of those whose score speaks for them; ordered by track. */
 function gatedPairs(tracks: readonly Associable[], set: DetectionSet, gate: number): Pair[] {
   const pairs: Pair[] = [];
   const { delayKm, dopplerHz, taken, hex, varianceMax } = set;
@@ -143,6 +145,7 @@ function gatedPairs(tracks: readonly Associable[], set: DetectionSet, gate: numb
     // The gate's bounding box, to rule out most pairs cheaply.
     const delayReach = Math.sqrt(gate * (filter.delayVariance + varianceMax.delay));
     const dopplerReach = Math.sqrt(gate * (filter.dopplerVariance + varianceMax.doppler));
+    const first = pairs.length;
     for (let detection = 0; detection < set.count; detection++) {
       const delay = delayKm[detection] as number;
       const doppler = dopplerHz[detection] as number;
@@ -155,7 +158,7 @@ function gatedPairs(tracks: readonly Associable[], set: DetectionSet, gate: numb
         innovation.distanceSquared -
         Math.log(innovation.determinant) +
         identityScore(adsbHex, hex[detection] ?? null);
-      if (score > 0) pairs.push({ track, detection, score });
+      if (score > 0) keepBest(pairs, first, { track, detection, score });
     }
   }
   return pairs;
@@ -182,6 +185,15 @@ function takeUndisputed(
     }
   }
   return disputed;
+}
+
+/** Adds `pair` to those from index `first` on, of which the CANDIDATES_MAX best stay, the best first. */
+function keepBest(pairs: Pair[], first: number, pair: Pair): void {
+  let index = pairs.length;
+  while (index > first && (pairs[index - 1] as Pair).score < pair.score) index--;
+  if (index - first >= CANDIDATES_MAX) return;
+  pairs.splice(index, 0, pair);
+  if (pairs.length - first > CANDIDATES_MAX) pairs.pop();
 }
 
 function identityScore(ofTrack: string | null, ofDetection: string | null): number {

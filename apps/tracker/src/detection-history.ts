@@ -27,8 +27,10 @@ export interface Detection {
 
 export class DetectionHistory {
   readonly #countMax: number;
+  /** Not yet turned into text: most tracks are clutter and never write an event. */
+  readonly #unwritten: Detection[] = [];
   readonly #lengths: number[] = [];
-  #bytes = Buffer.allocUnsafe(INITIAL_BYTES);
+  #bytes = Buffer.alloc(0);
   #used = 0;
 
   /** Keeps the latest `countMax` detections, 1 to HISTORY_MAX. */
@@ -36,16 +38,19 @@ export class DetectionHistory {
     this.#countMax = countMax;
   }
 
-  /** The detections, oldest first, as comma-separated JSON objects. Valid until the next `append`. */
+  append(detection: Detection): void {
+    this.#unwritten.push(detection);
+    if (this.#unwritten.length > this.#countMax) this.#unwritten.shift();
+  }
+
+  /** The detections, oldest first, as comma-separated JSON objects. Valid until the next call. */
   get json(): Uint8Array {
+    for (const detection of this.#unwritten) this.#write(detection);
+    this.#unwritten.length = 0;
     return this.#bytes.subarray(0, this.#used);
   }
 
-  get count(): number {
-    return this.#lengths.length;
-  }
-
-  append(detection: Detection): void {
+  #write(detection: Detection): void {
     if (this.#lengths.length === this.#countMax) this.#dropOldest();
     const text = encodeDetection(detection);
     this.#reserve(1 + text.length * UTF8_BYTES_PER_CHAR);
@@ -64,8 +69,9 @@ export class DetectionHistory {
 
   #reserve(extra: number): void {
     if (this.#used + extra <= this.#bytes.length) return;
-    const grown = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#used + extra));
-    grown.set(this.json);
+    const bytes = Math.max(INITIAL_BYTES, this.#bytes.length * 2, this.#used + extra);
+    const grown = Buffer.allocUnsafe(bytes);
+    grown.set(this.#bytes.subarray(0, this.#used));
     this.#bytes = grown;
   }
 }
