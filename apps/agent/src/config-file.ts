@@ -12,7 +12,7 @@ const SPOOL_BYTES_MIN = 64 * 1024;
 const SPOOL_DEFAULT = "64MiB";
 
 const text = z.string().min(1).max(256);
-const path = z.string().min(1).max(4096);
+const filePath = z.string().min(1).max(4096);
 const word = z.string().max(32_768);
 
 const duration = z.string().transform((written, context) => {
@@ -48,7 +48,7 @@ const interpreterName = z
 const interpreterSchema = z.strictObject({
   name: interpreterName,
   aliases: z.array(text).max(32).optional(),
-  candidates: z.array(path).min(1).max(32),
+  candidates: z.array(filePath).min(1).max(32),
   version_args: z.array(word).max(32).optional(),
   pattern: z.string().max(1024).refine(isPattern, "must be a regular expression").optional(),
 });
@@ -63,14 +63,14 @@ const sensorSchema = z.strictObject({
   interval: duration.optional(),
   timeout: duration.optional(),
   env: z.record(z.string().regex(/^[^=\0]+$/, "must be a variable's name"), word).default({}),
-  cwd: path.optional(),
+  cwd: filePath.optional(),
 });
 
 const fileSchema = z.strictObject({
   coordinator: z
     .strictObject({
       url: coordinatorUrlSchema.optional(),
-      enroll_token_file: path.optional(),
+      enroll_token_file: filePath.optional(),
     })
     .prefault({}),
   node: z
@@ -114,7 +114,10 @@ export function parseConfigFile(
   try {
     raw = Bun.YAML.parse(yaml) ?? {};
   } catch (error) {
-    return { at: "bad", problems: [`not YAML: ${error instanceof Error ? error.message : error}`] };
+    return {
+      at: "bad",
+      problems: [`not YAML: ${error instanceof Error ? error.message : String(error)}`],
+    };
   }
   const parsed = fileSchema.safeParse(raw);
   const problems = [

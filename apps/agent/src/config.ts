@@ -115,7 +115,9 @@ function readFile(flags: RunFlags, env: Environment, problems: string[]): Config
   try {
     if (path !== undefined) yaml = readFileSync(path, "utf8");
   } catch (error) {
-    problems.push(`${path}: can't be read: ${(error as NodeJS.ErrnoException).code ?? error}`);
+    problems.push(
+      `${path}: can't be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}`,
+    );
   }
   const result = parseConfigFile(yaml, isNativeAllowed);
   if (result.at === "ok") {

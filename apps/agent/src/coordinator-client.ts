@@ -77,7 +77,7 @@ async function readBounded(response: Response): Promise<string> {
   if (response.body === null) return "";
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of response.body) {
+  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
     length += chunk.length;
     if (length > BODY_BYTES_MAX)
       throw new Error(`the answer is longer than ${BODY_BYTES_MAX} bytes`);

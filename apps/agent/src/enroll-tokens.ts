@@ -28,7 +28,9 @@ export function readEnrollTokens(
       if (isToken(token)) return [token];
       complain(`${source.path} does not hold a token`);
     } catch (error) {
-      complain(`${source.path} can't be read: ${(error as NodeJS.ErrnoException).code ?? error}`);
+      complain(
+        `${source.path} can't be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}`,
+      );
     }
     return [];
   });

@@ -91,7 +91,7 @@ export class MemorySpool implements Spool {
     return {
       firstSeq: first,
       lastSeq: segment.firstSeq + last,
-      bytes: segment.bytes.subarray(start, ends[last]!),
+      bytes: segment.bytes.subarray(start, ends[last]),
     };
   }
 

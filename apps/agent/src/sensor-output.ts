@@ -24,7 +24,8 @@ export interface SensorOutputOptions {
 export class SensorOutput {
   readonly #spool: Spool;
   readonly #log: Log;
-  readonly #complaints: RepeatGate;
+  readonly #clock: Clock;
+  readonly #complaints = new Map<string, RepeatGate>();
   readonly #lines = new LineDecoder();
   readonly #dropped = new Map<string, number>();
   #whole = 0;
@@ -32,7 +33,7 @@ export class SensorOutput {
   constructor(options: SensorOutputOptions) {
     this.#spool = options.spool;
     this.#log = options.log;
-    this.#complaints = new RepeatGate(options.clock);
+    this.#clock = options.clock;
   }
 
   /** A piece of stdout, cut anywhere. */
@@ -74,7 +75,9 @@ export class SensorOutput {
 
   #drop(problem: string, sample: Uint8Array): void {
     this.#dropped.set(problem, (this.#dropped.get(problem) ?? 0) + 1);
-    const held = this.#complaints.pass(problem);
+    let gate = this.#complaints.get(problem);
+    if (gate === undefined) this.#complaints.set(problem, (gate = new RepeatGate(this.#clock)));
+    const held = gate.pass(problem);
     if (held === undefined) return;
     const line = new TextDecoder().decode(sample);
     this.#log.warn({ problem, line, held_back: held }, "a line on stdout is not a frame; dropped");

@@ -150,10 +150,8 @@ export class Uplink implements Service {
       return Promise.resolve();
     }
     this.#enter({ at: "closing", attempt });
-    attempt.socket.end();
-    return new Promise((resolve) => {
+    const closed = new Promise<void>((resolve) => {
       const timer = clock.after(Math.max(0, deadlineMs - clock.monotonicMs()), () => {
-        attempt.socket?.terminate();
         this.#ended(attempt, { at: "idle" });
       });
       this.#idleWaiters.push(() => {
@@ -161,6 +159,8 @@ export class Uplink implements Service {
         resolve();
       });
     });
+    attempt.socket.end();
+    return closed;
   }
 
   /** Many frames arrive in one turn; they are sent together after it. */
@@ -210,7 +210,7 @@ export class Uplink implements Service {
         error: (_socket, error) => this.#lost(attempt, error.message),
         connectError: (_socket, error) => this.#lost(attempt, error.message),
       },
-    }).catch((error: Error) => this.#lost(attempt, error.message));
+    }).catch((error: unknown) => this.#lost(attempt, String(error)));
   }
 
   #newSession(grant: Grant, attempt: () => Attempt): UplinkSession {
@@ -300,9 +300,7 @@ export class Uplink implements Service {
 
   /** Gives `attempt` up and connects again after a while; when closing, that was it. */
   #retry(attempt: Attempt, why: "lost" | "refused", backoff: BackoffOptions): void {
-    const isClosing = this.#state.at === "closing";
-    attempt.socket?.terminate();
-    if (isClosing) return this.#ended(attempt, { at: "idle" });
+    if (this.#state.at === "closing") return this.#ended(attempt, { at: "idle" });
     this.#failures++;
     this.#ended(attempt, { at: "waiting", failures: this.#failures, why });
     const delayMs = backoffMs(backoff, this.#failures, this.#options.random);
@@ -322,6 +320,8 @@ export class Uplink implements Service {
   #ended(attempt: Attempt, next: UplinkState): void {
     for (const timer of attempt.timers.splice(0)) timer.cancel();
     this.#enter(next);
+    // Last, since the socket's close handler may run within.
+    attempt.socket?.terminate();
   }
 
   #isCurrent(attempt: Attempt): boolean {

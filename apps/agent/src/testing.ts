@@ -1,0 +1,133 @@
+/** Helpers of the agent's tests: waiting for what happens without sleeping, recorded logs, a frame port to script. */
+import { type Log, systemClock } from "@fleet/daemon";
+import { LineDecoder } from "@fleet/protocol";
+
+const WAIT_MS_MAX = 4000;
+
+/** Lets the event loop turn until `condition` holds. Throws when it does not for very long. */
+export async function eventually(condition: () => boolean, what = "the condition"): Promise<void> {
+  const deadlineMs = systemClock.monotonicMs() + WAIT_MS_MAX;
+  while (!condition()) {
+    if (systemClock.monotonicMs() > deadlineMs) throw new Error(`${what} did not come true`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** One recorded log line. */
+export interface LogLine {
+  readonly level: "debug" | "info" | "warn" | "error";
+  readonly fields: Record<string, unknown>;
+  readonly message: string;
+}
+
+/** A log that keeps its lines for the test to read; children write to the same list. */
+export function recordingLog(): { readonly log: Log; readonly lines: LogLine[] } {
+  const lines: LogLine[] = [];
+  const make = (base: Record<string, unknown>): Log => {
+    const at = (level: LogLine["level"]) => (fields: Record<string, unknown>, message: string) =>
+      void lines.push({ level, fields: { ...base, ...fields }, message });
+    return {
+      debug: at("debug"),
+      info: at("info"),
+      warn: at("warn"),
+      error: at("error"),
+      child: (fields) => make({ ...base, ...fields }),
+    };
+  };
+  return { log: make({}), lines };
+}
+
+/** A well-formed frame, without LF; `n` tells frames apart. */
+export function frameText(n: number): string {
+  return `{"timestamp":${1_783_500_000_000 + n},"delay":[${n}.5],"doppler":[-3],"snr":[12]}`;
+}
+
+/** A plain frame port on loopback whose side of every session the test plays. */
+export class FramePort {
+  readonly peers: Peer[] = [];
+  readonly #listener: Bun.TCPSocketListener<{ peer: Peer }>;
+  #taken = 0;
+
+  constructor() {
+    this.#listener = Bun.listen<{ peer: Peer }>({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        open: (socket) => {
+          const peer = new Peer(socket);
+          socket.data = { peer };
+          this.peers.push(peer);
+        },
+        data: (socket, chunk) => socket.data.peer.received(chunk),
+        close: (socket) => void (socket.data.peer.isClosed = true),
+      },
+    });
+  }
+
+  get port(): number {
+    return this.#listener.port;
+  }
+
+  /** The next connection that nobody asked for yet. */
+  async accept(): Promise<Peer> {
+    const index = this.#taken++;
+    await eventually(() => this.peers.length > index, "a connection");
+    return this.peers[index]!;
+  }
+
+  stop(): void {
+    this.#listener.stop(true);
+  }
+}
+
+/** The coordinator's end of one connection. */
+export class Peer {
+  isClosed = false;
+  /** Lines that came, without LF, first line first; `lines[0]` is the hello. */
+  readonly lines: string[] = [];
+  /** Bytes that came, all in all. */
+  bytes = 0;
+  readonly #socket: Bun.Socket<{ peer: Peer }>;
+  readonly #decoder = new LineDecoder();
+
+  constructor(socket: Bun.Socket<{ peer: Peer }>) {
+    this.#socket = socket;
+  }
+
+  /** The line at `index`, once it is there. */
+  async line(index: number): Promise<unknown> {
+    await eventually(() => this.lines.length > index, `line ${index}`);
+    return JSON.parse(this.lines[index]!);
+  }
+
+  send(line: object): void {
+    this.sendText(`${JSON.stringify(line)}\n`);
+  }
+
+  sendText(text: string): void {
+    this.#socket.write(text);
+  }
+
+  welcome(acked: number, windowBytes = 4 * 1024 * 1024): void {
+    this.send({ type: "welcome", acked, window_bytes: windowBytes });
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  cut(): void {
+    this.#socket.terminate();
+  }
+
+  received(chunk: Uint8Array): void {
+    this.bytes += chunk.length;
+    this.#decoder.push(chunk, (bytes, start, end) =>
+      this.lines.push(new TextDecoder().decode(bytes.subarray(start, end))),
+    );
+  }
+}
