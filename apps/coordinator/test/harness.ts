@@ -1,0 +1,219 @@
+/**
+ * Runs the built binaries as a user would: a coordinator and agents as processes of their own, on loopback, each in a
+ * directory of its own. What a test started is killed when it ends, however it ends.
+ */
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { NodeView, TrackerView, TrackList } from "@fleet/protocol";
+
+const DIST = join(import.meta.dir, "../../../dist");
+const UNTIL_MS = 20_000;
+const POLL_MS = 20;
+const STOP_MS = 12_000;
+
+export const ENROLL_TOKEN = "enroll-token-of-the-tests";
+export const OPERATOR_TOKEN = "operator-token-of-the-tests";
+export const PUSH_TOKEN = "push-token-of-the-tests";
+
+type Json = Record<string, unknown>;
+type Proc = Bun.Subprocess<"ignore", "pipe", "pipe">;
+
+/** A started binary with what it has printed so far. */
+export interface Run {
+  readonly name: string;
+  readonly process: Proc;
+  readonly pid: number;
+  /** Log lines (stderr). */
+  readonly log: string[];
+  readonly out: () => string;
+  exit(): Promise<number>;
+  kill(signal: NodeJS.Signals): void;
+}
+
+/** The coordinator's ports. */
+export interface Ports {
+  readonly http: number;
+  readonly frames: number;
+}
+
+/** Polls until `look` gives something; fails saying `what` was awaited. */
+export async function until<T>(
+  what: string,
+  look: () => T | undefined | false | Promise<T | undefined | false>,
+  limitMs: number = UNTIL_MS,
+): Promise<T> {
+  const endMs = performance.now() + limitMs;
+  for (;;) {
+    const seen = await look();
+    if (seen !== undefined && seen !== false) return seen;
+    if (performance.now() > endMs) throw new Error(`not seen in ${limitMs} ms: ${what}`);
+    await Bun.sleep(POLL_MS);
+  }
+}
+
+/** Everything one test runs. */
+export class Fleet {
+  readonly dir = mkdtempSync(join(tmpdir(), "fleet-e2e-"));
+  readonly #runs: Run[] = [];
+  ports: Ports = { http: 0, frames: 0 };
+
+  /** Starts `dist/NAME` with the tests' tokens and nothing else of ours in its environment. */
+  spawn(name: string, args: readonly string[], env: Record<string, string> = {}): Run {
+    const child = Bun.spawn([join(DIST, name), ...args], {
+      cwd: this.dir,
+      env: { PATH: process.env["PATH"] ?? "", HOME: this.dir, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const log: string[] = [];
+    let out = "";
+    void follow(child.stderr, (text) => {
+      log.push(...text.split("\n").filter((line) => line !== ""));
+    });
+    void follow(child.stdout, (text) => {
+      out += text;
+    });
+    const run: Run = {
+      name,
+      process: child,
+      pid: child.pid,
+      log,
+      out: () => out,
+      exit: () => child.exited,
+      kill: (signal) => child.kill(signal),
+    };
+    this.#runs.push(run);
+    return run;
+  }
+
+  /** Starts a coordinator, on the ports of the one before if there was one, and waits until it is ready. */
+  async coordinator(config: Json = {}, env: Record<string, string> = {}): Promise<Run> {
+    const path = this.write("coordinator.yaml", JSON.stringify(withPortRange(config)));
+    const http = `127.0.0.1:${this.ports.http}`;
+    const frames = `127.0.0.1:${this.ports.frames}`;
+    const data = join(this.dir, "data");
+    const run = this.spawn(
+      "fleet-coordinator",
+      ["serve", "--config", path, "--data-dir", data, "--http", http, "--frames", frames],
+      {
+        FLEET_ENROLL_TOKEN: ENROLL_TOKEN,
+        FLEET_OPERATOR_TOKEN: OPERATOR_TOKEN,
+        FLEET_PUSH_TOKEN: PUSH_TOKEN,
+        ...env,
+      },
+    );
+    const ready = await until("the coordinator is ready", () => {
+      if (run.process.exitCode !== null)
+        throw new Error(
+          `the coordinator ended with ${run.process.exitCode}: ${run.log.join("\n")}`,
+        );
+      return run.log.find((line) => line.includes('"msg":"ready"'));
+    });
+    const ports = JSON.parse(ready) as { http_port: number; frames_port: number };
+    this.ports = { http: ports.http_port, frames: ports.frames_port };
+    return run;
+  }
+
+  /** Starts an agent with a configuration of its own and a state directory that outlives it. */
+  agent(name: string, config: Json, env: Record<string, string> = {}): Run {
+    const path = this.write(`${name}.yaml`, JSON.stringify(config));
+    const state = join(this.dir, `state-${name}`);
+    return this.spawn("fleet-agent", ["--config", path, "--state-dir", state], {
+      FLEET_COORDINATOR_URL: `http://127.0.0.1:${this.ports.http}`,
+      FLEET_ENROLL_TOKEN: ENROLL_TOKEN,
+      ...env,
+    });
+  }
+
+  write(name: string, text: string, mode = 0o600): string {
+    const path = join(this.dir, name);
+    mkdirSync(join(path, ".."), { recursive: true });
+    writeFileSync(path, text);
+    chmodSync(path, mode);
+    return path;
+  }
+
+  /** What a file holds; nothing while there is none. */
+  read(name: string): string {
+    const path = join(this.dir, name);
+    return existsSync(path) ? readFileSync(path, "utf8") : "";
+  }
+
+  /** Asks the API as the operator. */
+  async get<T>(path: string): Promise<T> {
+    const response = await fetch(`http://127.0.0.1:${this.ports.http}${path}`, {
+      headers: { Authorization: `Bearer ${OPERATOR_TOKEN}` },
+    });
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return (await response.json()) as T;
+  }
+
+  /** The node as the coordinator lists it, or undefined while it does not, or does not answer. */
+  async node(id: string): Promise<NodeView | undefined> {
+    const list = await this.get<{ agents: NodeView[] }>("/api/v1/agents").catch(() => undefined);
+    return list?.agents.find((n) => n.node_id === id);
+  }
+
+  async tracker(stream: string): Promise<TrackerView | undefined> {
+    return this.get<TrackerView>(`/api/v1/trackers/${stream}`).catch(() => undefined);
+  }
+
+  async tracks(stream: string): Promise<TrackList["tracks"]> {
+    const list = await this.get<TrackList>(`/api/v1/trackers/${stream}/tracks`).catch(
+      () => undefined,
+    );
+    return list?.tracks ?? [];
+  }
+
+  untilState(id: string, state: NodeView["state"]): Promise<NodeView> {
+    return until(`${id} is ${state}`, async () => {
+      const node = await this.node(id);
+      return node?.state === state && node;
+    });
+  }
+
+  /** Ends what is left, agents before the coordinator they say goodbye to, hard if need be, and removes the directory. */
+  async close(): Promise<void> {
+    const isServer = (run: Run): number => Number(run.name === "fleet-coordinator");
+    for (const run of this.#runs.toSorted((a, b) => isServer(a) - isServer(b))) {
+      run.kill("SIGTERM");
+      await Promise.race([run.exit(), Bun.sleep(STOP_MS)]);
+      run.kill("SIGKILL");
+      await run.exit();
+    }
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+let nextRange = 20_000 + (process.pid % 500) * 20;
+
+/** Tests that run side by side must not fight for tracker ports; busy ones are skipped anyway. */
+function withPortRange(config: Json): Json {
+  const start = nextRange;
+  nextRange += 20;
+  const range = { auto_provision_port_start: start, auto_provision_port_end: start + 19 };
+  return { ...config, tcp_server: { ...range, ...(config["tcp_server"] as Json | undefined) } };
+}
+
+async function follow(
+  stream: ReadableStream<Uint8Array>,
+  onText: (text: string) => void,
+): Promise<void> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of stream) {
+    const text = rest + decoder.decode(chunk, { stream: true });
+    const end = text.lastIndexOf("\n") + 1;
+    rest = text.slice(end);
+    if (end > 0) onText(text.slice(0, end));
+  }
+  if (rest !== "") onText(rest);
+}
