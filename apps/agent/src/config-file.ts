@@ -1,12 +1,12 @@
 /** The form of agent.yaml (DESIGN §11) and the problems of a file that has another. Durations come out in ms, sizes in bytes. */
 import { parseBytes, parseDurationMs } from "@fleet/daemon";
 import { nodeClassSchema, nodeIdSchema, sensorNameSchema } from "@fleet/protocol";
-import { canonicalRuntime, NATIVE, type RuntimeNames, satisfies } from "@fleet/runtimes";
+import { NATIVE, satisfies } from "@fleet/runtimes";
 import { z } from "zod";
+import { namesCoordinator, ruleProblems, SENSORS_MAX } from "./config-rules.ts";
 
 const DURATION_MS_MIN = 10;
 const DURATION_MS_MAX = 7 * 86_400_000;
-const SENSORS_MAX = 256;
 const SPOOL_BYTES_MIN = 64 * 1024;
 /** In memory; the frames of a minute's outage at 1 MiB/s. */
 const SPOOL_DEFAULT = "64MiB";
@@ -36,6 +36,7 @@ export const coordinatorUrlSchema = z
   .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" })
   .max(2048)
   .refine((url) => {
+    if (!URL.canParse(url)) return true;
     const { username, password, search, hash } = new URL(url);
     return username === "" && password === "" && search === "" && hash === "";
   }, "must not hold credentials, a query or a fragment");
@@ -103,13 +104,15 @@ export type SensorFile = z.infer<typeof sensorSchema>;
 /** A config, or everything that is wrong with it: `path: what is wrong`. */
 export type ConfigFileResult =
   | { readonly at: "ok"; readonly file: ConfigFile }
-  | { readonly at: "bad"; readonly problems: readonly string[] };
+  | {
+      readonly at: "bad";
+      readonly problems: readonly string[];
+      /** Whether it names a coordinator, or can't be asked: then that is not missing. */
+      readonly namesCoordinator: boolean;
+    };
 
-/** Reads YAML. `isNativeAllowed` tells from the file's `runtimes:` whether sensors may be `native` here. (A6) */
-export function parseConfigFile(
-  yaml: string,
-  isNativeAllowed: (runtimes: readonly string[] | undefined) => boolean,
-): ConfigFileResult {
+/** Reads YAML. `override` is FLEET_AGENT_RUNTIMES, which decides over the file's `runtimes:`. (A5, A6) */
+export function parseConfigFile(yaml: string, override: string | undefined): ConfigFileResult {
   let raw: unknown;
   try {
     raw = Bun.YAML.parse(yaml) ?? {};
@@ -117,15 +120,16 @@ export function parseConfigFile(
     return {
       at: "bad",
       problems: [`not YAML: ${error instanceof Error ? error.message : String(error)}`],
+      namesCoordinator: true,
     };
   }
   const parsed = fileSchema.safeParse(raw);
   const problems = [
     ...(parsed.error?.issues ?? []).flatMap(problemsOf),
-    ...sensorProblems(raw, isNativeAllowed),
+    ...ruleProblems(raw, override),
   ];
   if (parsed.success && problems.length === 0) return { at: "ok", file: parsed.data };
-  return { at: "bad", problems };
+  return { at: "bad", problems, namesCoordinator: namesCoordinator(raw) };
 }
 
 function problemsOf(issue: z.core.$ZodIssue): string[] {
@@ -135,79 +139,6 @@ function problemsOf(issue: z.core.$ZodIssue): string[] {
   if (issue.code === "invalid_key" || issue.code === "invalid_element")
     return issue.issues.map((inner) => `${at([...issue.path, ...inner.path])}: ${inner.message}`);
   return [`${at(issue.path) || "the file"}: ${issue.message}`];
-}
-
-type Raw = Readonly<Record<string, unknown>>;
-
-/**
- * The rules between the keys of a sensor, and between sensors. They look at the file as it was written, so that they speak up
- * beside whatever else is wrong with it.
- */
-function sensorProblems(
-  raw: unknown,
-  isNativeAllowed: (runtimes: readonly string[] | undefined) => boolean,
-): string[] {
-  const file = objectOf(raw);
-  const sensors = listOf(file["sensors"]).map(objectOf);
-  const runtimes = Array.isArray(file["runtimes"]) ? file["runtimes"].map(String) : undefined;
-  const interpreters = listOf(file["interpreters"]).map(objectOf).filter(isNamed);
-  const nativeAllowed = isNativeAllowed(runtimes);
-  const names = new Map<unknown, number>();
-  return sensors.flatMap((sensor, index) => {
-    const problems: [key: string, message: string][] = runtimeProblems(
-      sensor,
-      interpreters,
-      nativeAllowed,
-    );
-    const first = names.get(sensor["name"]);
-    if (first !== undefined && sensor["name"] !== undefined)
-      problems.push(["name", `sensors.${first} has this name already`]);
-    else names.set(sensor["name"], index);
-    const isPoll = sensor["mode"] === "poll";
-    if (isPoll && sensor["interval"] === undefined)
-      problems.push(["interval", "a poll sensor needs one"]);
-    for (const key of isPoll ? ["restart"] : ["interval", "timeout"])
-      if (sensor[key] !== undefined)
-        problems.push([key, `goes with ${isPoll ? "stream" : "poll"} sensors only`]);
-    return problems.map(([key, message]) => `sensors.${index}.${key}: ${message}`);
-  });
-}
-
-function runtimeProblems(
-  sensor: Raw,
-  interpreters: readonly RuntimeNames[],
-  nativeAllowed: boolean,
-): [key: string, message: string][] {
-  const written = sensor["runtime"];
-  if (typeof written !== "string" || written === "") return [];
-  const runtime = canonicalRuntime(written, interpreters);
-  if (runtime === undefined) return [["runtime", `"${written}" is no runtime Fleet knows`]];
-  if (runtime !== NATIVE) return [];
-  const problems: [string, string][] = [];
-  if (!nativeAllowed)
-    problems.push([
-      "runtime",
-      "native is not among the runtimes here; add it to runtimes: or FLEET_AGENT_RUNTIMES",
-    ]);
-  if (sensor["requires"] !== undefined)
-    problems.push(["requires", "a native program has no version to ask for"]);
-  return problems;
-}
-
-function objectOf(value: unknown): Raw {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Raw) : {};
-}
-
-function listOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value.slice(0, SENSORS_MAX) : [];
-}
-
-function isNamed(value: Raw): value is Raw & RuntimeNames {
-  const { name, aliases } = value;
-  if (typeof name !== "string") return false;
-  return (
-    aliases === undefined || (Array.isArray(aliases) && aliases.every((a) => typeof a === "string"))
-  );
 }
 
 function isRange(range: string): boolean {

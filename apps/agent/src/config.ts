@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { isLogLevel, LOG_LEVELS, type LogLevel } from "@fleet/daemon";
 import { type NodeClass, type NodeId, nodeIdSchema, type SensorName } from "@fleet/protocol";
-import { canonicalRuntime, type CustomInterpreter, NATIVE, resolveRuntimes } from "@fleet/runtimes";
+import { canonicalRuntime, type CustomInterpreter } from "@fleet/runtimes";
 import type { RunFlags } from "./command-line.ts";
 import {
   type ConfigFile,
@@ -62,13 +62,13 @@ export class ConfigError extends Error {
 /** Puts the settings together. Throws `ConfigError`. */
 export function loadConfig(flags: RunFlags, env: Environment): AgentConfig {
   const problems: string[] = [];
-  const file = readFile(flags, env, problems);
+  const { file, lacksCoordinator } = readFile(flags, env, problems);
   const url = pick([
     ["--coordinator", flags.coordinator],
     ["FLEET_COORDINATOR_URL", env["FLEET_COORDINATOR_URL"]],
     ["coordinator.url", file.coordinator.url],
   ]);
-  if (url === undefined)
+  if (url === undefined && lacksCoordinator)
     problems.push("coordinator.url: missing; set it, FLEET_COORDINATOR_URL or --coordinator");
   const coordinatorUrl = checked(url, problems, (value) => coordinatorUrlSchema.safeParse(value));
   const name = pick([
@@ -100,39 +100,33 @@ export function loadConfig(flags: RunFlags, env: Environment): AgentConfig {
 /** What detection alone needs of a config: the runtimes and interpreters of the file, when one is named. Throws `ConfigError`. */
 export function loadDetectionConfig(flags: RunFlags, env: Environment): DetectionConfig {
   const problems: string[] = [];
-  const file = readFile(flags, env, problems);
+  const { file } = readFile(flags, env, problems);
   if (problems.length > 0) throw new ConfigError(problems);
   return { runtimes: file.runtimes, interpreters: file.interpreters };
 }
 
+interface ReadFile {
+  readonly file: ConfigFile;
+  /** False when there is no knowing, because the file can't be read or is wrong. */
+  readonly lacksCoordinator: boolean;
+}
+
 /** The file named by flag or variable, or the defaults. A file that can't be used is among the problems. */
-function readFile(flags: RunFlags, env: Environment, problems: string[]): ConfigFile {
-  const override = env["FLEET_AGENT_RUNTIMES"];
-  const isNativeAllowed = (config: readonly string[] | undefined): boolean =>
-    resolveRuntimes({ override, config, detected: [] }).runtimes.includes(NATIVE);
+function readFile(flags: RunFlags, env: Environment, problems: string[]): ReadFile {
   const path = configPath(flags, env);
   let yaml = "{}";
   try {
     if (path !== undefined) yaml = readFileSync(path, "utf8");
   } catch (error) {
-    problems.push(
-      `${path}: can't be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}`,
-    );
+    const code = (error as NodeJS.ErrnoException).code ?? String(error);
+    problems.push(`${path}: can't be read: ${code}`);
+    return { ...readFile({}, {}, []), lacksCoordinator: false };
   }
-  const result = parseConfigFile(yaml, isNativeAllowed);
-  if (result.at === "ok") {
-    const { runtimes: config, interpreters } = result.file;
-    for (const { severity, message } of resolveRuntimes({
-      override,
-      config,
-      detected: [],
-      interpreters,
-    }).problems)
-      if (severity === "error") problems.push(`${path}: ${message}`);
-    return result.file;
-  }
+  const result = parseConfigFile(yaml, env["FLEET_AGENT_RUNTIMES"]);
+  if (result.at === "ok")
+    return { file: result.file, lacksCoordinator: result.file.coordinator.url === undefined };
   problems.push(...result.problems.map((problem) => `${path}: ${problem}`));
-  return readFile({}, {}, []);
+  return { ...readFile({}, {}, []), lacksCoordinator: !result.namesCoordinator };
 }
 
 interface Picked {

@@ -1,0 +1,245 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { RunFlags } from "./command-line.ts";
+import { ConfigError, loadConfig, loadDetectionConfig } from "./config.ts";
+
+let dir: string;
+let path: string;
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), "config-"));
+  path = join(dir, "agent.yaml");
+});
+
+afterEach(() => rmSync(dir, { recursive: true }));
+
+function load(yaml: string | undefined, env: Record<string, string> = {}, flags: RunFlags = {}) {
+  if (yaml !== undefined) writeFileSync(path, yaml);
+  return loadConfig(
+    { stateDir: join(dir, "state"), ...(yaml === undefined ? {} : { config: path }), ...flags },
+    env,
+  );
+}
+
+/** The problems, without the file's path. */
+function problems(...args: Parameters<typeof load>): string[] {
+  try {
+    load(...args);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return error.problems.map((problem) => problem.replace(`${path}: `, ""));
+  }
+  return [];
+}
+
+const GOOD = `
+coordinator: { url: "http://coordinator:7700/", enroll_token_file: /run/secrets/enroll }
+node: { name: radar3, group: radar, class: persistent, labels: { site: hill } }
+runtimes: [auto, native]
+interpreters: [{ name: julia, candidates: [julia], version_args: [--version], pattern: 'version (\\S+)' }]
+sensors:
+  - { name: radar, runtime: python3, requires: ">=3.9", command: [radar.py, --rate, "2"], mode: stream, restart: on-failure, env: { GAIN: "3" }, cwd: /opt }
+  - { name: noise, runtime: native, command: [/opt/bin/noise], mode: poll, interval: 5s, timeout: 2s }
+  - { name: own, runtime: julia, command: [own.jl] }
+spool: { bytes_max: 256MiB, on_full: drop_oldest }
+`;
+
+test("the whole file is read, with runtimes under their canonical names", () => {
+  const config = load(GOOD);
+  expect(config).toMatchObject({
+    coordinatorUrl: "http://coordinator:7700",
+    enrollTokens: [{ at: "file", path: "/run/secrets/enroll" }],
+    nodeName: "radar3",
+    group: "radar",
+    class: "persistent",
+    labels: { site: "hill" },
+    stateDir: { at: "writable" },
+    runtimes: ["auto", "native"],
+    spoolBytesMax: 256 * 1024 * 1024,
+    logLevel: "info",
+  });
+  expect(config.sensors).toEqual([
+    {
+      name: "radar",
+      runtime: "python",
+      requires: ">=3.9",
+      command: ["radar.py", "--rate", "2"],
+      env: { GAIN: "3" },
+      cwd: "/opt",
+      mode: "stream",
+      restart: "on-failure",
+    },
+    {
+      name: "noise",
+      runtime: "native",
+      requires: undefined,
+      command: ["/opt/bin/noise"],
+      env: {},
+      cwd: undefined,
+      mode: "poll",
+      intervalMs: 5000,
+      timeoutMs: 2000,
+    },
+    expect.objectContaining({ name: "own", runtime: "julia", mode: "stream", restart: "always" }),
+  ] as never);
+});
+
+test("no file is needed: a coordinator from the environment is enough", () => {
+  const config = load(undefined, { FLEET_COORDINATOR_URL: "http://c:7700" });
+  expect(config).toMatchObject({ sensors: [], enrollTokens: [], spoolBytesMax: 64 * 1024 * 1024 });
+});
+
+test("a flag wins over a variable, a variable over the file", () => {
+  const env = { FLEET_COORDINATOR_URL: "http://variable:1", FLEET_NODE_ID: "variable" };
+  const flags = { coordinator: "http://flag:1", name: "flag" };
+  expect(load(GOOD, env, flags)).toMatchObject({
+    coordinatorUrl: "http://flag:1",
+    nodeName: "flag",
+  });
+  expect(load(GOOD, env)).toMatchObject({
+    coordinatorUrl: "http://variable:1",
+    nodeName: "variable",
+  });
+  expect(load(GOOD, { FLEET_NODE_ID: "" })).toMatchObject({ nodeName: "radar3" });
+});
+
+test("enrolment tokens: the variable wins over the file's, the previous one is tried last", () => {
+  const env = {
+    FLEET_ENROLL_TOKEN: "now",
+    FLEET_ENROLL_TOKEN_PREVIOUS_FILE: "/run/secrets/previous",
+  };
+  expect(load(GOOD, env).enrollTokens).toEqual([
+    { at: "value", token: "now" },
+    { at: "file", path: "/run/secrets/previous" },
+  ]);
+});
+
+test("all problems are reported together, each with its path", () => {
+  const yaml = `
+coordinator: { url: "ftp://c", token: x }
+node: { name: a.b, class: forever, labels: { site: 5 } }
+runtimes: python
+sensors:
+  - { name: radar, runtime: python, requires: "new", command: [], mode: strem }
+  - { name: radar, runtime: cobol, command: x, interval: 5s }
+  - { name: noise, runtime: native, requires: ">=1", command: [x], mode: poll, timeout: soon, restart: always }
+  - { runtime: python, command: [x] }
+spool: { bytes_max: 5, on_full: block }
+surprise: 1
+`;
+  expect(
+    problems(
+      yaml,
+      { FLEET_NODE_ID: "a b", FLEET_ENROLL_TOKEN: "two words" },
+      { logLevel: "loud" },
+    ).toSorted(),
+  ).toEqual(
+    [
+      "--log-level: must be one of trace, debug, info, warn, error, silent",
+      "FLEET_ENROLL_TOKEN: must be printable ASCII without blanks",
+      "FLEET_NODE_ID: must be 1–64 letters, digits, '_' or '-', and begin with a letter or digit",
+      "coordinator.token: unknown key",
+      "coordinator.url: must be an http:// or https:// URL",
+      'node.class: Invalid option: expected one of "persistent"|"ephemeral"',
+      "node.labels.site: Invalid input: expected string, received number",
+      "node.name: must be 1–64 letters, digits, '_' or '-', and begin with a letter or digit",
+      "runtimes: Invalid input: expected array, received string",
+      "sensors.0.command: must name at least one word",
+      'sensors.0.mode: Invalid option: expected one of "stream"|"poll"',
+      'sensors.0.requires: must be a version range such as ">=3.9"',
+      "sensors.1.command: Invalid input: expected array, received string",
+      "sensors.1.interval: goes with poll sensors only",
+      "sensors.1.name: sensors.0 has this name already",
+      'sensors.1.runtime: "cobol" is no runtime Fleet knows',
+      "sensors.2.interval: a poll sensor needs one",
+      "sensors.2.requires: a native program has no version to ask for",
+      "sensors.2.restart: goes with stream sensors only",
+      "sensors.2.runtime: native is not among the runtimes here; add it to runtimes: or FLEET_AGENT_RUNTIMES",
+      'sensors.2.timeout: must be a duration such as "500ms", "30s" or "5m", from 10ms to 7d',
+      "sensors.3.name: Invalid input: expected string, received undefined",
+      "spool.bytes_max: Invalid input: expected string, received number",
+      'spool.on_full: Invalid input: expected "drop_oldest"',
+      "surprise: unknown key",
+    ].toSorted(),
+  );
+});
+
+const URL_LINE = "coordinator: { url: http://c:7700 }\n";
+const NATIVE_SENSOR = `${URL_LINE}sensors: [{ name: n, runtime: native, command: [x] }]\n`;
+
+test("a coordinator that nobody names is a problem beside the others", () => {
+  expect(problems("surprise: 1")).toEqual([
+    "surprise: unknown key",
+    "coordinator.url: missing; set it, FLEET_COORDINATOR_URL or --coordinator",
+  ]);
+});
+
+test("native needs to be named, by the file or by the variable, and auto does not name it", () => {
+  expect(problems(NATIVE_SENSOR)).toHaveLength(1);
+  expect(problems(`${NATIVE_SENSOR}runtimes: [auto]\n`)).toHaveLength(1);
+  expect(problems(`${NATIVE_SENSOR}runtimes: [auto, native]\n`)).toEqual([]);
+  expect(problems(NATIVE_SENSOR, { FLEET_AGENT_RUNTIMES: "python,Native" })).toEqual([]);
+  expect(
+    problems(`${NATIVE_SENSOR}runtimes: [native]\n`, { FLEET_AGENT_RUNTIMES: "python" }),
+  ).toHaveLength(1);
+});
+
+test("an unknown name among the runtimes is a problem", () => {
+  expect(problems(`${URL_LINE}runtimes: [python, cobol]\n`)).toEqual([
+    'runtimes: "cobol" is no runtime Fleet knows',
+  ]);
+});
+
+test.each(["9ms", "8d", "5", "-1s", "1 s"])("an interval of %s is refused", (interval) => {
+  const yaml = `${URL_LINE}sensors: [{ name: n, runtime: python, command: [x], mode: poll, interval: "${interval}" }]`;
+  expect(problems(yaml)).toHaveLength(1);
+});
+
+test.each(["10ms", "7d"])("an interval of %s is taken", (interval) => {
+  const yaml = `${URL_LINE}sensors: [{ name: n, runtime: python, command: [x], mode: poll, interval: ${interval} }]`;
+  expect(load(yaml).sensors[0]).toMatchObject({ mode: "poll" });
+});
+
+test.each(["http://u:p@c:1", "http://c:1/?a=b", "http://c:1/#x", "c:7700", "http://"])(
+  "coordinator %s is refused",
+  (url) => {
+    expect(problems(undefined, {}, { coordinator: url })[0]).toStartWith("--coordinator: ");
+  },
+);
+
+test("a missing file, a file that is no YAML and an empty file", () => {
+  expect(problems(undefined, {}, { config: join(dir, "none"), coordinator: "http://c" })).toEqual([
+    `${join(dir, "none")}: can't be read: ENOENT`,
+  ]);
+  expect(problems("sensors: [")[0]).toStartWith("not YAML: ");
+  expect(problems("- 1")[0]).toStartWith("the file: ");
+  expect(problems("", { FLEET_COORDINATOR_URL: "http://c" })).toEqual([]);
+});
+
+test("an explicit state directory that can't be used is a problem", () => {
+  writeFileSync(join(dir, "file"), "");
+  expect(
+    problems(undefined, { FLEET_COORDINATOR_URL: "http://c" }, { stateDir: join(dir, "file") }),
+  ).toEqual([`--state-dir: ${join(dir, "file")} is not a directory`]);
+});
+
+test("a pattern or name of an interpreter that can't work is a problem", () => {
+  const yaml = `${URL_LINE}interpreters: [{ name: native, candidates: [x] }, { name: j, candidates: [], pattern: "(" }]`;
+  expect(problems(yaml)).toEqual([
+    "interpreters.0.name: is a reserved name",
+    "interpreters.1.candidates: Too small: expected array to have >=1 items",
+    "interpreters.1.pattern: must be a regular expression",
+  ]);
+});
+
+test("detection alone needs no coordinator, but a file that is right", () => {
+  writeFileSync(path, "runtimes: [python]");
+  expect(loadDetectionConfig({ config: path }, {})).toEqual({
+    runtimes: ["python"],
+    interpreters: [],
+  });
+  writeFileSync(path, "runtime: [python]");
+  expect(() => loadDetectionConfig({ config: path }, {})).toThrow(ConfigError);
+});
