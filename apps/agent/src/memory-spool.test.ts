@@ -28,7 +28,7 @@ function readAll(
     const lines = decoder.decode(chunk.bytes).split("\n");
     expect(lines.pop()).toBe("");
     expect(lines.length).toBe(chunk.lastSeq - chunk.firstSeq + 1);
-    lines.forEach((line, i) => frames.push([chunk.firstSeq + i, line]));
+    for (const [index, line] of lines.entries()) frames.push([chunk.firstSeq + index, line]);
     next = chunk.lastSeq + 1;
   }
 }

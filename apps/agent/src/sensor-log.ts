@@ -7,14 +7,13 @@ const LINE_BYTES_MAX = 8192;
 const LINES_PER_S = 20;
 const BURST = 100;
 
-/** One for each sensor. Lines over the rate are counted and the count is logged with the next line that gets through. */
+/** One for each sensor. Lines that are over the rate, or too long, are counted; the count goes with the next line that gets through. */
 export class SensorLog {
-  /** Lines that were not logged: too many, or too long. */
-  suppressed = 0;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #lines = new LineDecoder(LINE_BYTES_MAX);
   readonly #decoder = new TextDecoder();
+  #tooMany = 0;
   #allowance = BURST;
   #refilledMs: number;
   #reported = 0;
@@ -27,11 +26,9 @@ export class SensorLog {
 
   /** A piece of stderr, cut anywhere. */
   push(chunk: Uint8Array): void {
-    const before = this.#lines.oversized;
     this.#lines.push(chunk, (bytes, start, end) => {
       if (end > start) this.#line(bytes.subarray(start, end));
     });
-    this.suppressed += this.#lines.oversized - before;
   }
 
   #line(line: Uint8Array): void {
@@ -40,12 +37,13 @@ export class SensorLog {
     this.#allowance = Math.min(BURST, this.#allowance + refill);
     this.#refilledMs = nowMs;
     if (this.#allowance < 1) {
-      this.suppressed++;
+      this.#tooMany++;
       return;
     }
     this.#allowance--;
-    const suppressed = this.suppressed - this.#reported;
-    this.#reported = this.suppressed;
+    const all = this.#tooMany + this.#lines.oversized;
+    const suppressed = all - this.#reported;
+    this.#reported = all;
     const fields = suppressed === 0 ? {} : { lines_suppressed: suppressed };
     this.#log.info({ ...fields, stderr: this.#decoder.decode(line) }, "stderr");
   }
