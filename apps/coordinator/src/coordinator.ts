@@ -77,7 +77,7 @@ export function createCoordinator(options: CoordinatorOptions): Coordinator {
     version: options.version,
     heartbeatIntervalMs: config.registry.heartbeat_interval,
     frames: () => config.advertise_frames ?? { host: undefined, port: frames.port },
-    isReady: () => !store.failing,
+    isReady: () => !store.failing && !registry.failing,
   });
   const http = new HttpServer(config.http, app, log);
   const group = new ServiceGroup(clock, [

@@ -19,7 +19,7 @@ export interface AppDeps extends Omit<AgentRoutesDeps, "operator"> {
   readonly bus: Bus;
   readonly metrics: Metrics;
   readonly version: string;
-  /** Whether the database takes writes and the frame port is open. */
+  /** Whether the database takes writes. */
   readonly isReady: () => boolean;
 }
 

@@ -5,7 +5,7 @@
  */
 import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
 import type { InstanceId, NodeId, NodeState, Registration, SensorCounters } from "@fleet/protocol";
-import { and, desc, eq, notInArray } from "drizzle-orm";
+import { and, desc, eq, notInArray, sql } from "drizzle-orm";
 import type { Bus } from "../bus.ts";
 import type { Db } from "../db/open.ts";
 import { knownNodes, superseded } from "../db/schema.ts";
@@ -34,6 +34,9 @@ export interface Node {
 /** Whether an instance may speak for its node. */
 export type Standing = "current" | "superseded" | "unknown";
 
+/** What became of a plain node's line. `unavailable`: the node is new and the database takes no writes. */
+export type PlainOutcome = "heard" | "has_agent" | "unavailable";
+
 /** What became of a register. */
 export type RegisterOutcome =
   | { readonly at: "registered"; readonly epoch: number; readonly created: boolean }
@@ -49,6 +52,7 @@ export class Registry {
   readonly #nodes = new Map<NodeId, Node>();
   readonly #startedAtMs: number;
   readonly #timers: Timer[] = [];
+  #failing = false;
   /** Called when a newer instance has taken a node over. */
   onSuperseded: (node: NodeId, current: InstanceId) => void = () => {};
 
@@ -76,6 +80,11 @@ export class Registry {
   async stop(): Promise<void> {
     for (const timer of this.#timers) timer.cancel();
     this.flush();
+  }
+
+  /** Whether the last write failed: the disk is full, most likely. Tried again at each flush. */
+  get failing(): boolean {
+    return this.#failing;
   }
 
   /** All nodes, by id. */
@@ -131,27 +140,29 @@ export class Registry {
       capabilities: registration.capabilities,
       instanceId: instance,
       epoch: isSame ? previous.epoch : (previous?.epoch ?? 0) + 1,
-      publishedState: previous?.publishedState ?? "UNKNOWN",
+      publishedState: "LIVE",
       firstSeen: previous?.firstSeen ?? nowMs,
       lastSeen: nowMs,
       shutdownAt: null,
     };
     this.#write(row, isSame ? undefined : previous);
-    this.#remember(row);
+    const node = this.#remember(row);
+    if (!isSame) node.counters = {};
+    this.#announce(node, previous?.publishedState ?? "UNKNOWN");
     if (!isSame && previous?.instanceId != null) this.onSuperseded(id, instance);
     return { at: "registered", epoch: row.epoch, created: previous === undefined };
   }
 
   /**
-   * A plain node spoke. Its row is made when it is new. False when the id belongs to a node with an agent: a push token
-   * can't speak for that one. (R10)
+   * A plain node spoke. Its row is made when it is new. `has_agent` when the id belongs to a node with an agent: a push
+   * token can't speak for that one. (R10)
    */
-  heardPlain(id: NodeId): boolean {
-    const node = this.#nodes.get(id);
-    if (node !== undefined) {
-      if (node.row.kind === "agent") return false;
-      this.#touch(node);
-      return true;
+  heardPlain(id: NodeId): PlainOutcome {
+    const known = this.#nodes.get(id);
+    if (known !== undefined) {
+      if (known.row.kind === "agent") return "has_agent";
+      this.#touch(known);
+      return "heard";
     }
     const nowMs = this.#clock.nowMs();
     const row: Row = {
@@ -169,14 +180,18 @@ export class Registry {
       capabilities: [],
       instanceId: null,
       epoch: 0,
-      publishedState: "UNKNOWN",
+      publishedState: "LIVE",
       firstSeen: nowMs,
       lastSeen: nowMs,
       shutdownAt: null,
     };
-    this.#write(row);
-    this.#remember(row);
-    return true;
+    try {
+      this.#write(row);
+    } catch {
+      return "unavailable";
+    }
+    this.#announce(this.#remember(row), "UNKNOWN");
+    return "heard";
   }
 
   /** The current instance of a node was heard (heartbeat, frames). (R5) */
@@ -192,65 +207,83 @@ export class Registry {
     const node = this.#nodes.get(id);
     if (node === undefined) return;
     const nowMs = this.#clock.nowMs();
-    this.#write({ ...node.row, shutdownAt: nowMs, lastSeen: nowMs });
-    node.row = { ...node.row, shutdownAt: nowMs, lastSeen: nowMs };
-    this.#publish(node);
+    const previous = node.row.publishedState;
+    const row: Row = {
+      ...node.row,
+      publishedState: "SHUTDOWN",
+      shutdownAt: nowMs,
+      lastSeen: nowMs,
+    };
+    this.#write(row);
+    node.row = row;
+    this.#announce(node, previous);
   }
 
-  /** Publishes each node whose state differs from the one published last, once it is on disk. (R5) */
+  /** Publishes each node whose state differs from the one published last, once that is on disk. (R5) */
   publishTransitions(): void {
-    for (const node of this.#nodes.values()) this.#publish(node);
+    const changes: { node: Node; state: NodeState; previous: NodeState }[] = [];
+    for (const node of this.#nodes.values()) {
+      const state = this.stateOf(node);
+      const previous = node.row.publishedState;
+      if (state !== previous && isNews(node, state)) changes.push({ node, state, previous });
+    }
+    if (changes.length === 0) return;
+    const error = this.#attempt(() => {
+      const update = this.#db
+        .update(knownNodes)
+        .set({ publishedState: sql.placeholder("state") as never })
+        .where(eq(knownNodes.nodeId, sql.placeholder("id")))
+        .prepare();
+      this.#db.transaction(() => {
+        for (const { node, state } of changes) update.run({ id: node.id, state });
+      });
+    });
+    // The next tick tries again.
+    if (error !== undefined) return;
+    for (const { node, state, previous } of changes) {
+      node.row.publishedState = state;
+      this.#announce(node, previous);
+    }
   }
 
-  /** Writes down the `last_seen` of nodes heard since the last flush. */
+  /** Writes down the `last_seen` of nodes heard since the last flush. A disk that refuses is asked again next time. */
   flush(): void {
     const dirty = [...this.#nodes.values()].filter((n) => n.dirty);
-    if (dirty.length === 0) return;
-    this.#db.transaction((tx) => {
-      for (const { id, row } of dirty) {
-        tx.update(knownNodes)
-          .set({ lastSeen: row.lastSeen })
-          .where(eq(knownNodes.nodeId, id))
-          .run();
-      }
+    if (dirty.length === 0 && !this.#failing) return;
+    const error = this.#attempt(() => {
+      const update = this.#db
+        .update(knownNodes)
+        .set({ lastSeen: sql.placeholder("lastSeen") as never })
+        .where(eq(knownNodes.nodeId, sql.placeholder("id")))
+        .prepare();
+      this.#db.transaction((tx) => {
+        for (const { id, row } of dirty) update.run({ id, lastSeen: row.lastSeen });
+        // Writes a page though nothing has changed, so that a disk that works again is noticed.
+        if (this.#failing) tx.run(sql`PRAGMA application_id = 0`);
+      });
     });
-    for (const node of dirty) node.dirty = false;
+    if (error === undefined) for (const node of dirty) node.dirty = false;
   }
 
   #touch(node: Node): void {
     node.heardAtMs = this.#clock.monotonicMs();
     node.row.lastSeen = this.#clock.nowMs();
     node.dirty = true;
-    if (node.row.publishedState !== "LIVE") this.#publish(node);
   }
 
-  #remember(row: Row): void {
+  #remember(row: Row): Node {
     const id = row.nodeId as NodeId;
     const known = this.#nodes.get(id);
     const node: Node = known ?? { id, row, heardAtMs: undefined, counters: {}, dirty: false };
     node.row = row;
     node.heardAtMs = this.#clock.monotonicMs();
     this.#nodes.set(id, node);
-    this.#publish(node);
+    return node;
   }
 
-  #publish(node: Node): void {
-    const state = this.stateOf(node);
-    const previous = node.row.publishedState;
-    // A restart makes every node UNKNOWN for a while; that is no news.
-    if (state === previous || state === "UNKNOWN") return;
-    try {
-      this.#db
-        .update(knownNodes)
-        .set({ publishedState: state })
-        .where(eq(knownNodes.nodeId, node.id))
-        .run();
-    } catch (err) {
-      // The next tick tries again; being heard must work on a full disk too.
-      this.#log.error({ err, node_id: node.id }, "state not written");
-      return;
-    }
-    node.row.publishedState = state;
+  #announce(node: Node, previous: NodeState): void {
+    const state = node.row.publishedState;
+    if (state === previous) return;
     this.#log.info({ node_id: node.id, state, previous }, "node changed state");
     this.#bus.publish({
       topic: `node.${node.id}.state`,
@@ -259,7 +292,27 @@ export class Registry {
     });
   }
 
+  /** Runs a write and gives the error when the database refuses it. Logged when that begins and when it is over. */
+  #attempt(write: () => void): Error | undefined {
+    try {
+      write();
+    } catch (err) {
+      if (!this.#failing) this.#log.error({ err }, "the database takes no writes");
+      this.#failing = true;
+      return err as Error;
+    }
+    if (this.#failing) this.#log.info({}, "the database takes writes again");
+    this.#failing = false;
+    return undefined;
+  }
+
+  /** Throws what the database throws. */
   #write(row: Row, replaced?: Row): void {
+    const error = this.#attempt(() => this.#upsert(row, replaced));
+    if (error !== undefined) throw error;
+  }
+
+  #upsert(row: Row, replaced?: Row): void {
     this.#db.transaction((tx) => {
       tx.insert(knownNodes)
         .values(row)
@@ -295,4 +348,10 @@ export class Registry {
         .get() !== undefined
     );
   }
+}
+
+/** A restart makes every node UNKNOWN for a while, and one that was DEAD before it STALE on its way there: no news. */
+function isNews({ heardAtMs, row }: Node, state: NodeState): boolean {
+  if (state === "UNKNOWN") return false;
+  return heardAtMs !== undefined || state !== "STALE" || row.publishedState !== "DEAD";
 }

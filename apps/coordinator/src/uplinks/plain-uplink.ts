@@ -81,8 +81,9 @@ export class PlainUplink {
       counts.add(line.at === "bad" && from === undefined ? line.problem : "refused_line");
       return;
     }
-    if (!registry.heardPlain(from.nodeId)) {
-      counts.add("node_has_agent");
+    const outcome = registry.heardPlain(from.nodeId);
+    if (outcome !== "heard") {
+      counts.add(outcome === "has_agent" ? "node_has_agent" : "node_not_written");
       return;
     }
     this.#bound ??= { nodeId: from.nodeId, token: from.token };
