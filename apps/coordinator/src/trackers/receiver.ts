@@ -10,6 +10,8 @@ export const RECEIVER_FRAMES_MAX = 2000;
 export const RECEIVER_BYTES_MAX = 1024 * 1024;
 
 const LF = 10;
+/** Handled entries, and with them the chunks they lie in, that may stay in the queue beside as many waiting ones. */
+const COMPACT_MIN = 64;
 
 /** Where accepted bytes go: the part of a Bun socket that is used here. */
 export interface Sink {
@@ -45,9 +47,13 @@ export class Receiver {
   readonly #waiting = new Set<() => void>();
   readonly #idleWaiters: (() => void)[] = [];
 
-  /** Whether a source should stop reading until `onRoom`. */
+  /** Whether a source should stop reading until `onRoom`. Entries count too: those of a source that sends none but bad lines. */
   get full(): boolean {
-    return this.#frames >= RECEIVER_FRAMES_MAX || this.#bytes >= RECEIVER_BYTES_MAX;
+    return (
+      this.#frames >= RECEIVER_FRAMES_MAX ||
+      this.#bytes >= RECEIVER_BYTES_MAX ||
+      this.#queue.length - this.#head >= RECEIVER_FRAMES_MAX
+    );
   }
 
   /** Frames waiting. */
@@ -73,9 +79,9 @@ export class Receiver {
     this.#push({ bytes, frames, onAccepted, droppable: false });
   }
 
-  /** Queues one frame that is dropped, oldest first and counted, when the feed is full while the tracker is down. (T1) */
+  /** Queues one frame. While the tracker is down a full feed drops its oldest such frames and counts them. (T1) */
   writeDroppable(bytes: Uint8Array): void {
-    if (this.full && this.#sink === undefined) this.#dropOldest();
+    while (this.full && this.#sink === undefined && this.#dropOldest());
     this.#push({ bytes, frames: 1, onAccepted: NOTHING, droppable: true });
   }
 
@@ -144,14 +150,16 @@ export class Receiver {
     this.#bytes -= entry.bytes.length;
   }
 
-  #dropOldest(): void {
+  /** False when there is none to drop. */
+  #dropOldest(): boolean {
     const at = this.#queue.findIndex((e, i) => i >= this.#head && e.droppable);
-    if (at < 0) return;
+    if (at < 0) return false;
     const [entry] = this.#queue.splice(at, 1);
     if (at === this.#head) this.#headWritten = 0;
     this.#frames -= entry!.frames;
     this.#bytes -= entry!.bytes.length;
     this.dropped.tracker_down += entry!.frames;
+    return true;
   }
 
   /** Gives back the handled front of the queue, at once when it is empty and else when it is the larger half. */
@@ -160,7 +168,7 @@ export class Receiver {
       this.#queue.length = 0;
       this.#head = 0;
       for (const resolve of this.#idleWaiters.splice(0)) resolve();
-    } else if (this.#head > RECEIVER_FRAMES_MAX) {
+    } else if (this.#head >= COMPACT_MIN && this.#head * 2 >= this.#queue.length) {
       this.#queue.splice(0, this.#head);
       this.#head = 0;
     }
