@@ -61,6 +61,8 @@ export class Session {
   #runStart = 0;
   #runEnd = 0;
   #runFrames = 0;
+  /** Bytes of the current chunk that an earlier connection has handed over already. */
+  #duplicateBytes = 0;
   readonly #onLine = (bytes: Uint8Array, start: number, end: number): void =>
     this.#line(bytes, start, end);
   readonly #onOversized = (): void => {
@@ -92,6 +94,7 @@ export class Session {
     this.#flushRun();
     this.#chunk = NO_BYTES;
     if (this.#closed) return;
+    if (this.#duplicateBytes > 0) this.#ackDuplicates();
     tracker.sawFrames();
     if (tracker.receiver.full && !this.#paused) {
       this.#paused = true;
@@ -121,6 +124,7 @@ export class Session {
     const { progress } = this.#parts;
     if (seq <= progress.enqueued) {
       this.#parts.counts.add("duplicate");
+      this.#duplicateBytes += end - start + 1;
       return;
     }
     progress.enqueued = seq;
@@ -155,6 +159,13 @@ export class Session {
     });
   }
 
+  /** What an earlier connection queued reports to that one; behind it in the feed is where this one's ack is due. */
+  #ackDuplicates(): void {
+    const wireBytes = this.#duplicateBytes;
+    this.#duplicateBytes = 0;
+    this.#parts.tracker.receiver.write(NO_BYTES, 0, () => this.#accepted(wireBytes));
+  }
+
   #accepted(wireBytes: number): void {
     if (this.#closed) return;
     this.#unackedBytes += wireBytes;
@@ -166,7 +177,8 @@ export class Session {
     this.#ackTimer?.cancel();
     this.#ackTimer = undefined;
     this.#unackedBytes = 0;
-    const seq = this.#parts.progress.accepted;
+    // What an earlier connection handed over may be ahead of what came by this one.
+    const seq = Math.min(this.#parts.progress.accepted, this.#nextSeq - 1);
     if (this.#closed || seq <= this.#ackedSeq) return;
     this.#ackedSeq = seq;
     this.#parts.link.send(encodeLine({ type: "ack", seq }));
@@ -179,7 +191,10 @@ export class Session {
     const { progress, counts, link } = this.#parts;
     counts.add(problem);
     link.send(encodeLine({ type: "rejected", seq, code: "bad_frame" }));
-    if (seq <= progress.enqueued) return;
+    if (seq <= progress.enqueued) {
+      this.#duplicateBytes++;
+      return;
+    }
     progress.enqueued = seq;
     this.#pass(NO_BYTES, 0, seq, 0);
   }
@@ -193,7 +208,10 @@ export class Session {
     this.#flushRun();
     this.#nextSeq = skip.to;
     const { progress } = this.#parts;
-    if (skip.to - 1 <= progress.enqueued) return;
+    if (skip.to - 1 <= progress.enqueued) {
+      this.#duplicateBytes++;
+      return;
+    }
     progress.enqueued = skip.to - 1;
     this.#pass(NO_BYTES, 0, skip.to - 1, 0);
   }
