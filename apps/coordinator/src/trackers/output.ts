@@ -1,11 +1,13 @@
 /**
  * Where track events go: a daily JSONL file per stream, `DIR/<stream>/<YYYY-MM-DD>[.<n>].jsonl` (UTC), rotated by size,
- * kept for some days and within a total. Each line is the tracker's own with its `run` added. A disk that refuses stops
- * the files and counts the events, not the frames. (T9)
+ * kept for some days and within a total. Each line is the tracker's own with its `run` added, and whole: what a killed
+ * process or a full disk left of one is cut off. A disk that refuses stops the files and counts the events, not the
+ * frames. (T9)
  */
 import {
   closeSync,
   fstatSync,
+  ftruncateSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -23,6 +25,7 @@ const PRUNE_MS = 60_000;
 const DAY_MS = 86_400_000;
 const BUFFER_BYTES_MAX = 256 * 1024;
 const LF = 10;
+const TAIL_BYTES = 64 * 1024;
 const FILE = /^(\d{4}-\d{2}-\d{2})(?:\.(\d+))?\.jsonl$/;
 
 /** Bounds of what is kept. */
@@ -70,7 +73,7 @@ export class Output {
     mkdirSync(this.#dir, { recursive: true, mode: 0o750 });
     this.prune();
     this.#timers.push(every(this.#clock, FLUSH_MS, () => this.flush()));
-    this.#timers.push(every(this.#clock, PRUNE_MS, () => this.prune()));
+    this.#timers.push(every(this.#clock, PRUNE_MS, () => this.#tryPrune()));
   }
 
   async stop(): Promise<void> {
@@ -102,10 +105,13 @@ export class Output {
     for (const files of this.#streams.values()) this.#flushStream(files);
   }
 
-  /** Removes files older than `keepDays`, then the oldest ones beyond `totalBytesMax`. Open files stay. */
+  /** Removes files older than `keepDays`, then the oldest ones beyond `totalBytesMax`. Files of today that are open stay. */
   prune(): void {
     const open = new Set<string>();
-    for (const { dir, file } of this.#streams.values()) {
+    const today = dayOf(this.#clock.nowMs());
+    for (const files of this.#streams.values()) {
+      if (files.file !== undefined && files.file.day !== today) closeFile(files);
+      const { dir, file } = files;
       if (file !== undefined) open.add(join(dir, fileName(file.day, file.index)));
     }
     const found = listFiles(this.#dir);
@@ -118,6 +124,14 @@ export class Output {
     }
   }
 
+  #tryPrune(): void {
+    try {
+      this.prune();
+    } catch (err) {
+      this.#log.error({ err }, "old track files can't be removed");
+    }
+  }
+
   #flushStream(files: StreamFiles): void {
     if (files.parts.length === 0) return;
     const batch = Buffer.concat(files.parts, files.partBytes);
@@ -127,8 +141,7 @@ export class Output {
     files.events = 0;
     try {
       const file = this.#fileFor(files);
-      writeAll(file.fd, batch);
-      file.bytes += batch.length;
+      writeAll(file, batch);
       if (this.#failing) this.#log.info({ lost: this.lost }, "track files can be written again");
       this.#failing = false;
     } catch (err) {
@@ -154,29 +167,59 @@ export class Output {
       file = openFile(files.dir, day, ++index);
     }
     files.file = file;
+    // A flood must not outrun the minute between prunes.
+    if (index > 0) this.#tryPrune();
     return file;
   }
 }
 
 function openFile(dir: string, day: string, index: number): OpenFile {
   const fd = openSync(join(dir, fileName(day, index)), "a+", 0o640);
-  let bytes = fstatSync(fd).size;
-  // A process killed in mid-write leaves half a line; what follows must not be glued to it.
-  const last = new Uint8Array(1);
-  if (bytes > 0 && readSync(fd, last, 0, 1, bytes - 1) === 1 && last[0] !== LF) {
-    bytes += writeSync(fd, "\n");
+  try {
+    const { size } = fstatSync(fd);
+    const bytes = endOfLastLine(fd, size);
+    if (bytes < size) ftruncateSync(fd, bytes);
+    return { fd, day, index, bytes };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
   }
-  return { fd, day, index, bytes };
 }
 
-function writeAll(fd: number, bytes: Uint8Array): void {
+/** Where the last whole line of a file ends; a process killed in mid-write leaves a part of one behind it. */
+function endOfLastLine(fd: number, size: number): number {
+  const tail = new Uint8Array(TAIL_BYTES);
+  let end = size;
+  while (end > 0) {
+    const start = Math.max(0, end - TAIL_BYTES);
+    const read = readSync(fd, tail, 0, end - start, start);
+    const lf = tail.subarray(0, read).lastIndexOf(LF);
+    if (lf >= 0) return start + lf + 1;
+    end = start;
+  }
+  return 0;
+}
+
+/** All of `bytes` or, when the disk refuses, none. */
+function writeAll(file: OpenFile, bytes: Uint8Array): void {
   let done = 0;
-  while (done < bytes.length) done += writeSync(fd, bytes, done);
+  try {
+    while (done < bytes.length) done += writeSync(file.fd, bytes, done);
+  } catch (error) {
+    ftruncateSync(file.fd, file.bytes);
+    throw error;
+  }
+  file.bytes += bytes.length;
 }
 
 function closeFile(files: StreamFiles): void {
-  if (files.file !== undefined) closeSync(files.file.fd);
+  const { file } = files;
   files.file = undefined;
+  try {
+    if (file !== undefined) closeSync(file.fd);
+  } catch {
+    // What a network disk had not written yet is lost; the file is closed all the same.
+  }
 }
 
 function dayOf(ms: number): string {
@@ -205,12 +248,10 @@ function listFiles(root: string): { path: string; day: string; bytes: number }[]
       const match = FILE.exec(name);
       if (match === null) continue;
       const path = join(root, entry.name, name);
-      found.push({
-        path,
-        day: match[1]!,
-        index: Number(match[2] ?? 0),
-        bytes: statSync(path).size,
-      });
+      // Gone since it was listed: somebody else tidies up here too.
+      const bytes = statSync(path, { throwIfNoEntry: false })?.size;
+      if (bytes === undefined) continue;
+      found.push({ path, day: match[1]!, index: Number(match[2] ?? 0), bytes });
     }
   }
   return found.toSorted((a, b) => (a.day === b.day ? a.index - b.index : a.day < b.day ? -1 : 1));
