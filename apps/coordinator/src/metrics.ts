@@ -67,6 +67,9 @@ export class Metrics {
     this.#counter("fleet_track_events_total", "Track events read", ["stream"], (c) => {
       for (const t of manager.list()) c.inc({ stream: t.streamId }, t.view.events);
     });
+    this.#counter("fleet_tracker_lines_bad_total", "Lines that were no event", ["stream"], (c) => {
+      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.badEvents);
+    });
     this.#counter("fleet_streams_refused_total", "Streams without a tracker", ["reason"], (c) => {
       for (const [reason, n] of Object.entries(manager.refused)) c.inc({ reason }, n);
     });

@@ -14,7 +14,7 @@ const TICK_MS = 1000;
 const ROW_FLUSH_TICKS = 30;
 
 /** Why a stream gets no tracker. */
-export type Refusal = "unknown_node" | "ports_exhausted";
+export type Refusal = "unknown_node" | "ports_exhausted" | "draining";
 
 /** What the manager is given besides what trackers share. */
 export interface ManagerOptions {
@@ -27,13 +27,18 @@ export interface ManagerOptions {
 /** Owns every `Tracker`. */
 export class TrackerManager {
   /** Streams refused, by reason. */
-  readonly refused: Record<Refusal, number> = { unknown_node: 0, ports_exhausted: 0 };
+  readonly refused: Record<Refusal, number> = {
+    unknown_node: 0,
+    ports_exhausted: 0,
+    draining: 0,
+  };
   readonly #deps: TrackerDeps;
   readonly #options: ManagerOptions;
   readonly #trackers = new Map<StreamId, Tracker>();
   readonly #exhaustedLoggedMs = new Map<NodeId, number>();
   #timer: Timer | undefined;
   #ticks = 0;
+  #stopping = false;
 
   constructor(deps: TrackerDeps, options: ManagerOptions) {
     this.#deps = deps;
@@ -56,9 +61,10 @@ export class TrackerManager {
   }
 
   async stop(deadlineMs: number): Promise<void> {
+    this.#stopping = true;
     this.#timer?.cancel();
-    await Promise.all([...this.#trackers.values()].map((t) => t.stop(deadlineMs)));
     this.#writeLastFrames();
+    await Promise.all([...this.#trackers.values()].map((t) => t.retire(deadlineMs)));
   }
 
   list(): readonly Tracker[] {
@@ -74,6 +80,10 @@ export class TrackerManager {
    * when auto-provisioning is on. When all ports are leased, the stopped stream that has been idle longest gives its up.
    */
   attach(stream: StreamId): Tracker | Refusal {
+    if (this.#stopping) {
+      this.refused.draining++;
+      return "draining";
+    }
     const known = this.#trackers.get(stream);
     if (known === undefined && !this.#options.autoProvision && !this.#isConfigured(stream)) {
       this.refused.unknown_node++;
@@ -164,8 +174,7 @@ export class TrackerManager {
   }
 
   #writeLastFrames(): void {
-    for (const { streamId, lastFrameAtMs, active } of this.#trackers.values()) {
-      if (active) this.#deps.store.update(streamId, { lastFrameAt: lastFrameAtMs });
-    }
+    const changed = [...this.#trackers.values()].filter((t) => t.takeLastFrame());
+    this.#deps.store.updateLastFrames(changed);
   }
 }

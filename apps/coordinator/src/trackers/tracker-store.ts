@@ -41,6 +41,23 @@ export class TrackerStore {
     );
   }
 
+  /** Writes down when each of some streams had its last frame, in one commit. */
+  updateLastFrames(
+    changed: readonly { readonly streamId: StreamId; readonly lastFrameAtMs: number | null }[],
+  ): void {
+    if (changed.length === 0) return;
+    this.#try(() =>
+      this.#db.transaction((tx) => {
+        for (const { streamId, lastFrameAtMs } of changed) {
+          tx.update(trackers)
+            .set({ lastFrameAt: lastFrameAtMs })
+            .where(eq(trackers.streamId, streamId))
+            .run();
+        }
+      }),
+    );
+  }
+
   #try(write: () => void): void {
     try {
       write();

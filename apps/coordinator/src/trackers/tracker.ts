@@ -7,13 +7,21 @@
  * OUTAGE is a running process without a source; after `extendedOutageMs` of it the process is stopped. (T2, T4, T5)
  */
 import { type Clock, type Log, type Random, sleep, type Timer } from "@fleet/daemon";
-import { LineDecoder, nodeOfStream, type StreamId, type TrackerView } from "@fleet/protocol";
-import { Child, type ChildState, processIdentity } from "@fleet/supervisor";
+import { nodeOfStream, type StreamId, type TrackerView } from "@fleet/protocol";
+import {
+  Child,
+  type ChildState,
+  processIdentity,
+  type RunEnd,
+  type Spawn,
+  StderrRing,
+} from "@fleet/supervisor";
 import type { Bus } from "../bus.ts";
+import { EventReader } from "./event-reader.ts";
 import type { Output } from "./output.ts";
 import type { PortPool } from "./port-pool.ts";
 import { Receiver, type Sink } from "./receiver.ts";
-import { readEvent, TrackView } from "./track-view.ts";
+import { TrackView } from "./track-view.ts";
 import type { TrackerRow, TrackerStore } from "./tracker-store.ts";
 
 const LOOPBACK = "127.0.0.1";
@@ -21,10 +29,9 @@ const LOOPBACK = "127.0.0.1";
 const CONNECT_RETRY_MS = 20;
 const STABLE_AFTER_MS = 10_000;
 const BACKOFF = { baseMs: 100, capMs: 10_000 };
-/** Longest tracker event: longer than the 1 MiB of a frame, since events are many times their input. */
-const EVENT_BYTES_MAX = 4 * 1024 * 1024;
 const RATE_WINDOW_S = 5;
-const STDERR_CHARS_MAX = 2000;
+const STDERR_BYTES_MAX = 8192;
+const STDERR_LINES_MAX = 10;
 
 /** How trackers are run. */
 export interface TrackerOptions {
@@ -45,6 +52,8 @@ export interface TrackerDeps {
   readonly pool: PortPool;
   readonly store: TrackerStore;
   readonly output: Output;
+  /** How processes are begun; tests have others. */
+  readonly spawn?: Spawn;
   readonly options: TrackerOptions;
 }
 
@@ -53,11 +62,11 @@ export class Tracker {
   readonly streamId: StreamId;
   readonly receiver = new Receiver();
   readonly view = new TrackView();
-  /** Lines of output that were not track events. */
-  badEvents = 0;
-  /** Monotonic ms of the last frame or connection; the idlest stopped tracker gives its port up first. */
+  readonly #events: EventReader;
+  /** Monotonic ms of the last frame or connection, negative if it was before our time; the idlest stopped tracker gives its port up first. */
   lastActiveMs: number;
   lastFrameAtMs: number | null;
+  #lastFrameWritten: number | null;
   readonly #deps: TrackerDeps;
   readonly #log: Log;
   readonly #source: "config" | "auto";
@@ -68,6 +77,7 @@ export class Tracker {
   #sources = 0;
   #outage: Timer | undefined;
   #publishedState = "STOPPED";
+  #retired = false;
   readonly #frameCounts: number[] = [];
   #stopping: Promise<void> | undefined;
 
@@ -75,10 +85,18 @@ export class Tracker {
     this.#deps = deps;
     this.streamId = row.streamId as StreamId;
     this.#log = deps.log.child({ stream_id: this.streamId });
+    this.#events = new EventReader(deps, this.streamId, this.view);
     this.#source = row.source;
     this.#runs = row.run;
     this.lastFrameAtMs = row.lastFrameAt;
-    this.lastActiveMs = deps.clock.monotonicMs();
+    this.#lastFrameWritten = row.lastFrameAt;
+    const idleMs = deps.clock.nowMs() - (row.lastFrameAt ?? row.createdAt);
+    this.lastActiveMs = deps.clock.monotonicMs() - Math.max(0, idleMs);
+  }
+
+  /** Lines of output that were not track events. */
+  get badEvents(): number {
+    return this.#events.bad;
   }
 
   /** Whether a process is there or on its way. */
@@ -98,7 +116,7 @@ export class Tracker {
   }
 
   /**
-   * A source is there. Starts the process when it isn't; `lease` ports come from the pool. False when there is none.
+   * A source is there. Starts the process when it isn't, on a port of the pool. False when there is none left.
    * Every `attach` that gave true is answered by one `detach`.
    */
   attach(): boolean {
@@ -117,6 +135,7 @@ export class Tracker {
     this.lastActiveMs = this.#deps.clock.monotonicMs();
     this.#publish();
     this.#outage?.cancel();
+    if (this.#retired) return;
     this.#outage = this.#deps.clock.after(this.#deps.options.extendedOutageMs, () => {
       this.#log.info({}, "no source for long, stopping the tracker");
       const graceMs = this.#deps.options.stopGraceMs * 2;
@@ -131,6 +150,13 @@ export class Tracker {
     if (this.#child === undefined) this.#ensureRunning();
   }
 
+  /** Whether `lastFrameAtMs` has changed since this was asked last. */
+  takeLastFrame(): boolean {
+    const changed = this.lastFrameAtMs !== this.#lastFrameWritten;
+    this.#lastFrameWritten = this.lastFrameAtMs;
+    return changed;
+  }
+
   /** Called once a second: keeps the frame rate. */
   tick(): void {
     this.#frameCounts.push(this.receiver.framesAccepted);
@@ -143,6 +169,12 @@ export class Tracker {
       this.#stopping = undefined;
     });
     return this.#stopping;
+  }
+
+  /** Stops it for good. */
+  retire(deadlineMs: number): Promise<void> {
+    this.#retired = true;
+    return this.stop(deadlineMs);
   }
 
   toView(): TrackerView {
@@ -191,10 +223,13 @@ export class Tracker {
     this.#child = undefined;
     this.#port = undefined;
     this.#publish();
+    // A source that came meanwhile waits for a process; nothing else would start one while its reading is paused.
+    if (this.#sources > 0) this.#ensureRunning();
   }
 
   #ensureRunning(): boolean {
     if (this.#child !== undefined) return true;
+    if (this.#retired) return false;
     const port = this.#deps.pool.lease(this.streamId);
     if (port === undefined) return false;
     this.#port = port;
@@ -206,12 +241,13 @@ export class Tracker {
   }
 
   #makeChild(port: number): Child {
-    const { clock, random, options } = this.#deps;
-    const decoders = new Map<number, LineDecoder>();
+    const { clock, random, options, spawn } = this.#deps;
+    const stderr = new StderrRing(STDERR_BYTES_MAX);
     const child: Child = new Child({
       clock,
       random,
       log: this.#log,
+      ...(spawn === undefined ? {} : { spawn }),
       spec: {
         command: options.command.map((arg) =>
           arg.replaceAll("{port}", String(port)).replaceAll("{stream}", this.streamId),
@@ -224,12 +260,12 @@ export class Tracker {
         startTimeoutMs: options.startTimeoutMs,
         stopGraceMs: options.stopGraceMs,
         runsBefore: this.#runs,
-        onStdout: (chunk, run) => this.#onStdout(chunk, run, decoders),
-        onStderr: (chunk) => this.#onStderr(chunk),
+        onStdout: (chunk, run) => this.#events.push(chunk, run),
+        onStderr: (chunk) => stderr.push(chunk),
         onState: (next) => this.#onState(child, next),
-        onExit: ({ run, code, signal }) => {
-          decoders.delete(run);
-          this.#log.info({ run, exit_code: code, signal }, "tracker ended");
+        onExit: (end) => {
+          this.#events.endRun(end.run);
+          this.#logEnd(end, stderr);
         },
       },
     });
@@ -237,6 +273,8 @@ export class Tracker {
   }
 
   #onState(child: Child, next: ChildState): void {
+    // One that outlived its stop's deadline may still end; it is nobody's by then.
+    if (this.#child !== child) return;
     if (next.at === "starting") this.#onSpawned(child, next.pid);
     if (next.at === "backoff" || next.at === "stopped") {
       this.#closeSocket();
@@ -250,7 +288,7 @@ export class Tracker {
   async #keepPort(child: Child): Promise<void> {
     if (this.#child !== child || this.#deps.pool.lease(this.streamId) === this.#port) return;
     await child.stop(this.#deps.clock.monotonicMs() + this.#deps.options.stopGraceMs);
-    if (this.#child !== child) return;
+    if (this.#child !== child || this.#stopping !== undefined) return;
     this.#child = undefined;
     if (!this.#ensureRunning()) this.#log.warn({}, "no free port for the tracker");
   }
@@ -306,10 +344,17 @@ export class Tracker {
           this.receiver.disconnect(socket);
           if (this.#socket !== socket) return;
           this.#socket = undefined;
-          void this.#connect(child, run);
+          void this.#reconnect(child, run);
         },
+        error: (_socket, err) => this.#log.error({ err }, "the tracker's connection failed"),
       },
     });
+  }
+
+  /** Not at once: a tracker that hangs up on everybody would keep us busy. */
+  async #reconnect(child: Child, run: number): Promise<void> {
+    await sleep(this.#deps.clock, CONNECT_RETRY_MS);
+    await this.#connect(child, run);
   }
 
   #closeSocket(): void {
@@ -320,35 +365,13 @@ export class Tracker {
     socket.terminate();
   }
 
-  #onStdout(chunk: Uint8Array, run: number, decoders: Map<number, LineDecoder>): void {
-    let decoder = decoders.get(run);
-    if (decoder === undefined) {
-      decoder = new LineDecoder(EVENT_BYTES_MAX);
-      decoders.set(run, decoder);
-    }
-    decoder.push(chunk, (bytes, start, end) => this.#onEvent(bytes, start, end, run));
-  }
-
-  #onEvent(bytes: Uint8Array, start: number, end: number, run: number): void {
-    const event = readEvent(bytes, start, end);
-    if (event === undefined) {
-      this.badEvents++;
-      return;
-    }
-    const atMs = this.#deps.clock.nowMs();
-    this.view.add(event, bytes, start, run, atMs);
-    this.#deps.output.write(this.streamId, bytes, start, event.end, run);
-    if (this.#deps.bus.idle) return;
-    this.#deps.bus.publish({
-      topic: `track.${this.streamId}`,
-      atMs,
-      data: { stream_id: this.streamId, track_id: event.trackId, run },
-    });
-  }
-
-  #onStderr(chunk: Uint8Array): void {
-    const text = Buffer.from(chunk).toString("utf8").trimEnd();
-    this.#log.debug({ text: text.slice(0, STDERR_CHARS_MAX) }, "tracker says");
+  /** With its last words, unless it was told to go. */
+  #logEnd({ run, code, signal }: RunEnd, stderr: StderrRing): void {
+    const state = this.#child?.state;
+    const asked = state?.at === "stopping" && state.then === "stopped";
+    const said = asked ? {} : { stderr: stderr.lines(STDERR_LINES_MAX) };
+    this.#log.info({ run, exit_code: code, signal, ...said }, "tracker ended");
+    stderr.clear();
   }
 
   #publish(): void {

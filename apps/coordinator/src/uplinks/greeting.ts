@@ -68,6 +68,7 @@ export async function greet(deps: GreetingDeps, line: unknown): Promise<Greeting
   const tracker = deps.manager.attach(streamId);
   if (tracker === "unknown_node")
     return reject("unknown_node", "no tracker is configured for this node");
+  if (tracker === "draining") return reject("draining", "this coordinator is stopping");
   if (tracker === "ports_exhausted")
     return reject("ports_exhausted", "no port is left for this stream's tracker");
   const progress = deps.store.open(streamId, hello.spool_id, hello.first_seq);
@@ -75,6 +76,7 @@ export async function greet(deps: GreetingDeps, line: unknown): Promise<Greeting
   return { at: "welcome", hello, tracker, progress, firstSeq };
 }
 
+/** Lines to agents are ASCII; a schema's message need not be. */
 function reject(code: RejectCode, message: string): GreetingOutcome {
-  return { at: "reject", code, message };
+  return { at: "reject", code, message: message.replace(/[^ -~]/g, "-") };
 }
