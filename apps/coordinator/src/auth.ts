@@ -82,7 +82,8 @@ export class Auth {
   /** Credentials for one instance of a node: access for 1 h, refresh for 7 d. */
   async issue(claims: AgentClaims): Promise<Credentials> {
     const nowMs = this.#clock.nowMs();
-    const accessExpiresMs = nowMs + ACCESS_MS;
+    // A token's own expiry is in whole seconds.
+    const accessExpiresMs = Math.floor((nowMs + ACCESS_MS) / 1000) * 1000;
     const { nodeId, instanceId, epoch } = claims;
     const [accessToken, refreshToken] = await Promise.all([
       this.#sign({ iid: instanceId, epoch, use: "access" }, nodeId, nowMs, accessExpiresMs),

@@ -40,9 +40,10 @@ export function openDb(dataDir: string): OpenedDb {
 
 function open(dataDir: string): Database {
   if (dataDir === MEMORY) return new Database(MEMORY, { strict: true });
+  let sqlite: Database | undefined;
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-    const sqlite = new Database(join(dataDir, "coordinator.db"), { create: true, strict: true });
+    sqlite = new Database(join(dataDir, "coordinator.db"), { create: true, strict: true });
     // In exclusive mode the lock is taken by the first write and kept.
     sqlite.run("PRAGMA locking_mode = EXCLUSIVE");
     sqlite.run("PRAGMA journal_mode = WAL");
@@ -51,6 +52,7 @@ function open(dataDir: string): Database {
     sqlite.run("COMMIT");
     return sqlite;
   } catch (cause) {
+    sqlite?.close();
     const why = cause instanceof Error ? cause.message : String(cause);
     const busy = why.includes("locked");
     throw new DataDirError(

@@ -40,7 +40,7 @@ export const superseded = sqliteTable(
   ],
 );
 
-/** How far each agent stream has been acknowledged. Writer: uplinks/acked-store.ts. (DESIGN §6) */
+/** How far each agent stream has been acknowledged. Writer: uplinks/stream-progress.ts. (DESIGN §6) */
 export const streams = sqliteTable("streams", {
   streamId: text("stream_id").primaryKey(),
   nodeId: text("node_id").notNull(),
