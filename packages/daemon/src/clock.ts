@@ -68,7 +68,10 @@ export function every(
     try {
       busy = fn();
     } catch (error) {
-      busy = Promise.reject(error);
+      arm();
+      if (onError === undefined) throw error;
+      onError(error);
+      return;
     }
     if (busy === undefined) arm();
     else void busy.catch(onError).finally(arm);

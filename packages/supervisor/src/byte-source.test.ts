@@ -62,8 +62,8 @@ describe("the reading end of a pipe", () => {
 
   test("is closed with the pipe when nobody took it", () => {
     const before = openFds();
-    aPipe().close();
-    expect(openFds()).toBe(before);
+    for (let i = 0; i < 20; i++) aPipe().close();
+    expect(openFds()).toBeLessThanOrEqual(before);
   });
 });
 

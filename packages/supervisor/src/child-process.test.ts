@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { dlopen, FFIType } from "bun:ffi";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 import { seededRandom, silentLog, systemClock } from "@fleet/daemon";
 
@@ -86,21 +87,16 @@ describe("a real child", () => {
   });
 
   test("leads its own session and group, reads /dev/null, and holds no descriptor of ours", async () => {
-    const w = new Watched(
-      'set -- $(cat /proc/$$/stat); echo "$1 $5 $6"; readlink /proc/$$/fd/0; ls /proc/$$/fd | tr "\\n" " "',
-    );
+    // Up, so that its loader no longer has a library open, and not replaced by its last command.
+    const w = new Watched("echo up; while :; do sleep 1000; done");
     w.child.start();
-    await w.until(() => w.child.state.at === "stopped");
-    const [ids = "", stdin, fds = ""] = w.stdout.split("\n");
-    const [pid, group, session] = ids.split(" ");
-    expect([group, session, stdin]).toEqual([pid, pid, "/dev/null"]);
-    // The shell keeps copies of its own above 9.
-    expect(
-      fds
-        .trim()
-        .split(" ")
-        .filter((fd) => Number(fd) < 10),
-    ).toEqual(["0", "1", "2"]);
+    await w.until(() => w.stdout === "up\n");
+    const proc = `/proc/${w.child.pid}`;
+    // One word for a name, so the fields can be split: pid, name, state, parent, group, session.
+    const [pid, , , , group, session] = readFileSync(`${proc}/stat`, "utf8").split(" ");
+    expect([pid, group, session]).toEqual(Array<string>(3).fill(String(w.child.pid)));
+    expect(readlinkSync(`${proc}/fd/0`)).toBe("/dev/null");
+    expect(readdirSync(`${proc}/fd`)).toEqual(["0", "1", "2"]);
   });
 
   test("can open /dev/stdout and /dev/stderr, as shell scripts do", async () => {
@@ -220,6 +216,20 @@ describe("a real child", () => {
     await w.until(() => w.child.state.at === "stopped");
     const expected = Array.from({ length: 200_000 }, (_, i) => `${i + 1}\n`).join("");
     expect(Buffer.concat(pieces).toString() === expected).toBe(true);
+  });
+
+  test("that somebody else reaped has ended all the same, nobody knows how", async () => {
+    const libc = dlopen("libc.so.6", {
+      waitpid: { args: [FFIType.i32, FFIType.ptr, FFIType.i32], returns: FFIType.i32 },
+    });
+    const w = new Watched("exit 0", { restart: "on-failure" });
+    w.child.start();
+    const pid = w.child.pid ?? 0;
+    expect(libc.symbols.waitpid(pid, null, 0)).toBe(pid);
+    await w.until(() => w.ends.length > 0);
+    expect(w.ends).toMatchObject([{ code: undefined, signal: undefined }]);
+    await w.stop();
+    libc.close();
   });
 
   test("can be spawned and ended hundreds of times without leaking a descriptor", async () => {

@@ -21,7 +21,7 @@ export interface SpawnRequest {
   readonly gid?: number | undefined;
 }
 
-/** How a process ended: an exit code, or the signal that killed it. Never both. */
+/** How a process ended: an exit code, or the signal that killed it. Never both; neither when somebody else reaped it. */
 export interface ProcessExit {
   readonly code: number | undefined;
   readonly signal: string | undefined;
@@ -74,10 +74,14 @@ export const systemSpawn: Spawn = (request) => {
       pid,
       stdout: out === undefined ? streamSource(child.stdout) : fdSource(out.takeRead()),
       stderr: err === undefined ? streamSource(child.stderr) : fdSource(err.takeRead()),
-      exited: child.exited.then(() => ({
-        code: child.exitCode ?? undefined,
-        signal: child.signalCode === null ? undefined : String(child.signalCode),
-      })),
+      exited: child.exited.then(
+        () => ({
+          code: child.exitCode ?? undefined,
+          signal: child.signalCode === null ? undefined : String(child.signalCode),
+        }),
+        // Somebody else has waited for it (ECHILD): it is gone, and how is not known.
+        () => ({ code: undefined, signal: undefined }),
+      ),
       signalGroup: (signal) => void signalGroup(pid, signal),
     };
   } catch (error) {
