@@ -2,8 +2,9 @@ import { describe, expect, test } from "bun:test";
 import { type Associable, associate, DetectionSet, hexOf } from "./association.ts";
 import type { Adsb, Frame } from "./frame.ts";
 import { DelayDopplerFilter } from "./kalman.ts";
+import { MeasurementNoise } from "./measurement-noise.ts";
 
-const NOISE = { delayKm: 0.1, dopplerHz: 1 };
+const NOISE = new MeasurementNoise({ delayKm: 0.1, dopplerHz: 1 });
 const GATE = 16;
 
 function trackAt(delayKm: number, dopplerHz: number, adsbHex: string | null = null): Associable {
@@ -14,7 +15,7 @@ function trackAt(delayKm: number, dopplerHz: number, adsbHex: string | null = nu
 function detections(
   points: readonly (readonly [number, number])[],
   adsb: readonly (Adsb | null)[] = [],
-  snrDb = 10,
+  snrDb = 12,
   snrMinDb = 0,
 ): DetectionSet {
   const frame: Frame = {
@@ -40,9 +41,10 @@ describe("associate", () => {
   });
 
   test("does not reach outside the gate", () => {
-    // Innovation variances are 0.02 km² and 2 Hz²; the gate's half-axes are 4 standard deviations.
-    const inside = detections([[10, 100 + 3.9 * Math.SQRT2]]);
-    const outside = detections([[10, 100 + 4.1 * Math.SQRT2]]);
+    // The gate's half-axes are 4 standard deviations of the prediction's and the measurement's error together.
+    const sdHz = Math.sqrt(1 + NOISE.variance(12).doppler);
+    const inside = detections([[10, 100 + 3.99 * sdHz]]);
+    const outside = detections([[10, 100 + 4.01 * sdHz]]);
     expect([...associate([trackAt(10, 100)], inside, GATE).detectionOfTrack]).toEqual([0]);
     expect([...associate([trackAt(10, 100)], outside, GATE).detectionOfTrack]).toEqual([-1]);
   });
@@ -95,18 +97,6 @@ describe("associate", () => {
     expect(greedyClusters).toBe(1);
     expect(new Set(detectionOfTrack).size).toBe(300);
     expect(detectionOfTrack).not.toContain(-1);
-  });
-});
-
-describe("DetectionSet", () => {
-  test("trusts a detection in proportion to its SNR, within bounds", () => {
-    const variance = { delay: 0, doppler: 0 };
-    const at = (snrDb: number): number =>
-      detections([[1, 1]], [], snrDb).variance(0, variance).delay;
-    expect(at(10)).toBeCloseTo(0.01, 12);
-    expect(at(13)).toBeCloseTo(0.01 / 2, 4);
-    expect(at(60)).toBeCloseTo(0.001, 12);
-    expect(at(-60)).toBeCloseTo(0.02, 12);
   });
 });
 

@@ -7,6 +7,7 @@
 import { assign } from "./assignment.ts";
 import type { Adsb, Frame } from "./frame.ts";
 import type { DelayDopplerFilter, Innovation, MeasurementVariance } from "./kalman.ts";
+import type { MeasurementNoise } from "./measurement-noise.ts";
 
 /** Detection probability and clutter density (per km·Hz) assumed for scores, which depend on their logarithm only. */
 const DETECTION_PROBABILITY = 0.9;
@@ -24,17 +25,6 @@ const CLUSTER_CELLS_MAX = 1 << 16;
 
 const MISSED = -1;
 
-/** How precisely a radar measures, at an SNR of 10 dB (standard deviations). */
-export interface MeasurementNoise {
-  readonly delayKm: number;
-  readonly dopplerHz: number;
-}
-
-/** Variances scale with 1/SNR (M. A. Richards, Fundamentals of Radar Signal Processing, 2014, §7.2), within these bounds. */
-const REFERENCE_SNR_DB = 10;
-const VARIANCE_SCALE_MIN = 0.1;
-const VARIANCE_SCALE_MAX = 2;
-
 /** A frame's detections on their way to the tracks, as parallel columns of length `count`. */
 export class DetectionSet {
   readonly frame: Frame;
@@ -48,13 +38,11 @@ export class DetectionSet {
   readonly hex: (string | null)[] = [];
   /** 1: the detection continues a track, or is too weak to. */
   readonly taken: Uint8Array;
-  /** The greatest measurement variances any detection can have. */
-  readonly varianceMax: MeasurementVariance;
+  /** The greatest measurement variances of all detections. */
+  readonly varianceMax: MeasurementVariance = { delay: 0, doppler: 0 };
 
   constructor(frame: Frame, noise: MeasurementNoise, snrMinDb: number) {
     const count = frame.delaysKm.length;
-    const delayVariance = noise.delayKm ** 2;
-    const dopplerVariance = noise.dopplerHz ** 2;
     this.frame = frame;
     this.count = count;
     this.delayKm = Float64Array.from(frame.delaysKm);
@@ -62,15 +50,13 @@ export class DetectionSet {
     this.delayVariance = new Float64Array(count);
     this.dopplerVariance = new Float64Array(count);
     this.taken = new Uint8Array(count);
-    this.varianceMax = {
-      delay: delayVariance * VARIANCE_SCALE_MAX,
-      doppler: dopplerVariance * VARIANCE_SCALE_MAX,
-    };
     for (let index = 0; index < count; index++) {
       const snrDb = frame.snrsDb[index] as number;
-      const scale = varianceScale(snrDb);
-      this.delayVariance[index] = delayVariance * scale;
-      this.dopplerVariance[index] = dopplerVariance * scale;
+      const { delay, doppler } = noise.variance(snrDb);
+      this.delayVariance[index] = delay;
+      this.dopplerVariance[index] = doppler;
+      this.varianceMax.delay = Math.max(this.varianceMax.delay, delay);
+      this.varianceMax.doppler = Math.max(this.varianceMax.doppler, doppler);
       if (snrDb < snrMinDb) this.taken[index] = 1;
       this.hex.push(hexOf(frame.adsb[index] ?? null));
     }
@@ -82,11 +68,6 @@ export class DetectionSet {
     out.doppler = this.dopplerVariance[index] as number;
     return out;
   }
-}
-
-function varianceScale(snrDb: number): number {
-  const scale = 10 ** ((REFERENCE_SNR_DB - snrDb) / 10);
-  return Math.min(VARIANCE_SCALE_MAX, Math.max(VARIANCE_SCALE_MIN, scale));
 }
 
 /** The aircraft address (`hex`) of an ADS-B match. */

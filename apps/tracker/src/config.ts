@@ -2,8 +2,8 @@
  * The tracker's parameters: defaults, and a YAML file merged over them. Sections and keys are those of the public
  * retina-tracker where they mean the same; unknown keys are problems, all reported together. Parsed once by `main.ts`.
  */
-import type { MeasurementNoise } from "./association.ts";
 import { HISTORY_MAX } from "./detection-history.ts";
+import type { NoiseConfig } from "./measurement-noise.ts";
 import type { LifeRules } from "./track.ts";
 
 /** What the tracker runs with. */
@@ -11,16 +11,20 @@ export interface TrackerConfig {
   readonly life: LifeRules;
   /** Weaker detections are ignored, dB. */
   readonly snrMinDb: number;
-  /** Greatest squared Mahalanobis distance between a prediction and its detection (χ², 2 degrees of freedom). */
+  /** Greatest squared Mahalanobis distance between a prediction and its detection (χ², 2 degrees of freedom; 16 is 99.97 %). */
   readonly gateThreshold: number;
   /** Detections per event, ≤ HISTORY_MAX. */
   readonly detectionWindow: number;
   /** fc, Hz; null when it is to be learned from the stream. */
   readonly centerFrequencyHz: number | null;
-  readonly measurementNoise: MeasurementNoise;
-  /** Spread of the bistatic range acceleration of a new track, km/s². */
+  /** Where the learning of the measurement noise starts. */
+  readonly measurementNoise: NoiseConfig;
+  /** Spread of the bistatic range acceleration of a new track, km/s². 5 m/s²: the gate, 4 σ, admits a steep turn. */
   readonly rangeAccelerationSd: number;
-  /** Spectral density of the bistatic range jerk, km²/s⁵. */
+  /**
+   * Spectral density of the bistatic range jerk, km²/s⁵: 2σ²/τ (R. A. Singer, IEEE Trans. Aerosp. Electron. Syst. 6,
+   * 1970) of an aircraft in a standard-rate turn, which changes the range acceleration by σ = 10 m/s² in τ = 8 s.
+   */
   readonly rangeJerkDensity: number;
   /** Where to listen when the command line does not say. */
   readonly tcp: { readonly host: string; readonly port: number };

@@ -148,6 +148,34 @@ describe("TcpInput", () => {
     await closed(client);
   });
 
+  test("does not take the time it works on a chunk for the client's silence", async () => {
+    const clock = new FakeClock();
+    const log: string[] = [];
+    let arrived = Promise.withResolvers<void>();
+    const input = new TcpInput(clock, {
+      onClient: () => {},
+      onData: (chunk) => {
+        log.push(new TextDecoder().decode(chunk));
+        clock.advance(500);
+        arrived.resolve();
+        return undefined;
+      },
+      onClientEnd: () => {},
+    });
+    const client = await dial(input.start(HOST, 0));
+    const stopped = input.stop(10_000);
+    client.write("one");
+    await arrived.promise;
+    arrived = Promise.withResolvers<void>();
+    client.write("two");
+    await arrived.promise;
+    expect(log).toEqual(["one", "two"]);
+    clock.advance(40);
+    await Promise.resolve();
+    clock.advance(40);
+    await stopped;
+  });
+
   test("stops by the deadline when its client's work never ends", async () => {
     const { input, clock, port, until } = setUp(() => new Promise<void>(() => {}));
     const client = await dial(port);

@@ -121,9 +121,10 @@ export class TcpInput {
 
   #data(socket: Socket, chunk: Uint8Array): void {
     if (socket !== this.#current) return;
-    this.#lastDataMs = this.#clock.monotonicMs();
     if (this.#work === undefined) {
       const work = this.#events.onData(chunk);
+      // Nothing is read during the call, however long it takes: the silence begins after it.
+      this.#lastDataMs = this.#clock.monotonicMs();
       if (work !== undefined) this.#await(socket, work);
       return;
     }

@@ -7,6 +7,7 @@ import {
   CollectingWriter,
   type Flight,
   frameAt,
+  gaussian,
   INTERVAL_MS,
   START_MS,
   type TrackEvent,
@@ -134,6 +135,23 @@ describe("Tracker", () => {
       }
     }
     expect([...owner.values()].map((kinds) => [...kinds])).toEqual([["none"], ["b"]]);
+  });
+
+  test("keeps hold of an aircraft seen by a radar three times less precise than assumed", () => {
+    const { tracker, writer } = setUp();
+    const random = seededRandom(23);
+    const flights = [FLIGHT, OTHER, { delayKm: 70, dopplerHz: 40 }];
+    for (let index = 0; index < 400; index++) {
+      const frame = frameAt(index, flights);
+      tracker.process({
+        ...frame,
+        delaysKm: frame.delaysKm.map((delay) => delay + 0.35 * gaussian(random)),
+        dopplersHz: frame.dopplersHz.map((doppler) => doppler + 4 * gaussian(random)),
+      });
+    }
+    const late = writer.take().filter(({ timestamp }) => timestamp > START_MS + 150 * INTERVAL_MS);
+    expect(idsOf(late).length).toBe(3);
+    expect(late.length).toBeGreaterThan(0.98 * 3 * 249);
   });
 
   test("forgets its tracks on reset, but not which ids it gave", () => {

@@ -9,6 +9,7 @@ import type { Counters } from "./counters.ts";
 import type { Detection } from "./detection-history.ts";
 import type { Frame } from "./frame.ts";
 import { DelayDopplerFilter, type MeasurementVariance, type MotionModel } from "./kalman.ts";
+import { MeasurementNoise } from "./measurement-noise.ts";
 import { afterHit, afterMiss, Track } from "./track.ts";
 import { type EventWriter, trackId, writeTrackEvent } from "./track-event.ts";
 import { Wavelength } from "./wavelength.ts";
@@ -27,6 +28,7 @@ export class Tracker {
   readonly #counters: Counters;
   readonly #writer: EventWriter;
   readonly #wavelength: Wavelength;
+  readonly #noise: MeasurementNoise;
   readonly #variance: MeasurementVariance = { delay: 0, doppler: 0 };
   #tracks: Track[] = [];
   #lastMs: number | undefined;
@@ -38,6 +40,7 @@ export class Tracker {
     this.#config = config;
     this.#counters = counters;
     this.#writer = writer;
+    this.#noise = new MeasurementNoise(config.measurementNoise);
     this.#wavelength = new Wavelength(config.centerFrequencyHz ?? undefined);
   }
 
@@ -47,6 +50,7 @@ export class Tracker {
     this.#lastMs = undefined;
     this.#intervalMs = INTERVAL_MS_DEFAULT;
     this.#wavelength.reset();
+    this.#noise.reset();
   }
 
   process(frame: Frame): void {
@@ -57,8 +61,7 @@ export class Tracker {
     const model = this.#motionModel();
     for (const track of this.#tracks) track.filter.predict(elapsedMs / 1000, model);
 
-    const { measurementNoise, snrMinDb } = this.#config;
-    const set = new DetectionSet(frame, measurementNoise, snrMinDb);
+    const set = new DetectionSet(frame, this.#noise, this.#config.snrMinDb);
     const [tentative, confirmed] = partition(this.#tracks);
     this.#associate(confirmed, set);
     this.#associate(tentative, set);
@@ -125,7 +128,13 @@ export class Tracker {
     const delayKm = set.delayKm[index] as number;
     const dopplerHz = set.dopplerHz[index] as number;
     const variance = set.variance(index, this.#variance);
-    track.filter.update(delayKm, dopplerHz, variance);
+    const { filter } = track;
+    if (track.state.at !== "tentative") {
+      const predicted = { delay: filter.delayVariance, doppler: filter.dopplerVariance };
+      const snrDb = set.frame.snrsDb[index] as number;
+      this.#noise.learn(snrDb, delayKm - filter.delayKm, dopplerHz - filter.dopplerHz, predicted);
+    }
+    filter.update(delayKm, dopplerHz, variance);
     track.record(detectionAt(set, index));
     const wasTentative = track.state.at === "tentative";
     track.state = afterHit(track.state, this.#config.life, () =>

@@ -1,0 +1,97 @@
+/**
+ * How precisely the radar measures, by SNR. Radars differ in bandwidth and integration time, and a filter that believes
+ * too much or too little loses targets; so the config only gives a starting point, and the residuals of confirmed tracks
+ * correct it (adaptive estimation from innovations: R. K. Mehra, "On the identification of variances and adaptive Kalman
+ * filtering", IEEE Trans. Autom. Control 15, 1970). Medians are matched instead of mean squares, by stochastic
+ * approximation (H. Robbins and S. Monro, Ann. Math. Statist. 22, 1951): the odd detection that was not the track's own
+ * must not widen the gate, which would let in more of them. Owned by `tracker.ts`.
+ */
+import type { MeasurementVariance } from "./kalman.ts";
+
+/** Standard deviations at an SNR of 10 dB, where learning starts. */
+export interface NoiseConfig {
+  readonly delayKm: number;
+  readonly dopplerHz: number;
+}
+
+/** Bands of SNR that are learned apart, each BAND_DB wide, the first and the last open. */
+const BANDS = 6;
+const BAND_DB = 5;
+
+/** Variances start in proportion to 1/SNR (M. A. Richards, Fundamentals of Radar Signal Processing, 2014, §7.2), within bounds. */
+const REFERENCE_SNR_DB = 10;
+const START_SCALE_MIN = 0.1;
+const START_SCALE_MAX = 2;
+
+/** The median of χ² with one degree of freedom. */
+const CHI_SQUARED_MEDIAN = 0.4549;
+/** One residual moves a variance by half this share: the learned standard deviation then spreads by about 12 %. */
+const STEP = 0.1;
+/** How far learning may go from the starting point, as factors of the variance. */
+const FACTOR_MIN = 1 / 2;
+const FACTOR_MAX = 100;
+
+interface Band {
+  readonly start: Readonly<MeasurementVariance>;
+  readonly learned: MeasurementVariance;
+}
+
+export class MeasurementNoise {
+  readonly #config: NoiseConfig;
+  #bands: readonly Band[];
+
+  constructor(config: NoiseConfig) {
+    this.#config = config;
+    this.#bands = createBands(config);
+  }
+
+  /** The variances of a detection; valid until the next lesson. */
+  variance(snrDb: number): Readonly<MeasurementVariance> {
+    return this.#band(snrDb).learned;
+  }
+
+  /**
+   * Learns from a confirmed track's next detection: it was `delayResidual` km and `dopplerResidual` Hz off the
+   * prediction, whose own variances were `predicted`.
+   */
+  learn(
+    snrDb: number,
+    delayResidual: number,
+    dopplerResidual: number,
+    predicted: Readonly<MeasurementVariance>,
+  ): void {
+    const { start, learned } = this.#band(snrDb);
+    learned.delay = correct(learned.delay, delayResidual, predicted.delay, start.delay);
+    learned.doppler = correct(learned.doppler, dopplerResidual, predicted.doppler, start.doppler);
+  }
+
+  /** Forgets what was learned. */
+  reset(): void {
+    this.#bands = createBands(this.#config);
+  }
+
+  #band(snrDb: number): Band {
+    const index = Math.floor(snrDb / BAND_DB);
+    return this.#bands[Math.min(BANDS - 1, Math.max(0, index))] as Band;
+  }
+}
+
+function createBands(config: NoiseConfig): Band[] {
+  return Array.from({ length: BANDS }, (_, index) => {
+    const middleDb = (index + 0.5) * BAND_DB;
+    const scale = 10 ** ((REFERENCE_SNR_DB - middleDb) / 10);
+    const bounded = Math.min(START_SCALE_MAX, Math.max(START_SCALE_MIN, scale));
+    const start = {
+      delay: config.delayKm ** 2 * bounded,
+      doppler: config.dopplerHz ** 2 * bounded,
+    };
+    return { start, learned: { ...start } };
+  });
+}
+
+/** The variance a little larger or smaller, as the residual lies outside or inside its expected median. */
+function correct(variance: number, residual: number, predicted: number, start: number): number {
+  const isWide = residual * residual > CHI_SQUARED_MEDIAN * (predicted + variance);
+  const corrected = variance * (isWide ? 1 + STEP / 2 : 1 - STEP / 2);
+  return Math.min(start * FACTOR_MAX, Math.max(start * FACTOR_MIN, corrected));
+}
