@@ -118,5 +118,5 @@ function errorOf(text: string): { code: string; message: string } {
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const code = (error as Error & { code?: unknown }).code;
-  return typeof code === "string" ? `${code}: ${error.message}` : error.message;
+  return typeof code === "string" ? code : error.message;
 }

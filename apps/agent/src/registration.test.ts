@@ -348,6 +348,18 @@ test("a coordinator that does not answer is given up after 10 s", async () => {
   never.resolve(new Response("{}"));
 });
 
+test("a coordinator that is back after a while is told to the uplinks", async () => {
+  const { registration, told } = setUp();
+  registration.start();
+  await settled(1);
+  coordinator.answers.push(refuse(503, "starting"));
+  await stepTo(2, 500, HEARTBEAT_MS);
+  expect(told.grants).toBe(1);
+  clock.advance(0);
+  await settled(3);
+  expect(told.grants).toBe(2);
+});
+
 test("a nudge checks in within moments, and many nudges make one check", async () => {
   const { registration } = setUp();
   registration.start();

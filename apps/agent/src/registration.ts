@@ -48,6 +48,7 @@ export interface RegistrationOptions {
   /** The enrolment tokens to try, in order, when the refresh token is absent or refused. Read anew each time, since files rotate. */
   readonly enrollTokens: () => readonly string[];
   readonly counters: () => Record<string, SensorCounters>;
+  /** There is a new grant, or the coordinator that was away accepts the old one again. */
   readonly onGrant: () => void;
   readonly onSuperseded: () => void;
 }
@@ -191,7 +192,9 @@ export class Registration implements Service {
         this.#state = { at: "unregistered" };
         return undefined;
       }
+      const wasAway = this.#failures > 0;
       this.#succeeded();
+      if (wasAway && this.#stopping === undefined) this.#options.onGrant();
       const lateMs = clock.monotonicMs() - this.#nextHeartbeatMs;
       if (lateMs >= 0) this.#nextHeartbeatMs += lateMs + heartbeatMs - (lateMs % heartbeatMs);
       return this.#untilNext();
