@@ -66,6 +66,8 @@ export class Tracker {
   /** Monotonic ms of the last frame or connection, negative if it was before our time; the idlest stopped tracker gives its port up first. */
   lastActiveMs: number;
   lastFrameAtMs: number | null;
+  /** A plain node's latest frame, by its own timestamp. */
+  lastTimestampMs: number | undefined;
   #lastFrameWritten: number | null;
   readonly #deps: TrackerDeps;
   readonly #log: Log;

@@ -56,6 +56,9 @@ export class Connection {
     this.#authTimer = deps.clock.after(AUTH_MS, () => this.#refuse("auth_timeout"));
   }
 
+  /** The stream whose session it has become. */
+  streamId: StreamId | undefined;
+
   /** The node it speaks for, once that is known. */
   get nodeId(): NodeId | undefined {
     if (this.#phase.at === "session") return this.#phase.session.nodeId;
@@ -148,19 +151,37 @@ export class Connection {
 
   async #greet(line: unknown): Promise<void> {
     this.#phase = { at: "greeting" };
-    const outcome = await greet(this.#deps, line);
+    let outcome: GreetingOutcome;
+    try {
+      outcome = await greet(this.#deps, line);
+    } catch (err) {
+      this.#deps.log.error({ err }, "hello failed");
+      this.#refuse("hello_failed");
+      return;
+    }
     if (this.#phase.at !== "greeting") {
       if (outcome.at === "welcome") outcome.tracker.detach();
       return;
     }
-    if (outcome.at === "reject") this.#reject(outcome.code, outcome.message);
-    else this.#welcome(outcome);
+    if (outcome.at === "reject") {
+      this.#reject(outcome.code, outcome.message);
+      return;
+    }
+    // A newer instance may have registered between the verdict and now; the sessions it ended did not include this one.
+    const { node_id: id, instance_id: instance, epoch } = outcome.hello;
+    if (this.#deps.registry.standing(id, instance, epoch) === "current") {
+      this.#welcome(outcome);
+      return;
+    }
+    outcome.tracker.detach();
+    this.#reject("superseded", "a newer instance has taken this node over");
   }
 
   #welcome(outcome: Extract<GreetingOutcome, { at: "welcome" }>): void {
     const { hello, tracker, progress, firstSeq } = outcome;
     const { clock, counts, store, registry } = this.#deps;
     this.#authTimer?.cancel();
+    this.streamId = progress.streamId;
     this.#deps.claim(progress.streamId, this);
     this.#decoder = new LineDecoder();
     const session = new Session({
@@ -211,7 +232,7 @@ export class Connection {
       this.#outgoing += text;
     } else {
       const written = Math.max(0, this.#socket.write(text));
-      // Our lines are ASCII, so characters are bytes.
+      // Our lines are ASCII (see greeting.ts), so characters are bytes.
       if (written < text.length) this.#outgoing = text.slice(written);
     }
     if (this.#outgoing.length <= OUTGOING_BYTES_MAX) return;

@@ -29,7 +29,6 @@ export class PlainUplink {
   readonly #link: PlainLink;
   #bound: { readonly nodeId: NodeId; readonly token: string } | undefined;
   #tracker: Tracker | undefined;
-  #lastTimestampMs: number | undefined;
   #paused = false;
   #closed = false;
   readonly #onLine = (bytes: Uint8Array, start: number, end: number): void =>
@@ -90,11 +89,12 @@ export class PlainUplink {
     const tracker = this.#attached(from.nodeId);
     if (line.at === "bad") counts.add(line.problem);
     if (line.at !== "frame" || tracker === undefined) return;
-    if (line.timestampMs === this.#lastTimestampMs) {
+    // Of the stream, not the connection: a node that comes back may begin with the frame it sent last.
+    if (line.timestampMs === tracker.lastTimestampMs) {
       counts.add("duplicate");
       return;
     }
-    this.#lastTimestampMs = line.timestampMs;
+    tracker.lastTimestampMs = line.timestampMs;
     tracker.receiver.writeDroppable(line.bytes);
     tracker.sawFrames();
   }

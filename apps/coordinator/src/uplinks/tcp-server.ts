@@ -84,7 +84,11 @@ export class TcpServer {
         data: (socket, chunk) => socket.data?.data(chunk),
         drain: (socket) => socket.data?.drain(),
         close: (socket) => this.#gone(socket.data),
-        error: (socket) => this.#gone(socket.data),
+        error: (socket, err) => {
+          this.#log.error({ err }, "frame connection failed");
+          socket.terminate();
+          this.#gone(socket.data);
+        },
       },
     });
   }
@@ -92,9 +96,9 @@ export class TcpServer {
   #gone(connection: Connection | undefined): void {
     if (connection === undefined) return;
     this.#connections.delete(connection);
-    for (const [stream, current] of this.#sessions) {
-      if (current === connection) this.#sessions.delete(stream);
-    }
+    const { streamId } = connection;
+    if (streamId !== undefined && this.#sessions.get(streamId) === connection)
+      this.#sessions.delete(streamId);
     connection.closed();
   }
 }
