@@ -62,26 +62,30 @@ export function agentRoutes(deps: AgentRoutesDeps): Hono {
   routes.post("/register", (c) => register(deps, c));
 
   routes.post("/:id/heartbeat", async (c) => {
+    const claims = await claimsOf(deps, c);
+    if (claims === undefined) return fail(c, "unauthorized");
     const body = await parseBody(c, heartbeatRequestSchema);
     if (!body.ok) return fail(c, "bad_request", body.detail);
-    const { instance_id: instanceId, epoch, counters } = body.data;
-    const refusal = await refuseAgent(deps, c, instanceId, epoch);
-    if (refusal !== undefined) return refusal;
-    registry.heard(c.req.param("id") as NodeId, counters);
+    const node = ownNode(deps, c, claims, body.data.instance_id, body.data.epoch);
+    if (node instanceof Response) return node;
+    registry.heard(node.id, body.data.counters);
     const answer: HeartbeatResponse = {
       server_time_ms: deps.clock.nowMs(),
       commands_waiting: 0,
-      reregister: false,
+      // Only a register takes a goodbye back.
+      reregister: node.row.shutdownAt !== null,
     };
     return c.json(answer);
   });
 
   routes.post("/:id/deregister", async (c) => {
+    const claims = await claimsOf(deps, c);
+    if (claims === undefined) return fail(c, "unauthorized");
     const body = await parseBody(c, deregisterRequestSchema);
     if (!body.ok) return fail(c, "bad_request", body.detail);
-    const refusal = await refuseAgent(deps, c, body.data.instance_id, body.data.epoch);
-    if (refusal !== undefined) return refusal;
-    registry.deregister(c.req.param("id") as NodeId);
+    const node = ownNode(deps, c, claims, body.data.instance_id, body.data.epoch);
+    if (node instanceof Response) return node;
+    registry.deregister(node.id);
     return c.body(null, 204);
   });
 
@@ -101,12 +105,15 @@ export function agentRoutes(deps: AgentRoutesDeps): Hono {
 
 async function register(deps: AgentRoutesDeps, c: Context): Promise<Response> {
   const { registry, auth, log } = deps;
-  const body = await parseBody(c, registerRequestSchema);
   const token = bearerToken(c);
+  const refreshOf = token === undefined ? undefined : await auth.verifyRefresh(token);
+  const enrolled = auth.isShared("enroll", token);
+  if (refreshOf === undefined && !enrolled) return fail(c, "unauthorized");
+  const body = await parseBody(c, registerRequestSchema);
   if (!body.ok) return fail(c, "bad_request", body.detail);
   const request = body.data;
-  const byRefresh = token !== undefined && (await auth.verifyRefresh(token)) === request.node_id;
-  if (!byRefresh && !auth.isShared("enroll", token)) return fail(c, "unauthorized");
+  const byRefresh = refreshOf === request.node_id;
+  if (!byRefresh && !enrolled) return fail(c, "unauthorized");
   const outcome = registry.register(request);
   if (outcome.at === "superseded") return fail(c, "superseded");
   const claims = {
@@ -136,22 +143,26 @@ function frameEndpoint(deps: AgentRoutesDeps, c: Context): FrameEndpoint {
   return { host: host ?? asked, port, tls: false };
 }
 
-/** The answer for an agent that may not speak for the node of the path, or undefined when it may. (R9) */
-async function refuseAgent(
-  deps: AgentRoutesDeps,
+async function claimsOf(deps: AgentRoutesDeps, c: Context): Promise<AgentClaims | undefined> {
+  const token = bearerToken(c);
+  return token === undefined ? undefined : deps.auth.verifyAccess(token);
+}
+
+/** The node of the path when the agent may speak for it, else the answer. Waits for nothing: what it finds still holds. (R9) */
+function ownNode(
+  { registry }: AgentRoutesDeps,
   c: Context,
+  claims: AgentClaims,
   instanceId: InstanceId,
   epoch: number,
-): Promise<Response | undefined> {
+): Node | Response {
   const id = nodeIdSchema.safeParse(c.req.param("id")).data;
   if (id === undefined) return fail(c, "unknown_node");
-  const token = bearerToken(c);
-  const claims = token === undefined ? undefined : await deps.auth.verifyAccess(token);
-  if (claims === undefined) return fail(c, "unauthorized");
   if (!speaksFor(claims, id, instanceId, epoch)) return fail(c, "forbidden");
-  const standing = deps.registry.standing(id, instanceId, epoch);
+  const standing = registry.standing(id, instanceId, epoch);
   if (standing === "superseded") return fail(c, "superseded");
-  return standing === "unknown" ? fail(c, "unknown_node") : undefined;
+  const node = registry.get(id);
+  return standing === "unknown" || node === undefined ? fail(c, "unknown_node") : node;
 }
 
 function speaksFor(

@@ -9,6 +9,7 @@ import { type AgentRoutesDeps, agentRoutes } from "./agents.ts";
 import { bearerToken } from "./body.ts";
 import { codeOfThrown, errorLevel, fail } from "./errors.ts";
 import { eventRoutes } from "./event-stream.ts";
+import type { HttpEnv } from "./server.ts";
 import { trackerRoutes } from "./trackers.ts";
 
 const BODY_BYTES_MAX = 256 * 1024;
@@ -24,9 +25,9 @@ export interface AppDeps extends Omit<AgentRoutesDeps, "operator"> {
 }
 
 /** Builds the application; it holds no state of its own. */
-export function createApp(deps: AppDeps): Hono {
+export function createApp(deps: AppDeps): Hono<{ Bindings: HttpEnv }> {
   const { auth, log } = deps;
-  const app = new Hono();
+  const app = new Hono<{ Bindings: HttpEnv }>();
   const operator: MiddlewareHandler = async (c, next) =>
     auth.isShared("operator", bearerToken(c)) ? next() : fail(c, "unauthorized");
 

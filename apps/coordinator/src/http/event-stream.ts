@@ -6,20 +6,27 @@ import { type Clock, every } from "@fleet/daemon";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import type { Bus } from "../bus.ts";
 import { fail } from "./errors.ts";
+import type { HttpEnv } from "./server.ts";
 
 const EVENTS_BUFFERED_MAX = 1000;
 const KEEPALIVE_MS = 15_000;
+/** How long a reader that was cut off may take to read what was sent to it, seconds. */
+const CUT_S = 5;
 const TOPIC = /^[A-Za-z0-9_*:>-]+(\.[A-Za-z0-9_*:>-]+)*$/;
 
 /** The route below `/api/v1/events`. `*` in a topic stands for one part, a last `>` for the rest; default: everything. */
-export function eventRoutes(bus: Bus, clock: Clock, operator: MiddlewareHandler): Hono {
-  const routes = new Hono();
+export function eventRoutes(
+  bus: Bus,
+  clock: Clock,
+  operator: MiddlewareHandler,
+): Hono<{ Bindings: HttpEnv }> {
+  const routes = new Hono<{ Bindings: HttpEnv }>();
   routes.use(operator);
   routes.get("/", (c) => openStream(bus, clock, c));
   return routes;
 }
 
-function openStream(bus: Bus, clock: Clock, c: Context): Response {
+function openStream(bus: Bus, clock: Clock, c: Context<{ Bindings: HttpEnv }>): Response {
   const topic = c.req.query("topic") ?? ">";
   if (!TOPIC.test(topic)) return fail(c, "bad_request", "topic: not a topic pattern");
   const encoder = new TextEncoder();
@@ -32,6 +39,7 @@ function openStream(bus: Bus, clock: Clock, c: Context): Response {
           if ((controller.desiredSize ?? 0) <= 0) {
             close();
             controller.close();
+            c.env.allowSilence(CUT_S);
             return;
           }
           controller.enqueue(encoder.encode(text));
@@ -55,6 +63,7 @@ function openStream(bus: Bus, clock: Clock, c: Context): Response {
     { highWaterMark: EVENTS_BUFFERED_MAX, size: () => 1 },
   );
   if (!subscribed) return fail(c, "too_many_subscribers");
+  c.env.allowSilence(0);
   return new Response(body, {
     headers: { "Content-Type": "text/event-stream", "Cache-Control": "no-store" },
   });

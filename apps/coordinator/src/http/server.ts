@@ -3,6 +3,15 @@ import type { Log } from "@fleet/daemon";
 import type { Hono } from "hono";
 import { ListenError } from "../listen-error.ts";
 
+/** Seconds a connection may be silent, in a request or between two. A silent client holds a socket no longer than this. */
+const SILENT_S = 30;
+
+/** What routes get from the server besides the request. */
+export interface HttpEnv {
+  /** How long this request's connection may be silent, in seconds; 0 for ever. Writing to it does not count as a sound. */
+  readonly allowSilence: (seconds: number) => void;
+}
+
 /** Where to listen. Port 0 takes any. */
 export interface HttpAddress {
   readonly host: string;
@@ -12,11 +21,11 @@ export interface HttpAddress {
 /** Serves the application. */
 export class HttpServer {
   readonly #address: HttpAddress;
-  readonly #app: Hono;
+  readonly #app: Hono<{ Bindings: HttpEnv }>;
   readonly #log: Log;
   #server: Bun.Server<undefined> | undefined;
 
-  constructor(address: HttpAddress, app: Hono, log: Log) {
+  constructor(address: HttpAddress, app: Hono<{ Bindings: HttpEnv }>, log: Log) {
     this.#address = address;
     this.#app = app;
     this.#log = log;
@@ -32,9 +41,13 @@ export class HttpServer {
       this.#server = Bun.serve({
         hostname: host,
         port,
-        // Event streams are silent for long; requests are bounded by their size instead.
-        idleTimeout: 0,
-        fetch: (request) => this.#app.fetch(request),
+        idleTimeout: SILENT_S,
+        fetch: (request, server) => {
+          const env: HttpEnv = {
+            allowSilence: (seconds) => server.timeout(request, seconds),
+          };
+          return this.#app.fetch(request, env);
+        },
       });
     } catch (cause) {
       throw new ListenError("HTTP", host, port, cause);
