@@ -30,9 +30,12 @@ const size = z.string().transform((text, ctx) => {
 
 const port = z.int().min(1).max(65_535);
 
+/** Where it listens is 0.0.0.0 unless something says else; with --insecure-dev it is loopback, so no default here. */
+const host = z.string().min(1).optional();
+
 const tcpServerSchema = z
   .strictObject({
-    host: z.string().default("0.0.0.0"),
+    host,
     port: z.int().min(0).max(65_535).default(30_050),
     token_file: z.string().optional(),
     auto_provision: z.boolean().default(true),
@@ -55,7 +58,7 @@ const trackerSchema = z.strictObject({
 const configSchema = z.strictObject({
   http: z
     .strictObject({
-      host: z.string().default("0.0.0.0"),
+      host,
       port: z.int().min(0).max(65_535).default(7700),
     })
     .prefault({}),

@@ -5,7 +5,7 @@ import { Auth, loadJwtKey, type SharedTokens } from "./auth.ts";
 import { Bus } from "./bus.ts";
 import type { Config } from "./config.ts";
 import { Counts } from "./counts.ts";
-import { type Db, MEMORY, openDb } from "./db/open.ts";
+import { type Db, MEMORY, openDb, type OpenedDb } from "./db/open.ts";
 import { createApp } from "./http/app.ts";
 import { HttpServer } from "./http/server.ts";
 import { Metrics } from "./metrics.ts";
@@ -18,6 +18,7 @@ import { ProgressStore } from "./uplinks/stream-progress.ts";
 import { TcpServer } from "./uplinks/tcp-server.ts";
 
 const FAILED_START_MS = 5000;
+const ANY_HOST = "0.0.0.0";
 
 /** What `main.ts` has read from flags, environment and files. */
 export interface CoordinatorOptions {
@@ -38,16 +39,25 @@ export interface CoordinatorOptions {
 /** A coordinator that can be started once. */
 export interface Coordinator {
   start(): Promise<void>;
-  /** By `deadlineMs`, monotonic. */
+  /** By `deadlineMs`, monotonic. Calling it twice gives the same promise. */
   stop(deadlineMs: number): Promise<void>;
   readonly httpPort: number;
   readonly framesPort: number;
 }
 
-/** Opens the data directory (throws DataDirError) and wires the parts. */
+/** Opens the data directory (throws DataDirError, DatabaseTooNewError, KeyFileError) and wires the parts. */
 export function createCoordinator(options: CoordinatorOptions): Coordinator {
-  const { config, clock, log } = options;
   const opened = openDb(options.dataDir);
+  try {
+    return wire(options, opened);
+  } catch (error) {
+    opened.close();
+    throw error;
+  }
+}
+
+function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
+  const { config, clock, log } = options;
   const { db } = opened;
   const bus = new Bus();
   const counts = new Counts();
@@ -59,7 +69,7 @@ export function createCoordinator(options: CoordinatorOptions): Coordinator {
   const output = createOutput(options);
   const manager = createManager(options, db, bus, output);
   const store = new ProgressStore(db, clock, log);
-  const { host, port, connections_max: connectionsMax } = config.tcp_server;
+  const { host = ANY_HOST, port, connections_max: connectionsMax } = config.tcp_server;
   const frames = new TcpServer(
     { host, port, connectionsMax },
     { clock, log, auth, registry, manager, store, counts },
@@ -79,7 +89,11 @@ export function createCoordinator(options: CoordinatorOptions): Coordinator {
     frames: () => config.advertise_frames ?? { host: undefined, port: frames.port },
     isReady: () => !store.failing && !registry.failing,
   });
-  const http = new HttpServer(config.http, app, log);
+  const http = new HttpServer(
+    { host: config.http.host ?? ANY_HOST, port: config.http.port },
+    app,
+    log,
+  );
   const group = new ServiceGroup(clock, [
     { name: "registry", service: registry },
     { name: "stream progress", service: store },
@@ -88,6 +102,12 @@ export function createCoordinator(options: CoordinatorOptions): Coordinator {
     { name: "frames", service: frames },
     { name: "http", service: http },
   ]);
+  let stopping: Promise<void> | undefined;
+  const stop = async (deadlineMs: number): Promise<void> => {
+    for (const { name, cause } of await group.stop(deadlineMs))
+      log.error({ part: name, err: cause }, "did not stop cleanly");
+    opened.close();
+  };
   return {
     async start() {
       try {
@@ -97,10 +117,9 @@ export function createCoordinator(options: CoordinatorOptions): Coordinator {
         throw error;
       }
     },
-    async stop(deadlineMs) {
-      for (const { name, cause } of await group.stop(deadlineMs))
-        log.error({ part: name, err: cause }, "did not stop cleanly");
-      opened.close();
+    stop(deadlineMs) {
+      stopping ??= stop(deadlineMs);
+      return stopping;
     },
     get httpPort() {
       return http.port;

@@ -23,6 +23,7 @@ const EXIT_CONFIG = 78;
 const EXIT_FAILED = 1;
 const STOP_MS = 15_000;
 const HEALTH_MS = 5000;
+const LOOPBACK = "127.0.0.1";
 const DEFAULT_TRACKER = ["--tcp", "--tcp-host", "127.0.0.1", "--tcp-port", "{port}", "-s", "-"];
 
 interface HostPort {
@@ -55,7 +56,7 @@ function program(): Command {
     )
     .option("--http <host:port>", "listen for HTTP here (default 0.0.0.0:7700)", parseHostPort)
     .option("--frames <host:port>", "listen for frames here (default 0.0.0.0:30050)", parseHostPort)
-    .option("--insecure-dev", "run without tokens, on loopback unless --http and --frames say else")
+    .option("--insecure-dev", "run without tokens, on loopback unless flags or config say else")
     .addOption(
       new Option("--log-level <level>", "least severe level logged")
         .choices([...LOG_LEVELS])
@@ -114,12 +115,11 @@ async function serve(flags: ServeFlags): Promise<void> {
 }
 
 function withFlags(config: Config, flags: ServeFlags): Config {
-  const local = flags.insecureDev === true && flags.config === undefined;
-  const host = local ? { host: "127.0.0.1" } : {};
+  const host = flags.insecureDev === true ? { host: LOOPBACK } : {};
   return {
     ...config,
-    http: { ...config.http, ...host, ...flags.http },
-    tcp_server: { ...config.tcp_server, ...host, ...flags.frames },
+    http: { ...host, ...config.http, ...flags.http },
+    tcp_server: { ...host, ...config.tcp_server, ...flags.frames },
   };
 }
 
@@ -141,7 +141,21 @@ function readTokens(config: Config, insecureDev: boolean): SharedTokens {
   if (missing.length > 0 && !insecureDev) {
     throw new ConfigError("tokens missing (set NAME or NAME_FILE, or use --insecure-dev)", missing);
   }
-  return { enroll, operator, push, insecureDev };
+  const tokens = { enroll, operator, push };
+  const shared = sharedSecrets(tokens);
+  if (shared.length > 0) throw new ConfigError("tokens must differ", shared);
+  return { ...tokens, insecureDev };
+}
+
+/** A secret that opens two doors makes its holder what they should not be. */
+function sharedSecrets(tokens: Readonly<Record<string, readonly string[]>>): string[] {
+  const kinds = Object.entries(tokens);
+  return kinds.flatMap(([kind, secrets], i) =>
+    kinds
+      .slice(i + 1)
+      .filter(([, others]) => secrets.some((s) => others.includes(s)))
+      .map(([other]) => `${kind} and ${other}: the same secret`),
+  );
 }
 
 /** `fleet-tracker` beside this program, else on PATH. */
