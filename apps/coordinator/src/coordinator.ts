@@ -102,6 +102,22 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     { name: "frames", service: frames },
     { name: "http", service: http },
   ]);
+  return {
+    ...lifecycle(group, opened, log),
+    get httpPort() {
+      return http.port;
+    },
+    get framesPort() {
+      return frames.port;
+    },
+  };
+}
+
+function lifecycle(
+  group: ServiceGroup,
+  opened: OpenedDb,
+  log: Log,
+): Pick<Coordinator, "start" | "stop"> {
   let stopping: Promise<void> | undefined;
   const stop = async (deadlineMs: number): Promise<void> => {
     for (const { name, cause } of await group.stop(deadlineMs))
@@ -120,12 +136,6 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     stop(deadlineMs) {
       stopping ??= stop(deadlineMs);
       return stopping;
-    },
-    get httpPort() {
-      return http.port;
-    },
-    get framesPort() {
-      return frames.port;
     },
   };
 }
