@@ -212,6 +212,7 @@ export class Agent implements Service {
   #superseded(): void {
     if (this.#isSuperseded || this.#stopping !== undefined) return;
     this.#isSuperseded = true;
+    this.#registration.supersede();
     this.#options.onSuperseded();
   }
 }

@@ -401,3 +401,19 @@ test("a stop says goodbye once and nothing after it", async () => {
   expect(deregisterRequestSchema.safeParse(coordinator.seen[1]!.body).success).toBe(true);
   expect(clock.timers).toBe(0);
 });
+
+test("superseded while a check is under way, whatever its answer, ends the checking in", async () => {
+  const { registration, told } = setUp();
+  registration.start();
+  await settled(1);
+  const answer = Promise.withResolvers<Response>();
+  coordinator.answers.push(() => answer.promise);
+  clock.advance(HEARTBEAT_MS);
+  await eventually(() => coordinator.seen.length === 2);
+  registration.supersede();
+  answer.resolve(refuse(401, "unauthorized")());
+  await registration.stop(clock.monotonicMs() + 1000);
+  clock.advance(3_600_000);
+  expect(coordinator.paths()).toEqual(["register", "heartbeat"]);
+  expect([registration.grant, told.grants]).toEqual([undefined, 1]);
+});

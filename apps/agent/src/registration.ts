@@ -27,6 +27,7 @@ import {
 } from "@fleet/protocol";
 import type { CoordinatorClient, Reply } from "./coordinator-client.ts";
 import type { Grant } from "./grant.ts";
+import { heartbeatSlot } from "./heartbeat-slot.ts";
 import type { Identity } from "./identity.ts";
 import { RepeatGate } from "./repeat-gate.ts";
 
@@ -82,7 +83,7 @@ export class Registration implements Service {
 
   constructor(options: RegistrationOptions) {
     this.#options = options;
-    this.#slot = slotOf(options.identity.nodeId);
+    this.#slot = heartbeatSlot(options.identity.nodeId);
     this.#complaints = new RepeatGate(options.clock);
   }
 
@@ -108,11 +109,18 @@ export class Registration implements Service {
   /** The coordinator does not accept `refused`: registers for a new one, unless that was done in the meantime. */
   renew(refused: Grant): void {
     if (refused !== this.#grant || this.#state.at !== "registered") return;
-    this.#state = { at: "unregistered" };
+    this.#enter({ at: "unregistered" });
     this.#ask(0);
   }
 
-  /** Stops checking in. `deregister` says goodbye too; a superseded agent has nothing to say. */
+  /** A session was told that a newer process speaks for this node: says nothing more. */
+  supersede(): void {
+    this.#timer?.cancel();
+    this.#enter({ at: "superseded" });
+    this.#grant = undefined;
+  }
+
+  /** Stops checking in and says goodbye; a superseded agent has nothing to say. */
   stop(deadlineMs: number): Promise<void> {
     this.#stopping ??= this.#stop(deadlineMs);
     return this.#stopping;
@@ -123,7 +131,7 @@ export class Registration implements Service {
     this.#timer?.cancel();
     if (this.#checking !== undefined) await withDeadline(clock, deadlineMs, this.#checking);
     const grant = this.#state.at === "superseded" ? undefined : this.#grant;
-    this.#state = { at: "stopped" };
+    this.#enter({ at: "stopped" });
     const leftMs = deadlineMs - clock.monotonicMs();
     if (grant === undefined || leftMs <= 0) return;
     const reply = await client.post(
@@ -159,6 +167,11 @@ export class Registration implements Service {
     });
   }
 
+  /** The one setter of the state. Superseded is for good. */
+  #enter(next: RegistrationState): void {
+    if (this.#state.at !== "superseded" || next.at === "stopped") this.#state = next;
+  }
+
   #isOver(): boolean {
     return this.#stopping !== undefined || this.#state.at === "superseded";
   }
@@ -167,7 +180,7 @@ export class Registration implements Service {
   async #checkOnce(): Promise<number> {
     if (this.#state.at === "registered") {
       if (this.#options.clock.monotonicMs() >= this.#state.renewAtMs)
-        this.#state = { at: "unregistered" };
+        this.#enter({ at: "unregistered" });
       else {
         const delayMs = await this.#heartbeat(this.#state.heartbeatMs);
         if (delayMs !== undefined) return delayMs;
@@ -189,7 +202,7 @@ export class Registration implements Service {
       const body = heartbeatResponseSchema.safeParse(reply.body);
       if (!body.success) return this.#failed(BAD_ANSWER);
       if (body.data.reregister) {
-        this.#state = { at: "unregistered" };
+        this.#enter({ at: "unregistered" });
         return undefined;
       }
       const wasAway = this.#failures > 0;
@@ -200,7 +213,7 @@ export class Registration implements Service {
       return this.#untilNext();
     }
     if (reply.at === "refused" && (reply.status === 401 || reply.status === 404)) {
-      this.#state = { at: "unregistered" };
+      this.#enter({ at: "unregistered" });
       return undefined;
     }
     return this.#failed(reply);
@@ -223,13 +236,14 @@ export class Registration implements Service {
   }
 
   #registered(answer: RegisterResponse, serverDateMs: number | undefined): void {
+    if (this.#state.at === "superseded") return;
     const { clock, identity, request, log } = this.#options;
     const nowMs = clock.monotonicMs();
     const heartbeatMs = answer.heartbeat_interval_ms;
     const lifetimeMs = answer.access_expires_ms - (serverDateMs ?? clock.nowMs());
     const renewAtMs = nowMs + Math.max(RENEW_MS_MIN, lifetimeMs * RENEW_AT_PART);
-    this.#state = { at: "registered", heartbeatMs, renewAtMs };
-    this.#nextHeartbeatMs = nowMs + Math.max(this.#slot, 0.1) * heartbeatMs;
+    this.#enter({ at: "registered", heartbeatMs, renewAtMs });
+    this.#nextHeartbeatMs = nowMs + this.#slot * heartbeatMs;
     this.#grant = {
       nodeId: answer.node_id,
       instanceId: request.instance_id as Grant["instanceId"],
@@ -267,8 +281,7 @@ export class Registration implements Service {
   #failed(reply: Exclude<Reply, { at: "ok" }>): number {
     const { log, random } = this.#options;
     if (reply.at === "refused" && reply.status === 409 && reply.code === "superseded") {
-      this.#state = { at: "superseded" };
-      this.#grant = undefined;
+      this.supersede();
       this.#options.onSuperseded();
       return 0;
     }
@@ -290,12 +303,4 @@ function complaintOf(reply: Exclude<Reply, { at: "ok" }>): string {
   if (reply.status === 401 || reply.status === 403)
     return `the coordinator refuses our token (${reply.status} ${reply.code}); trying on`;
   return `the coordinator refuses our request (${reply.status} ${reply.code}); trying on`;
-}
-
-/** A number in [0, 1) that belongs to the node: where in the interval it checks in, so that a fleet spreads. FNV-1a. */
-function slotOf(nodeId: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < nodeId.length; i++)
-    hash = Math.imul(hash ^ nodeId.charCodeAt(i), 0x01000193) >>> 0;
-  return hash / 2 ** 32;
 }

@@ -1,0 +1,182 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Clock, seededRandom, systemClock } from "@fleet/daemon";
+import { FakeClock } from "@fleet/daemon/testing";
+import { type RegisterRequest, sensorNameSchema } from "@fleet/protocol";
+import { Agent } from "./agent.ts";
+import type { AgentConfig, SensorConfig } from "./config.ts";
+import { startDetection } from "./detect.ts";
+import { loadIdentity } from "./identity.ts";
+import { eventually, FramePort, frameText, recordingLog } from "./testing.ts";
+
+let dir: string;
+let port: FramePort;
+let events: string[];
+let registered: RegisterRequest | undefined;
+let answer: (path: string) => Response | undefined;
+let server: Bun.Server<undefined>;
+const agents: Agent[] = [];
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), "agent-"));
+  port = new FramePort();
+  events = [];
+  answer = () => undefined;
+  server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: handle });
+});
+
+afterEach(async () => {
+  port.stop();
+  await server.stop(true);
+  await Promise.all(agents.splice(0).map((agent) => agent.stop(systemClock.monotonicMs() + 100)));
+  rmSync(dir, { recursive: true });
+});
+
+async function handle(request: Request): Promise<Response> {
+  const path = new URL(request.url).pathname.split("/").at(-1)!;
+  const body: unknown = await request.json();
+  events.push(path);
+  const given = answer(path);
+  if (given !== undefined) return given;
+  if (path !== "register")
+    return Response.json({ server_time_ms: 1, commands_waiting: 0, reregister: false });
+  registered = body as RegisterRequest;
+  return Response.json({
+    node_id: registered.node_id,
+    epoch: 1,
+    access_token: "access",
+    access_expires_ms: systemClock.nowMs() + 3_600_000,
+    refresh_token: "refresh",
+    heartbeat_interval_ms: 30_000,
+    frames: { host: "127.0.0.1", port: port.port, tls: false },
+    protocol: 1,
+  });
+}
+
+const sensor = (name: string, runtime: string, script: string): SensorConfig => ({
+  name: sensorNameSchema.parse(name),
+  runtime,
+  requires: undefined,
+  command: ["-c", script],
+  env: {},
+  cwd: undefined,
+  mode: "stream",
+  restart: "never",
+});
+
+async function startAgent(sensors: SensorConfig[], clock: Clock = systemClock) {
+  const env = { PATH: "/usr/bin:/bin" };
+  const { log, lines } = recordingLog();
+  const config: AgentConfig = {
+    coordinatorUrl: `http://127.0.0.1:${server.port}`,
+    enrollTokens: [{ at: "value", token: "enroll" }],
+    nodeName: undefined,
+    group: "radar",
+    class: undefined,
+    labels: { site: "hill" },
+    stateDir: { at: "writable", path: dir },
+    runtimes: undefined,
+    interpreters: [],
+    sensors,
+    spoolBytesMax: 1 << 20,
+    logLevel: "info",
+  };
+  const detection = await startDetection({}, env, systemClock).finish({
+    runtimes: ["shell"],
+    interpreters: [],
+  });
+  const identity = loadIdentity({ name: undefined, stateDir: dir, hostname: "hill", clock, log });
+  const seen = { superseded: 0 };
+  const agent = new Agent({
+    config,
+    detection,
+    identity,
+    env,
+    hostname: "hill",
+    clock,
+    random: seededRandom(1),
+    log,
+    onSuperseded: () => seen.superseded++,
+  });
+  agents.push(agent);
+  agent.start();
+  return { agent, lines, seen, identity };
+}
+
+const LOOP = `trap 'echo "${frameText(9).replaceAll('"', '\\"')}"; exit 0' TERM; echo '${frameText(1)}'; while :; do sleep 0.01; done`;
+
+test("says of itself what it is, offers the sensors that can run, and tells of the others", async () => {
+  const { lines, identity } = await startAgent([
+    sensor("ok", "shell", LOOP),
+    sensor("no", "cobol", "x"),
+  ]);
+  await eventually(() => registered !== undefined);
+  expect(registered).toMatchObject({
+    node_id: identity.nodeId,
+    group: "radar",
+    class: "persistent",
+    labels: { site: "hill" },
+    sensors: [{ name: "ok", runtime: "shell", mode: "stream" }],
+    platform: { hostname: "hill" },
+  });
+  expect(registered?.runtimes?.map(({ name }) => name)).toEqual(["shell"]);
+  expect(lines.find(({ level }) => level === "error")?.message).toContain(
+    "sensor no can't run here: needs cobol",
+  );
+});
+
+test("a stop ends the sensors, drains what they said last, deregisters and closes, in this order", async () => {
+  const { agent } = await startAgent([sensor("radar", "shell", LOOP)]);
+  const peer = await port.accept();
+  await peer.line(0);
+  peer.welcome(0);
+  expect(await peer.line(1)).toMatchObject({ delay: [1.5] });
+  const stopped = agent.stop(systemClock.monotonicMs() + 5000);
+  expect(agent.stop(0)).toBe(stopped);
+  expect(await peer.line(2)).toMatchObject({ delay: [9.5] });
+  expect(events).toEqual(["register"]);
+  peer.send({ type: "ack", seq: 2 });
+  await stopped;
+  expect(events).toEqual(["register", "deregister"]);
+  await eventually(() => peer.isClosed);
+});
+
+test("frames that nobody takes hold the stop up no longer than its part, and are counted", async () => {
+  const clock = new FakeClock();
+  const { agent, lines } = await startAgent([sensor("radar", "shell", LOOP)], clock);
+  const peer = await port.accept();
+  await peer.line(0);
+  const stopped = agent.stop(clock.monotonicMs() + 10_000);
+  await eventually(() => lines.some(({ message }) => message === "sensor ended"));
+  await new Promise((resolve) => setImmediate(resolve));
+  clock.advance(7999);
+  expect(events).toEqual(["register"]);
+  clock.advance(1);
+  await stopped;
+  const left = lines.find(({ message }) => message === "frames are left behind");
+  expect(left?.fields).toEqual({ sensor: "radar", frames: 2 });
+  expect(events).toEqual(["register", "deregister"]);
+});
+
+test("a newer process ends it: told once, nothing drained, no goodbye", async () => {
+  const { agent, seen } = await startAgent([sensor("radar", "shell", LOOP)]);
+  const peer = await port.accept();
+  await peer.line(0);
+  peer.send({ type: "reject", code: "superseded", message: "newer", retryable: false });
+  await eventually(() => seen.superseded === 1);
+  await agent.stop(systemClock.monotonicMs() + 5000);
+  expect(seen.superseded).toBe(1);
+  expect(events).toEqual(["register"]);
+});
+
+test("superseded at registration is the same", async () => {
+  answer = () =>
+    Response.json({ error: { code: "superseded", message: "newer" } }, { status: 409 });
+  const { agent, seen } = await startAgent([sensor("radar", "shell", LOOP)]);
+  await eventually(() => seen.superseded === 1);
+  await agent.stop(systemClock.monotonicMs() + 5000);
+  expect(events).toEqual(["register"]);
+  expect(port.peers.length).toBe(0);
+});
