@@ -27,7 +27,7 @@ import { RepeatGate } from "./repeat-gate.ts";
 import { sensorEnvironment } from "./sensor-env.ts";
 import { SensorOutput } from "./sensor-output.ts";
 import { planSensor } from "./sensor-plan.ts";
-import { newSensor } from "./sensors.ts";
+import { newSensor, type Sensor } from "./sensors.ts";
 import { makeUndumpable } from "./undumpable.ts";
 import { Uplink } from "./uplink.ts";
 import { VERSION } from "./version.ts";
@@ -52,7 +52,7 @@ interface Line {
   readonly config: SensorConfig;
   readonly output: SensorOutput;
   readonly uplink: Uplink;
-  readonly sensor: Service;
+  readonly sensor: Sensor;
 }
 
 /** By which part of the stop's time each step has to be done. */
@@ -91,6 +91,11 @@ export class Agent implements Service {
   stop(deadlineMs: number): Promise<void> {
     this.#stopping ??= this.#stop(deadlineMs);
     return this.#stopping;
+  }
+
+  /** The process ends now, in order or not: leaves no sensor behind. */
+  kill(): void {
+    for (const { sensor } of this.#lines) sensor.kill();
   }
 
   async #stop(deadlineMs: number): Promise<void> {

@@ -53,6 +53,7 @@ export async function run(
       end(EXIT_SUPERSEDED);
     },
   });
+  process.on("exit", () => agent.kill());
   onStopSignals((signal) => {
     log.info({ signal }, "stopping");
     end(exitCodeOf(signal));

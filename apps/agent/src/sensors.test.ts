@@ -1,5 +1,5 @@
-import { afterEach, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { afterAll, afterEach, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { seededRandom, type Service, systemClock } from "@fleet/daemon";
@@ -15,8 +15,13 @@ import { eventually, frameText, recordingLog } from "./testing.ts";
 
 const SH = "/bin/sh";
 const running: Service[] = [];
+const scratch = mkdtempSync(join(tmpdir(), "sensors-"));
+const pidFile = join(scratch, "pid");
+
+afterAll(() => rmSync(scratch, { recursive: true }));
 
 afterEach(async () => {
+  rmSync(pidFile, { force: true });
   await Promise.all(
     running.splice(0).map((sensor) => sensor.stop(systemClock.monotonicMs() + 3000)),
   );
@@ -36,7 +41,7 @@ function setUp(script: string, mode: Mode, clock = systemClock) {
     runtime: "shell",
     requires: undefined,
     command: ["-c", script],
-    env: { GAIN: "3" },
+    env: { GAIN: "3", PIDFILE: pidFile },
     cwd: "/",
     ...mode,
   };
@@ -163,6 +168,22 @@ test("stopping a poll in the middle kills it and starts no other", async () => {
   await sensor.stop(clock.monotonicMs() + 5000);
   await eventually(() => clock.timers === 0, "no timer to be left");
 });
+
+test.each(["stream", "poll"] as const)(
+  "a %s sensor can be killed without waiting, TERM or no",
+  async (mode) => {
+    const { sensor, lines } = setUp(
+      'trap "" TERM; echo $$ > "$PIDFILE"; while :; do sleep 1; done',
+      mode === "stream" ? STREAM : { mode, intervalMs: 60_000, timeoutMs: 60_000 },
+    );
+    void sensor.start();
+    await eventually(() => existsSync(pidFile) && readFileSync(pidFile, "utf8").endsWith("\n"));
+    const pid = Number(readFileSync(pidFile, "utf8"));
+    sensor.kill();
+    await eventually(() => said(lines, mode === "stream" ? "sensor ended" : "poll failed"));
+    expect(() => process.kill(pid, 0)).toThrow();
+  },
+);
 
 test("a noisy stderr is held back and the number of lines told", () => {
   const clock = new FakeClock();

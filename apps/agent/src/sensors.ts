@@ -10,7 +10,7 @@ import {
   type Timer,
   withDeadline,
 } from "@fleet/daemon";
-import { Child, runOnce, type RunEnd } from "@fleet/supervisor";
+import { Child, type RunEnd, runOnce, type SpawnedProcess, systemSpawn } from "@fleet/supervisor";
 import type { SensorConfig } from "./config.ts";
 import { SensorLog } from "./sensor-log.ts";
 import type { SensorOutput } from "./sensor-output.ts";
@@ -26,6 +26,12 @@ export interface SensorOptions<C extends SensorConfig = SensorConfig> {
   readonly log: Log;
 }
 
+/** A sensor that is run. */
+export interface Sensor extends Service {
+  /** For when the agent has to end at once: kills what runs, waits for nothing. */
+  kill(): void;
+}
+
 type StreamConfig = Extract<SensorConfig, { mode: "stream" }>;
 type PollConfig = Extract<SensorConfig, { mode: "poll" }>;
 
@@ -38,17 +44,17 @@ const POLL_STDOUT_BYTES_MAX = 8 * 1024 * 1024;
 const POLL_STDERR_BYTES_MAX = 64 * 1024;
 
 /** A sensor that is ready to be started. */
-export function newSensor(options: SensorOptions): Service {
+export function newSensor(options: SensorOptions): Sensor {
   const { config } = options;
   return config.mode === "stream"
     ? streamSensor({ ...options, config })
     : new PollSensor({ ...options, config });
 }
 
-function streamSensor(options: SensorOptions<StreamConfig>): Service {
+function streamSensor(options: SensorOptions<StreamConfig>): Sensor {
   const { config, argv, env, output, clock, random, log } = options;
   const stderr = new SensorLog(clock, log);
-  return new Child({
+  const child = new Child({
     clock,
     random,
     log,
@@ -73,18 +79,35 @@ function streamSensor(options: SensorOptions<StreamConfig>): Service {
       },
     },
   });
+  return {
+    start: () => child.start(),
+    stop: (deadlineMs) => child.stop(deadlineMs),
+    kill: () => {
+      if (child.pid !== undefined) killGroup(child.pid);
+    },
+  };
+}
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // It is gone already.
+  }
 }
 
 /**
  * Runs its command each interval, counted from start to start; a run that takes longer delays the next, runs never overlap.
  * A run that is over its timeout is killed; the whole lines it printed count all the same.
  */
-class PollSensor implements Service {
+class PollSensor implements Sensor {
   readonly #options: SensorOptions<PollConfig>;
   readonly #stderr: SensorLog;
   readonly #abort = new AbortController();
   #timer: Timer | undefined;
   #running: Promise<void> = Promise.resolve();
+  /** The process of the run that is under way. */
+  #child: SpawnedProcess | undefined;
 
   constructor(options: SensorOptions<PollConfig>) {
     this.#options = options;
@@ -107,6 +130,10 @@ class PollSensor implements Service {
     return withDeadline(this.#options.clock, deadlineMs, this.#running);
   }
 
+  kill(): void {
+    this.#child?.signalGroup("SIGKILL");
+  }
+
   async #runOnce(): Promise<void> {
     const { config, argv, env, output, clock, log } = this.#options;
     const result = await runOnce({
@@ -114,11 +141,13 @@ class PollSensor implements Service {
       env,
       cwd: config.cwd,
       clock,
+      spawn: (request) => (this.#child = systemSpawn(request)),
       timeoutMs: config.timeoutMs,
       stdoutBytesMax: POLL_STDOUT_BYTES_MAX,
       stderrBytesMax: POLL_STDERR_BYTES_MAX,
       signal: this.#abort.signal,
     });
+    this.#child = undefined;
     if (result.ended === "spawn_failed") return log.warn({ errno: result.errno }, result.message);
     output.push(result.stdout);
     output.end(result.ended === "exit" && result.code === 0);
