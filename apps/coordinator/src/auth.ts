@@ -4,7 +4,15 @@
  * invalidates nothing and a rotated enrolment token strands nobody. (H5)
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fchmodSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "@fleet/daemon";
 import { type InstanceId, instanceIdSchema, type NodeId, nodeIdSchema } from "@fleet/protocol";
@@ -151,6 +159,8 @@ export function loadJwtKey(dataDir: string): Uint8Array {
   const key = randomBytes(KEY_BYTES);
   const staged = `${path}.new`;
   const fd = openSync(staged, "w", 0o600);
+  // One that an earlier process left half made keeps the mode it had.
+  fchmodSync(fd, 0o600);
   writeSync(fd, key);
   fsyncSync(fd);
   closeSync(fd);

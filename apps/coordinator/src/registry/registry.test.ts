@@ -1,0 +1,436 @@
+import { describe, expect, test } from "bun:test";
+import { silentLog } from "@fleet/daemon";
+import { FakeClock } from "@fleet/daemon/testing";
+import type { NodeState } from "@fleet/protocol";
+import fc from "fast-check";
+import { Bus } from "../bus.ts";
+import { type Db, MEMORY, openDb } from "../db/open.ts";
+import { knownNodes, superseded } from "../db/schema.ts";
+import { instanceId, nodeId, RecordingLog, refuseWrites, registration } from "../testing.ts";
+import { Registry } from "./registry.ts";
+
+const WINDOWS = { staleAfterMs: 90_000, deadAfterMs: 300_000 };
+const RADAR = nodeId("radar3");
+const HILL = nodeId("hill");
+
+/** A registry on a database that outlives it, with what it has published. */
+class Rig {
+  readonly db: Db = openDb(MEMORY).db;
+  readonly clock = new FakeClock();
+  readonly log = new RecordingLog();
+  readonly published: string[] = [];
+  readonly superseding: string[] = [];
+  registry: Registry;
+
+  constructor() {
+    this.registry = this.#make();
+  }
+
+  /** Another process on the same database. */
+  restart(): void {
+    void this.registry.stop();
+    this.registry = this.#make();
+  }
+
+  state(id = RADAR): NodeState | undefined {
+    const node = this.registry.get(id);
+    return node && this.registry.stateOf(node);
+  }
+
+  register(instance = "i1", id: string = RADAR): ReturnType<Registry["register"]> {
+    return this.registry.register(registration({ node_id: id, instance_id: instance }));
+  }
+
+  row(id = RADAR): typeof knownNodes.$inferSelect | undefined {
+    return this.db
+      .select()
+      .from(knownNodes)
+      .all()
+      .find((r) => r.nodeId === id);
+  }
+
+  #make(): Registry {
+    const bus = new Bus();
+    bus.subscribe("node.*.state", ({ topic, data }) => {
+      const { state, previous_state: previous } = data as Record<string, string>;
+      this.published.push(`${topic.split(".")[1]} ${previous}→${state}`);
+    });
+    const registry = new Registry(this.db, this.clock, this.log, bus, WINDOWS);
+    registry.onSuperseded = (node, current) => this.superseding.push(`${node} ${current}`);
+    registry.start();
+    return registry;
+  }
+}
+
+describe("a registered node (R1, R6)", () => {
+  test("is on disk before the answer, with everything it said, and known after a restart", () => {
+    const rig = new Rig();
+    const said = registration({
+      node_id: RADAR,
+      instance_id: "i1",
+      name: "Radar 3",
+      group: "radar",
+      class: "ephemeral",
+      labels: { site: "hill" },
+      agent_url: "http://10.0.0.3:7701",
+      runtimes: [{ name: "python", version: "3.12.1", path: "/usr/bin/python3" }],
+      capabilities: ["replay"],
+      platform: { arch: "x64" },
+    });
+    expect(rig.registry.register(said)).toEqual({ at: "registered", epoch: 1, created: true });
+    const row = rig.row();
+    expect(row).toMatchObject({
+      kind: "agent",
+      group: "radar",
+      labels: { site: "hill" },
+      epoch: 1,
+    });
+    rig.restart();
+    expect(rig.registry.get(RADAR)?.row).toEqual(row!);
+    expect(rig.registry.list().map((n) => n.id)).toEqual([RADAR]);
+  });
+
+  test("that registers again replaces what it said before", () => {
+    const rig = new Rig();
+    rig.register();
+    rig.registry.register(registration({ node_id: RADAR, instance_id: "i1", group: "other" }));
+    expect(rig.row()).toMatchObject({ group: "other", epoch: 1 });
+  });
+
+  test("is not known when the database refuses, and neither is its epoch used up", () => {
+    const rig = new Rig();
+    refuseWrites(rig.db, true);
+    expect(() => rig.register()).toThrow(/readonly/);
+    expect(rig.registry.get(RADAR)).toBeUndefined();
+    expect(rig.registry.failing).toBe(true);
+    refuseWrites(rig.db, false);
+    expect(rig.register()).toEqual({ at: "registered", epoch: 1, created: true });
+    expect(rig.registry.failing).toBe(false);
+  });
+});
+
+describe("liveness (R5)", () => {
+  test("goes LIVE → STALE → DEAD → LIVE, each published once", () => {
+    const rig = new Rig();
+    rig.register();
+    rig.clock.advance(89_000);
+    expect(rig.published).toEqual(["radar3 UNKNOWN→LIVE"]);
+    rig.clock.advance(2000);
+    expect(rig.state()).toBe("STALE");
+    rig.clock.advance(298_000);
+    expect(rig.state()).toBe("STALE");
+    rig.clock.advance(100_000);
+    expect(rig.state()).toBe("DEAD");
+    rig.registry.heard(RADAR);
+    expect(rig.state()).toBe("LIVE");
+    rig.clock.advance(1000);
+    expect(rig.published).toEqual([
+      "radar3 UNKNOWN→LIVE",
+      "radar3 LIVE→STALE",
+      "radar3 STALE→DEAD",
+      "radar3 DEAD→LIVE",
+    ]);
+    expect(rig.row()?.publishedState).toBe("LIVE");
+  });
+
+  test("is UNKNOWN after a restart until heard, and hearing it is no news when it was LIVE before", () => {
+    const rig = new Rig();
+    rig.register();
+    rig.restart();
+    rig.clock.advance(89_000);
+    expect(rig.state()).toBe("UNKNOWN");
+    rig.registry.heard(RADAR);
+    rig.clock.advance(10_000);
+    expect(rig.state()).toBe("LIVE");
+    expect(rig.published).toEqual(["radar3 UNKNOWN→LIVE"]);
+  });
+
+  test("takes the full windows of its own uptime after a restart, however long the silence before", () => {
+    const rig = new Rig();
+    rig.register();
+    rig.clock.advance(80_000);
+    rig.restart();
+    rig.clock.jumpWall(1e9);
+    rig.clock.advance(89_999);
+    expect(rig.state()).toBe("UNKNOWN");
+    rig.clock.advance(1);
+    expect(rig.state()).toBe("STALE");
+    rig.clock.advance(299_999);
+    expect(rig.state()).toBe("STALE");
+    rig.clock.advance(1);
+    expect(rig.state()).toBe("DEAD");
+    rig.clock.advance(1000);
+    expect(rig.published).toEqual([
+      "radar3 UNKNOWN→LIVE",
+      "radar3 LIVE→STALE",
+      "radar3 STALE→DEAD",
+    ]);
+  });
+
+  test("of a node that was DEAD before a restart is no news until it is heard", () => {
+    const rig = new Rig();
+    rig.register();
+    rig.clock.advance(400_000);
+    rig.published.length = 0;
+    rig.restart();
+    rig.clock.advance(1_000_000);
+    expect(rig.state()).toBe("DEAD");
+    expect(rig.published).toEqual([]);
+    rig.registry.heard(RADAR);
+    rig.clock.advance(1000);
+    expect(rig.published).toEqual(["radar3 DEAD→LIVE"]);
+  });
+
+  test("is moved by no jump of the wall clock", () => {
+    const rig = new Rig();
+    rig.register();
+    for (const jumpMs of [1e10, -2e10]) {
+      rig.clock.jumpWall(jumpMs);
+      rig.clock.advance(5000);
+      expect(rig.state()).toBe("LIVE");
+    }
+    expect(rig.published).toEqual(["radar3 UNKNOWN→LIVE"]);
+  });
+
+  test("what is published is a chain without repeats, whatever happens and however often we restart", () => {
+    const action = fc.oneof(
+      fc.nat(500_000).map((ms) => (rig: Rig) => rig.clock.advance(ms)),
+      fc.constant((rig: Rig) => rig.registry.heard(RADAR)),
+      fc.constantFrom("i1", "i2", "i3").map((i) => (rig: Rig) => void rig.register(i)),
+      fc.constant((rig: Rig) => rig.registry.deregister(RADAR)),
+      fc.constant((rig: Rig) => rig.restart()),
+      fc.integer({ min: -1e9, max: 1e9 }).map((ms) => (rig: Rig) => rig.clock.jumpWall(ms)),
+      fc.boolean().map((on) => (rig: Rig) => refuseWrites(rig.db, on)),
+    );
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 25 }), (actions) => {
+        const rig = new Rig();
+        for (const act of actions) {
+          try {
+            act(rig);
+          } catch (error) {
+            expect(String(error)).toContain("readonly");
+          }
+        }
+        let last = "UNKNOWN";
+        for (const change of rig.published) {
+          const [previous, state] = change.split(" ")[1]!.split("→");
+          expect(previous).toBe(last);
+          expect(state).not.toBe(previous!);
+          last = state!;
+        }
+        if (rig.row() !== undefined) expect(rig.row()?.publishedState).toBe(last as NodeState);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("reaches the disk in batches", () => {
+    const rig = new Rig();
+    rig.register();
+    const before = rig.row()!.lastSeen;
+    rig.clock.advance(5000);
+    rig.registry.heard(RADAR);
+    expect(rig.row()?.lastSeen).toBe(before);
+    rig.clock.advance(5000);
+    expect(rig.row()?.lastSeen).toBe(before + 5000);
+    rig.clock.advance(1000);
+    rig.registry.heard(RADAR);
+    void rig.registry.stop();
+    expect(rig.row()?.lastSeen).toBe(before + 11_000);
+    expect(rig.clock.timers).toBe(0);
+  });
+});
+
+describe("instances (R9)", () => {
+  test("the same one keeps its epoch, a new one gets the next, the old one is told and can't come back", () => {
+    const rig = new Rig();
+    rig.register("i1");
+    expect(rig.register("i1")).toEqual({ at: "registered", epoch: 1, created: false });
+    expect(rig.superseding).toEqual([]);
+    expect(rig.register("i2")).toEqual({ at: "registered", epoch: 2, created: false });
+    expect(rig.superseding).toEqual(["radar3 i2"]);
+    expect(rig.register("i1")).toEqual({ at: "superseded" });
+    rig.restart();
+    expect(rig.register("i1")).toEqual({ at: "superseded" });
+    expect(rig.register("i2")).toEqual({ at: "registered", epoch: 2, created: false });
+  });
+
+  test("the current one alone may speak for its node", () => {
+    const rig = new Rig();
+    rig.register("i1");
+    rig.register("i2");
+    const { registry } = rig;
+    expect(registry.standing(RADAR, instanceId("i2"), 2)).toBe("current");
+    expect(registry.standing(RADAR, instanceId("i1"), 1)).toBe("superseded");
+    expect(registry.standing(RADAR, instanceId("i1"), 2)).toBe("superseded");
+    expect(registry.standing(RADAR, instanceId("i9"), 1)).toBe("superseded");
+    expect(registry.standing(RADAR, instanceId("i9"), 9)).toBe("unknown");
+    expect(registry.standing(HILL, instanceId("i2"), 2)).toBe("unknown");
+  });
+
+  test("the last sixteen that were replaced are remembered, for each node", () => {
+    const rig = new Rig();
+    rig.register("other", HILL);
+    rig.register("other2", HILL);
+    for (let n = 1; n <= 18; n++) rig.register(`i${n}`);
+    expect(rig.register("i2")).toEqual({ at: "superseded" });
+    expect(rig.register("other", HILL)).toEqual({ at: "superseded" });
+    const rows = rig.db.select().from(superseded).all();
+    expect(rows.filter((r) => r.nodeId === RADAR).map((r) => r.instanceId)).not.toContain("i1");
+    expect(rows).toHaveLength(17);
+    expect(rig.register("i1")).toEqual({ at: "registered", epoch: 19, created: false });
+  });
+
+  test("a new one begins with counters of its own", () => {
+    const rig = new Rig();
+    rig.register("i1");
+    const counters = { radar: { produced: 2, acked: 1, spooled: 1, dropped: {} } };
+    rig.registry.heard(RADAR, counters);
+    rig.register("i1");
+    expect(rig.registry.get(RADAR)?.counters).toEqual(counters);
+    rig.register("i2");
+    expect(rig.registry.get(RADAR)?.counters).toEqual({});
+  });
+});
+
+describe("a goodbye (R5)", () => {
+  test("is SHUTDOWN at once, on disk, and late frames don't revive it, a register does", () => {
+    const rig = new Rig();
+    rig.register();
+    rig.registry.deregister(RADAR);
+    expect(rig.state()).toBe("SHUTDOWN");
+    rig.registry.heard(RADAR);
+    rig.clock.advance(500_000);
+    rig.registry.heard(RADAR);
+    rig.restart();
+    rig.clock.advance(500_000);
+    expect(rig.state()).toBe("SHUTDOWN");
+    expect(rig.published).toEqual(["radar3 UNKNOWN→LIVE", "radar3 LIVE→SHUTDOWN"]);
+    rig.register("i1");
+    expect(rig.state()).toBe("LIVE");
+    expect(rig.published.at(-1)).toBe("radar3 SHUTDOWN→LIVE");
+  });
+
+  test("that can't be written down has not been said", () => {
+    const rig = new Rig();
+    rig.register();
+    refuseWrites(rig.db, true);
+    expect(() => rig.registry.deregister(RADAR)).toThrow();
+    expect(rig.state()).toBe("LIVE");
+    expect(rig.published).toHaveLength(1);
+  });
+});
+
+describe("plain nodes (R10)", () => {
+  test("are nodes too: a row at the first word, liveness from their traffic", () => {
+    const rig = new Rig();
+    expect(rig.registry.heardPlain(HILL)).toBe("heard");
+    expect(rig.row(HILL)).toMatchObject({ kind: "plain", epoch: 0, publishedState: "LIVE" });
+    rig.clock.advance(95_000);
+    expect(rig.state(HILL)).toBe("STALE");
+    rig.registry.heardPlain(HILL);
+    expect(rig.state(HILL)).toBe("LIVE");
+    rig.restart();
+    expect(rig.state(HILL)).toBe("UNKNOWN");
+  });
+
+  test("can't speak for a node that has an agent, even one that is gone", () => {
+    const rig = new Rig();
+    rig.register();
+    rig.clock.advance(400_000);
+    expect(rig.registry.heardPlain(RADAR)).toBe("has_agent");
+    expect(rig.state()).toBe("DEAD");
+  });
+
+  test("become an agent's when one registers, and then no push token speaks for them", () => {
+    const rig = new Rig();
+    rig.registry.heardPlain(HILL);
+    expect(rig.register("i1", HILL)).toEqual({ at: "registered", epoch: 1, created: false });
+    expect(rig.superseding).toEqual([]);
+    expect(rig.registry.heardPlain(HILL)).toBe("has_agent");
+  });
+});
+
+describe("on a full disk (DESIGN §7)", () => {
+  test("known nodes are heard all the same, new plain ones are not let in, and it is said once", () => {
+    const rig = new Rig();
+    rig.register();
+    refuseWrites(rig.db, true);
+    expect(rig.registry.heardPlain(HILL)).toBe("unavailable");
+    expect(rig.registry.get(HILL)).toBeUndefined();
+    for (let i = 0; i < 30; i++) {
+      rig.clock.advance(10_000);
+      rig.registry.heard(RADAR);
+    }
+    expect(rig.state()).toBe("LIVE");
+    expect(rig.log.count("the database takes no writes")).toBe(1);
+  });
+
+  test("a transition waits until it can be written, and what is over by then is never told", () => {
+    const rig = new Rig();
+    rig.register();
+    refuseWrites(rig.db, true);
+    rig.clock.advance(100_000);
+    expect(rig.state()).toBe("STALE");
+    rig.clock.advance(300_000);
+    expect(rig.published).toEqual(["radar3 UNKNOWN→LIVE"]);
+    refuseWrites(rig.db, false);
+    rig.clock.advance(1000);
+    expect(rig.published).toEqual(["radar3 UNKNOWN→LIVE", "radar3 LIVE→DEAD"]);
+  });
+
+  test("a disk that works again is noticed with nothing to write", () => {
+    const rig = new Rig();
+    refuseWrites(rig.db, true);
+    expect(() => rig.register()).toThrow();
+    rig.clock.advance(60_000);
+    expect(rig.registry.failing).toBe(true);
+    refuseWrites(rig.db, false);
+    rig.clock.advance(10_000);
+    expect(rig.registry.failing).toBe(false);
+    expect(rig.log.count("the database takes writes again")).toBe(1);
+  });
+
+  test("a database at its page limit refuses registers and takes them again", () => {
+    const rig = new Rig();
+    const { page_count: pages } = rig.db.$client.query("PRAGMA page_count").get() as {
+      page_count: number;
+    };
+    rig.db.$client.run(`PRAGMA max_page_count = ${pages}`);
+    let registered = 0;
+    expect(() => {
+      for (; registered < 1000; registered++) rig.register("i1", `n${registered}`);
+    }).toThrow(/full/);
+    for (let n = 0; n < registered; n++) rig.registry.heard(nodeId(`n${n}`));
+    rig.clock.advance(10_000);
+    rig.db.$client.run("PRAGMA max_page_count = 10000");
+    expect(rig.register("i1", "late").at).toBe("registered");
+    expect(rig.registry.list()).toHaveLength(registered + 1);
+  });
+});
+
+test("ten thousand nodes that fall silent together are one commit and announced each", () => {
+  const rig = new Rig();
+  rig.db.transaction(() => {
+    for (let n = 0; n < 10_000; n++) rig.registry.heardPlain(nodeId(`n${n}`));
+  });
+  rig.published.length = 0;
+  rig.clock.advance(91_000);
+  expect(rig.published).toHaveLength(10_000);
+  expect(new Set(rig.published.map((p) => p.split(" ")[1]))).toEqual(new Set(["LIVE→STALE"]));
+});
+
+test("a subscriber that throws keeps neither the others nor the registry from going on", () => {
+  const db = openDb(MEMORY).db;
+  const bus = new Bus();
+  const registry = new Registry(db, new FakeClock(), silentLog, bus, WINDOWS);
+  const heard: string[] = [];
+  bus.subscribe(">", () => {
+    throw new Error("a bad subscriber");
+  });
+  bus.subscribe("node.*.state", ({ topic }) => heard.push(topic));
+  registry.register(registration({ node_id: RADAR, instance_id: "i1" }));
+  expect(heard).toEqual(["node.radar3.state"]);
+  expect(bus.failures).toBe(1);
+});

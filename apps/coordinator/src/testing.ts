@@ -1,0 +1,99 @@
+/** What the tests of this app share: directories that go away, a log that can be read, databases that refuse, registrations. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Log, sleep, systemClock } from "@fleet/daemon";
+import {
+  type InstanceId,
+  type NodeId,
+  registerRequestSchema,
+  type RegisterRequest,
+  type Registration,
+  type SensorName,
+  type SpoolId,
+  type StreamId,
+} from "@fleet/protocol";
+import { sql } from "drizzle-orm";
+import type { Db } from "./db/open.ts";
+
+const POLL_MS = 1;
+
+/** A directory that is removed at the end of the block: `using dir = tempDir()`. */
+export function tempDir(): Disposable & { readonly path: string } {
+  const path = mkdtempSync(join(tmpdir(), "fleet-coordinator-"));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/** One line of a RecordingLog. */
+export interface LogLine {
+  readonly level: "debug" | "info" | "warn" | "error";
+  readonly fields: Record<string, unknown>;
+  readonly message: string;
+}
+
+/** Keeps what is logged. */
+export class RecordingLog implements Log {
+  readonly lines: LogLine[];
+  readonly #fields: Record<string, unknown>;
+
+  constructor(lines: LogLine[] = [], fields: Record<string, unknown> = {}) {
+    this.lines = lines;
+    this.#fields = fields;
+  }
+
+  debug(fields: Record<string, unknown>, message: string): void {
+    this.#add("debug", fields, message);
+  }
+  info(fields: Record<string, unknown>, message: string): void {
+    this.#add("info", fields, message);
+  }
+  warn(fields: Record<string, unknown>, message: string): void {
+    this.#add("warn", fields, message);
+  }
+  error(fields: Record<string, unknown>, message: string): void {
+    this.#add("error", fields, message);
+  }
+  child(fields: Record<string, unknown>): Log {
+    return new RecordingLog(this.lines, { ...this.#fields, ...fields });
+  }
+
+  /** How often something was said. */
+  count(message: string): number {
+    return this.lines.filter((l) => l.message === message).length;
+  }
+
+  #add(level: LogLine["level"], fields: Record<string, unknown>, message: string): void {
+    this.lines.push({ level, fields: { ...this.#fields, ...fields }, message });
+  }
+}
+
+/** Waits for something that other processes or sockets bring about; the test's own timeout is the bound. `step` runs between looks. */
+export async function until(isSo: () => boolean, step: () => void = () => {}): Promise<void> {
+  while (!isSo()) {
+    step();
+    await sleep(systemClock, POLL_MS);
+  }
+}
+
+/** Makes every write of a database fail, as on a full disk, or work again. */
+export function refuseWrites(db: Db, refuse: boolean): void {
+  db.run(sql.raw(`PRAGMA query_only = ${refuse ? 1 : 0}`));
+}
+
+/** A registration as it comes out of the schema. */
+export function registration(
+  request: Partial<RegisterRequest> & { readonly node_id: string; readonly instance_id: string },
+): Registration {
+  return registerRequestSchema.parse({
+    version: "1.0.0",
+    sensors: [{ name: "radar", runtime: "python", mode: "stream" }],
+    ...request,
+  });
+}
+
+/** Ids as parsed at the edge. */
+export const nodeId = (text: string): NodeId => text as NodeId;
+export const instanceId = (text: string): InstanceId => text as InstanceId;
+export const sensorName = (text: string): SensorName => text as SensorName;
+export const spoolId = (text: string): SpoolId => text as SpoolId;
+export const streamId = (text: string): StreamId => text as StreamId;
