@@ -104,8 +104,8 @@ interface Column {
 }
 
 test("the schema the code uses is the one the migrations make", () => {
-  const { db, close } = openDb(MEMORY);
-  const sqlite = db.$client;
+  const opened = openDb(MEMORY);
+  const sqlite = opened.db.$client;
   const tables = Object.values(schema) as SQLiteTable[];
   const made = sqlite
     .query("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
@@ -130,19 +130,19 @@ test("the schema the code uses is the one the migrations make", () => {
       .all(name) as { name: string }[];
     expect(indexesInDb.map((i) => i.name)).toEqual(indexes.map((i) => i.config.name));
   }
-  close();
+  opened.close();
 });
 
 test("commits are on disk before they are answered: WAL, synchronous FULL, exclusive (R1)", () => {
   using dir = tempDir();
   mkdirSync(join(dir.path, "d"));
-  const { db, close } = openDb(join(dir.path, "d"));
+  const opened = openDb(join(dir.path, "d"));
   const pragma = (name: string): unknown =>
-    Object.values(db.$client.query(`PRAGMA ${name}`).get() as object)[0];
+    Object.values(opened.db.$client.query(`PRAGMA ${name}`).get() as object)[0];
   expect([pragma("journal_mode"), pragma("synchronous"), pragma("locking_mode")]).toEqual([
     "wal",
     2,
     "exclusive",
   ]);
-  close();
+  opened.close();
 });

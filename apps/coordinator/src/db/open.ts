@@ -10,7 +10,7 @@ import * as schema from "./schema.ts";
 export const MEMORY = ":memory:";
 
 /** The typed database. */
-export type Db = BunSQLiteDatabase<typeof schema>;
+export type Db = BunSQLiteDatabase<typeof schema> & { readonly $client: Database };
 
 /** Another coordinator holds the data directory, or it can't be written. */
 export class DataDirError extends Error {

@@ -86,7 +86,7 @@ describe("a registered node (R1, R6)", () => {
       epoch: 1,
     });
     rig.restart();
-    expect(rig.registry.get(RADAR)?.row).toEqual(row!);
+    expect(rig.registry.get(RADAR)?.row).toEqual(row);
     expect(rig.registry.list().map((n) => n.id)).toEqual([RADAR]);
   });
 

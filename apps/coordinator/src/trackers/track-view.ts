@@ -5,8 +5,8 @@ export const TRACKS_MAX = 100;
 /** How long after its last event a track counts as live, ms. */
 const LIVE_MS = 10_000;
 
-/** Public trackers write the id first, so that it is found without parsing 2–4 kB of JSON. */
-const LEADING_ID = /^\{\s*"track_id"\s*:\s*"([^"\\]{1,128})"/;
+/** Public trackers write the id first, so that it is found without parsing 2–4 kB of JSON. One that isn't ASCII is parsed. */
+const LEADING_ID = /^\{\s*"track_id"\s*:\s*"([^"\\\x80-\xff]{1,128})"/;
 const HEAD_BYTES = 160;
 const RBRACE = 125;
 const WHITE_SPACE_MAX = 32;

@@ -1,0 +1,129 @@
+import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { ConfigError, loadConfig, parseConfig, readSecret } from "./config.ts";
+import { tempDir } from "./testing.ts";
+
+function problemsOf(value: unknown): readonly string[] {
+  try {
+    parseConfig("coordinator.yaml", value);
+  } catch (error) {
+    return (error as ConfigError).problems;
+  }
+  return [];
+}
+
+describe("a configuration", () => {
+  test("that is empty is the defaults of the design (R5, T1–T4)", () => {
+    using dir = tempDir();
+    const path = join(dir.path, "empty.yaml");
+    writeFileSync(path, "# nothing\n");
+    const config = loadConfig(path);
+    expect(config).toEqual(loadConfig(undefined));
+    expect(config.tcp_server).toMatchObject({
+      port: 30_050,
+      auto_provision: true,
+      auto_provision_port_start: 31_000,
+      auto_provision_port_end: 31_099,
+    });
+    expect(config.registry).toEqual({
+      heartbeat_interval: 30_000,
+      stale_after: 90_000,
+      dead_after: 300_000,
+    });
+    expect(config.tracker).toMatchObject({ stop_grace: 5000, extended_outage: 60_000 });
+    expect(config.http.port).toBe(7700);
+  });
+
+  test.each([
+    ["yaml", "registry: { stale_after: 1.5m }\noutput: { rotate_bytes: 1MiB }\n"],
+    ["toml", `registry.stale_after = "1.5m"\noutput.rotate_bytes = "1MiB"\n`],
+  ])("is read as %s, with units", (ending, text) => {
+    using dir = tempDir();
+    const path = join(dir.path, `coordinator.${ending}`);
+    writeFileSync(path, text);
+    const config = loadConfig(path);
+    expect(config.registry.stale_after).toBe(90_000);
+    expect(config.output.rotate_bytes).toBe(1024 ** 2);
+  });
+
+  test("is refused with every problem and its path, all at once", () => {
+    const problems = problemsOf({
+      htpp: {},
+      http: { port: 70_000, colour: "red" },
+      registry: { stale_after: "soon", dead_after: "0s", heartbeat_interval: 30 },
+      output: { rotate_bytes: "64 MB", keep_days: 0 },
+      trackers: [{ name: "a b", mode: "http", node_id: "../x", extra: 1 }],
+      tracker: { command: [] },
+    });
+    const paths = problems.map((p) => p.split(":")[0]!);
+    expect(paths.toSorted()).toEqual(
+      [
+        "htpp",
+        "http.port",
+        "http.colour",
+        "registry.stale_after",
+        "registry.dead_after",
+        "registry.heartbeat_interval",
+        "output.rotate_bytes",
+        "output.keep_days",
+        "trackers.0.name",
+        "trackers.0.mode",
+        "trackers.0.node_id",
+        "trackers.0.extra",
+        "tracker.command",
+      ].toSorted(),
+    );
+    expect(problems).toContain("htpp: unknown key");
+    expect(problems).toContain("http.colour: unknown key");
+    expect(problems).toContain(
+      `registry.stale_after: "soon" is not a duration like 500ms, 30s or 5m`,
+    );
+  });
+
+  test("whose port range is upside down is refused", () => {
+    const range = { auto_provision_port_start: 31_010, auto_provision_port_end: 31_009 };
+    expect(problemsOf({ tcp_server: range })).toEqual([
+      "tcp_server.auto_provision_port_end: must not be below auto_provision_port_start",
+    ]);
+    expect(problemsOf({ tcp_server: { ...range, auto_provision_port_end: 31_010 } })).toEqual([]);
+  });
+
+  test.each([["- a list"], ["just text"], ["7"]])("that is %p is refused, not ignored", (text) => {
+    using dir = tempDir();
+    const path = join(dir.path, "c.yaml");
+    writeFileSync(path, text);
+    expect(() => loadConfig(path)).toThrow(ConfigError);
+    expect(() => loadConfig(path)).toThrow("(top)");
+  });
+
+  test("that can't be read, or isn't YAML, says which file and why", () => {
+    using dir = tempDir();
+    const path = join(dir.path, "none.yaml");
+    expect(() => loadConfig(path)).toThrow(`${path}:\n  can't be read: ENOENT`);
+    writeFileSync(path, "a: [1,\nb: }");
+    expect(() => loadConfig(path)).toThrow(`${path}:\n  is not valid`);
+  });
+});
+
+describe("a secret", () => {
+  test("comes from its variable, else from the file the variable names, else from the config's", () => {
+    using dir = tempDir();
+    const [one, two] = [join(dir.path, "one"), join(dir.path, "two")];
+    writeFileSync(one, "from one\n");
+    writeFileSync(two, "  from two ");
+    expect(readSecret({ T: "direct", T_FILE: one }, "T", two)).toBe("direct");
+    expect(readSecret({ T: "", T_FILE: one }, "T", two)).toBe("from one");
+    expect(readSecret({}, "T", two)).toBe("from two");
+    expect(readSecret({}, "T")).toBeUndefined();
+    expect(readSecret({ T: "" }, "T", "")).toBeUndefined();
+  });
+
+  test("whose file is missing or empty is refused: no secret is not what was meant", () => {
+    using dir = tempDir();
+    const path = join(dir.path, "secret");
+    expect(() => readSecret({ T_FILE: path }, "T")).toThrow(/T from .*ENOENT/s);
+    writeFileSync(path, " \n");
+    expect(() => readSecret({}, "T", path)).toThrow("it is empty");
+  });
+});

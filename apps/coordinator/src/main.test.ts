@@ -1,0 +1,181 @@
+import { describe, expect, test } from "bun:test";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { tempDir } from "./testing.ts";
+
+const MAIN = join(import.meta.dirname, "main.ts");
+const TOKENS = { FLEET_ENROLL_TOKEN: "enroll", FLEET_OPERATOR_TOKEN: "operator" };
+
+interface Result {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+function start(
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Bun.Subprocess<"ignore", "pipe", "pipe"> {
+  return Bun.spawn([process.execPath, MAIN, ...args], {
+    env: { PATH: process.env["PATH"] ?? "", ...env },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+}
+
+async function run(args: readonly string[], env: Record<string, string> = {}): Promise<Result> {
+  const child = start(args, env);
+  const [out, err, code] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  return { code, out, err };
+}
+
+/** Arguments of a coordinator that can start: a tracker that exists, any ports. */
+function serveArgs(dir: string, ...more: readonly string[]): string[] {
+  const config = join(dir, "coordinator.yaml");
+  writeFileSync(config, `tracker: { command: [fleet-tracker] }\noutput: { dir: ${dir}/tracks }\n`);
+  return ["serve", "--config", config, "--data-dir", join(dir, "data"), ...more];
+}
+
+const ANY = ["--http", "127.0.0.1:0", "--frames", "127.0.0.1:0"];
+
+describe("the command line", () => {
+  test("explains itself and exits 0; what it doesn't know exits 64", async () => {
+    const [help, serveHelp, version, nothing, unknown, flag, port, level] = await Promise.all([
+      run(["--help"]),
+      run(["serve", "--help"]),
+      run(["--version"]),
+      run([]),
+      run(["dance"]),
+      run(["serve", "--colour", "red"]),
+      run(["serve", "--http", "127.0.0.1"]),
+      run(["serve", "--log-level", "loud"]),
+    ]);
+    expect([help.code, serveHelp.code, version.code]).toEqual([0, 0, 0]);
+    expect(help.out).toContain("serve");
+    for (const name of ["--config", "--data-dir", "--http", "--frames", "--insecure-dev"])
+      expect(serveHelp.out).toContain(name);
+    expect(version.out.trim()).toBe("dev");
+    for (const result of [nothing, unknown, flag, port, level]) expect(result.code).toBe(64);
+    expect(port.err).toContain("HOST:PORT");
+    expect(level.err).toContain("trace, debug, info");
+  });
+
+  test("check-config lists every problem and exits 78, or says ok", async () => {
+    using dir = tempDir();
+    const [good, bad] = [join(dir.path, "good.yaml"), join(dir.path, "bad.yaml")];
+    writeFileSync(good, "http: { port: 7701 }\n");
+    writeFileSync(bad, "http: { prt: 1 }\nregistry: { stale_after: soon }\n");
+    const [ok, refused, none] = await Promise.all([
+      run(["check-config", good]),
+      run(["check-config", bad]),
+      run(["check-config", join(dir.path, "none.yaml")]),
+    ]);
+    expect(ok).toEqual({ code: 0, out: `${good}: ok\n`, err: "" });
+    expect([refused.code, none.code]).toEqual([78, 78]);
+    expect(refused.err).toContain("http.prt: unknown key");
+    expect(refused.err).toContain("registry.stale_after");
+    expect(none.err).toContain("none.yaml");
+    expect(none.err.split("\n").some((l) => l.trim().startsWith("at "))).toBe(false);
+  });
+});
+
+describe("serve", () => {
+  test("refuses to start without tokens, with one secret for two doors, or without a tracker (H5)", async () => {
+    using dir = tempDir();
+    const args = serveArgs(dir.path, ...ANY);
+    const [none, same, file, noTracker] = await Promise.all([
+      run(args),
+      run(args, { ...TOKENS, FLEET_PUSH_TOKEN: "enroll" }),
+      run(args, { ...TOKENS, FLEET_ENROLL_TOKEN: "", FLEET_ENROLL_TOKEN_FILE: "/none" }),
+      run(["serve", "--data-dir", join(dir.path, "data"), ...ANY], { ...TOKENS, PATH: "/none" }),
+    ]);
+    for (const result of [none, same, file, noTracker]) expect(result.code).toBe(78);
+    expect(none.err).toContain("FLEET_ENROLL_TOKEN:");
+    expect(none.err).toContain("FLEET_OPERATOR_TOKEN:");
+    expect(same.err).toContain("enroll and push: the same secret");
+    expect(file.err).toContain("/none");
+    expect(noTracker.err).toContain("tracker.command");
+  });
+
+  test("names a port that is taken and the flag that changes it, and exits 1", async () => {
+    using dir = tempDir();
+    const taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+    const address = `127.0.0.1:${taken.port}`;
+    const [http, frames] = await Promise.all(
+      ["http", "frames"].map((flag) => {
+        const sub = join(dir.path, flag);
+        mkdirSync(sub);
+        const other = flag === "http" ? "--frames" : "--http";
+        return run(serveArgs(sub, `--${flag}`, address, other, "127.0.0.1:0"), TOKENS);
+      }),
+    );
+    taken.stop(true);
+    expect(http?.code).toBe(1);
+    expect(http?.err).toContain(`HTTP on ${address}: the port is taken (--http HOST:PORT`);
+    expect(frames?.code).toBe(1);
+    expect(frames?.err).toContain(`frames on ${address}: the port is taken (--frames HOST:PORT`);
+  });
+
+  test("runs until SIGTERM, answers health, keeps its data directory to itself, and exits 143", async () => {
+    using dir = tempDir();
+    const args = serveArgs(dir.path, ...ANY);
+    const child = start(args, TOKENS);
+    const ready = await readUntil(child.stderr, /"http_port":(\d+).*"msg":"ready"/);
+    const url = `http://127.0.0.1:${ready[1]}`;
+    const [well, second] = await Promise.all([run(["health", "--url", url]), run(args, TOKENS)]);
+    expect(well.code).toBe(0);
+    expect(well.out).toContain(`"status":"ok"`);
+    expect(second.code).toBe(1);
+    expect(second.err).toContain("in use by another coordinator");
+    child.kill("SIGTERM");
+    expect(await child.exited).toBe(143);
+    expect((await run(["health", "--url", url])).code).toBe(1);
+  });
+
+  test("without tokens stays on loopback, even with a config file that doesn't say where", async () => {
+    using dir = tempDir();
+    const child = start([...serveArgs(dir.path), "--insecure-dev", "--http", "127.0.0.1:0"]);
+    const listening = await readUntil(
+      child.stderr,
+      /"host":"([^"]+)"[^\n]*frames: |frames on ([^:]+):/,
+    );
+    child.kill("SIGINT");
+    await child.exited;
+    // Somebody may have the default port here; then the message says where it was asked for.
+    expect(listening[1] ?? listening[2]).toBe("127.0.0.1");
+  });
+
+  test("finds the tracker beside itself or on PATH", async () => {
+    using dir = tempDir();
+    symlinkSync("/bin/true", join(dir.path, "fleet-tracker"));
+    const args = ["serve", "--data-dir", join(dir.path, "data"), ...ANY];
+    const child = start(args, { ...TOKENS, PATH: dir.path });
+    await readUntil(child.stderr, /"msg":"ready"/);
+    child.kill("SIGINT");
+    expect(await child.exited).toBe(130);
+  });
+});
+
+async function readUntil(
+  stream: ReadableStream<Uint8Array>,
+  pattern: RegExp,
+): Promise<RegExpExecArray> {
+  const reader = stream.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  for (;;) {
+    const match = pattern.exec(text);
+    if (match !== null) {
+      reader.releaseLock();
+      return match;
+    }
+    const { done, value } = await reader.read();
+    if (done) throw new Error(`ended without ${pattern}: ${text}`);
+    text += decoder.decode(value, { stream: true });
+  }
+}

@@ -1,0 +1,282 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { Receiver, RECEIVER_BYTES_MAX, RECEIVER_FRAMES_MAX, type Sink } from "./receiver.ts";
+
+const encoder = new TextEncoder();
+const bytesOf = (text: string): Uint8Array => encoder.encode(text);
+const line = (n: number, size = 0): string => `${String(n).padStart(size, "0")}\n`;
+
+/** A tracker's socket that takes as much as it is told to. */
+class ScriptedSink implements Sink {
+  taken = "";
+  room = Number.POSITIVE_INFINITY;
+  writes = 0;
+
+  write(bytes: Uint8Array): number {
+    this.writes++;
+    const n = Math.min(bytes.length, this.room);
+    this.room -= n;
+    this.taken += Buffer.from(bytes.subarray(0, n)).toString("latin1");
+    return n;
+  }
+  end(): void {}
+}
+
+describe("a receiver (T8)", () => {
+  test("passes lines on in order, at once while the socket takes them", () => {
+    const receiver = new Receiver();
+    const sink = new ScriptedSink();
+    const accepted: number[] = [];
+    receiver.write(bytesOf("1\n"), 1, () => accepted.push(1));
+    expect(receiver.waitingFrames).toBe(1);
+    receiver.connect(sink);
+    receiver.write(bytesOf("2\n3\n"), 2, () => accepted.push(3));
+    expect([sink.taken, accepted, receiver.framesAccepted]).toEqual(["1\n2\n3\n", [1, 3], 3]);
+    expect(receiver.waitingFrames).toBe(0);
+  });
+
+  test("says accepted when the socket has the last byte, not before, and asks no blocked socket again", () => {
+    const receiver = new Receiver();
+    const sink = new ScriptedSink();
+    sink.room = 3;
+    receiver.connect(sink);
+    let accepted = 0;
+    receiver.write(bytesOf("abcd\n"), 1, () => accepted++);
+    receiver.write(bytesOf("e\n"), 1, () => accepted++);
+    expect([sink.taken, accepted, sink.writes]).toEqual(["abc", 0, 1]);
+    sink.room = 1;
+    receiver.drained(sink);
+    expect([sink.taken, accepted]).toEqual(["abcd", 0]);
+    sink.room = 1;
+    receiver.drained(sink);
+    expect(accepted).toBe(1);
+    sink.room = 100;
+    receiver.drained(sink);
+    expect([sink.taken, accepted]).toEqual(["abcd\ne\n", 2]);
+  });
+
+  test("gives a line that was cut to the next socket whole, and not those before it", () => {
+    const receiver = new Receiver();
+    const first = new ScriptedSink();
+    first.room = "one\ntwo\nth".length;
+    receiver.connect(first);
+    receiver.write(bytesOf("one\ntwo\nthree\nfour\n"), 4);
+    receiver.disconnect(first);
+    const second = new ScriptedSink();
+    receiver.connect(second);
+    expect(second.taken).toBe("three\nfour\n");
+  });
+
+  test("resumes a batch that was cut at a line's end with the next line", () => {
+    const receiver = new Receiver();
+    const first = new ScriptedSink();
+    first.room = "one\n".length;
+    receiver.connect(first);
+    receiver.write(bytesOf("one\ntwo\n"), 2);
+    receiver.disconnect(first);
+    const second = new ScriptedSink();
+    receiver.connect(second);
+    expect(second.taken).toBe("two\n");
+  });
+
+  test("takes a closed socket's −1 for nothing written", () => {
+    const receiver = new Receiver();
+    receiver.connect({ write: () => -1, end: () => {} });
+    receiver.write(bytesOf("one\n"), 1);
+    const next = new ScriptedSink();
+    receiver.connect(next);
+    expect(next.taken).toBe("one\n");
+  });
+
+  test("ignores an older socket's drain and close", () => {
+    const receiver = new Receiver();
+    const [old, current] = [new ScriptedSink(), new ScriptedSink()];
+    receiver.connect(old);
+    current.room = 0;
+    receiver.connect(current);
+    receiver.write(bytesOf("1\n"), 1);
+    receiver.drained(old);
+    receiver.disconnect(old);
+    current.room = 10;
+    receiver.drained(current);
+    expect([old.taken, current.taken]).toEqual(["", "1\n"]);
+  });
+
+  test("calls an empty entry in its turn, behind what was queued before", () => {
+    const receiver = new Receiver();
+    const order: string[] = [];
+    receiver.write(bytesOf("1\n"), 1, () => order.push("frame"));
+    receiver.write(new Uint8Array(0), 0, () => order.push("empty"));
+    expect(order).toEqual([]);
+    receiver.connect(new ScriptedSink());
+    expect(order).toEqual(["frame", "empty"]);
+  });
+
+  test("is idle when everything is handed over", async () => {
+    const receiver = new Receiver();
+    await receiver.whenIdle();
+    receiver.write(bytesOf("1\n"), 1);
+    let idle = false;
+    const waiting = receiver.whenIdle().then(() => (idle = true));
+    await Promise.resolve();
+    expect(idle).toBe(false);
+    receiver.connect(new ScriptedSink());
+    await waiting;
+    expect(idle).toBe(true);
+  });
+});
+
+describe("the bounds of a receiver (T8)", () => {
+  test.each([
+    ["frames", RECEIVER_FRAMES_MAX, 1, (n: number) => bytesOf(line(n))],
+    ["lines without frames", RECEIVER_FRAMES_MAX, 0, () => new Uint8Array(0)],
+    ["bytes", 16, 1, () => new Uint8Array(RECEIVER_BYTES_MAX / 16)],
+  ])("it is full at its limit of %s and not one before", (_what, limit, frames, make) => {
+    const receiver = new Receiver();
+    for (let n = 1; n < limit; n++) receiver.write(make(n), frames);
+    expect(receiver.full).toBe(false);
+    receiver.write(make(limit), frames);
+    expect(receiver.full).toBe(true);
+    receiver.connect(new ScriptedSink());
+    expect(receiver.full).toBe(false);
+  });
+
+  test("wakes a source once when there is room again, and when the tracker goes down", () => {
+    const receiver = new Receiver();
+    const sink = new ScriptedSink();
+    sink.room = 0;
+    receiver.connect(sink);
+    let woken = 0;
+    receiver.write(bytesOf("1\n"), 1);
+    receiver.write(new Uint8Array(RECEIVER_BYTES_MAX - 1), 1);
+    receiver.onRoom(() => woken++);
+    sink.room = 1;
+    receiver.drained(sink);
+    expect([receiver.full, woken]).toEqual([true, 0]);
+    for (const room of [1, 10]) {
+      sink.room = room;
+      receiver.drained(sink);
+      expect([receiver.full, woken]).toEqual([false, 1]);
+    }
+    receiver.onRoom(() => woken++);
+    receiver.disconnect(sink);
+    receiver.disconnect(sink);
+    expect(woken).toBe(2);
+    const taken = (): number => woken++;
+    receiver.onRoom(taken);
+    receiver.offRoom(taken);
+    receiver.connect(new ScriptedSink());
+    expect(woken).toBe(2);
+  });
+
+  test("drops the oldest frame of a source that can't wait, counted, only when full while the tracker is down", () => {
+    const receiver = new Receiver();
+    for (let n = 0; n < RECEIVER_FRAMES_MAX + 3; n++) receiver.writeDroppable(bytesOf(line(n)));
+    expect(receiver.dropped.tracker_down).toBe(3);
+    expect(receiver.waitingFrames).toBe(RECEIVER_FRAMES_MAX);
+    const sink = new ScriptedSink();
+    receiver.connect(sink);
+    expect(sink.taken.startsWith("3\n4\n")).toBe(true);
+    expect(sink.taken.split("\n").length - 1).toBe(RECEIVER_FRAMES_MAX);
+  });
+
+  test("drops nothing while the tracker runs, however full", () => {
+    const receiver = new Receiver();
+    const sink = new ScriptedSink();
+    sink.room = 0;
+    receiver.connect(sink);
+    for (let n = 0; n < RECEIVER_FRAMES_MAX + 3; n++) receiver.writeDroppable(bytesOf(line(n)));
+    expect(receiver.dropped.tracker_down).toBe(0);
+    expect(receiver.waitingFrames).toBe(RECEIVER_FRAMES_MAX + 3);
+  });
+
+  test("drops as many small frames as a large one needs", () => {
+    const receiver = new Receiver();
+    for (let n = 0; n < 1000; n++) receiver.writeDroppable(bytesOf(line(n, 500)));
+    for (let n = 0; n < 20; n++) receiver.writeDroppable(new Uint8Array(RECEIVER_BYTES_MAX - 1));
+    expect(receiver.waitingFrames).toBeLessThanOrEqual(2);
+    expect(receiver.dropped.tracker_down).toBe(1020 - receiver.waitingFrames);
+  });
+
+  test("drops a frame that an earlier socket took in part as a whole", () => {
+    const receiver = new Receiver();
+    const first = new ScriptedSink();
+    first.room = 2;
+    receiver.connect(first);
+    receiver.writeDroppable(bytesOf("cut-here\n"));
+    receiver.disconnect(first);
+    for (let n = 1; n <= RECEIVER_FRAMES_MAX; n++) receiver.writeDroppable(bytesOf(line(n)));
+    const second = new ScriptedSink();
+    receiver.connect(second);
+    expect(second.taken.startsWith("1\n2\n")).toBe(true);
+  });
+
+  test("frames of a source that waits are never dropped for those of one that can't", () => {
+    const receiver = new Receiver();
+    for (let n = 0; n < RECEIVER_FRAMES_MAX; n++) receiver.write(bytesOf(line(n)), 1);
+    receiver.writeDroppable(bytesOf("late\n"));
+    expect(receiver.dropped.tracker_down).toBe(0);
+    const sink = new ScriptedSink();
+    receiver.connect(sink);
+    expect(sink.taken.endsWith("1999\nlate\n")).toBe(true);
+  });
+});
+
+type Step =
+  | { readonly do: "write"; readonly lines: number; readonly size: number }
+  | { readonly do: "room"; readonly bytes: number }
+  | { readonly do: "cut" }
+  | { readonly do: "connect"; readonly bytes: number };
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({
+    do: fc.constant("write" as const),
+    lines: fc.nat(4),
+    size: fc.integer({ min: 1, max: 30 }),
+  }),
+  fc.record({ do: fc.constant("room" as const), bytes: fc.nat(60) }),
+  fc.constant({ do: "cut" as const }),
+  fc.record({ do: fc.constant("connect" as const), bytes: fc.nat(60) }),
+);
+
+test("over any writes, cuts and partial acceptances: each entry is accepted exactly once, in order, and every line reaches one socket whole", () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
+      const receiver = new Receiver();
+      const sinks: ScriptedSink[] = [];
+      const accepted: number[] = [];
+      let entries = 0;
+      let lines = 0;
+      const connect = (bytes: number): void => {
+        if (sinks.length > 0) receiver.disconnect(sinks.at(-1)!);
+        const sink = new ScriptedSink();
+        sink.room = bytes;
+        sinks.push(sink);
+        receiver.connect(sink);
+      };
+      for (const s of steps) {
+        if (s.do === "write") {
+          const text = Array.from({ length: s.lines }, () => line(lines++, s.size)).join("");
+          const entry = entries++;
+          receiver.write(bytesOf(text), s.lines, () => accepted.push(entry));
+        } else if (s.do === "connect") connect(s.bytes);
+        else if (sinks.length > 0) {
+          const sink = sinks.at(-1)!;
+          if (s.do === "cut") receiver.disconnect(sink);
+          else {
+            sink.room = s.bytes;
+            receiver.drained(sink);
+          }
+        }
+        expect(accepted).toEqual(accepted.map((_, i) => i));
+      }
+      connect(Number.POSITIVE_INFINITY);
+      expect(accepted).toHaveLength(entries);
+      expect(receiver.framesAccepted).toBe(lines);
+      expect([receiver.waitingFrames, receiver.full]).toEqual([0, false]);
+      const whole = sinks.flatMap((s) => s.taken.split("\n").slice(0, -1)).map(Number);
+      expect(whole).toEqual(Array.from({ length: lines }, (_, n) => n));
+    }),
+    { numRuns: 300 },
+  );
+});
