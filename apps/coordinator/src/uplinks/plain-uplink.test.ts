@@ -1,0 +1,220 @@
+import { describe, expect, test } from "bun:test";
+import { nodeId, refuseWrites, registration, streamId, until } from "../testing.ts";
+import { frame, FramePort, lines, PUSH } from "./testing.ts";
+
+const HILL = nodeId("hill");
+
+function said(n: number, more: Record<string, unknown> = {}): string {
+  return frame(n, { node_id: "hill", token: PUSH, ...more });
+}
+
+const HEARTBEAT = `{"node_id":"hill","token":"${PUSH}","type":"heartbeat"}`;
+
+describe("a plain node (T1, R10)", () => {
+  test("is a node from its first frame on; its tracker gets the frames without id and token; nothing is answered", async () => {
+    await using port = new FramePort();
+    const peer = await port.connect();
+    peer.send(lines(said(1), said(2, { site: "Zürich" })));
+    const tracker = await port.tracker("hill");
+    await until(() => tracker.lines.length === 2);
+    expect(tracker.lines.map((l) => JSON.parse(l) as unknown)).toEqual([
+      { timestamp: 1001, delay: [1], doppler: [-1.5], snr: [9] },
+      { timestamp: 1002, delay: [2], doppler: [-1.5], snr: [9], site: "Zürich" },
+    ]);
+    expect(tracker.received).toMatch(/^[\n -~]*$/);
+    expect(tracker.received).not.toContain(PUSH);
+    expect(port.registry.get(HILL)?.row.kind).toBe("plain");
+    expect(peer.lines).toEqual([]);
+  });
+
+  test("is provisioned by a heartbeat too (T2)", async () => {
+    await using port = new FramePort();
+    const peer = await port.connect();
+    peer.send(lines(HEARTBEAT));
+    const tracker = await port.tracker("hill");
+    await until(() => tracker.connections === 1);
+    expect(port.registry.get(HILL)?.row.kind).toBe("plain");
+    expect(tracker.received).toBe("");
+  });
+
+  test("may not be one: an operator's, an enrolment or a wrong token is refused, and counted", async () => {
+    await using port = new FramePort();
+    const peer = await port.connect();
+    const { accessToken } = await port.auth.issue({
+      nodeId: HILL,
+      instanceId: "i1" as never,
+      epoch: 1,
+    });
+    const wrong = ["enroll-token", "operator-token", "", "wrong", accessToken];
+    peer.send(lines(...wrong.map((token) => said(1, { token }))));
+    await until(() => port.counts.get("refused_line") + port.counts.get("bad_credentials") === 5);
+    expect(port.registry.list()).toEqual([]);
+    expect(port.manager.list()).toEqual([]);
+  });
+
+  test("has the connection to itself: other ids are refused on it, wrong tokens too, and it goes on", async () => {
+    await using port = new FramePort();
+    const peer = await port.connect();
+    peer.send(lines(said(1), said(2, { node_id: "other" }), said(3, { token: "wrong" }), said(4)));
+    const tracker = await port.tracker("hill");
+    await until(() => tracker.lines.length === 2);
+    expect(port.counts.get("refused_line")).toBe(2);
+    expect(port.registry.list().map((n) => n.id)).toEqual([HILL]);
+  });
+
+  test("binds by its first good line, whatever came before", async () => {
+    await using port = new FramePort();
+    const peer = await port.connect();
+    peer.send(lines("garbage", said(1, { node_id: "other", token: "no" }), said(1)));
+    const tracker = await port.tracker("hill");
+    await until(() => tracker.lines.length === 1);
+  });
+
+  test("can't speak for a node that has an agent, nor once one has registered", async () => {
+    await using port = new FramePort();
+    port.registry.register(registration({ node_id: "radar3", instance_id: "i1" }));
+    const peer = await port.connect();
+    peer.send(lines(said(1, { node_id: "radar3" })));
+    await until(() => port.counts.get("node_has_agent") === 1);
+    expect(port.manager.list()).toEqual([]);
+
+    const hill = await port.connect();
+    hill.send(lines(said(1)));
+    const tracker = await port.tracker("hill");
+    await until(() => tracker.lines.length === 1);
+    port.registry.register(registration({ node_id: "hill", instance_id: "i1" }));
+    hill.send(lines(said(2)));
+    await until(() => port.counts.get("node_has_agent") === 2);
+    expect(tracker.lines).toHaveLength(1);
+  });
+
+  test("that comes when the database takes no writes is not let in; a known one is", async () => {
+    await using port = new FramePort();
+    const known = await port.connect();
+    known.send(lines(said(1)));
+    const tracker = await port.tracker("hill");
+    refuseWrites(port.db, true);
+    const stranger = await port.connect();
+    stranger.send(lines(said(1, { node_id: "new" })));
+    known.send(lines(said(2)));
+    await until(() => tracker.lines.length === 2 && port.counts.get("node_not_written") === 1);
+    expect(port.registry.get(nodeId("new"))).toBeUndefined();
+    refuseWrites(port.db, false);
+    stranger.send(lines(said(2, { node_id: "new" })));
+    await port.tracker("new");
+  });
+});
+
+describe("lines of a plain node that are no frames", () => {
+  test("are dropped and counted, each for what it is, and the connection goes on", async () => {
+    await using port = new FramePort();
+    const peer = await port.connect();
+    peer.send(lines(said(1)));
+    peer.send(lines("not json", "[1]", said(1, { delay: "x" }), said(1, { snr: [] })));
+    peer.send(lines(said(1, { type: "hello" }), `{"timestamp":1}`));
+    peer.send(Buffer.from(lines(said(3, { x: "\xff" })), "latin1"));
+    peer.send(lines(said(4, { pad: "x".repeat(1024 * 1024) }), said(5)));
+    const tracker = await port.tracker("hill");
+    await until(() => tracker.lines.length === 2);
+    const reasons = [
+      "bad_json",
+      "not_an_object",
+      "bad_arrays",
+      "ragged_arrays",
+      "unknown_type",
+      "bad_credentials",
+      "bad_utf8",
+      "too_long",
+    ];
+    for (const reason of reasons) expect([reason, port.counts.get(reason)]).toEqual([reason, 1]);
+    expect(peer.closed).toBe(false);
+  });
+
+  test("may be cut anywhere", async () => {
+    await using port = new FramePort();
+    const peer = await port.connect();
+    for (const byte of new TextEncoder().encode(lines(said(1), said(2))))
+      peer.send(new Uint8Array([byte]));
+    const tracker = await port.tracker("hill");
+    await until(() => tracker.lines.length === 2);
+  });
+});
+
+describe("a frame with its predecessor's timestamp", () => {
+  test("is a duplicate, on a new connection too, and is counted", async () => {
+    await using port = new FramePort();
+    const first = await port.connect();
+    first.send(lines(said(1), said(1), said(2)));
+    const tracker = await port.tracker("hill");
+    await until(() => tracker.lines.length === 2);
+    first.close();
+    const second = await port.connect();
+    second.send(lines(said(2), said(3), said(2)));
+    await until(() => tracker.lines.length === 4);
+    expect(port.counts.get("duplicate")).toBe(2);
+  });
+});
+
+describe("a plain node's sockets", () => {
+  test("a stale one's close takes nothing from a newer one (T4)", async () => {
+    await using port = new FramePort();
+    const [stale, current] = [await port.connect(), await port.connect()];
+    stale.send(lines(said(1)));
+    const tracker = await port.tracker("hill");
+    await until(() => tracker.lines.length === 1);
+    current.send(lines(said(2)));
+    await until(() => tracker.lines.length === 2);
+    stale.close();
+    await until(() => port.server.connections === 1);
+    expect(port.manager.get(streamId("hill"))?.state).toBe("RUNNING");
+    current.close();
+    await until(() => port.manager.get(streamId("hill"))?.state === "OUTAGE");
+  });
+
+  test("are held back while the tracker is slow, without a loss (T8)", async () => {
+    await using port = new FramePort({ trackers: "deaf" });
+    const peer = await port.connect();
+    peer.send(lines(said(0)));
+    const deaf = await port.tracker("hill");
+    const tracker = port.manager.get(streamId("hill"))!;
+    await port.until(() => tracker.connected);
+    const pad = "x".repeat(50_000);
+    const count = 600;
+    peer.send(lines(...Array.from({ length: count }, (_, n) => said(n + 1, { pad }))));
+    await port.until(() => tracker.receiver.full);
+    expect(peer.waiting).toBeGreaterThan(0);
+    deaf.reads(true);
+    await until(() => deaf.lines.length === count + 1);
+    expect(tracker.receiver.dropped.tracker_down).toBe(0);
+  });
+
+  test("are read on while the tracker is down; the oldest frames are dropped and counted (T1)", async () => {
+    await using port = new FramePort({ trackers: "down" });
+    const peer = await port.connect();
+    const count = 2500;
+    peer.send(lines(...Array.from({ length: count }, (_, n) => said(n))));
+    await until(() => port.manager.get(streamId("hill"))?.receiver.dropped.tracker_down === 500);
+    port.trackers = "up";
+    port.spawn.last.exit(1);
+    await port.until(() => port.spawn.processes.length === 2);
+    const tracker = await port.tracker("hill");
+    await port.until(() => tracker.lines.length === 2000);
+    expect(JSON.parse(tracker.lines[0]!)).toMatchObject({ timestamp: 1500 });
+  });
+
+  test("of streams that got no port are told nothing, and get one when it is free again (T3)", async () => {
+    await using port = new FramePort({ ports: 1 });
+    const session = await port.session();
+    const peer = await port.connect();
+    peer.send(lines(said(1)));
+    await until(() => port.counts.get("ports_exhausted") === 1);
+    expect(port.registry.get(HILL)?.row.kind).toBe("plain");
+    session.close();
+    await until(() => port.manager.get(streamId("radar3.radar"))?.state === "OUTAGE");
+    port.clock.advance(60_000);
+    await port.until(() => port.manager.get(streamId("radar3.radar"))?.active === false);
+    peer.send(lines(said(2)));
+    const tracker = await port.tracker("hill");
+    await until(() => tracker.lines.length === 1);
+  });
+});

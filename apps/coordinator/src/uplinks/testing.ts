@@ -1,0 +1,314 @@
+/** A frame port with everything behind it, for tests: real sockets and database, a stepped clock, trackers the test plays itself. */
+import { seededRandom } from "@fleet/daemon";
+import { FakeClock } from "@fleet/daemon/testing";
+import { encodeLine, type Hello, PROTOCOL_VERSION, type ServerLine } from "@fleet/protocol";
+import { FakeSpawn } from "@fleet/supervisor/testing";
+import { Auth, type SharedTokens } from "../auth.ts";
+import { Bus } from "../bus.ts";
+import { Counts } from "../counts.ts";
+import { type Db, MEMORY, openDb } from "../db/open.ts";
+import { Registry } from "../registry/registry.ts";
+import { nodeId, RecordingLog, registration, until } from "../testing.ts";
+import { TrackerManager } from "../trackers/manager.ts";
+import { Output } from "../trackers/output.ts";
+import { PortPool } from "../trackers/port-pool.ts";
+import { TrackerStore } from "../trackers/tracker-store.ts";
+import { ProgressStore } from "./stream-progress.ts";
+import { TcpServer } from "./tcp-server.ts";
+
+export const PUSH = "push-token";
+const TOKENS: SharedTokens = {
+  enroll: ["enroll-token"],
+  push: [PUSH],
+  operator: ["operator-token"],
+  insecureDev: false,
+};
+
+/** A frame line without its LF. */
+export function frame(n: number, more: Record<string, unknown> = {}): string {
+  return JSON.stringify({ timestamp: 1000 + n, delay: [n], doppler: [-1.5], snr: [9], ...more });
+}
+
+/** Lines with their LFs. */
+export const lines = (...texts: readonly string[]): string => texts.map((t) => `${t}\n`).join("");
+
+/** The tracker of one stream as the test plays it: what it was given, and whether it reads. */
+export class PlayedTracker {
+  received = "";
+  bytes = 0;
+  connections = 0;
+  /** Whether to count bytes only, for floods. */
+  countOnly = false;
+  readonly #listener: Bun.TCPSocketListener;
+  #socket: Bun.Socket<unknown> | undefined;
+  #reads = true;
+
+  constructor(port: number, reads: boolean) {
+    this.#reads = reads;
+    this.#listener = Bun.listen({
+      hostname: "127.0.0.1",
+      port,
+      socket: {
+        open: (socket) => {
+          this.#socket = socket;
+          this.connections++;
+          if (!this.#reads) socket.pause();
+        },
+        data: (_, chunk) => {
+          this.bytes += chunk.length;
+          if (!this.countOnly) this.received += chunk.toString("latin1");
+        },
+      },
+    });
+  }
+
+  get lines(): string[] {
+    return this.received.split("\n").slice(0, -1);
+  }
+
+  reads(yes: boolean): void {
+    this.#reads = yes;
+    if (yes) this.#socket?.resume();
+    else this.#socket?.pause();
+  }
+
+  close(): void {
+    this.#socket?.terminate();
+    this.#listener.stop(true);
+  }
+}
+
+export interface FramePortOptions {
+  readonly ports?: number;
+  readonly connectionsMax?: number;
+  readonly autoProvision?: boolean;
+  /** Whether trackers come up at all, and whether they read. */
+  readonly trackers?: "up" | "down" | "deaf";
+  /** Share another port's, as after a restart. */
+  readonly db?: Db;
+}
+
+/** Listening when made. `await using port = new FramePort()` stops everything. */
+export class FramePort implements AsyncDisposable {
+  readonly clock = new FakeClock();
+  readonly log = new RecordingLog();
+  readonly db: Db;
+  readonly counts = new Counts();
+  readonly auth = new Auth(this.clock, new Uint8Array(32).fill(1), TOKENS);
+  readonly spawn = new FakeSpawn();
+  readonly registry: Registry;
+  readonly manager: TrackerManager;
+  readonly store: ProgressStore;
+  readonly server: TcpServer;
+  trackers: "up" | "down" | "deaf";
+  readonly #played = new Map<string, PlayedTracker>();
+  readonly #peers: Peer[] = [];
+
+  constructor(options: FramePortOptions = {}) {
+    const { clock, log, counts, auth } = this;
+    this.trackers = options.trackers ?? "up";
+    this.db = options.db ?? openDb(MEMORY).db;
+    const bus = new Bus();
+    this.registry = new Registry(this.db, clock, log, bus, {
+      staleAfterMs: 90_000,
+      deadAfterMs: 300_000,
+    });
+    this.registry.start();
+    this.manager = this.#makeManager(bus, options);
+    this.store = new ProgressStore(this.db, clock, log);
+    this.store.start();
+    this.server = new TcpServer(
+      { host: "127.0.0.1", port: 0, connectionsMax: options.connectionsMax ?? 100 },
+      {
+        clock,
+        log,
+        auth,
+        registry: this.registry,
+        manager: this.manager,
+        store: this.store,
+        counts,
+      },
+    );
+    this.registry.onSuperseded = (node) => this.server.endSessions(node);
+    this.server.start();
+    this.#obey();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server.stop();
+    for (const played of this.#played.values()) played.reads(true);
+    const stopped = this.manager.stop(this.clock.monotonicMs() + 60_000);
+    let done = false;
+    void stopped.finally(() => (done = true));
+    await until(
+      () => done,
+      () => this.clock.advance(1000),
+    );
+    await this.store.stop();
+    await this.registry.stop();
+    for (const peer of this.#peers) peer.close();
+    for (const played of this.#played.values()) played.close();
+  }
+
+  /** What the tracker of a stream was given. Waits until there is one. */
+  async tracker(stream: string): Promise<PlayedTracker> {
+    await until(() => this.#played.has(stream));
+    return this.#played.get(stream)!;
+  }
+
+  /** Ends a stream's tracker as a crash does. */
+  crash(stream: string): void {
+    this.#played.get(stream)?.close();
+    this.#played.delete(stream);
+    this.spawn.processes.find((p) => p.request.command[1] === stream)?.exit(1);
+  }
+
+  async connect(): Promise<Peer> {
+    const peer = new Peer();
+    this.#peers.push(peer);
+    await peer.open(this.server.port);
+    return peer;
+  }
+
+  /** Registers an agent and gives the hello of its sensor. */
+  async hello(id = "radar3", more: Partial<Record<keyof Hello, unknown>> = {}): Promise<Hello> {
+    const instance = (more.instance_id as string | undefined) ?? "i1";
+    const outcome = this.registry.register(registration({ node_id: id, instance_id: instance }));
+    const epoch = outcome.at === "registered" ? outcome.epoch : 1;
+    const claims = { nodeId: nodeId(id), instanceId: instance as never, epoch };
+    const { accessToken } = await this.auth.issue(claims);
+    return {
+      type: "hello",
+      protocol: PROTOCOL_VERSION,
+      node_id: id,
+      sensor: "radar",
+      token: accessToken,
+      instance_id: instance,
+      epoch,
+      spool_id: "spool1",
+      first_seq: 1,
+      ...more,
+    } as Hello;
+  }
+
+  /** A session that has been let in. */
+  async session(hello?: Hello): Promise<Peer> {
+    const peer = await this.connect();
+    peer.send(encodeLine(hello ?? (await this.hello())));
+    await peer.next("welcome");
+    return peer;
+  }
+
+  /** Waits, stepping the clock on, which lets acks out and trackers be found. */
+  async until(isSo: () => boolean): Promise<void> {
+    await until(isSo, () => this.clock.advance(10));
+  }
+
+  #makeManager(bus: Bus, options: FramePortOptions): TrackerManager {
+    const { clock, log } = this;
+    const limits = { rotateBytes: 1e9, keepDays: 1, totalBytesMax: 1e9 };
+    const first = freePort();
+    return new TrackerManager(
+      {
+        clock,
+        log,
+        bus,
+        random: seededRandom(1),
+        spawn: this.spawn.spawn,
+        output: new Output("/nowhere", limits, clock, log),
+        pool: new PortPool(first, first + (options.ports ?? 8) - 1),
+        store: new TrackerStore(this.db, log),
+        options: {
+          command: ["{port}", "{stream}"],
+          env: {},
+          stopGraceMs: 1000,
+          extendedOutageMs: 60_000,
+          startTimeoutMs: 10_000,
+        },
+      },
+      { autoProvision: options.autoProvision ?? true, configured: [] },
+    );
+  }
+
+  #obey(): void {
+    this.spawn.onSpawn = (process) => {
+      const [port, stream] = process.request.command as [string, string];
+      if (this.trackers !== "down")
+        this.#played.set(stream, new PlayedTracker(Number(port), this.trackers === "up"));
+      process.onSignal = () => {
+        this.#played.get(stream)?.close();
+        process.exit(0);
+      };
+    };
+  }
+}
+
+function freePort(): number {
+  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  probe.stop(true);
+  return probe.port;
+}
+
+/** The other end of a connection to the frame port. */
+export class Peer {
+  closed = false;
+  /** Lines received and not asked for yet. */
+  readonly lines: ServerLine[] = [];
+  /** What was written and not taken by the socket yet. */
+  #rest: Uint8Array = new Uint8Array(0);
+  #text = "";
+  #socket: Bun.Socket | undefined;
+
+  async open(port: number): Promise<void> {
+    this.#socket = await Bun.connect({
+      hostname: "127.0.0.1",
+      port,
+      socket: {
+        data: (_, chunk) => this.#data(chunk.toString("utf8")),
+        drain: () => this.#flush(),
+        close: () => {
+          this.closed = true;
+        },
+      },
+    });
+  }
+
+  /** Bytes not taken by the socket yet. */
+  get waiting(): number {
+    return this.#rest.length;
+  }
+
+  send(data: string | Uint8Array): void {
+    const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
+    this.#rest = Buffer.concat([this.#rest, bytes]);
+    this.#flush();
+  }
+
+  /** Waits for a line of this type and takes everything up to it. */
+  async next<T extends ServerLine["type"]>(type: T): Promise<Extract<ServerLine, { type: T }>> {
+    await until(() => this.lines.some((l) => l.type === type));
+    const at = this.lines.findIndex((l) => l.type === type);
+    return this.lines.splice(0, at + 1).at(-1) as Extract<ServerLine, { type: T }>;
+  }
+
+  /** Stops reading what the port says. */
+  pause(): void {
+    this.#socket?.pause();
+  }
+
+  close(): void {
+    this.#socket?.terminate();
+  }
+
+  #flush(): void {
+    if (this.#rest.length === 0 || this.#socket === undefined) return;
+    const written = Math.max(0, this.#socket.write(this.#rest));
+    this.#rest = this.#rest.subarray(written);
+  }
+
+  #data(text: string): void {
+    const parts = (this.#text + text).split("\n");
+    this.#text = parts.pop()!;
+    for (const part of parts) this.lines.push(JSON.parse(part) as ServerLine);
+  }
+}
