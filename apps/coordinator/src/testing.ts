@@ -75,6 +75,13 @@ export async function until(isSo: () => boolean, step: () => void = () => {}): P
   }
 }
 
+/** A port that nobody listens on just now. */
+export function freePort(): number {
+  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  probe.stop(true);
+  return probe.port;
+}
+
 /** Makes every write of a database fail, as on a full disk, or work again. */
 export function refuseWrites(db: Db, refuse: boolean): void {
   db.run(sql.raw(`PRAGMA query_only = ${refuse ? 1 : 0}`));

@@ -8,7 +8,7 @@ import { Bus } from "../bus.ts";
 import { Counts } from "../counts.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { Registry } from "../registry/registry.ts";
-import { nodeId, RecordingLog, registration, until } from "../testing.ts";
+import { freePort, nodeId, RecordingLog, registration, until } from "../testing.ts";
 import { TrackerManager } from "../trackers/manager.ts";
 import { Output } from "../trackers/output.ts";
 import { PortPool } from "../trackers/port-pool.ts";
@@ -241,12 +241,6 @@ export class FramePort implements AsyncDisposable {
       };
     };
   }
-}
-
-function freePort(): number {
-  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  probe.stop(true);
-  return probe.port;
 }
 
 /** The other end of a connection to the frame port. */

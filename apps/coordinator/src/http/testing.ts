@@ -1,0 +1,159 @@
+/** The whole HTTP face on a real socket, with a stepped clock, for tests. */
+import { FakeClock } from "@fleet/daemon/testing";
+import { PROTOCOL_HEADER, type RegisterRequest, type RegisterResponse } from "@fleet/protocol";
+import { seededRandom } from "@fleet/daemon";
+import { FakeSpawn } from "@fleet/supervisor/testing";
+import { Auth } from "../auth.ts";
+import { Bus } from "../bus.ts";
+import { Counts } from "../counts.ts";
+import { type Db, MEMORY, openDb } from "../db/open.ts";
+import { Metrics } from "../metrics.ts";
+import { Registry } from "../registry/registry.ts";
+import { freePort, RecordingLog } from "../testing.ts";
+import { TrackerManager } from "../trackers/manager.ts";
+import { Output } from "../trackers/output.ts";
+import { PortPool } from "../trackers/port-pool.ts";
+import { TrackerStore } from "../trackers/tracker-store.ts";
+import { createApp } from "./app.ts";
+import { HttpServer } from "./server.ts";
+
+export const ENROLL = "enroll-token";
+export const OPERATOR = "operator-token";
+export const PUSH = "push-token";
+
+/** An answer, its body read as JSON where it is. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: unknown;
+}
+
+/** Listening when made. `await using api = new Api()` stops it. */
+export class Api implements AsyncDisposable {
+  readonly clock = new FakeClock();
+  readonly log = new RecordingLog();
+  readonly bus = new Bus();
+  readonly db: Db = openDb(MEMORY).db;
+  readonly counts = new Counts();
+  readonly auth = new Auth(this.clock, new Uint8Array(32).fill(1), {
+    enroll: [ENROLL],
+    push: [PUSH],
+    operator: [OPERATOR],
+    insecureDev: false,
+  });
+  readonly registry: Registry;
+  readonly manager: TrackerManager;
+  readonly server: HttpServer;
+  advertised: { host: string | undefined; port: number } = { host: undefined, port: 30_050 };
+  ready = true;
+
+  constructor() {
+    const { clock, log, bus, db, auth } = this;
+    const windows = { staleAfterMs: 90_000, deadAfterMs: 300_000 };
+    this.registry = new Registry(db, clock, log, bus, windows);
+    this.registry.start();
+    const limits = { rotateBytes: 1e9, keepDays: 1, totalBytesMax: 1e9 };
+    const output = new Output("/nowhere", limits, clock, log);
+    this.manager = makeManager(this, output);
+    const metrics = new Metrics({
+      registry: this.registry,
+      manager: this.manager,
+      output,
+      lines: this.counts,
+      connections: () => 3,
+    });
+    const app = createApp({
+      registry: this.registry,
+      auth,
+      clock,
+      log,
+      manager: this.manager,
+      bus,
+      metrics,
+      version: "1.2.3",
+      heartbeatIntervalMs: 30_000,
+      frames: () => this.advertised,
+      isReady: () => this.ready && !this.registry.failing,
+    });
+    this.server = new HttpServer({ host: "127.0.0.1", port: 0 }, app, log);
+    this.server.start();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server.stop();
+    await this.manager.stop(this.clock.monotonicMs() + 1e6);
+    await this.registry.stop();
+  }
+
+  url(path: string): string {
+    return `http://127.0.0.1:${this.server.port}${path}`;
+  }
+
+  async call(
+    method: string,
+    path: string,
+    options: { token?: string; body?: unknown; headers?: Record<string, string> } = {},
+  ): Promise<Answer> {
+    const { token, body } = options;
+    const response = await fetch(this.url(path), {
+      method,
+      headers: {
+        [PROTOCOL_HEADER]: "1",
+        ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }),
+        ...options.headers,
+      },
+      ...(body === undefined
+        ? {}
+        : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    return { status: response.status, headers: response.headers, body: parsed(text) };
+  }
+
+  /** Registers an agent and gives its credentials. */
+  async register(id: string, more: Partial<RegisterRequest> = {}): Promise<RegisterResponse> {
+    const body = { node_id: id, instance_id: "i1", version: "1.0.0", ...more };
+    const { status, body: answer } = await this.call("POST", "/api/v1/agents/register", {
+      token: ENROLL,
+      body,
+    });
+    if (status !== 200) throw new Error(`register answered ${status} ${JSON.stringify(answer)}`);
+    return answer as RegisterResponse;
+  }
+}
+
+function makeManager({ clock, log, bus, db }: Api, output: Output): TrackerManager {
+  const first = freePort();
+  const spawn = new FakeSpawn();
+  spawn.onSpawn = (process) => {
+    process.onSignal = () => process.exit(0);
+  };
+  return new TrackerManager(
+    {
+      clock,
+      log,
+      bus,
+      output,
+      random: seededRandom(1),
+      spawn: spawn.spawn,
+      pool: new PortPool(first, first),
+      store: new TrackerStore(db, log),
+      options: {
+        command: ["tracker"],
+        env: {},
+        stopGraceMs: 1000,
+        extendedOutageMs: 60_000,
+        startTimeoutMs: 1e9,
+      },
+    },
+    { autoProvision: true, configured: [] },
+  );
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,477 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Clock, seededRandom, systemClock } from "@fleet/daemon";
+import { FakeClock } from "@fleet/daemon/testing";
+import { processIdentity } from "@fleet/supervisor";
+import { FakeSpawn } from "@fleet/supervisor/testing";
+import { Bus } from "../bus.ts";
+import { type Db, MEMORY, openDb } from "../db/open.ts";
+import { trackers as trackerTable } from "../db/schema.ts";
+import { freePort, nodeId, RecordingLog, streamId, tempDir, until } from "../testing.ts";
+import { TrackerManager } from "./manager.ts";
+import { Output } from "./output.ts";
+import { PortPool } from "./port-pool.ts";
+import type { Tracker, TrackerOptions } from "./tracker.ts";
+import { TrackerStore } from "./tracker-store.ts";
+
+const SCRIPT = join(import.meta.dirname, "tracker-for-tests.ts");
+const STREAM = streamId("radar3.radar");
+const FAR_MS = 60_000;
+const ENV = { PATH: process.env["PATH"] ?? "" };
+
+interface RigOptions extends Partial<TrackerOptions> {
+  readonly mode?: string;
+  readonly ports?: number;
+  readonly db?: Db;
+  readonly clock?: Clock;
+  readonly spawn?: FakeSpawn;
+  readonly autoProvision?: boolean;
+  readonly configured?: readonly string[];
+}
+
+/** Real tracker processes, a real database, real files. */
+class Rig {
+  readonly dir = tempDir();
+  readonly log = new RecordingLog();
+  readonly bus = new Bus();
+  readonly states: string[] = [];
+  readonly output: Output;
+  readonly manager: TrackerManager;
+  readonly db: Db;
+  readonly firstPort = freePort();
+  readonly #clock: Clock;
+
+  constructor(options: RigOptions = {}) {
+    const clock = options.clock ?? systemClock;
+    this.#clock = clock;
+    this.db = options.db ?? openDb(MEMORY).db;
+    this.bus.subscribe("tracker.>", ({ data }) => {
+      const { stream_id: stream, state } = data as Record<string, string>;
+      this.states.push(`${stream} ${state}`);
+    });
+    const limits = { rotateBytes: 1e6, keepDays: 1, totalBytesMax: 1e7 };
+    this.output = new Output(join(this.dir.path, "tracks"), limits, clock, this.log);
+    this.output.start();
+    if (options.spawn !== undefined) obey(options.spawn);
+    this.manager = new TrackerManager(
+      {
+        clock,
+        random: seededRandom(3),
+        log: this.log,
+        bus: this.bus,
+        output: this.output,
+        pool: new PortPool(this.firstPort, this.firstPort + (options.ports ?? 4) - 1),
+        store: new TrackerStore(this.db, this.log),
+        ...(options.spawn === undefined ? {} : { spawn: options.spawn.spawn }),
+        options: {
+          command: [
+            process.execPath,
+            SCRIPT,
+            "{port}",
+            join(this.dir.path, "{stream}.log"),
+            options.mode ?? "",
+          ],
+          env: ENV,
+          stopGraceMs: options.stopGraceMs ?? 2000,
+          extendedOutageMs: options.extendedOutageMs ?? FAR_MS,
+          startTimeoutMs: options.startTimeoutMs ?? FAR_MS,
+        },
+      },
+      {
+        autoProvision: options.autoProvision ?? true,
+        configured: (options.configured ?? []).map(nodeId),
+      },
+    );
+    rigs.push(this);
+  }
+
+  attach(stream = STREAM): Tracker {
+    const tracker = this.manager.attach(stream);
+    if (typeof tracker === "string") throw new Error(tracker);
+    return tracker;
+  }
+
+  /** What the stream's trackers have noted down, over all runs. */
+  noted(stream = STREAM): string[] {
+    try {
+      return readFileSync(join(this.dir.path, `${stream}.log`), "utf8")
+        .split("\n")
+        .slice(0, -1);
+    } catch {
+      return [];
+    }
+  }
+
+  frames(stream = STREAM): number[] {
+    return this.noted(stream)
+      .filter((l) => l.startsWith("{"))
+      .map((l) => (JSON.parse(l) as { timestamp: number }).timestamp);
+  }
+
+  row(stream: string = STREAM): typeof trackerTable.$inferSelect | undefined {
+    return this.db
+      .select()
+      .from(trackerTable)
+      .all()
+      .find((r) => r.streamId === stream);
+  }
+
+  stop(withinMs = 5000): Promise<void> {
+    return this.manager.stop(this.#clock.monotonicMs() + withinMs);
+  }
+}
+
+const rigs: Rig[] = [];
+afterEach(async () => {
+  for (const rig of rigs.splice(0)) {
+    await rig.stop();
+    await rig.output.stop();
+    rig.dir[Symbol.dispose]();
+  }
+});
+
+function obey(spawn: FakeSpawn): void {
+  spawn.onSpawn = (process) => {
+    process.onSignal = () => process.exit(0);
+  };
+}
+
+function listenOn(port: number): Bun.TCPSocketListener | undefined {
+  try {
+    return Bun.listen({ hostname: "127.0.0.1", port, exclusive: true, socket: { data() {} } });
+  } catch {
+    return undefined;
+  }
+}
+
+function frame(n: number, pad = ""): Uint8Array {
+  return new TextEncoder().encode(
+    `{"timestamp":${n},"delay":[],"doppler":[],"snr":[],"pad":"${pad}"}\n`,
+  );
+}
+
+function isAlive(pid: number): boolean {
+  return processIdentity(pid) !== undefined;
+}
+
+describe("a stream's tracker (T2, T9)", () => {
+  test("is started for its first source, gets the frames in order, and its events come out with their run", async () => {
+    const rig = new Rig();
+    await rig.manager.start();
+    const tracker = rig.attach();
+    for (let n = 1; n <= 3; n++) tracker.receiver.write(frame(n), 1);
+    expect(tracker.state).toBe("STARTING");
+    await until(() => tracker.view.events === 3);
+    expect(rig.frames()).toEqual([1, 2, 3]);
+    expect(tracker.toView()).toMatchObject({
+      stream_id: STREAM,
+      node_id: "radar3",
+      state: "RUNNING",
+      source: "auto",
+      run: 1,
+      frames: 3,
+      events: 3,
+      tracks: 3,
+    });
+    expect(tracker.view.list()[0]).toEqual({ track_id: "t3", length: 1, run: 1 });
+    expect(rig.row()).toMatchObject({ run: 1, port: tracker.toView().port, source: "auto" });
+    expect(isAlive(rig.row()!.pid!)).toBe(true);
+    rig.output.flush();
+    const dir = join(rig.dir.path, "tracks", STREAM);
+    const written = readFileSync(join(dir, readdirSync(dir)[0]!), "utf8");
+    expect(
+      written
+        .split("\n")
+        .slice(0, -1)
+        .map((l) => (JSON.parse(l) as { run: number }).run),
+    ).toEqual([1, 1, 1]);
+    expect(rig.states).toEqual([`${STREAM} STARTING`, `${STREAM} RUNNING`]);
+  });
+
+  test("is made for a node of the config when auto-provisioning is off, and for no other", async () => {
+    const rig = new Rig({ autoProvision: false, configured: ["hill"] });
+    await rig.manager.start();
+    expect(rig.manager.list().map((t) => [t.streamId, t.state] as string[])).toEqual([
+      ["hill", "STOPPED"],
+    ]);
+    expect(rig.row("hill")).toMatchObject({ source: "config", port: null });
+    expect(rig.manager.attach(STREAM)).toBe("unknown_node");
+    const tracker = rig.attach(streamId("hill"));
+    tracker.receiver.write(frame(1), 1);
+    await until(() => rig.frames(streamId("hill")).length === 1);
+  });
+});
+
+describe("a tracker that dies (T5)", () => {
+  test("is respawned after a backoff with the next run number, and frames flow again", async () => {
+    const rig = new Rig();
+    await rig.manager.start();
+    const tracker = rig.attach();
+    tracker.receiver.write(frame(1), 1);
+    await until(() => tracker.view.events === 1);
+    process.kill(tracker.toView().pid!, "SIGKILL");
+    await until(() => tracker.state === "BACKOFF");
+    expect(rig.row()?.pid).toBeNull();
+    tracker.receiver.write(frame(2), 1);
+    await until(() => tracker.view.events === 2);
+    expect(tracker.toView()).toMatchObject({ state: "RUNNING", run: 2 });
+    expect(tracker.view.list()[0]).toMatchObject({ track_id: "t2", run: 2 });
+    expect(rig.row()?.run).toBe(2);
+  });
+
+  test("at once, again and again, is retried at lengthening intervals, its last words are logged", async () => {
+    const rig = new Rig({ mode: "exits" });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    await until(() => tracker.toView().run >= 3);
+    const ended = rig.log.lines.find((l) => l.message === "tracker ended");
+    expect(ended?.fields).toMatchObject({ exit_code: 3, stderr: ["cannot open the antenna"] });
+    expect(tracker.receiver.framesAccepted).toBe(0);
+    await rig.stop();
+    expect(tracker.state).toBe("STOPPED");
+  });
+
+  test("while its port has been taken by somebody else comes up on another", async () => {
+    const rig = new Rig();
+    await rig.manager.start();
+    const tracker = rig.attach();
+    await until(() => tracker.state === "RUNNING");
+    const { port, pid } = tracker.toView();
+    process.kill(pid!, "SIGKILL");
+    await until(() => !tracker.connected);
+    let taken: Bun.TCPSocketListener | undefined;
+    // Between the tracker's end and its restart the port is anybody's.
+    await until(() => {
+      taken = listenOn(port!);
+      return taken !== undefined;
+    });
+    await until(() => tracker.state === "RUNNING" && tracker.toView().port !== port);
+    tracker.receiver.write(frame(1), 1);
+    await until(() => tracker.view.events === 1);
+    taken?.stop(true);
+  });
+});
+
+describe("an outage (T4)", () => {
+  test("keeps the process for a while, then stops it; the stream stays known, and a late frame respawns it", async () => {
+    const rig = new Rig({ extendedOutageMs: 30 });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    await until(() => tracker.state === "RUNNING");
+    const { pid, port } = tracker.toView();
+    tracker.detach();
+    expect(tracker.state).toBe("OUTAGE");
+    await until(() => tracker.state === "STOPPED");
+    expect(isAlive(pid!)).toBe(false);
+    expect(rig.manager.get(STREAM)).toBe(tracker);
+    expect(rig.states.slice(2)).toEqual(
+      ["OUTAGE", "STOPPING", "STOPPED"].map((s) => `${STREAM} ${s}`),
+    );
+
+    tracker.receiver.write(frame(7), 1);
+    tracker.sawFrames();
+    await until(() => rig.frames().includes(7));
+    expect(tracker.toView()).toMatchObject({ run: 2, port });
+  });
+
+  test("that ends in time changes nothing: the same process goes on", async () => {
+    const clock = new FakeClock();
+    const spawn = new FakeSpawn();
+    const rig = new Rig({ clock, spawn, extendedOutageMs: 60_000, startTimeoutMs: 1e9 });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    tracker.detach();
+    clock.advance(59_999);
+    expect(rig.attach()).toBe(tracker);
+    clock.advance(600_000);
+    tracker.detach();
+    clock.advance(59_999);
+    expect(spawn.last.signals).toEqual([]);
+    clock.advance(1);
+    expect(spawn.last.signals[0]).toBe("SIGTERM");
+  });
+
+  test("a source that comes while the process is being stopped gets a new one, without another frame", async () => {
+    const rig = new Rig({ extendedOutageMs: 10, mode: "stubborn", stopGraceMs: 150 });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    await until(() => tracker.state === "RUNNING");
+    tracker.detach();
+    await until(() => tracker.state === "STOPPING");
+    rig.attach();
+    tracker.receiver.write(frame(1), 1);
+    await until(() => tracker.toView().run === 2 && rig.frames().includes(1));
+  });
+});
+
+describe("ports (T3)", () => {
+  test("that run out refuse the stream, log it once a minute for each node, and trouble nobody else", async () => {
+    const clock = new FakeClock();
+    const spawn = new FakeSpawn();
+    const rig = new Rig({ clock, spawn, ports: 1 });
+    await rig.manager.start();
+    rig.attach();
+    const message = "no port left for a tracker, stream refused";
+    for (let n = 0; n < 5; n++)
+      expect(rig.manager.attach(streamId("hill"))).toBe("ports_exhausted");
+    expect(rig.manager.attach(streamId("hill.other"))).toBe("ports_exhausted");
+    expect(rig.log.count(message)).toBe(1);
+    expect(rig.manager.attach(streamId("dale"))).toBe("ports_exhausted");
+    expect(rig.log.count(message)).toBe(2);
+    clock.advance(60_000);
+    rig.manager.attach(streamId("hill"));
+    expect(rig.log.count(message)).toBe(3);
+    expect(rig.manager.refused.ports_exhausted).toBe(8);
+    expect(rig.manager.list()).toHaveLength(1);
+  });
+
+  test("of the stopped stream that has been idle longest are given up, those of running ones never", async () => {
+    const db = openDb(MEMORY).db;
+    const clock = new FakeClock();
+    const createdAt = clock.nowMs() - 1e6;
+    const row = {
+      source: "auto" as const,
+      run: 4,
+      pid: null,
+      pidStart: null,
+      bootId: null,
+      createdAt,
+    };
+    const rig = new Rig({ db, clock, spawn: new FakeSpawn(), ports: 3 });
+    const ports = [0, 1, 2].map((n) => rig.firstPort + n);
+    db.insert(trackerTable)
+      .values([
+        { ...row, streamId: "recent", port: ports[0]!, lastFrameAt: clock.nowMs() - 10 },
+        { ...row, streamId: "idlest", port: ports[1]!, lastFrameAt: clock.nowMs() - 5000 },
+      ])
+      .run();
+    await rig.manager.start();
+    rig.attach(streamId("one"));
+    expect(rig.manager.get(streamId("one"))?.toView().port).toBe(ports[2]);
+    rig.attach(streamId("two"));
+    expect(rig.manager.get(streamId("two"))?.toView().port).toBe(ports[1]);
+    expect(rig.row("idlest")?.port).toBeNull();
+    expect(rig.row("recent")?.port).toBe(ports[0]);
+    rig.attach(streamId("three"));
+    expect(rig.manager.attach(streamId("recent"))).toBe("ports_exhausted");
+    expect(rig.manager.get(streamId("idlest"))?.toView()).toMatchObject({ run: 4, port: null });
+  });
+
+  test("and run numbers outlive a restart", async () => {
+    const db = openDb(MEMORY).db;
+    const rig = new Rig({ db });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    tracker.receiver.write(frame(1), 1);
+    tracker.sawFrames();
+    await until(() => tracker.view.events === 1);
+    await rig.stop();
+    expect(rig.row()).toMatchObject({ pid: null, run: 1, lastFrameAt: tracker.lastFrameAtMs });
+    expect(rig.row()?.lastFrameAt).not.toBeNull();
+  });
+});
+
+describe("bad trackers are contained", () => {
+  test("one that never listens is ended as a failure and tried again", async () => {
+    const rig = new Rig({ mode: "mute", startTimeoutMs: 150 });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    tracker.receiver.write(frame(1), 1);
+    await until(() => tracker.toView().run >= 2);
+    expect(tracker.receiver.framesAccepted).toBe(0);
+    expect(tracker.receiver.waitingFrames).toBe(1);
+  });
+
+  test("one that never reads fills its own receiver only, and is ended at a stop", async () => {
+    const rig = new Rig({ mode: "deaf", stopGraceMs: 200 });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    await until(() => tracker.connected);
+    const pad = "x".repeat(50_000);
+    for (let n = 0; n < 1000 && !tracker.receiver.full; n++)
+      tracker.receiver.write(frame(n, pad), 1);
+    expect(tracker.receiver.full).toBe(true);
+    const { pid } = tracker.toView();
+    await rig.stop(600);
+    expect(isAlive(pid!)).toBe(false);
+  });
+
+  test("one that floods its output is read, bounded in memory and on disk, and can be stopped", async () => {
+    const rig = new Rig({ mode: "floods" });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    await until(() => tracker.view.events > 3000);
+    expect(tracker.view.tracks).toBe(1);
+    expect(tracker.badEvents).toBeGreaterThan(1000);
+    const { pid } = tracker.toView();
+    await rig.stop();
+    expect(isAlive(pid!)).toBe(false);
+    const dir = join(rig.dir.path, "tracks", STREAM);
+    expect(readdirSync(dir).length).toBeLessThanOrEqual(12);
+  });
+
+  test("one that hangs up on everybody is not called again without a pause", async () => {
+    const clock = new FakeClock();
+    const rig = new Rig({ clock, mode: "hangs-up" });
+    await rig.manager.start();
+    rig.attach();
+    const clients = (): number => rig.noted().filter((l) => l === "client").length;
+    await until(
+      () => clients() >= 1,
+      () => clock.advance(20),
+    );
+    const before = clients();
+    // The fake clock stands still, so whoever waits for it waits.
+    let looks = 0;
+    await until(() => ++looks > 50);
+    expect(clients()).toBeLessThanOrEqual(before + 1);
+    void rig.stop();
+    await until(
+      () => rig.manager.get(STREAM)?.active === false,
+      () => clock.advance(20),
+    );
+  });
+
+  test("one that can't be run at all is tried again, and stops at a stop", async () => {
+    const spawn = new FakeSpawn();
+    const clock = new FakeClock();
+    const rig = new Rig({ spawn, clock });
+    spawn.fail(3);
+    await rig.manager.start();
+    const tracker = rig.attach();
+    expect(tracker.state).toBe("BACKOFF");
+    await until(
+      () => spawn.processes.length === 1,
+      () => clock.advance(50),
+    );
+    expect(tracker.toView().run).toBe(4);
+  });
+});
+
+describe("a stop (T6)", () => {
+  test("drains what waits into the tracker before it ends it", async () => {
+    const rig = new Rig();
+    await rig.manager.start();
+    const tracker = rig.attach();
+    await until(() => tracker.connected);
+    const pad = "x".repeat(10_000);
+    for (let n = 1; n <= 300; n++) tracker.receiver.write(frame(n, pad), 1);
+    const { pid } = tracker.toView();
+    await rig.stop();
+    expect(tracker.receiver.waitingFrames).toBe(0);
+    expect(isAlive(pid!)).toBe(false);
+    expect(rig.row()?.pid).toBeNull();
+  });
+
+  test("is final: no source and no frame starts a tracker again", async () => {
+    const rig = new Rig({ clock: new FakeClock(), spawn: new FakeSpawn() });
+    await rig.manager.start();
+    rig.attach();
+    await rig.stop();
+    expect(rig.manager.attach(STREAM)).toBe("draining");
+    rig.manager.get(STREAM)?.sawFrames();
+    rig.manager.get(STREAM)?.detach();
+    expect(rig.manager.get(STREAM)?.active).toBe(false);
+  });
+});

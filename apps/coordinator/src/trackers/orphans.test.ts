@@ -1,0 +1,90 @@
+import { expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { processIdentity } from "@fleet/supervisor";
+import { tempDir, until } from "../testing.ts";
+
+const MAIN = join(import.meta.dirname, "..", "main.ts");
+const SCRIPT = join(import.meta.dirname, "tracker-for-tests.ts");
+const PUSH = "push";
+const ENV = {
+  PATH: process.env["PATH"] ?? "",
+  FLEET_ENROLL_TOKEN: "enroll",
+  FLEET_OPERATOR_TOKEN: "operator",
+  FLEET_PUSH_TOKEN: PUSH,
+};
+
+interface Running {
+  readonly child: Bun.Subprocess<"ignore", "ignore", "pipe">;
+  readonly framesPort: number;
+}
+
+async function serve(dir: string): Promise<Running> {
+  const any = ["--http", "127.0.0.1:0", "--frames", "127.0.0.1:0"];
+  const child = Bun.spawn(
+    [process.execPath, MAIN, "serve", "--config", join(dir, "c.yaml"), "--data-dir", dir, ...any],
+    { env: ENV, stdin: "ignore", stdout: "ignore", stderr: "pipe" },
+  );
+  let text = "";
+  const decoder = new TextDecoder();
+  const reader = child.stderr.getReader();
+  for (;;) {
+    const port = /"frames_port":(\d+).*"msg":"ready"/.exec(text)?.[1];
+    if (port !== undefined) return { child, framesPort: Number(port) };
+    const { done, value } = await reader.read();
+    if (done) throw new Error(text);
+    text += decoder.decode(value);
+  }
+}
+
+async function sendFrame(port: number, n: number): Promise<void> {
+  const socket = await Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } });
+  const frame = { timestamp: n, delay: [], doppler: [], snr: [] };
+  socket.write(`${JSON.stringify({ node_id: "hill", token: PUSH, ...frame })}\n`);
+}
+
+function isAlive(pid: number): boolean {
+  return processIdentity(pid) !== undefined;
+}
+
+test("a killed coordinator's trackers are ended by the next one, which takes the lease over and goes on with the next run (T3, T5)", async () => {
+  using dir = tempDir();
+  const notes = join(dir.path, "notes");
+  writeFileSync(notes, "");
+  writeFileSync(
+    join(dir.path, "c.yaml"),
+    `tracker: { command: ${JSON.stringify([process.execPath, SCRIPT, "{port}", notes])} }\n`,
+  );
+  const noted = (): string[] => readFileSync(notes, "utf8").split("\n");
+  const pids = (): number[] =>
+    noted()
+      .filter((l) => l.startsWith("start "))
+      .map((l) => Number(l.slice(6)));
+  const first = await serve(dir.path);
+  await sendFrame(first.framesPort, 1);
+  await until(() => noted().some((l) => l.includes(`"timestamp":1`)));
+  const [orphan] = pids() as [number];
+  first.child.kill("SIGKILL");
+  await first.child.exited;
+  expect(isAlive(orphan)).toBe(true);
+
+  const second = await serve(dir.path);
+  expect(isAlive(orphan)).toBe(false);
+  await sendFrame(second.framesPort, 2);
+  await until(() => noted().some((l) => l.includes(`"timestamp":2`)));
+  expect(pids()).toHaveLength(2);
+  second.child.kill("SIGTERM");
+  expect(await second.child.exited).toBe(143);
+  expect(isAlive(pids()[1]!)).toBe(false);
+  const tracks = join(dir.path, "tracks", "hill");
+  const written = await Array.fromAsync(
+    new Bun.Glob("*.jsonl").scan({ cwd: tracks, absolute: true }),
+  );
+  const runs = written.flatMap((path) =>
+    readFileSync(path, "utf8")
+      .split("\n")
+      .filter((l) => l !== "")
+      .map((l) => (JSON.parse(l) as { run: number }).run),
+  );
+  expect(runs.at(-1)).toBe(2);
+});

@@ -1,0 +1,50 @@
+/**
+ * A light tracker for tests. argv: PORT FILE [MODE]. Appends every line it is given to FILE, with its pid, and prints an
+ * event for each. Modes: `deaf` never reads, `mute` never listens, `exits` ends at once with a word on stderr, `floods`
+ * prints without end, `hangs-up` closes every connection, `stubborn` ignores TERM.
+ */
+import { appendFileSync } from "node:fs";
+import { argv, pid, stderr, stdout } from "node:process";
+
+const [port, file, mode] = argv.slice(2) as [string, string, string | undefined];
+const PAD = "x".repeat(10_000);
+
+appendFileSync(file, `start ${pid}\n`);
+if (mode === "exits") {
+  stderr.write("cannot open the antenna\n");
+  process.exit(3);
+}
+if (mode === "stubborn") process.on("SIGTERM", () => appendFileSync(file, "term\n"));
+
+let rest = "";
+if (mode === "mute") process.stdin.resume();
+else {
+  Bun.listen({
+    hostname: "127.0.0.1",
+    port: Number(port),
+    socket: {
+      open(socket) {
+        appendFileSync(file, "client\n");
+        if (mode === "deaf") socket.pause();
+        if (mode === "hangs-up") socket.end();
+      },
+      data(_socket, chunk) {
+        const lines = (rest + chunk.toString("utf8")).split("\n");
+        rest = lines.pop()!;
+        for (const line of lines) {
+          appendFileSync(file, `${line}\n`);
+          const { timestamp } = JSON.parse(line) as { timestamp: number };
+          stdout.write(`{"track_id":"t${timestamp}","length":1}\n`);
+        }
+      },
+    },
+  });
+}
+
+/** Writes as fast as it is read. */
+function flood(): void {
+  while (stdout.write(`{"track_id":"flood","pad":"${PAD}"}\nnoise\n`));
+  stdout.once("drain", flood);
+}
+if (mode === "floods") flood();
+if (mode === "mute") await new Promise(() => {});
