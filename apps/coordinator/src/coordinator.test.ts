@@ -8,7 +8,7 @@ import { type Coordinator, createCoordinator, defaultOutputDir } from "./coordin
 import { openDb } from "./db/open.ts";
 import { RecordingLog, tempDir, until } from "./testing.ts";
 
-const TRACKER = join(import.meta.dirname, "trackers", "tracker-for-tests.ts");
+const TRACKER = join(import.meta.dirname, "../test/light-tracker.ts");
 const PUSH = "push-token";
 
 function coordinatorIn(

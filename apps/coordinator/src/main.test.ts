@@ -85,7 +85,7 @@ describe("the command line", () => {
 });
 
 describe("serve", () => {
-  test("refuses to start without tokens, with one secret for two doors, or without a tracker (H5)", async () => {
+  test("refuses to start without tokens, with a push token that opens other doors, or without a tracker (H5)", async () => {
     using dir = tempDir();
     const args = serveArgs(dir.path, ...ANY);
     const [none, same, file, noTracker] = await Promise.all([
@@ -97,7 +97,7 @@ describe("serve", () => {
     for (const result of [none, same, file, noTracker]) expect(result.code).toBe(78);
     expect(none.err).toContain("FLEET_ENROLL_TOKEN:");
     expect(none.err).toContain("FLEET_OPERATOR_TOKEN:");
-    expect(same.err).toContain("enroll and push: the same secret");
+    expect(same.err).toContain("FLEET_PUSH_TOKEN:\n  must differ");
     expect(file.err).toContain("/none");
     expect(noTracker.err).toContain("tracker.command");
   });

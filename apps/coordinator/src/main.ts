@@ -110,6 +110,8 @@ async function serve(flags: ServeFlags): Promise<void> {
   });
   await coordinator.start();
   const { httpPort: http_port, framesPort: frames_port } = coordinator;
+  if (tokens.operator.some((secret) => tokens.enroll.includes(secret)))
+    log.warn({}, "enrolment and operator token are the same: every agent may steer the fleet");
   if (tokens.insecureDev) log.warn({}, "running without tokens: anybody who reaches us is let in");
   log.info({ version: VERSION, http_port, frames_port, data_dir: flags.dataDir }, "ready");
 }
@@ -141,21 +143,13 @@ function readTokens(config: Config, insecureDev: boolean): SharedTokens {
   if (missing.length > 0 && !insecureDev) {
     throw new ConfigError("tokens missing (set NAME or NAME_FILE, or use --insecure-dev)", missing);
   }
-  const tokens = { enroll, operator, push };
-  const shared = sharedSecrets(tokens);
-  if (shared.length > 0) throw new ConfigError("tokens must differ", shared);
-  return { ...tokens, insecureDev };
-}
-
-/** A secret that opens two doors makes its holder what they should not be. */
-function sharedSecrets(tokens: Readonly<Record<string, readonly string[]>>): string[] {
-  const kinds = Object.entries(tokens);
-  return kinds.flatMap(([kind, secrets], i) =>
-    kinds
-      .slice(i + 1)
-      .filter(([, others]) => secrets.some((s) => others.includes(s)))
-      .map(([other]) => `${kind} and ${other}: the same secret`),
-  );
+  const shared = push.filter((secret) => enroll.includes(secret) || operator.includes(secret));
+  if (shared.length > 0) {
+    throw new ConfigError("FLEET_PUSH_TOKEN", [
+      "must differ from the enrolment and the operator token: plain nodes send it with every line",
+    ]);
+  }
+  return { enroll, operator, push, insecureDev };
 }
 
 /** `fleet-tracker` beside this program, else on PATH. */

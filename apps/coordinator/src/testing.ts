@@ -9,8 +9,6 @@ import {
   registerRequestSchema,
   type RegisterRequest,
   type Registration,
-  type SensorName,
-  type SpoolId,
   type StreamId,
 } from "@fleet/protocol";
 import { sql } from "drizzle-orm";
@@ -101,6 +99,4 @@ export function registration(
 /** Ids as parsed at the edge. */
 export const nodeId = (text: string): NodeId => text as NodeId;
 export const instanceId = (text: string): InstanceId => text as InstanceId;
-export const sensorName = (text: string): SensorName => text as SensorName;
-export const spoolId = (text: string): SpoolId => text as SpoolId;
 export const streamId = (text: string): StreamId => text as StreamId;

@@ -15,7 +15,7 @@ import { PortPool } from "./port-pool.ts";
 import type { Tracker, TrackerOptions } from "./tracker.ts";
 import { TrackerStore } from "./tracker-store.ts";
 
-const SCRIPT = join(import.meta.dirname, "tracker-for-tests.ts");
+const SCRIPT = join(import.meta.dirname, "../../test/light-tracker.ts");
 const STREAM = streamId("radar3.radar");
 const FAR_MS = 60_000;
 const ENV = { PATH: process.env["PATH"] ?? "" };

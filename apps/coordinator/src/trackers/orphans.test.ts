@@ -5,7 +5,7 @@ import { processIdentity } from "@fleet/supervisor";
 import { tempDir, until } from "../testing.ts";
 
 const MAIN = join(import.meta.dirname, "..", "main.ts");
-const SCRIPT = join(import.meta.dirname, "tracker-for-tests.ts");
+const SCRIPT = join(import.meta.dirname, "../../test/light-tracker.ts");
 const PUSH = "push";
 const ENV = {
   PATH: process.env["PATH"] ?? "",
