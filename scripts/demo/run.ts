@@ -1,0 +1,147 @@
+/** The demo from beginning to end: prepare, start, show or check, stop. Returns the exit code; leaves nothing behind. */
+import { BuildError, buildBinaries } from "../lib/build-binaries.ts";
+import { ensureInstalled } from "../lib/install.ts";
+import { missingParts } from "./checks.ts";
+import { DemoError, DemoFleet } from "./fleet.ts";
+import { LiveScreen } from "./live-screen.ts";
+import type { DemoOptions } from "./options.ts";
+import { say } from "./say.ts";
+import { portProblems } from "./ports.ts";
+import { isThere, launchers } from "./proc.ts";
+import { tailOf } from "./processes.ts";
+import { renderLine, renderScreen } from "./screen.ts";
+import { StopRequest } from "./stop-request.ts";
+import type { DemoView } from "./view.ts";
+
+const SCREEN_MS = 1000;
+const LINE_MS = 5000;
+const LOOK_UP_MS = 500;
+/** Room for what is printed where there is no terminal to ask. */
+const TEXT_WIDTH = 120;
+
+/** See the head of this file. */
+export async function runDemo(options: DemoOptions): Promise<number> {
+  const { httpPort, framesPort } = options;
+  const taken = portProblems([
+    { port: httpPort, what: "HTTP", flag: "--http-port" },
+    { port: framesPort, what: "frames", flag: "--frames-port" },
+  ]);
+  for (const problem of taken) console.error(problem);
+  if (taken.length > 0) return 1;
+  if (!(await prepare())) return 1;
+
+  const screen = new LiveScreen(process.stdout, !process.env["NO_COLOR"]);
+  let fleet: DemoFleet | undefined;
+  const stop = new StopRequest((exitCode) => {
+    fleet?.kill();
+    screen.close();
+    process.exit(exitCode);
+  });
+  // `npx` does not pass every signal on: when it is ended, we are left without anybody who could end us.
+  const above = launchers();
+  const lookUp = setInterval(() => {
+    if (!above.every(isThere)) stop.request("SIGTERM");
+  }, LOOK_UP_MS);
+  // The reader of our output has gone (`| head`).
+  process.stdout.on("error", () => stop.request("SIGTERM"));
+  try {
+    fleet = new DemoFleet(options);
+    return await show(fleet, options, stop, screen);
+  } catch (error) {
+    screen.close();
+    if (!(error instanceof DemoError)) throw error;
+    console.error(error.message);
+    if (error.process !== undefined) tellLog(error.process);
+    return 1;
+  } finally {
+    clearInterval(lookUp);
+    screen.close();
+    if (fleet !== undefined) await end(fleet, options);
+  }
+}
+
+/** Dependencies and binaries. */
+async function prepare(): Promise<boolean> {
+  await step("Installing dependencies", ensureInstalled);
+  try {
+    await step("Compiling the agent, the coordinator and the tracker", () => buildBinaries());
+    return true;
+  } catch (error) {
+    if (!(error instanceof BuildError)) throw error;
+    console.error(`\n${error.message}`);
+    return false;
+  }
+}
+
+async function step(what: string, work: () => Promise<unknown>): Promise<void> {
+  process.stdout.write(`${what} … `);
+  const startMs = performance.now();
+  await work();
+  say(`${((performance.now() - startMs) / 1000).toFixed(1)} s`);
+}
+
+async function show(
+  fleet: DemoFleet,
+  options: DemoOptions,
+  stop: StopRequest,
+  screen: LiveScreen,
+): Promise<number> {
+  for (const node of fleet.nodes)
+    if (node.at === "skipped") say(`Skipping ${node.name}: ${node.reason}.`);
+  say("Starting a coordinator with an empty database, and the nodes");
+  await fleet.start(stop);
+  const view = await watch(fleet, options, stop, screen);
+  screen.close();
+  say(`\n${renderScreen(view, TEXT_WIDTH).join("\n")}\n`);
+  if (!options.once) return stop.signal === "SIGINT" ? 0 : (stop.exitCode ?? 0);
+  return stop.exitCode ?? report(view, fleet);
+}
+
+/** Looks on until time is up or a stop is asked for; gives the last look. */
+async function watch(
+  fleet: DemoFleet,
+  { once, seconds }: DemoOptions,
+  stop: StopRequest,
+  screen: LiveScreen,
+): Promise<DemoView> {
+  const isLive = process.stdout.isTTY && !once;
+  if (!isLive) say("Ctrl-C stops everything.");
+  const periodMs = isLive ? SCREEN_MS : LINE_MS;
+  const endMs = seconds === undefined ? Infinity : performance.now() + seconds * 1000;
+  for (;;) {
+    const view = await fleet.look();
+    const leftMs = endMs - performance.now();
+    if (leftMs <= 0 || stop.signal !== undefined) return view;
+    if (isLive) screen.draw([...renderScreen(view, screen.width), "", "Ctrl-C stops everything."]);
+    else if (view.elapsedMs > SCREEN_MS) say(renderLine(view));
+    await stop.within(Math.min(periodMs, leftMs));
+  }
+}
+
+/** Says what is missing, with the logs that may tell why. */
+function report(view: DemoView, fleet: DemoFleet): number {
+  const missing = missingParts(view);
+  const skipped = view.nodes.filter(({ node }) => node.at === "skipped").length;
+  if (missing.length === 0 && view.problem === undefined) {
+    const but = skipped === 0 ? "" : `, but for the ${skipped} that this machine can't run`;
+    say(`All is well: every node is LIVE and has confirmed tracks${but}.`);
+    return 0;
+  }
+  console.error("Missing:");
+  if (view.problem !== undefined) console.error(`  coordinator: ${view.problem}`);
+  for (const { node, what } of missing) console.error(`  ${node}: ${what}`);
+  for (const name of new Set(missing.map(({ node }) => node))) {
+    const agent = fleet.agentOf(name);
+    if (agent !== undefined) tellLog(agent);
+  }
+  return 1;
+}
+
+function tellLog({ name, logFile }: { readonly name: string; readonly logFile: string }): void {
+  console.error(`\nThe end of ${name}'s log:\n${tailOf(logFile)}`);
+}
+
+async function end(fleet: DemoFleet, { keep }: DemoOptions): Promise<void> {
+  await step("Stopping the agents, then the coordinator", () => fleet.stop());
+  if (keep) say(`Data and logs are in ${fleet.workspace.dir}`);
+}
