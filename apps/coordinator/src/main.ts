@@ -110,8 +110,6 @@ async function serve(flags: ServeFlags): Promise<void> {
   });
   await coordinator.start();
   const { httpPort: http_port, framesPort: frames_port } = coordinator;
-  if (tokens.operator.some((secret) => tokens.enroll.includes(secret)))
-    log.warn({}, "enrolment and operator token are the same: every agent may steer the fleet");
   if (tokens.insecureDev) log.warn({}, "running without tokens: anybody who reaches us is let in");
   log.info({ version: VERSION, http_port, frames_port, data_dir: flags.dataDir }, "ready");
 }
@@ -143,12 +141,16 @@ function readTokens(config: Config, insecureDev: boolean): SharedTokens {
   if (missing.length > 0 && !insecureDev) {
     throw new ConfigError("tokens missing (set NAME or NAME_FILE, or use --insecure-dev)", missing);
   }
-  const shared = push.filter((secret) => enroll.includes(secret) || operator.includes(secret));
-  if (shared.length > 0) {
-    throw new ConfigError("FLEET_PUSH_TOKEN", [
-      "must differ from the enrolment and the operator token: plain nodes send it with every line",
-    ]);
-  }
+  const isIn = (others: readonly string[]) => (secret: string) => others.includes(secret);
+  const shared = [
+    ...(push.some(isIn([...enroll, ...operator]))
+      ? ["FLEET_PUSH_TOKEN: plain nodes send it with every line"]
+      : []),
+    ...(enroll.some(isIn(operator))
+      ? ["FLEET_ENROLL_TOKEN: every agent would be an operator"]
+      : []),
+  ];
+  if (shared.length > 0) throw new ConfigError("a token must differ from the others", shared);
   return { enroll, operator, push, insecureDev };
 }
 

@@ -5,7 +5,8 @@ import { root } from "../../lib/root.ts";
 import type { Control, Report } from "./control.ts";
 
 const TICKS_PER_S = 100;
-const TOKEN = "bench";
+const ENROLL_TOKEN = "bench-enroll";
+const OPERATOR_TOKEN = "bench-operator";
 const NODE = "bench";
 const SENSOR = "s";
 
@@ -85,8 +86,8 @@ export async function fleetRound(control: Control, work: Work): Promise<Figures>
   const env = {
     BENCH_CONTROL_PORT: String(control.port),
     BENCH_EXPECT_BYTES: String(work.bytes * work.repeats),
-    FLEET_ENROLL_TOKEN: TOKEN,
-    FLEET_OPERATOR_TOKEN: TOKEN,
+    FLEET_ENROLL_TOKEN: ENROLL_TOKEN,
+    FLEET_OPERATOR_TOKEN: OPERATOR_TOKEN,
   };
   const [http, frames] = freePorts(2);
   const addresses = ["--http", `127.0.0.1:${http}`, "--frames", `127.0.0.1:${frames}`];
@@ -124,13 +125,13 @@ export async function fleetRound(control: Control, work: Work): Promise<Figures>
   }
 }
 
-const asOperator: RequestInit = { headers: { Authorization: `Bearer ${TOKEN}` } };
+const asOperator: RequestInit = { headers: { Authorization: `Bearer ${OPERATOR_TOKEN}` } };
 
 async function register(api: string): Promise<Record<string, unknown>> {
   const response = await untilOk(`${api}/agents/register`, {
     method: "POST",
     headers: {
-      Authorization: `Bearer ${TOKEN}`,
+      Authorization: `Bearer ${ENROLL_TOKEN}`,
       "Content-Type": "application/json",
       "X-Fleet-Protocol-Version": "1",
     },
