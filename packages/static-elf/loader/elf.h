@@ -1,0 +1,57 @@
+/* The parts of <elf.h> and of the kernel's headers that the stub uses. Written out, so that a cross compiler without a libc will do. */
+#ifndef ELF_H
+#define ELF_H
+
+typedef struct {
+  unsigned char e_ident[16];
+  unsigned short e_type, e_machine;
+  unsigned int e_version;
+  unsigned long e_entry, e_phoff, e_shoff;
+  unsigned int e_flags;
+  unsigned short e_ehsize, e_phentsize, e_phnum, e_shentsize, e_shnum, e_shstrndx;
+} Elf64_Ehdr;
+
+typedef struct {
+  unsigned int p_type, p_flags;
+  unsigned long p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align;
+} Elf64_Phdr;
+
+typedef struct {
+  long d_tag;
+  unsigned long d_val;
+} Elf64_Dyn;
+
+#define PT_LOAD 1
+#define PT_DYNAMIC 2
+#define PT_INTERP 3
+#define PT_PHDR 6
+#define PF_X 1
+#define PF_W 2
+#define PF_R 4
+#define DT_NEEDED 1
+
+#define AT_NULL 0
+#define AT_PHDR 3
+#define AT_PHNUM 5
+#define AT_PAGESZ 6
+#define AT_BASE 7
+#define AT_ENTRY 9
+
+#define PROT_NONE 0
+#define PROT_READ 1
+#define PROT_WRITE 2
+#define PROT_EXEC 4
+#define MAP_PRIVATE 2
+#define MAP_FIXED 0x10
+#define MAP_ANONYMOUS 0x20
+
+#define AT_FDCWD (-100)
+#define O_RDONLY 0
+#define O_CLOEXEC 02000000
+#define F_DUPFD_CLOEXEC 1030
+#define MFD_CLOEXEC 1
+#define MFD_EXEC 0x10
+#define EINTR 4
+#define EINVAL 22
+
+#endif

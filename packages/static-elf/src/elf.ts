@@ -1,0 +1,155 @@
+/** Reads what is needed of little-endian 64-bit ELF files. (System V gABI, chapters 4 and 5) */
+import { StaticElfError } from "./errors.ts";
+
+/** Processors, as their e_machine. */
+export const MACHINES = { x86_64: 62, aarch64: 183 } as const;
+export type Machine = keyof typeof MACHINES;
+
+export const ET_EXEC = 2;
+export const PT_LOAD = 1;
+export const PT_DYNAMIC = 2;
+export const PT_INTERP = 3;
+export const PF_X = 1;
+export const PF_R = 4;
+
+const EHDR_BYTES = 64;
+/** Size of one program header. */
+export const PHDR_BYTES = 56;
+const DYN_BYTES = 16;
+const DT_NULL = 0n;
+const DT_NEEDED = 1n;
+const DT_STRTAB = 5n;
+const DT_SONAME = 14n;
+
+/** A program header. Offsets and sizes fit a double; addresses may be any. */
+export interface Segment {
+  readonly index: number;
+  readonly type: number;
+  readonly flags: number;
+  readonly offset: number;
+  readonly address: number;
+  readonly fileBytes: number;
+  readonly memoryBytes: number;
+}
+
+/** The dynamic section: where it is, and the names in it. */
+export interface Dynamic {
+  readonly address: number;
+  /** Entries up to and with DT_NULL. */
+  readonly count: number;
+  readonly strtabAddress: number;
+  readonly needed: readonly string[];
+  readonly soname: string | undefined;
+}
+
+/** An ELF file in memory. `name` is what errors call it. */
+export class Elf {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly machine: Machine;
+  readonly type: number;
+  readonly entry: number;
+  readonly phdrOffset: number;
+  readonly segments: readonly Segment[];
+
+  /** Reads the headers. Throws StaticElfError: not_elf, not_64_bit, big_endian, unsupported_machine, truncated. */
+  constructor(name: string, bytes: Uint8Array) {
+    this.name = name;
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const magic = bytes.length >= EHDR_BYTES ? this.view.getUint32(0) : 0;
+    if (magic !== 0x7f454c46) throw new StaticElfError("not_elf", `${name} is not an ELF file`);
+    if (bytes[4] !== 2) throw new StaticElfError("not_64_bit", `${name} is not a 64-bit ELF file`);
+    if (bytes[5] !== 1) throw new StaticElfError("big_endian", `${name} is big-endian`);
+    this.type = this.view.getUint16(16, true);
+    this.machine = machineOf(name, this.view.getUint16(18, true));
+    this.entry = this.u64(24);
+    this.phdrOffset = this.u64(32);
+    const count = this.view.getUint16(56, true);
+    this.#need(this.phdrOffset, count * PHDR_BYTES);
+    this.segments = Array.from({ length: count }, (_, index) => this.#segment(index));
+  }
+
+  /** A 64-bit number at a file offset, as a double. */
+  u64(offset: number): number {
+    return Number(this.view.getBigUint64(offset, true));
+  }
+
+  /** The segments of one type. */
+  of(type: number): readonly Segment[] {
+    return this.segments.filter((s) => s.type === type);
+  }
+
+  /** The file offset that a virtual address is mapped from. Throws `truncated`. */
+  offsetOf(address: number): number {
+    for (const s of this.of(PT_LOAD)) {
+      if (address >= s.address && address < s.address + s.fileBytes)
+        return s.offset + (address - s.address);
+    }
+    throw new StaticElfError("truncated", `${this.name}: no segment holds the address ${address}`);
+  }
+
+  /** The dynamic section, or undefined in a static file. */
+  dynamic(): Dynamic | undefined {
+    const segment = this.of(PT_DYNAMIC)[0];
+    if (segment === undefined) return undefined;
+    this.#need(segment.offset, segment.fileBytes);
+    const entries: { tag: bigint; value: number }[] = [];
+    for (let at = 0; at < segment.fileBytes; at += DYN_BYTES) {
+      const tag = this.view.getBigUint64(segment.offset + at, true);
+      entries.push({ tag, value: this.u64(segment.offset + at + 8) });
+      if (tag === DT_NULL) break;
+    }
+    const strtab = entries.find((e) => e.tag === DT_STRTAB);
+    if (strtab === undefined)
+      throw new StaticElfError("truncated", `${this.name} has no dynamic string table`);
+    const strings = this.offsetOf(strtab.value);
+    const names = (tag: bigint): string[] =>
+      entries.filter((e) => e.tag === tag).map((e) => this.text(strings + e.value));
+    return {
+      address: segment.address,
+      count: entries.length,
+      strtabAddress: strtab.value,
+      needed: names(DT_NEEDED),
+      soname: names(DT_SONAME)[0],
+    };
+  }
+
+  /** The NUL-terminated text at a file offset. */
+  text(offset: number): string {
+    const end = this.bytes.indexOf(0, offset);
+    if (end < 0) throw new StaticElfError("truncated", `${this.name} ends within a name`);
+    return new TextDecoder().decode(this.bytes.subarray(offset, end));
+  }
+
+  #segment(index: number): Segment {
+    const at = this.phdrOffset + index * PHDR_BYTES;
+    const segment = {
+      index,
+      type: this.view.getUint32(at, true),
+      flags: this.view.getUint32(at + 4, true),
+      offset: this.u64(at + 8),
+      address: this.u64(at + 16),
+      fileBytes: this.u64(at + 32),
+      memoryBytes: this.u64(at + 40),
+    };
+    if (segment.type === PT_LOAD) this.#need(segment.offset, segment.fileBytes);
+    return segment;
+  }
+
+  #need(offset: number, size: number): void {
+    if (offset + size > this.bytes.length)
+      throw new StaticElfError("truncated", `${this.name} is cut short`);
+  }
+}
+
+function machineOf(name: string, code: number): Machine {
+  for (const [machine, value] of Object.entries(MACHINES)) {
+    if (value === code) return machine as Machine;
+  }
+  throw new StaticElfError(
+    "unsupported_machine",
+    `${name} is for a processor with ELF code ${code}`,
+  );
+}

@@ -1,0 +1,166 @@
+/**
+ * Turns a dynamically linked, non-PIE glibc executable, as `bun build --compile` makes it, into one without an
+ * interpreter: the stub, ld.so and the libraries are appended, and the PT_INTERP header becomes a PT_LOAD of the stub, which
+ * the kernel enters. The program's own bytes and addresses stay as they are. docs/static-elf.md explains it. (A1)
+ */
+import { Elf, ET_EXEC, PF_R, PF_X, PHDR_BYTES, PT_INTERP, PT_LOAD } from "./elf.ts";
+import { StaticElfError } from "./errors.ts";
+import { collectLibraries, type Library, type LibrarySet } from "./libraries.ts";
+import { sealLdso } from "./seal-ldso.ts";
+import { compileStub, type Stub } from "./stub.ts";
+
+/** The largest page an aarch64 kernel uses: what is mapped from the file is aligned to it. */
+const ALIGN = 65_536;
+const MAGIC = new TextEncoder().encode("fleet-static-elf");
+const LIBRARIES_MAX = 8;
+const NAME_BYTES = 32;
+const PARAMS_HEAD_WORDS = 8;
+
+/** What to link with; each part is found or made when it is left out. */
+export interface LinkOptions {
+  /** Where to look for glibc. */
+  readonly libraryDirs?: readonly string[];
+  /** C compilers to try for the stub. */
+  readonly compilers?: readonly string[];
+  /** A stub compiled before, for several programs. */
+  readonly stub?: Stub;
+}
+
+/** One thing that was appended. */
+export interface Part {
+  readonly name: string;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** The linked file and what was added to it. */
+export interface Linked {
+  readonly bytes: Uint8Array;
+  readonly parts: readonly Part[];
+}
+
+/**
+ * Links `input` (a whole file; `name` is what errors call it). The same input, libraries and compiler give the same
+ * bytes. Throws StaticElfError; see errors.ts for the codes.
+ */
+export function linkStatic(name: string, input: Uint8Array, options: LinkOptions = {}): Linked {
+  const program = new Elf(name, input);
+  const interp = checkProgram(program);
+  const interpreter = program.text(interp.offset);
+  const libraries = collectLibraries(program, interpreter, options.libraryDirs);
+  const stub = options.stub ?? compileStub(program.machine, options.compilers);
+  checkRoom(program, stub);
+  return assemble(program, interp.index, stub, {
+    ...libraries,
+    ldso: sealLdso(libraries.ldso),
+  });
+}
+
+function checkProgram(program: Elf): { index: number; offset: number } {
+  const { name } = program;
+  if (
+    Buffer.from(program.bytes.buffer, program.bytes.byteOffset, program.bytes.length).includes(
+      MAGIC,
+      ALIGN,
+    ) &&
+    program.of(PT_INTERP).length === 0
+  )
+    throw new StaticElfError("already_linked", `${name} is linked already`);
+  if (program.type !== ET_EXEC)
+    throw new StaticElfError(
+      "position_independent",
+      `${name} is position-independent; only executables with fixed addresses can be linked`,
+    );
+  const interp = program.of(PT_INTERP)[0];
+  if (interp === undefined)
+    throw new StaticElfError("no_interpreter", `${name} has no interpreter: it is static as it is`);
+  return interp;
+}
+
+/** The stub must lie below everything else, since the kernel wants PT_LOADs in order of address. */
+function checkRoom(program: Elf, stub: Stub): void {
+  const loads = program.of(PT_LOAD);
+  const interp = program.of(PT_INTERP)[0]!;
+  const lowest = Math.min(...loads.map((s) => s.address));
+  if (stub.address + stub.bytes.length > lowest || loads.some((s) => s.index < interp.index))
+    throw new StaticElfError("layout", `${program.name} leaves no room below its first segment`);
+}
+
+function assemble(program: Elf, interpIndex: number, stub: Stub, set: LibrarySet): Linked {
+  const parts: Part[] = [];
+  let end = program.bytes.length;
+  const place = (name: string, bytes: number): Part => {
+    const part = { name, offset: Math.ceil(end / ALIGN) * ALIGN, bytes };
+    end = part.offset + bytes;
+    parts.push(part);
+    return part;
+  };
+  const stubPart = place("stub", stub.bytes.length);
+  const ldsoPart = place(set.ldso.name, set.ldso.bytes.length);
+  const libraryParts = set.libraries.map((l) => ({ ...place(l.name, l.bytes.length), library: l }));
+
+  const out = new Uint8Array(end);
+  out.set(program.bytes);
+  out.set(withParams(program, stub, ldsoPart, libraryParts), stubPart.offset);
+  out.set(set.ldso.bytes, ldsoPart.offset);
+  for (const { offset, library } of libraryParts) out.set(library.bytes, offset);
+
+  const view = new DataView(out.buffer);
+  view.setBigUint64(24, BigInt(stub.entry), true);
+  const at = program.phdrOffset + interpIndex * PHDR_BYTES;
+  view.setUint32(at, PT_LOAD, true);
+  view.setUint32(at + 4, PF_R | PF_X, true);
+  const address = BigInt(stub.address);
+  const size = BigInt(stub.bytes.length);
+  for (const [i, value] of [BigInt(stubPart.offset), address, address, size, size].entries())
+    view.setBigUint64(at + 8 + i * 8, value, true);
+  view.setBigUint64(at + 48, BigInt(ALIGN), true);
+  return { bytes: out, parts };
+}
+
+/** The stub with its `struct params` filled in (loader.c). */
+function withParams(
+  program: Elf,
+  stub: Stub,
+  ldso: Part,
+  libraries: readonly (Part & { library: Library })[],
+): Uint8Array {
+  const bytes = stub.bytes.slice();
+  const at = Buffer.from(bytes.buffer).indexOf(MAGIC);
+  const dynamic = program.dynamic();
+  if (at < 0 || dynamic === undefined)
+    throw new StaticElfError(
+      "layout",
+      `${program.name} has no dynamic section, or the stub no parameters`,
+    );
+  if (libraries.length > LIBRARIES_MAX)
+    throw new StaticElfError(
+      "layout",
+      `${program.name} needs more than ${LIBRARIES_MAX} libraries`,
+    );
+  const phdr = program
+    .of(PT_LOAD)
+    .find((s) => s.offset <= program.phdrOffset && program.phdrOffset < s.offset + s.fileBytes);
+  if (phdr === undefined)
+    throw new StaticElfError("layout", `${program.name} does not map its program headers`);
+  const words = [
+    program.entry,
+    phdr.address + program.phdrOffset - phdr.offset,
+    program.segments.length,
+    dynamic.address,
+    dynamic.count,
+    dynamic.strtabAddress,
+    ldso.offset,
+    libraries.length,
+  ];
+  const view = new DataView(bytes.buffer);
+  const head = at + MAGIC.length;
+  for (const [i, word] of words.entries()) view.setBigUint64(head + i * 8, BigInt(word), true);
+  for (const [i, { offset, library }] of libraries.entries()) {
+    const entry = head + PARAMS_HEAD_WORDS * 8 + i * (16 + NAME_BYTES);
+    view.setBigUint64(entry, BigInt(offset), true);
+    view.setBigUint64(entry + 8, BigInt(library.bytes.length), true);
+    bytes.set(new TextEncoder().encode(library.name.slice(0, NAME_BYTES - 1)), entry + 16);
+  }
+  return bytes;
+}

@@ -1,0 +1,91 @@
+/** Compiles the stub (loader/) with a C compiler of the target's. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Elf, type Machine, PT_LOAD } from "./elf.ts";
+import { StaticElfError } from "./errors.ts";
+
+const SOURCES = join(import.meta.dirname, "../loader");
+const FLAGS = [
+  "-O2",
+  "-ffreestanding",
+  "-fno-builtin",
+  "-fno-pic",
+  "-fno-stack-protector",
+  "-fno-asynchronous-unwind-tables",
+  "-nostdlib",
+  "-static",
+  "-no-pie",
+  "-Wall",
+  "-Wextra",
+  "-Werror",
+  "-Wl,--build-id=none",
+];
+
+/** The stub's one segment: what goes into the file, and where it is mapped. */
+export interface Stub {
+  readonly machine: Machine;
+  readonly bytes: Uint8Array;
+  readonly address: number;
+  readonly entry: number;
+}
+
+/** The compilers tried for a machine, in order. */
+export function compilersFor(machine: Machine): readonly string[] {
+  const native = process.arch === "arm64" ? "aarch64" : "x86_64";
+  const cross = `${machine}-linux-gnu-gcc`;
+  return machine === native ? ["gcc", "cc", cross] : [cross];
+}
+
+/** Compiles the stub. Throws `no_compiler` or `compile_failed`. */
+export function compileStub(
+  machine: Machine,
+  compilers: readonly string[] = compilersFor(machine),
+): Stub {
+  const dir = mkdtempSync(join(tmpdir(), "static-elf-"));
+  try {
+    const out = join(dir, "stub");
+    for (const compiler of compilers) {
+      const args = [...FLAGS, `-Wl,-T,${join(SOURCES, "loader.ld")}`, join(SOURCES, "loader.c")];
+      const result = spawnSync(compiler, [...args, "-o", out], { encoding: "utf8" });
+      if (isMissing(result.error)) continue;
+      if (result.status !== 0) {
+        const why = (result.stderr ?? "").trim() || String(result.error ?? result.signal);
+        throw new StaticElfError("compile_failed", `${compiler} can't compile the stub: ${why}`);
+      }
+      return readStub(machine, new Uint8Array(readFileSync(out)));
+    }
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+  throw new StaticElfError(
+    "no_compiler",
+    `no C compiler for ${machine} (tried ${compilers.join(", ")})`,
+  );
+}
+
+function isMissing(error: NodeJS.ErrnoException | undefined): boolean {
+  return error?.code === "ENOENT";
+}
+
+function readStub(machine: Machine, bytes: Uint8Array): Stub {
+  const elf = new Elf("the stub", bytes);
+  const [segment, ...others] = elf.of(PT_LOAD);
+  if (
+    elf.machine !== machine ||
+    segment === undefined ||
+    others.length > 0 ||
+    segment.fileBytes !== segment.memoryBytes
+  )
+    throw new StaticElfError(
+      "compile_failed",
+      `the stub did not come out as one ${machine} segment`,
+    );
+  return {
+    machine,
+    bytes: bytes.slice(segment.offset, segment.offset + segment.fileBytes),
+    address: segment.address,
+    entry: elf.entry,
+  };
+}
