@@ -64,7 +64,9 @@ export async function runDemo(options: DemoOptions): Promise<number> {
 async function prepare(): Promise<boolean> {
   await step("Installing dependencies", ensureInstalled);
   try {
-    await step("Compiling the agent, the coordinator and the tracker", () => buildBinaries());
+    await step("Compiling the agent, the coordinator and the tracker", () =>
+      buildBinaries([], { dynamicIfNeeded: true }),
+    );
     return true;
   } catch (error) {
     if (!(error instanceof BuildError)) throw error;

@@ -8,7 +8,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import rootPackage from "../../package.json" with { type: "json" };
 import { root } from "./root.ts";
 
@@ -27,7 +27,8 @@ export const dist = join(root, "dist");
 
 /** A binary in `dist/`; `ms` is undefined when it was there already. */
 export interface Built {
-  readonly name: string;
+  /** Relative to the repository. */
+  readonly path: string;
   readonly bytes: number;
   readonly ms: number | undefined;
 }
@@ -37,10 +38,32 @@ export class BuildError extends Error {
   readonly code = "build_failed";
 }
 
-/** Builds the binaries called `names` (all when empty), in parallel. `force` builds even when nothing changed. */
+/** Processors a build can be for. */
+export const ARCHES = ["x86_64", "aarch64"] as const;
+export type Arch = (typeof ARCHES)[number];
+
+/** How to build. */
+export interface BuildOptions {
+  /** Build even when nothing has changed. */
+  readonly force?: boolean;
+  /** Leave the system's loader and C library out of the file: needs no C compiler, starts only where glibc is. */
+  readonly dynamic?: boolean;
+  /** Without a C compiler, build dynamically instead of failing. */
+  readonly dynamicIfNeeded?: boolean;
+  /** Default: this machine's. Another one's binaries go to `dist/ARCH/`. */
+  readonly arch?: Arch;
+}
+
+/** The processor of this machine. */
+export const thisArch: Arch = process.arch === "arm64" ? "aarch64" : "x86_64";
+
+/** For CPUs without AVX2 too. */
+const TARGETS = { x86_64: "bun-linux-x64-baseline", aarch64: "bun-linux-arm64" } as const;
+
+/** Builds the binaries called `names` (all when empty), in parallel. */
 export async function buildBinaries(
   names: readonly string[] = [],
-  options: { readonly force: boolean } = { force: false },
+  options: BuildOptions = {},
 ): Promise<readonly Built[]> {
   for (const name of names) {
     if (BINARIES[name] === undefined)
@@ -48,11 +71,10 @@ export async function buildBinaries(
         `no binary is called ${name}; there are ${Object.keys(BINARIES).join(", ")}`,
       );
   }
-  mkdirSync(dist, { recursive: true });
   const wanted = names.length > 0 ? names : Object.keys(BINARIES);
-  const results = await Promise.allSettled(wanted.map((name) => buildOne(name, options.force)));
+  const results = await Promise.allSettled(wanted.map((name) => buildOne(name, options)));
   const problems = results.flatMap((r) => (r.status === "rejected" ? [messageOf(r.reason)] : []));
-  if (problems.length > 0) throw new BuildError(problems.join("\n"));
+  if (problems.length > 0) throw new BuildError([...new Set(problems)].join("\n"));
   return results.flatMap((r) => (r.status === "fulfilled" ? [r.value] : []));
 }
 
@@ -60,30 +82,67 @@ function messageOf(error: unknown): string {
   return error instanceof BuildError ? error.message : Bun.inspect(error);
 }
 
-async function buildOne(name: string, force: boolean): Promise<Built> {
+async function buildOne(name: string, options: BuildOptions): Promise<Built> {
+  const { arch = thisArch, force = false, dynamic = false, dynamicIfNeeded = false } = options;
   const apps = BINARIES[name]!;
   const inputs = ["packages", ...apps.map((app) => `apps/${app}`)];
   const commit = commitOf([...inputs, ...RECIPE]);
-  const stamp = `${hashInputs(inputs)} ${commit}`;
-  const outfile = join(dist, name);
-  const stampFile = join(dist, `.${name}.stamp`);
+  const stamp = `${hashInputs(inputs)} ${commit} ${dynamic ? "dynamic" : "static"}`;
+  const dir = arch === thisArch ? dist : join(dist, arch);
+  mkdirSync(dir, { recursive: true });
+  const outfile = join(dir, name);
+  const stampFile = join(dir, `.${name}.stamp`);
   const unchanged =
     !force &&
     existsSync(outfile) &&
     existsSync(stampFile) &&
     readFileSync(stampFile, "utf8") === stamp;
-  if (unchanged) return { name, bytes: statSync(outfile).size, ms: undefined };
+  const path = relative(root, outfile);
+  if (unchanged) return { path, bytes: statSync(outfile).size, ms: undefined };
   const startMs = performance.now();
   // A file of its own, then a rename: the binary may be running, or be built by someone else just now.
-  const partial = join(dist, `.${name}.${process.pid}`);
+  const partial = join(dir, `.${name}.${process.pid}`);
   try {
-    await compile(join(root, "apps", apps[0]!, "src/main.ts"), partial, commit);
+    const entry = join(root, "apps", apps[0]!, "src/main.ts");
+    const linker = dynamic ? undefined : await loadLinker(arch, dynamicIfNeeded);
+    await compile(entry, partial, arch, commit, linker?.libc ?? "");
+    linker?.link(partial);
     renameSync(partial, outfile);
+    writeFileSync(stampFile, dynamic === (linker === undefined) ? stamp : "");
   } finally {
     rmSync(partial, { force: true });
   }
-  writeFileSync(stampFile, stamp);
-  return { name, bytes: statSync(outfile).size, ms: performance.now() - startMs };
+  return { path, bytes: statSync(outfile).size, ms: performance.now() - startMs };
+}
+
+interface Linker {
+  /** The C library that goes in. */
+  readonly libc: string;
+  link(path: string): void;
+}
+
+/** The static linker, loaded late because it exists only once dependencies are installed. */
+async function loadLinker(arch: Arch, mayLack: boolean): Promise<Linker | undefined> {
+  const { compileStub, glibcVersion, linkStatic, StaticElfError } =
+    await import("@fleet/static-elf");
+  try {
+    const libc = glibcVersion(arch);
+    const stub = compileStub(arch);
+    return {
+      libc,
+      link(path) {
+        const { bytes } = linkStatic(path, new Uint8Array(readFileSync(path)), { stub });
+        writeFileSync(path, bytes);
+      },
+    };
+  } catch (error) {
+    if (!(error instanceof StaticElfError)) throw error;
+    if (mayLack) return undefined;
+    throw new BuildError(
+      `${error.message}; --dynamic builds without it, for roots that have glibc`,
+      { cause: error },
+    );
+  }
 }
 
 /**
@@ -91,7 +150,13 @@ async function buildOne(name: string, force: boolean): Promise<Built> {
  * which refuses it). Names are kept: only the syntax is minified, and class names show up in logs. The binary must not
  * read `.env` and `bunfig.toml` of whatever directory it is started in: either can make it run foreign code.
  */
-async function compile(entry: string, outfile: string, commit: string): Promise<void> {
+async function compile(
+  entry: string,
+  outfile: string,
+  arch: Arch,
+  commit: string,
+  libc: string,
+): Promise<void> {
   const result = await Bun.build({
     entrypoints: [entry],
     target: "bun",
@@ -101,8 +166,10 @@ async function compile(entry: string, outfile: string, commit: string): Promise<
     define: {
       FLEET_VERSION: JSON.stringify(rootPackage.version),
       FLEET_COMMIT: JSON.stringify(commit),
+      FLEET_LIBC: JSON.stringify(libc),
     },
     compile: {
+      target: TARGETS[arch],
       outfile,
       autoloadDotenv: false,
       autoloadBunfig: false,

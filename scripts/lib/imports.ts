@@ -23,7 +23,7 @@ const COORDINATOR_LAYERS: readonly (readonly string[])[] = [
   ["metrics"],
   ["registry", "commands", "trackers"],
   ["auth"],
-  ["db", "bus", "config", "counts", "listen-error", "version"],
+  ["db", "bus", "config", "counts", "listen-error"],
 ];
 
 /** Every TypeScript module of apps, packages and scripts under `root`. */

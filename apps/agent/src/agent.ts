@@ -30,7 +30,7 @@ import { planSensor } from "./sensor-plan.ts";
 import { newSensor, type Sensor } from "./sensors.ts";
 import { makeUndumpable } from "./undumpable.ts";
 import { Uplink } from "./uplink.ts";
-import { VERSION } from "./version.ts";
+import { VERSION } from "@fleet/daemon/version";
 
 /** What an agent is made from. */
 export interface AgentOptions {

@@ -3,15 +3,20 @@
  * must not be steered by it. (A10, DESIGN §5)
  */
 
-/** Variables and their values. */
-export type Environment = Readonly<Record<string, string | undefined>>;
+import { type Environment, revealEnvironment } from "@fleet/daemon/environment";
+
+export type { Environment } from "@fleet/daemon/environment";
 
 /** Bun's fetch sends everything, bearer tokens included, to the proxies these name; the agent's proxy is a matter of its config. */
 const STEERING = /^(https?|all|no)_proxy$/i;
 
-/** A copy of `env`; the variables that would steer the agent are taken out of `env` itself. */
+/**
+ * The image's environment as it was; the variables that would steer the agent are taken out of `env` itself. In a static
+ * build the stub has hidden them already; elsewhere this has to do.
+ */
 export function takeImageEnvironment(env: Record<string, string | undefined>): Environment {
-  const image = { ...env };
-  for (const name of Object.keys(env)) if (STEERING.test(name)) delete env[name];
+  const image = revealEnvironment(env);
+  for (const name of Object.keys(env))
+    if (STEERING.test(name) || !(name in image)) delete env[name];
   return image;
 }

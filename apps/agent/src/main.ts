@@ -7,7 +7,8 @@ import { systemClock } from "@fleet/daemon/clock";
 import { parseCommandLine, type RunFlags, usage } from "./command-line.ts";
 import { EXIT_CONFIG, EXIT_USAGE } from "./exit-codes.ts";
 import { type Environment, takeImageEnvironment } from "./image-env.ts";
-import { VERSION, versionReport } from "./version.ts";
+import { VERSION } from "@fleet/daemon/version";
+import { versionReport } from "./version.ts";
 
 const env = takeImageEnvironment(process.env);
 const asked = parseCommandLine(process.argv.slice(2));

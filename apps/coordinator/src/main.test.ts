@@ -59,7 +59,7 @@ describe("the command line", () => {
     expect(help.out).toContain("serve");
     for (const name of ["--config", "--data-dir", "--http", "--frames", "--insecure-dev"])
       expect(serveHelp.out).toContain(name);
-    expect(version.out.trim()).toBe("dev");
+    expect(version.out.trim()).toBe("0.0.0-source");
     for (const result of [nothing, unknown, flag, port, level]) expect(result.code).toBe(64);
     expect(port.err).toContain("HOST:PORT");
     expect(level.err).toContain("trace, debug, info");

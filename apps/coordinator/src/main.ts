@@ -16,7 +16,8 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import type { SharedTokens } from "./auth.ts";
 import { type Config, ConfigError, loadConfig, readSecret } from "./config.ts";
 import { createCoordinator, defaultOutputDir } from "./coordinator.ts";
-import { VERSION } from "./version.ts";
+import { revealEnvironment } from "@fleet/daemon/environment";
+import { VERSION } from "@fleet/daemon/version";
 
 const EXIT_USAGE = 64;
 const EXIT_CONFIG = 78;
@@ -92,7 +93,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     tokens,
     trackerCommand: config.tracker.command ?? [findTracker(), ...DEFAULT_TRACKER],
     trackerEnv: Object.fromEntries(
-      Object.entries(env).filter(
+      Object.entries(revealEnvironment(env)).filter(
         (e): e is [string, string] => e[1] !== undefined && !/^FLEET_.*TOKEN/.test(e[0]),
       ),
     ),

@@ -123,7 +123,7 @@ describe("fleet-tracker", () => {
   test("answers --version and --help, and refuses bad usage with 64", async () => {
     const version = await run("--version");
     expect(version.status).toBe(0);
-    expect(version.stdout).toMatch(/^fleet-tracker \d+\.\d+\.\d+\n$/);
+    expect(version.stdout).toMatch(/^fleet-tracker \d+\.\d+\.\d+(-source)?\n$/);
     const help = await run("--help");
     expect(help.status).toBe(0);
     expect(help.stdout).toStartWith("usage: fleet-tracker --tcp");

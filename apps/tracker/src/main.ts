@@ -1,7 +1,7 @@
 /** `fleet-tracker`: builds the parts, connects them, and turns signals into an orderly end. (T10) */
 import { openSync, writeSync } from "node:fs";
 import { systemClock } from "@fleet/daemon";
-import { version } from "../package.json";
+import { VERSION } from "@fleet/daemon/version";
 import { type ConfigProblem, parseConfig, type TrackerConfig } from "./config.ts";
 import { EventOutput } from "./event-output.ts";
 import { type Options, parseOptions, USAGE } from "./options.ts";
@@ -31,7 +31,7 @@ async function main(): Promise<void> {
       process.stdout.write(USAGE);
       return;
     case "version":
-      process.stdout.write(`fleet-tracker ${version}\n`);
+      process.stdout.write(`fleet-tracker ${VERSION}\n`);
       return;
     case "refuse":
       return fail(EXIT_USAGE, `${options.message}\n${USAGE}`);
