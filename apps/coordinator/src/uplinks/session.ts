@@ -127,19 +127,18 @@ export class Session {
       this.#duplicateBytes += end - start + 1;
       return;
     }
+    const isInPlace = verdict.at === "frame" && bytes === this.#chunk;
+    // Before `enqueued` moves on, since the run's own last number is read from it.
+    if (!isInPlace || this.#runEnd !== start) this.#flushRun();
     progress.enqueued = seq;
-    if (verdict.at === "reencoded") {
-      this.#flushRun();
-      this.#pass(verdict.replacement, 1, seq, end - start + 1);
-    } else if (bytes !== this.#chunk) {
-      this.#flushRun();
-      this.#pass(bytes.slice(start, end + 1), 1, seq, end - start + 1);
-    } else {
-      if (this.#runEnd !== start) this.#flushRun();
-      if (this.#runFrames === 0) this.#runStart = start;
-      this.#runEnd = end + 1;
-      this.#runFrames++;
+    if (!isInPlace) {
+      const line = verdict.at === "frame" ? bytes.slice(start, end + 1) : verdict.replacement;
+      this.#pass(line, 1, seq, end - start + 1);
+      return;
     }
+    if (this.#runFrames === 0) this.#runStart = start;
+    this.#runEnd = end + 1;
+    this.#runFrames++;
   }
 
   #flushRun(): void {
