@@ -1,5 +1,7 @@
 /** The command line of `fleet-agent`, read strictly: what it does not know is an error that names it. No I/O. (A7, A8) */
 import { type ArgsDef, defineCommand, parseArgs, renderUsage } from "citty";
+import { problemOf } from "./flags.ts";
+import { type InstallCommandLine, parseInstall } from "./install/command-line.ts";
 
 /** The flags of `fleet-agent run`, as they were written. Each wins over its variable and its key in the file. */
 export interface RunFlags {
@@ -16,7 +18,7 @@ export type CommandLine =
   | { readonly at: "detect_only"; readonly json: boolean; readonly flags: RunFlags }
   | { readonly at: "version"; readonly json: boolean }
   | { readonly at: "help" }
-  | { readonly at: "usage_error"; readonly message: string };
+  | InstallCommandLine;
 
 const ARGS = {
   config: { type: "string", valueHint: "FILE", description: "Config file (FLEET_AGENT_CONFIG)" },
@@ -48,15 +50,17 @@ const ARGS = {
 const COMMAND = defineCommand({
   meta: {
     name: "fleet-agent [run]",
-    description: "Detects interpreters, runs sensors and sends their frames to the coordinator",
+    description:
+      "Detects interpreters, runs sensors and sends their frames to the coordinator. fleet-agent install DIR puts it into a shared volume (see fleet-agent install --help)",
   },
   args: ARGS,
 });
 
 /** Reads the arguments after the program's name. */
 export function parseCommandLine(argv: readonly string[]): CommandLine {
+  if (argv[0] === "install") return parseInstall(argv.slice(1));
   const words = argv[0] === "run" ? argv.slice(1) : argv;
-  const message = problemOf(words);
+  const message = problemOf(words, ARGS);
   if (message !== undefined) return { at: "usage_error", message };
   const args = parseArgs<typeof ARGS>([...words], ARGS);
   if (args.help) return { at: "help" };
@@ -77,29 +81,4 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
 /** The text of `--help`. */
 export function usage(): Promise<string> {
   return renderUsage(COMMAND);
-}
-
-/** What is wrong with the words, since the parser takes anything. */
-function problemOf(words: readonly string[]): string | undefined {
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i]!;
-    if (word === "-h") continue;
-    if (!word.startsWith("--")) return `unknown argument: ${word}`;
-    const [name, value] = splitFlag(word);
-    if (!Object.hasOwn(ARGS, name)) return `unknown flag: --${name}`;
-    const { type } = ARGS[name as keyof typeof ARGS];
-    if (type === "boolean") {
-      if (value !== undefined) return `--${name} takes no value`;
-      continue;
-    }
-    const given = value ?? words[++i];
-    if (given === undefined || given === "" || (value === undefined && given.startsWith("-")))
-      return `--${name} needs a value`;
-  }
-  return undefined;
-}
-
-function splitFlag(word: string): [name: string, value: string | undefined] {
-  const equals = word.indexOf("=");
-  return equals < 0 ? [word.slice(2), undefined] : [word.slice(2, equals), word.slice(equals + 1)];
 }

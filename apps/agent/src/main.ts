@@ -1,6 +1,6 @@
 /**
  * The `fleet-agent` command. It reads the command line and loads only what that asks for, because starting quickly matters:
- * `--version` reads no config, `--detect-only` makes no log. (A7, A8)
+ * `--version` reads no config, `--detect-only` makes no log, `install` does neither. (A2, A7, A8)
  */
 import { writeSync } from "node:fs";
 import { systemClock } from "@fleet/daemon/clock";
@@ -20,6 +20,15 @@ switch (asked.at) {
   case "help": {
     const text = await usage();
     say(`${process.stdout.isTTY ? text : Bun.stripANSI(text)}\n`);
+    break;
+  }
+  case "install":
+    await (await import("./install/main.ts")).runInstall(asked.flags, systemClock);
+    break;
+  case "install_help": {
+    const { installUsage } = await import("./install/command-line.ts");
+    const text = await installUsage();
+    say(process.stdout.isTTY ? text : Bun.stripANSI(text));
     break;
   }
   case "version":

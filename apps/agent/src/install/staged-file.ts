@@ -1,0 +1,154 @@
+/**
+ * The file under which a copy is made ready, beside its target: `.fleet-agent.<16 hex>.tmp`. Its owner holds its lock (see
+ * file-lock.ts) until it is renamed or removed; one whose lock is free was left behind by a run that was killed. (A2)
+ */
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  lstatSync,
+  opendirSync,
+  openSync,
+  unlinkSync,
+} from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "@fleet/daemon/clock";
+import { tryLock } from "./file-lock.ts";
+
+const NAME = /^\.fleet-agent\.[0-9a-f]{16}\.tmp$/;
+/** One run looks at so many leftovers, among so many entries; the next one goes on. */
+const LEFTOVERS_MAX = 64;
+const ENTRIES_MAX = 10_000;
+/** Where there are no locks, only what is this old was left behind: no install takes this long. */
+const UNLOCKED_AGE_MS = 3_600_000;
+/** Another run that looks for leftovers can take a new file's lock just before its owner does, and removes it. */
+const CREATE_TRIES_MAX = 16;
+
+const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+const CREATE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+
+/** A file of our own, empty and locked. */
+export interface StagedFile {
+  readonly path: string;
+  /** Open for reading and writing. It must be closed before the file can be run (ETXTBSY); the lock stays. */
+  readonly file: FileHandle;
+  /** It has another name now, or none: lets go of the lock. */
+  release(): void;
+  /** Removes the file and lets go of it. May be called at any time and twice. */
+  discard(): void;
+}
+
+/** Makes a new file in `dir` with this mode, whatever the umask. Throws what the file system says. */
+export async function stageFile(dir: string, mode: number): Promise<StagedFile> {
+  for (let tries = 1; ; tries++) {
+    const staged = await createOnce(dir, mode);
+    if (staged !== undefined) return staged;
+    if (tries >= CREATE_TRIES_MAX) throw new Error(`a new file in ${dir} is gone ${tries} times`);
+  }
+}
+
+/**
+ * Removes what killed runs have left in `dir`, and nothing that a living one works on. What may not be read, locked or
+ * removed stays: it is no reason to fail. Returns how many went.
+ */
+export function removeLeftovers(dir: string, clock: Clock): number {
+  let removed = 0;
+  for (const name of leftoverNames(dir)) if (removeIfLeft(join(dir, name), clock)) removed++;
+  return removed;
+}
+
+async function createOnce(dir: string, mode: number): Promise<StagedFile | undefined> {
+  const name = crypto.getRandomValues(new Uint8Array(8)).toHex();
+  const path = join(dir, `.fleet-agent.${name}.tmp`);
+  const file = await open(path, CREATE, mode);
+  let lockFd: number | undefined;
+  try {
+    fchmodSync(file.fd, mode);
+    lockFd = openSync(path, READ);
+    if (tryLock(lockFd) !== "busy" && isAt(path, lockFd)) return stagedFile(path, file, lockFd);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") {
+      unlinkQuietly(path);
+      await file.close();
+      throw error;
+    }
+  }
+  if (lockFd !== undefined) closeSync(lockFd);
+  await file.close();
+  unlinkQuietly(path);
+  return undefined;
+}
+
+function stagedFile(path: string, file: FileHandle, lockFd: number): StagedFile {
+  let isOurs = true;
+  const discard = (): void => {
+    if (!isOurs) return;
+    unlinkQuietly(path);
+    release();
+  };
+  const release = (): void => {
+    if (!isOurs) return;
+    isOurs = false;
+    process.off("exit", discard);
+    closeSync(lockFd);
+  };
+  process.once("exit", discard);
+  return { path, file, release, discard };
+}
+
+function leftoverNames(dir: string): readonly string[] {
+  const names: string[] = [];
+  const entries = opendirSync(dir);
+  try {
+    for (let seen = 0; seen < ENTRIES_MAX && names.length < LEFTOVERS_MAX; seen++) {
+      const entry = entries.readSync();
+      if (entry === null) break;
+      if (NAME.test(entry.name)) names.push(entry.name);
+    }
+  } finally {
+    entries.closeSync();
+  }
+  return names;
+}
+
+function removeIfLeft(path: string, clock: Clock): boolean {
+  let fd: number;
+  try {
+    fd = openSync(path, READ);
+  } catch {
+    return false;
+  }
+  try {
+    if (!fstatSync(fd).isFile()) return false;
+    const lock = tryLock(fd);
+    // Still under its name: if not, its owner has just made it the target, or another run has removed it.
+    const isLeft = lock === "locked" || (lock === "unsupported" && isOld(fd, clock));
+    if (!isLeft || !isAt(path, fd)) return false;
+    unlinkSync(path);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function isOld(fd: number, clock: Clock): boolean {
+  return clock.nowMs() - fstatSync(fd).mtimeMs > UNLOCKED_AGE_MS;
+}
+
+function isAt(path: string, fd: number): boolean {
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  const here = fstatSync(fd);
+  return there !== undefined && there.ino === here.ino && there.dev === here.dev;
+}
+
+function unlinkQuietly(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Gone already, or the next run's to remove.
+  }
+}
