@@ -3,7 +3,7 @@
  * it answers must be what we would. (A2)
  */
 import type { Clock } from "@fleet/daemon/clock";
-import { type FailureCode, InstallError } from "./failure.ts";
+import { InstallError } from "./failure.ts";
 
 /** What to run and where it is going. */
 export interface Trial {
@@ -21,28 +21,30 @@ export interface Trial {
 /** A start takes 10 ms; a busy machine or an emulated processor takes its time. */
 const LIMIT_MS = 30_000;
 const OUTPUT_BYTES_MAX = 64 * 1024;
+const EXIT_NOT_STARTED = 127;
 const QUOTED_CHARS_MAX = 200;
 
-type Child = Bun.Subprocess<"ignore", "pipe", "pipe">;
+type Child = Bun.Subprocess<"pipe", "pipe", "pipe">;
 
 /** Resolves when the copy answered right; throws `InstallError`. */
 export async function tryRun(trial: Trial): Promise<void> {
   const { dir, clock, limitMs = LIMIT_MS } = trial;
   const child = start(trial);
-  let isLate = false;
-  const timer = clock.after(limitMs, () => {
-    isLate = true;
-    child.kill("SIGKILL");
-  });
   const stop = (): void => child.kill("SIGKILL");
   process.once("exit", stop);
+  const late = Promise.withResolvers<undefined>();
+  const timer = clock.after(limitMs, () => late.resolve(undefined));
   try {
-    const outputs = Promise.all([readBounded(child, "stdout"), readBounded(child, "stderr")]);
-    await child.exited;
-    if (isLate) throw misbehaved(dir, `did not answer within ${limitMs / 1000} s`);
-    const [stdout, stderr] = await outputs;
-    judge(child, stdout, stderr, trial);
+    const ended = Promise.all([
+      readBounded(child, "stdout"),
+      readBounded(child, "stderr"),
+      child.exited,
+    ]);
+    const outputs = await Promise.race([ended, late.promise]);
+    if (outputs === undefined) throw misbehaved(dir, `did not answer within ${limitMs / 1000} s`);
+    judge(child, outputs[0], outputs[1], trial);
   } finally {
+    stop();
     process.off("exit", stop);
     timer.cancel();
   }
@@ -50,32 +52,34 @@ export async function tryRun(trial: Trial): Promise<void> {
 
 function start({ path, dir, isNoexec }: Trial): Child {
   try {
-    return Bun.spawn([path, "--version", "--json"], {
+    const child = Bun.spawn([path, "--version", "--json"], {
       cwd: "/",
       env: {},
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["pipe", "pipe", "pipe"], // "ignore" needs a /dev/null, which a root may lack.
     });
+    void child.stdin.end();
+    return child;
   } catch (error) {
-    const fail = (code: FailureCode, text: string) => new InstallError(code, dir + text, error);
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "ENOEXEC")
-      throw fail(
-        "wrong_arch",
-        `: the kernel does not run programs for ${process.arch}, as the copy is; this one runs emulated, so install the build for this machine's own processor`,
-      );
+    if (code === "ENOEXEC") throw wrongArch(dir, error);
     if (code !== "EACCES" && code !== "EPERM")
-      throw fail("misbehaved", `: the copy could not be started: ${message}`);
+      throw misbehaved(dir, `could not be started: ${message}`, error);
     throw isNoexec() === true
-      ? fail("noexec", " is mounted noexec; mount it without, or use another volume")
-      : fail(
+      ? mountedNoexec(dir, error)
+      : new InstallError(
           "noexec",
-          `: running the copy was forbidden (${code}), though the mount says nothing of noexec; look for a security policy (SELinux, AppArmor, fapolicyd), or use another volume`,
+          `${dir}: running the copy was forbidden (${code}), though the mount says nothing of noexec; look for a security policy (SELinux, AppArmor, fapolicyd), or use another volume`,
+          error,
         );
   }
 }
 
-function judge(child: Child, stdout: string, stderr: string, { dir, expected }: Trial): void {
+function judge(child: Child, stdout: string, stderr: string, trial: Trial): void {
+  const { dir, expected, isNoexec } = trial;
   const { exitCode, signalCode } = child;
+  // The copy would have said why. Emulators such as qemu-user lose what exec returned: the child just ends so.
+  if (exitCode === EXIT_NOT_STARTED && stdout === "" && stderr === "")
+    throw isNoexec() === true ? mountedNoexec(dir) : wrongArch(dir);
   if (signalCode === "SIGILL")
     throw new InstallError(
       "old_cpu",
@@ -92,8 +96,24 @@ function judge(child: Child, stdout: string, stderr: string, { dir, expected }: 
     throw misbehaved(dir, `answered ${quote(stdout)} in place of ${quote(expected)}`);
 }
 
-function misbehaved(dir: string, what: string): InstallError {
-  return new InstallError("misbehaved", `${dir}: the copy ${what}`);
+function wrongArch(dir: string, cause?: unknown): InstallError {
+  return new InstallError(
+    "wrong_arch",
+    `${dir}: the kernel does not run programs for ${process.arch}, as the copy is; this one runs emulated, so install the build for this machine's own processor`,
+    cause,
+  );
+}
+
+function mountedNoexec(dir: string, cause?: unknown): InstallError {
+  return new InstallError(
+    "noexec",
+    `${dir} is mounted noexec; mount it without, or use another volume`,
+    cause,
+  );
+}
+
+function misbehaved(dir: string, what: string, cause?: unknown): InstallError {
+  return new InstallError("misbehaved", `${dir}: the copy ${what}`, cause);
 }
 
 /** A program that prints more than any answer is ended. */
