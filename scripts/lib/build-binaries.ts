@@ -1,5 +1,6 @@
 /** Compiles apps into stand-alone binaries. Used by build, test, demo and bench. */
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -21,6 +22,9 @@ const BINARIES: Readonly<Record<string, readonly string[]>> = {
 
 /** Files beside the sources that decide what comes out. */
 const RECIPE = ["bun.lock", "package.json", "tsconfig.json", "scripts/lib/build-binaries.ts"];
+
+/** The licenses of what the static linker puts in. */
+const NOTICE = "packages/static-elf/NOTICE";
 
 /** Where the binaries are. */
 export const dist = join(root, "dist");
@@ -100,17 +104,21 @@ async function buildOne(name: string, options: BuildOptions): Promise<Built> {
   const path = relative(root, outfile);
   if (unchanged) return { path, bytes: statSync(outfile).size, ms: undefined };
   const startMs = performance.now();
-  // A file of its own, then a rename: the binary may be running, or be built by someone else just now.
-  const partial = join(dir, `.${name}.${process.pid}`);
+  // A file of its own, then a rename: the binary may be running, or be built by someone else just now. In a directory of its
+  // own, since the name of the file goes into it, and two builds shall give the same bytes.
+  const partialDir = join(dir, `.${name}.${process.pid}`);
+  const partial = join(partialDir, name);
   try {
+    mkdirSync(partialDir, { recursive: true });
     const entry = join(root, "apps", apps[0]!, "src/main.ts");
     const linker = dynamic ? undefined : await loadLinker(arch, dynamicIfNeeded);
     await compile(entry, partial, arch, commit, linker?.libc ?? "");
     linker?.link(partial);
+    if (linker !== undefined) copyFileSync(join(root, NOTICE), join(dir, "NOTICE"));
     renameSync(partial, outfile);
     writeFileSync(stampFile, dynamic === (linker === undefined) ? stamp : "");
   } finally {
-    rmSync(partial, { force: true });
+    rmSync(partialDir, { recursive: true, force: true });
   }
   return { path, bytes: statSync(outfile).size, ms: performance.now() - startMs };
 }
@@ -167,6 +175,8 @@ async function compile(
       FLEET_VERSION: JSON.stringify(rootPackage.version),
       FLEET_COMMIT: JSON.stringify(commit),
       FLEET_LIBC: JSON.stringify(libc),
+      // Bun writes the build machine's directory in place of this. It would mean nothing where the binary runs.
+      __dirname: JSON.stringify("/$bunfs/root"),
     },
     compile: {
       target: TARGETS[arch],

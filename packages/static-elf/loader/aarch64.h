@@ -1,5 +1,6 @@
 /* aarch64: entry and system calls. (Procedure Call Standard for the Arm 64-bit Architecture; asm-generic/unistd.h) */
 #define SYS_fcntl 25
+#define SYS_fallocate 47
 #define SYS_openat 56
 #define SYS_close 57
 #define SYS_write 64
@@ -7,6 +8,7 @@
 #define SYS_exit_group 94
 #define SYS_munmap 215
 #define SYS_mmap 222
+#define SYS_prlimit64 261
 #define SYS_memfd_create 279
 
 /* Keeps the kernel's stack pointer for ld.so and gives it x0 = 0: no function to register with atexit. */

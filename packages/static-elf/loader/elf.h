@@ -21,6 +21,18 @@ typedef struct {
   unsigned long d_val;
 } Elf64_Dyn;
 
+/* <link.h>: the beginning of what ld.so keeps of each loaded file, and the head of their list, which DT_DEBUG points to. */
+struct link_map {
+  unsigned long l_addr;
+  char *l_name;
+  Elf64_Dyn *l_ld;
+  struct link_map *l_next;
+};
+struct r_debug {
+  int r_version;
+  struct link_map *r_map;
+};
+
 #define PT_LOAD 1
 #define PT_DYNAMIC 2
 #define PT_INTERP 3
@@ -29,6 +41,9 @@ typedef struct {
 #define PF_W 2
 #define PF_R 4
 #define DT_NEEDED 1
+#define DT_DEBUG 21
+#define DT_PREINIT_ARRAY 32
+#define DT_PREINIT_ARRAYSZ 33
 
 #define AT_NULL 0
 #define AT_PHDR 3
@@ -50,7 +65,10 @@ typedef struct {
 #define O_CLOEXEC 02000000
 #define F_DUPFD_CLOEXEC 1030
 #define MFD_CLOEXEC 1
-#define MFD_EXEC 0x10
+#define MFD_NOEXEC_SEAL 8
+#define FALLOC_FL_KEEP_SIZE 1
+#define FALLOC_FL_PUNCH_HOLE 2
+#define RLIMIT_FSIZE 1
 #define EINTR 4
 #define EINVAL 22
 

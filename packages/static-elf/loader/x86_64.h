@@ -7,6 +7,8 @@
 #define SYS_fcntl 72
 #define SYS_exit_group 231
 #define SYS_openat 257
+#define SYS_fallocate 285
+#define SYS_prlimit64 302
 #define SYS_memfd_create 319
 
 /* Keeps the kernel's stack pointer for ld.so and gives it rdx = 0: no function to register with atexit. */

@@ -12,6 +12,8 @@ export const PT_INTERP = 3;
 export const PF_X = 1;
 export const PF_R = 4;
 
+/** Longest name of a library or an interpreter. (PATH_MAX) */
+const TEXT_BYTES_MAX = 4096;
 const EHDR_BYTES = 64;
 /** Size of one program header. */
 export const PHDR_BYTES = 56;
@@ -20,8 +22,9 @@ const DT_NULL = 0n;
 const DT_NEEDED = 1n;
 const DT_STRTAB = 5n;
 const DT_SONAME = 14n;
+const DT_PREINIT_ARRAY = 32n;
 
-/** A program header. Offsets and sizes fit a double; addresses may be any. */
+/** A program header. Its numbers are exact. */
 export interface Segment {
   readonly index: number;
   readonly type: number;
@@ -40,6 +43,8 @@ export interface Dynamic {
   readonly strtabAddress: number;
   readonly needed: readonly string[];
   readonly soname: string | undefined;
+  /** Whether it names functions that ld.so calls before all constructors. */
+  readonly hasPreinit: boolean;
 }
 
 /** An ELF file in memory. `name` is what errors call it. */
@@ -53,13 +58,16 @@ export class Elf {
   readonly phdrOffset: number;
   readonly segments: readonly Segment[];
 
-  /** Reads the headers. Throws StaticElfError: not_elf, not_64_bit, big_endian, unsupported_machine, truncated. */
+  /**
+   * Reads the headers. Throws StaticElfError: not_elf, not_64_bit, big_endian, unsupported_machine, truncated, malformed.
+   */
   constructor(name: string, bytes: Uint8Array) {
     this.name = name;
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const magic = bytes.length >= EHDR_BYTES ? this.view.getUint32(0) : 0;
+    const magic = bytes.length >= 4 ? this.view.getUint32(0) : 0;
     if (magic !== 0x7f454c46) throw new StaticElfError("not_elf", `${name} is not an ELF file`);
+    this.#need(0, EHDR_BYTES);
     if (bytes[4] !== 2) throw new StaticElfError("not_64_bit", `${name} is not a 64-bit ELF file`);
     if (bytes[5] !== 1) throw new StaticElfError("big_endian", `${name} is big-endian`);
     this.type = this.view.getUint16(16, true);
@@ -67,13 +75,21 @@ export class Elf {
     this.entry = this.u64(24);
     this.phdrOffset = this.u64(32);
     const count = this.view.getUint16(56, true);
+    if (count > 0 && this.view.getUint16(54, true) !== PHDR_BYTES)
+      throw new StaticElfError("malformed", `${name} has program headers of an unknown size`);
     this.#need(this.phdrOffset, count * PHDR_BYTES);
     this.segments = Array.from({ length: count }, (_, index) => this.#segment(index));
   }
 
-  /** A 64-bit number at a file offset, as a double. */
+  /** A 64-bit number at a file offset. Throws `malformed` beyond 2^53: no file or user address is that large. */
   u64(offset: number): number {
-    return Number(this.view.getBigUint64(offset, true));
+    return this.#exact(this.view.getBigUint64(offset, true));
+  }
+
+  #exact(value: bigint): number {
+    if (value > BigInt(Number.MAX_SAFE_INTEGER))
+      throw new StaticElfError("malformed", `${this.name} holds the impossible number ${value}`);
+    return Number(value);
   }
 
   /** The segments of one type. */
@@ -81,46 +97,61 @@ export class Elf {
     return this.segments.filter((s) => s.type === type);
   }
 
-  /** The file offset that a virtual address is mapped from. Throws `truncated`. */
+  /** The file offset that a virtual address is mapped from. Throws `malformed`. */
   offsetOf(address: number): number {
     for (const s of this.of(PT_LOAD)) {
       if (address >= s.address && address < s.address + s.fileBytes)
         return s.offset + (address - s.address);
     }
-    throw new StaticElfError("truncated", `${this.name}: no segment holds the address ${address}`);
+    throw new StaticElfError(
+      "malformed",
+      `${this.name}: no segment holds the address 0x${address.toString(16)}`,
+    );
   }
 
-  /** The dynamic section, or undefined in a static file. */
+  /** The dynamic section, or undefined in a static file. Throws `truncated`, `malformed`. */
   dynamic(): Dynamic | undefined {
     const segment = this.of(PT_DYNAMIC)[0];
     if (segment === undefined) return undefined;
     this.#need(segment.offset, segment.fileBytes);
-    const entries: { tag: bigint; value: number }[] = [];
-    for (let at = 0; at < segment.fileBytes; at += DYN_BYTES) {
-      const tag = this.view.getBigUint64(segment.offset + at, true);
-      entries.push({ tag, value: this.u64(segment.offset + at + 8) });
-      if (tag === DT_NULL) break;
+    if (this.offsetOf(segment.address) !== segment.offset)
+      throw new StaticElfError("malformed", `${this.name} does not map its dynamic section`);
+    const entries: { tag: bigint; value: bigint }[] = [];
+    for (let at = 0; entries.at(-1)?.tag !== DT_NULL; at += DYN_BYTES) {
+      if (at + DYN_BYTES > segment.fileBytes)
+        throw new StaticElfError("malformed", `${this.name}: its dynamic section has no end`);
+      const [tag, value] = [0, 8].map((i) =>
+        this.view.getBigUint64(segment.offset + at + i, true),
+      ) as [bigint, bigint];
+      entries.push({ tag, value });
     }
     const strtab = entries.find((e) => e.tag === DT_STRTAB);
     if (strtab === undefined)
-      throw new StaticElfError("truncated", `${this.name} has no dynamic string table`);
-    const strings = this.offsetOf(strtab.value);
+      throw new StaticElfError("malformed", `${this.name} has no dynamic string table`);
+    const strtabAddress = this.#exact(strtab.value);
+    const strings = this.offsetOf(strtabAddress);
     const names = (tag: bigint): string[] =>
-      entries.filter((e) => e.tag === tag).map((e) => this.text(strings + e.value));
+      entries
+        .filter((e) => e.tag === tag)
+        .map((e) => this.text(this.#exact(BigInt(strings) + e.value)));
     return {
       address: segment.address,
       count: entries.length,
-      strtabAddress: strtab.value,
+      strtabAddress,
       needed: names(DT_NEEDED),
       soname: names(DT_SONAME)[0],
+      hasPreinit: entries.some((e) => e.tag === DT_PREINIT_ARRAY),
     };
   }
 
-  /** The NUL-terminated text at a file offset. */
+  /** The NUL-terminated text of printable ASCII at a file offset. Throws `truncated`, `malformed`. */
   text(offset: number): string {
     const end = this.bytes.indexOf(0, offset);
     if (end < 0) throw new StaticElfError("truncated", `${this.name} ends within a name`);
-    return new TextDecoder().decode(this.bytes.subarray(offset, end));
+    const text = this.bytes.subarray(offset, end);
+    if (text.length > TEXT_BYTES_MAX || text.some((byte) => byte < 0x20 || byte > 0x7e))
+      throw new StaticElfError("malformed", `${this.name} holds a name that is none`);
+    return new TextDecoder().decode(text);
   }
 
   #segment(index: number): Segment {

@@ -5,6 +5,7 @@ export type StaticElfCode =
   | "not_64_bit"
   | "big_endian"
   | "truncated"
+  | "malformed"
   | "unsupported_machine"
   | "position_independent"
   | "no_interpreter"
@@ -12,11 +13,13 @@ export type StaticElfCode =
   | "not_glibc"
   | "layout"
   | "library_missing"
+  | "library_unreadable"
   | "library_machine"
   | "library_unexpected"
   | "no_compiler"
   | "compile_failed"
-  | "no_such_file";
+  | "unreadable"
+  | "unwritable";
 
 /** A refusal; `message` is one line for the user. */
 export class StaticElfError extends Error {

@@ -3,18 +3,25 @@
  * interpreter: the stub, ld.so and the libraries are appended, and the PT_INTERP header becomes a PT_LOAD of the stub, which
  * the kernel enters. The program's own bytes and addresses stay as they are. docs/static-elf.md explains it. (A1)
  */
-import { Elf, ET_EXEC, PF_R, PF_X, PHDR_BYTES, PT_INTERP, PT_LOAD } from "./elf.ts";
+import { Elf, ET_EXEC, PF_R, PF_X, PHDR_BYTES, PT_INTERP, PT_LOAD, type Segment } from "./elf.ts";
 import { StaticElfError } from "./errors.ts";
 import { collectLibraries, type Library, type LibrarySet } from "./libraries.ts";
-import { sealLdso } from "./seal-ldso.ts";
+import { sealLdso, sealLibrary } from "./seal.ts";
 import { compileStub, type Stub } from "./stub.ts";
 
 /** The largest page an aarch64 kernel uses: what is mapped from the file is aligned to it. */
 const ALIGN = 65_536;
+const PAGE_BYTES = 4096;
 const MAGIC = new TextEncoder().encode("fleet-static-elf");
+const PARAMS_HEAD_WORDS = 8;
+/** What loader.c has room for; one program header and two dynamic entries are its own. */
 const LIBRARIES_MAX = 8;
 const NAME_BYTES = 32;
-const PARAMS_HEAD_WORDS = 8;
+const LDSO_PHDRS_MAX = 16;
+const PHDRS_MAX = 32 - 1;
+const DYNAMIC_MAX = 96 - 2;
+/** The stub's addresses and, above them, what it shows ld.so (`SHOWN`). */
+const STUB_ROOM = 0x20000;
 
 /** What to link with; each part is found or made when it is left out. */
 export interface LinkOptions {
@@ -47,43 +54,79 @@ export function linkStatic(name: string, input: Uint8Array, options: LinkOptions
   const program = new Elf(name, input);
   const interp = checkProgram(program);
   const interpreter = program.text(interp.offset);
-  const libraries = collectLibraries(program, interpreter, options.libraryDirs);
+  const found = collectLibraries(program, interpreter, options.libraryDirs);
+  const set: LibrarySet = {
+    ldso: sealLdso(found.ldso),
+    libraries: found.libraries.map((library) => sealLibrary(library)),
+  };
   const stub = options.stub ?? compileStub(program.machine, options.compilers);
   checkRoom(program, stub);
-  return assemble(program, interp.index, stub, {
-    ...libraries,
-    ldso: sealLdso(libraries.ldso),
-  });
+  checkLimits(program, set);
+  return assemble(program, interp.index, stub, set);
 }
 
-function checkProgram(program: Elf): { index: number; offset: number } {
+function checkProgram(program: Elf): Segment {
   const { name } = program;
-  if (
-    Buffer.from(program.bytes.buffer, program.bytes.byteOffset, program.bytes.length).includes(
-      MAGIC,
-      ALIGN,
-    ) &&
-    program.of(PT_INTERP).length === 0
-  )
-    throw new StaticElfError("already_linked", `${name} is linked already`);
+  if (isLinked(program)) throw new StaticElfError("already_linked", `${name} is linked already`);
   if (program.type !== ET_EXEC)
     throw new StaticElfError(
       "position_independent",
       `${name} is position-independent; only executables with fixed addresses can be linked`,
     );
-  const interp = program.of(PT_INTERP)[0];
+  const [interp, second] = program.of(PT_INTERP);
   if (interp === undefined)
     throw new StaticElfError("no_interpreter", `${name} has no interpreter: it is static as it is`);
+  if (second !== undefined)
+    throw new StaticElfError("malformed", `${name} has more than one interpreter`);
   return interp;
+}
+
+/** Whether it starts in a segment that holds our stub's parameters. */
+function isLinked(program: Elf): boolean {
+  const { entry, bytes } = program;
+  const start = program
+    .of(PT_LOAD)
+    .find((s) => entry >= s.address && entry < s.address + s.fileBytes);
+  if (start === undefined || program.of(PT_INTERP).length > 0) return false;
+  return Buffer.from(bytes.buffer, bytes.byteOffset + start.offset, start.fileBytes).includes(
+    MAGIC,
+  );
 }
 
 /** The stub must lie below everything else, since the kernel wants PT_LOADs in order of address. */
 function checkRoom(program: Elf, stub: Stub): void {
+  if (stub.machine !== program.machine)
+    throw new StaticElfError(
+      "layout",
+      `${program.name} is not for ${stub.machine}, as the stub is`,
+    );
   const loads = program.of(PT_LOAD);
   const interp = program.of(PT_INTERP)[0]!;
   const lowest = Math.min(...loads.map((s) => s.address));
-  if (stub.address + stub.bytes.length > lowest || loads.some((s) => s.index < interp.index))
+  if (stub.address + STUB_ROOM > lowest || loads.some((s) => s.index < interp.index))
     throw new StaticElfError("layout", `${program.name} leaves no room below its first segment`);
+}
+
+/** What loader.c would refuse, or do wrong, at each start. */
+function checkLimits(program: Elf, set: LibrarySet): void {
+  const refuse = (what: string): never => {
+    throw new StaticElfError("layout", `${program.name} ${what}`);
+  };
+  const dynamic = program.dynamic();
+  if (dynamic === undefined) return refuse("has no dynamic section");
+  if (dynamic.hasPreinit) refuse("has constructors before all others (DT_PREINIT_ARRAY)");
+  if (set.libraries.length > LIBRARIES_MAX) refuse(`needs more than ${LIBRARIES_MAX} libraries`);
+  if (program.segments.length > PHDRS_MAX) refuse(`has more than ${PHDRS_MAX} program headers`);
+  if (dynamic.count + set.libraries.length > DYNAMIC_MAX)
+    refuse(`has more than ${DYNAMIC_MAX} dynamic entries`);
+  for (const { path, bytes } of [set.ldso, ...set.libraries]) {
+    const { segments } = new Elf(path, bytes);
+    if (segments.length > LDSO_PHDRS_MAX) refuse(`needs ${path}, which has too many segments`);
+    // The stub maps their segments by their own offsets, on kernels with pages of any size the processor has.
+    const step = program.machine === "aarch64" ? ALIGN : PAGE_BYTES;
+    if (segments.some((s) => s.type === PT_LOAD && (s.address - s.offset) % step !== 0))
+      refuse(`needs ${path}, whose segments are not aligned to ${step} bytes`);
+  }
 }
 
 function assemble(program: Elf, interpIndex: number, stub: Stub, set: LibrarySet): Linked {
@@ -129,15 +172,7 @@ function withParams(
   const at = Buffer.from(bytes.buffer).indexOf(MAGIC);
   const dynamic = program.dynamic();
   if (at < 0 || dynamic === undefined)
-    throw new StaticElfError(
-      "layout",
-      `${program.name} has no dynamic section, or the stub no parameters`,
-    );
-  if (libraries.length > LIBRARIES_MAX)
-    throw new StaticElfError(
-      "layout",
-      `${program.name} needs more than ${LIBRARIES_MAX} libraries`,
-    );
+    throw new StaticElfError("layout", "the stub has no parameters");
   const phdr = program
     .of(PT_LOAD)
     .find((s) => s.offset <= program.phdrOffset && program.phdrOffset < s.offset + s.fileBytes);

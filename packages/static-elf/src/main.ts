@@ -64,7 +64,7 @@ function read(path: string): Uint8Array {
   try {
     return new Uint8Array(readFileSync(path));
   } catch (cause) {
-    throw new StaticElfError("no_such_file", `can't read ${path}: ${(cause as Error).message}`, {
+    throw new StaticElfError("unreadable", `can't read ${path}: ${(cause as Error).message}`, {
       cause,
     });
   }
@@ -77,6 +77,10 @@ function write(path: string, bytes: Uint8Array): void {
     writeFileSync(staged, bytes);
     chmodSync(staged, 0o755);
     renameSync(staged, path);
+  } catch (cause) {
+    throw new StaticElfError("unwritable", `can't write ${path}: ${(cause as Error).message}`, {
+      cause,
+    });
   } finally {
     rmSync(staged, { force: true });
   }

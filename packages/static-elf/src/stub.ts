@@ -51,7 +51,7 @@ export function compileStub(
       const result = spawnSync(compiler, [...args, "-o", out], { encoding: "utf8" });
       if (isMissing(result.error)) continue;
       if (result.status !== 0) {
-        const why = (result.stderr ?? "").trim() || String(result.error ?? result.signal);
+        const why = firstLine(result.stderr ?? "") ?? String(result.error ?? result.signal);
         throw new StaticElfError("compile_failed", `${compiler} can't compile the stub: ${why}`);
       }
       return readStub(machine, new Uint8Array(readFileSync(out)));
@@ -63,6 +63,12 @@ export function compileStub(
     "no_compiler",
     `no C compiler for ${machine} (tried ${compilers.join(", ")})`,
   );
+}
+
+/** The first that tells of an error, of what a compiler printed. */
+function firstLine(output: string): string | undefined {
+  const lines = output.split("\n").filter((line) => line.trim() !== "");
+  return lines.find((line) => line.includes("error")) ?? lines[0];
 }
 
 function isMissing(error: NodeJS.ErrnoException | undefined): boolean {
