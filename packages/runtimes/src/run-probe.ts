@@ -1,6 +1,7 @@
 /**
- * Runs one version command, of a program nobody vouches for. It gets /dev/null, an almost empty environment and a process group of its
- * own, and no more than its time and OUTPUT_BYTES_MAX; then the group is killed. Never through a shell; never throws. (A4)
+ * Runs one version command, of a program nobody vouches for. It gets a stdin that has ended, an almost empty environment
+ * and a process group of its own, and no more than its time and OUTPUT_BYTES_MAX; then the group is killed. Never through a
+ * shell; never throws. (A4)
  */
 import type { RejectionCode } from "./image-report.ts";
 import { errorCode } from "./inspect-executable.ts";
@@ -26,7 +27,7 @@ export interface ProbeProcess {
   killGroup(): void;
 }
 
-/** Starts a process in a group of its own, stdin ignored. Throws when it cannot be started, with the system's `code`. */
+/** Starts a process in a group of its own, with a stdin that has ended. Throws when it cannot be started, with the system's `code`. */
 export type SpawnProbe = (command: ProbeCommand) => ProbeProcess;
 
 /** What detection needs of time; the daemon package's `Clock` is one. */
@@ -120,11 +121,13 @@ export const spawnProbe: SpawnProbe = ({ path, args, env }) => {
     cmd: [path, ...args],
     env: { ...env },
     cwd: "/",
-    stdin: "ignore",
+    // Not "ignore": for that Bun opens /dev/null, which a bare root may lack.
+    stdin: "pipe",
     stdout: "pipe",
     stderr: "pipe",
     detached: true,
   });
+  void child.stdin.end();
   return {
     stdout: child.stdout,
     stderr: child.stderr,

@@ -2,14 +2,16 @@
  * The seam between supervision and the operating system: how a process is begun, read and signalled.
  * `systemSpawn` is the real one; `FakeSpawn` (@fleet/supervisor/testing) the one tests drive by hand.
  *
- * Every process leads a session and a process group of its own, reads /dev/null, and holds no descriptor of ours but its
- * two outputs. These are pipes, because Bun's own `stdout: "pipe"` is a socket, and a socket cannot be opened through
- * /dev/stdout or /dev/stderr, which shell scripts do. (A11, A12)
+ * Every process leads a session and a process group of its own, reads /dev/null or, where there is none, a pipe that has
+ * ended, and holds no descriptor of ours but its two outputs. These are pipes, because Bun's own `stdout: "pipe"` is a
+ * socket, and a socket cannot be opened through /dev/stdout or /dev/stderr, which shell scripts do. (A11, A12)
  */
-import { existsSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, statSync } from "node:fs";
 
 import { type ByteSource, fdSource, streamSource } from "./byte-source.ts";
 import { openPipe } from "./pipe.ts";
+
+const NULL_DEVICE = "/dev/null";
 
 /** What to run. `command` is argv; its first word is a path, or a name looked up in `env.PATH`. `env` is the whole environment. */
 export interface SpawnRequest {
@@ -60,7 +62,7 @@ export const systemSpawn: Spawn = (request) => {
   const err = out === undefined ? undefined : openPipe();
   try {
     const child = Bun.spawn([...request.command], {
-      stdin: "ignore",
+      stdin: canUse(NULL_DEVICE) ? "ignore" : "pipe",
       stdout: out?.writeFd ?? "pipe",
       stderr: err?.writeFd ?? "pipe",
       detached: true,
@@ -70,6 +72,7 @@ export const systemSpawn: Spawn = (request) => {
       ...(request.gid === undefined ? {} : { gid: request.gid }),
     });
     const { pid } = child;
+    void child.stdin?.end();
     return {
       pid,
       stdout: out === undefined ? streamSource(child.stdout) : fdSource(out.takeRead()),
@@ -125,6 +128,16 @@ function explain(request: SpawnRequest, cause: unknown): SpawnError {
       return text(
         `${name} could not be started: ${cause instanceof Error ? cause.message : String(cause)}`,
       );
+  }
+}
+
+/** Bun opens it for `stdin: "ignore"`, and a bare root may lack it: then nothing could be started. */
+function canUse(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
   }
 }
 
