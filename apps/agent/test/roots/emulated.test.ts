@@ -1,0 +1,7 @@
+/** The agent cross-built for the other processor, under emulation, with a coordinator of this machine's. (A1, A3) */
+import { describeRoots } from "./machine.ts";
+import { testMatrix } from "./matrix.ts";
+import { thisArch } from "./processor.ts";
+
+const otherArch = thisArch === "x86_64" ? "aarch64" : "x86_64";
+await describeRoots(`the ${otherArch} agent`, otherArch, testMatrix);

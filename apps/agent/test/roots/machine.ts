@@ -1,0 +1,62 @@
+/**
+ * What these tests need of the machine, and what is done where that is missing: the tests are skipped with a line that names
+ * it; in CI, where a skipped test would look like a passed one, they fail instead.
+ */
+import { describe, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fetchPackages, type Packages } from "./packages.ts";
+import { type Arch, PROCESSORS, thisArch } from "./processor.ts";
+
+const DIST = join(import.meta.dir, "../../../../dist");
+
+/** Everything a matrix of roots is made with. */
+export interface Machine {
+  readonly arch: Arch;
+  /** The agent, outside. */
+  readonly agent: string;
+  readonly coordinator: string;
+  /** C compiler for `arch`. */
+  readonly compiler: string;
+  /** The static emulator that programs for `arch` need here; undefined when this machine runs them. */
+  readonly emulator: string | undefined;
+  readonly packages: Packages;
+}
+
+/** Runs `body` with what it needs to make roots for `arch`; see the file's comment for when something is missing. */
+export async function describeRoots(
+  name: string,
+  arch: Arch,
+  body: (machine: Machine) => void,
+): Promise<void> {
+  const isForeign = arch !== thisArch;
+  const missing: string[] = [];
+  if (process.getuid?.() !== 0) missing.push("root, for chroot and mounts");
+  const find = (command: string, from: string): string => {
+    const path = Bun.which(command);
+    if (path === null) missing.push(`${command} (Debian: ${from})`);
+    return path ?? "";
+  };
+  find("unshare", "util-linux");
+  find("apt-get", "apt");
+  find("gcc", "gcc");
+  const compiler = isForeign
+    ? find(`${arch}-linux-gnu-gcc`, `gcc-${PROCESSORS[arch].triple.replace("_", "-")}`)
+    : "gcc";
+  const emulator = isForeign ? find(`qemu-${arch}-static`, "qemu-user-static") : undefined;
+  const agent = join(DIST, isForeign ? arch : "", "fleet-agent");
+  const coordinator = join(DIST, "fleet-coordinator");
+  for (const path of [agent, coordinator])
+    if (!existsSync(path)) missing.push(`${path} (bun run build --arch ${arch})`);
+  const packages = missing.length > 0 ? undefined : await fetchPackages(arch);
+  if (typeof packages === "object")
+    return describe(name, () => body({ arch, agent, coordinator, compiler, emulator, packages }));
+
+  const problem = `${name}: skipped, missing: ${[...missing, packages ?? []].flat().join("; ")}`;
+  if (process.env["CI"] === "true")
+    return test(name, () => {
+      throw new Error(`${problem} (CI may not skip these)`);
+    });
+  console.warn(problem);
+  test.skip(name, () => {});
+}

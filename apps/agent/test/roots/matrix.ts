@@ -1,0 +1,179 @@
+/** What has to hold in every root for one processor: the tests themselves, over all kinds of roots. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import type { ImageReport, ResolvedRuntimes } from "@fleet/runtimes";
+import { addHostileFiles, CWD, hostileEnvironment, TrapProxy } from "./hostile.ts";
+import { type Kind, KINDS, type Stock } from "./kinds.ts";
+import type { Machine } from "./machine.ts";
+import { ENROLL_TOKEN, Outside } from "./outside.ts";
+import { PROCESSORS } from "./processor.ts";
+import { compilePrograms, type Programs } from "./programs.ts";
+import { AGENT, type EnterOptions, NOBODY, Root, until } from "./root.ts";
+
+const FRAMES_MIN = 10;
+/** Where programs/witness.c writes. */
+const WITNESSED = "/state/witnessed";
+const PACKAGE = join(import.meta.dir, "../../../../package.json");
+const { version: VERSION } = JSON.parse(readFileSync(PACKAGE, "utf8")) as { version: string };
+
+/** The programs, the coordinator and the trap that all roots of a file share; made before its tests and removed after. */
+export interface Surroundings {
+  readonly stock: Stock;
+  readonly trap: TrapProxy;
+  outside(): Outside;
+  /** A root of this kind, with the agent, the sensor, /state, and everything hostile. */
+  make(kind: Kind): Root;
+}
+
+/** To be called in a `describe`. */
+export function useSurroundings(machine: Machine): Surroundings {
+  const dir = mkdtempSync(join(tmpdir(), "fleet-roots-"));
+  const processor = PROCESSORS[machine.arch];
+  const isEmulated = machine.emulator !== undefined;
+  const stock: Stock = { processor, packages: machine.packages, isEmulated };
+  const trap = new TrapProxy();
+  let outside: Outside | undefined;
+  let programs: Programs | undefined;
+  beforeAll(async () => {
+    programs = await compilePrograms(machine, dir);
+    outside = await Outside.start(machine.coordinator, join(dir, "outside"));
+  });
+  afterAll(async () => {
+    trap.close();
+    await outside?.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+  return {
+    stock,
+    trap,
+    outside: () => outside!,
+    make(kind) {
+      const { enter, sensor, witness } = programs!;
+      const root = new Root(join(dir, kind.name), { enter, emulator: machine.emulator });
+      kind.populate(root, stock);
+      root.bind(AGENT, machine.agent);
+      root.bind("/sensor", sensor);
+      root.directory("/state", 0o700, NOBODY);
+      root.file(WITNESSED, "", 0o666);
+      addHostileFiles(root, witness);
+      return root;
+    },
+  };
+}
+
+/** The tests of all kinds of roots. */
+export function testMatrix(machine: Machine): void {
+  const surroundings = useSurroundings(machine);
+  const kinds = KINDS.filter(({ isNativeOnly }) => !isNativeOnly || machine.emulator === undefined);
+  describe.each(kinds.map((kind) => [kind.about, kind] as const))("in %s", (_about, kind) => {
+    testKind(kind, surroundings);
+  });
+}
+
+function testKind(kind: Kind, surroundings: Surroundings): void {
+  const { stock, trap } = surroundings;
+  let root: Root;
+  let hostile: EnterOptions;
+  beforeAll(() => {
+    root = surroundings.make(kind);
+    hostile = { cwd: CWD, env: hostileEnvironment(trap.url) };
+  });
+  afterAll(() => root.close());
+
+  test("it says its version and nothing else, whatever the image wants", async () => {
+    const plain = root.agent(["--version"], hostile);
+    const json = root.agent(["--version", "--json"], hostile);
+    expect([await plain.exit(), plain.err(), plain.out()]).toEqual([0, "", `${VERSION}\n`]);
+    expect([await json.exit(), json.err()]).toEqual([0, ""]);
+    expect(JSON.parse(json.out())).toMatchObject({
+      version: VERSION,
+      arch: stock.processor.bunArch,
+      libc: expect.stringContaining("GLIBC") as string,
+    });
+  });
+
+  test("it finds what is there", async () => {
+    const run = root.agent(["--detect-only", "--json"], hostile);
+    expect([await run.exit(), run.err()]).toEqual([0, ""]);
+    const report = JSON.parse(run.out()) as ImageReport & { resolved: ResolvedRuntimes };
+    kind.check(report, stock);
+    const working = report.interpreters.filter(({ verdict }) => verdict === "ok");
+    expect(report.resolved.runtimes).toEqual(working.map(({ name }) => name));
+    expect([report.image.uid, report.image.gid]).toEqual([NOBODY, NOBODY]);
+    expect(report.image.path).toBe(hostile.env!["PATH"]!);
+  });
+
+  test("it registers, its sensors' frames arrive in order, and it leaves nothing behind", async () => {
+    const outside = surroundings.outside();
+    const sensors = [
+      { name: "native", runtime: "native", command: [...root.runner, "/sensor", "/state/env"] },
+      ...(kind.sensor === undefined ? [] : [{ name: "script", ...kind.sensor }]),
+    ];
+    const config = { node: { name: kind.name }, runtimes: ["auto", "native"], sensors };
+    root.file("/agent.yaml", JSON.stringify(config));
+    const before = root.list();
+    const env = { ...hostile.env, ...outside.environment };
+    const agent = root.agent(["--config", "/agent.yaml", "--state-dir", "/state"], {
+      ...hostile,
+      env,
+    });
+    try {
+      await until(
+        `${kind.name} is LIVE`,
+        async () => (await outside.node(kind.name))?.state === "LIVE",
+      );
+      for (const { name } of sensors)
+        await until(
+          `frames of ${kind.name}.${name}`,
+          () => outside.frames(`${kind.name}.${name}`).length >= FRAMES_MIN,
+        );
+    } catch (error) {
+      throw new Error(agent.err(), { cause: error });
+    }
+    expectPowerless(agent.pid);
+
+    agent.kill("SIGTERM");
+    expect(await agent.exit()).toBe(143);
+    expect((await outside.node(kind.name))?.state).toBe("SHUTDOWN");
+    for (const { name } of sensors) {
+      const numbers = outside.frames(`${kind.name}.${name}`);
+      expect(numbers).toEqual(numbers.map((_, i) => i + 1));
+    }
+    expectOwnEnvironment(root.read("/state/env"), env);
+    expectWitnessed(root, kind.witnessed);
+    expect(root.processes()).toEqual([]);
+    const made = root.list().filter((path) => !before.includes(path));
+    expect(made).toEqual(["state/env", "state/identity.json"]);
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(root.dir);
+    expect(trap.visitors).toBe(0);
+  });
+}
+
+/** That the library the image wants everywhere can be loaded, where something can load it, and that the agent did not. */
+function expectWitnessed(root: Root, by: string | undefined): void {
+  const names = root.read(WITNESSED).split("\n").filter(Boolean);
+  if (by === undefined) expect(names).toEqual([]);
+  else expect(names).toContain(by);
+  expect(names).not.toContain(basename(AGENT));
+}
+
+/** Nobody, with no capability and no way to one. */
+function expectPowerless(pid: number): void {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  const field = (name: string): string | undefined =>
+    new RegExp(`^${name}:\\s*(.+)$`, "m").exec(status)?.[1];
+  expect(field("Uid")).toBe([NOBODY, NOBODY, NOBODY, NOBODY].join("\t"));
+  for (const set of ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"])
+    expect([set, field(set)]).toEqual([set, "0".repeat(16)]);
+  expect(field("NoNewPrivs")).toBe("1");
+}
+
+/** The image's variables, as they were, less the agent's secrets. (A10) */
+function expectOwnEnvironment(seen: string, given: Readonly<Record<string, string>>): void {
+  const lines = seen.split("\n");
+  for (const [name, value] of Object.entries(given))
+    if (!name.startsWith("FLEET_")) expect(lines).toContain(`${name}=${value}`);
+  expect(seen).not.toContain(ENROLL_TOKEN);
+}

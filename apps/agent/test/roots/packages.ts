@@ -1,0 +1,137 @@
+/**
+ * Files of another Debian release than this machine's, and of another processor when asked: real shells, loaders and C
+ * libraries that the agent was not built with. Fetched by apt-get with an index and a state of its own, so that this machine's
+ * are left alone, and kept unpacked in node_modules/.cache.
+ */
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { type Arch, PROCESSORS } from "./processor.ts";
+
+const CACHE = join(import.meta.dir, "../../../../node_modules/.cache/roots");
+const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
+const PACKAGES = [
+  "base-files",
+  "busybox-static",
+  "dash",
+  "libc6",
+  "libcrypt1",
+  "musl",
+  "perl-base",
+];
+const FETCH_MS_MAX = 120_000;
+
+/** The directory each package is unpacked in. */
+export interface Packages {
+  readonly release: string;
+  dir(name: string): string;
+}
+
+/** The packages for `arch`, or why they can't be had. */
+export async function fetchPackages(arch: Arch): Promise<Packages | string> {
+  const here = codename();
+  if (here === undefined) return "a Debian with its archive's keys (debian-archive-keyring)";
+  const release = here === "trixie" ? "bookworm" : "trixie";
+  const dir = join(CACHE, `${release}-${arch}`);
+  const packages: Packages = { release, dir: (name) => join(dir, name) };
+  if (existsSync(dir)) return packages;
+  mkdirSync(CACHE, { recursive: true });
+  const partial = mkdtempSync(join(CACHE, "partial-"));
+  try {
+    const problem = await unpackInto(partial, release, here, arch);
+    if (problem !== undefined) return `packages of Debian ${release} for ${arch}: ${problem}`;
+    renameSync(partial, dir);
+    return packages;
+  } finally {
+    rmSync(partial, { recursive: true, force: true });
+  }
+}
+
+/** This machine's release, when it is Debian. */
+function codename(): string | undefined {
+  if (!existsSync(KEYRING)) return undefined;
+  const text = readFileSync("/etc/os-release", "utf8");
+  return /^ID="?debian"?$/m.test(text)
+    ? /^VERSION_CODENAME="?(\w+)"?$/m.exec(text)?.[1]
+    : undefined;
+}
+
+async function unpackInto(
+  dir: string,
+  release: string,
+  here: string,
+  arch: Arch,
+): Promise<string | undefined> {
+  const mirror = await mirrorOf(here);
+  if (mirror === undefined) return "apt-get knows no mirror of this release to take them from";
+  const apt = join(dir, ".apt");
+  for (const part of ["lists/partial", "archives/partial", "debs"])
+    mkdirSync(join(apt, part), { recursive: true });
+  writeFileSync(
+    join(apt, "sources.list"),
+    `deb [signed-by=${KEYRING}] ${mirror} ${release} main\n`,
+  );
+  writeFileSync(join(apt, "status"), "");
+  const { debianArch } = PROCESSORS[arch];
+  const options = {
+    "Dir::State": apt,
+    "Dir::State::status": join(apt, "status"),
+    "Dir::Cache": apt,
+    "Dir::Etc::sourcelist": join(apt, "sources.list"),
+    "Dir::Etc::sourceparts": "/dev/null",
+    "APT::Architecture": debianArch,
+    "APT::Architectures": debianArch,
+    "APT::Sandbox::User": "root",
+    "Acquire::Languages": "none",
+  };
+  const flags = Object.entries(options).flatMap(([key, value]) => ["-o", `${key}=${value}`]);
+  const debs = join(apt, "debs");
+  for (const command of [["update"], ["download", ...PACKAGES]]) {
+    const problem = await problemOf(["apt-get", "-q", ...flags, ...command], debs);
+    if (problem !== undefined) return problem;
+  }
+  for (const deb of readdirSync(debs)) {
+    const name = deb.slice(0, deb.indexOf("_"));
+    const problem = await problemOf(["dpkg-deb", "-x", join(debs, deb), join(dir, name)], dir);
+    if (problem !== undefined) return problem;
+  }
+  rmSync(apt, { recursive: true });
+  return undefined;
+}
+
+/** Where this machine gets its own release from. */
+async function mirrorOf(here: string): Promise<string | undefined> {
+  const { stdout } = await run(["apt-get", "update", "--print-uris"], "/");
+  for (const [, mirror, suite] of stdout.matchAll(/^'([^']+)\/dists\/([^/']+)\/InRelease'/gm))
+    if (suite === here || suite === "stable") return mirror;
+  return undefined;
+}
+
+async function problemOf(command: string[], cwd: string): Promise<string | undefined> {
+  const { code, stderr } = await run(command, cwd);
+  if (code === 0) return undefined;
+  return `${command[0]} ended with ${code}: ${stderr.trim().replaceAll(/\s*\n\s*/g, " | ")}`;
+}
+
+async function run(command: string[], cwd: string) {
+  const child = Bun.spawn(command, {
+    cwd,
+    env: { ...process.env, LC_ALL: "C" },
+    stdio: ["ignore", "pipe", "pipe"],
+    timeout: FETCH_MS_MAX,
+  });
+  const [stdout, stderr, code] = await Promise.all([
+    child.stdout.text(),
+    child.stderr.text(),
+    child.exited,
+  ]);
+  return { stdout, stderr, code };
+}

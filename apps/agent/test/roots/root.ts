@@ -1,0 +1,211 @@
+/**
+ * A root file system of a test: a directory, entered with chroot in a mount namespace of its own, as uid 65534 without any
+ * privilege. Mounts end with the process that entered; big files are bind-mounted, not copied.
+ */
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+
+export const NOBODY = 65_534;
+/** Where the agent lies in each root, by convention. */
+export const AGENT = "/opt/fleet/fleet-agent";
+
+const POLL_MS = 20;
+const UNTIL_MS = 20_000;
+
+/** Arguments of mount(8). */
+export type Mount = readonly string[];
+
+/** How a program is started in a root. */
+export interface EnterOptions {
+  /** The whole environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  /** Beside the root's own, after them. */
+  readonly mounts?: readonly Mount[];
+  /** Default true. */
+  readonly proc?: boolean;
+}
+
+/** A program in a root, with what it has printed so far. */
+export interface Run {
+  /** Of the program itself. */
+  readonly pid: number;
+  out(): string;
+  err(): string;
+  /** Its code, or 128 + n after signal n, once all its output is here. */
+  exit(): Promise<number>;
+  kill(signal: NodeJS.Signals): void;
+}
+
+/** What a root is made with: `enter` is the compiled programs/enter.c, `emulator` what its programs need to run here. */
+export interface RootTools {
+  readonly enter: string;
+  readonly emulator: string | undefined;
+}
+
+/** Polls until `look` gives something; fails saying `what` was awaited. */
+export async function until<T>(
+  what: string,
+  look: () => T | undefined | false | Promise<T | undefined | false>,
+): Promise<T> {
+  const endMs = performance.now() + UNTIL_MS;
+  for (;;) {
+    const seen = await look();
+    if (seen !== undefined && seen !== false) return seen;
+    if (performance.now() > endMs) throw new Error(`not seen in ${UNTIL_MS} ms: ${what}`);
+    await Bun.sleep(POLL_MS);
+  }
+}
+
+export class Root {
+  readonly dir: string;
+  readonly #tools: RootTools;
+  readonly #mounts: Mount[];
+  readonly #runs: Run[] = [];
+
+  /** Makes `dir`, with /proc and the emulator in it and nothing else. */
+  constructor(dir: string, tools: RootTools) {
+    this.dir = dir;
+    this.#tools = tools;
+    this.#mounts = [["--bind", dir, dir]];
+    mkdirSync(dir, { mode: 0o755 });
+    this.directory("/proc");
+    if (tools.emulator !== undefined) this.bind("/emulator", tools.emulator);
+  }
+
+  /** What runs a program of this root: nothing, or the emulator. */
+  get runner(): readonly string[] {
+    return this.#tools.emulator === undefined ? [] : ["/emulator"];
+  }
+
+  /** A path of the root, seen from outside. */
+  at(inside: string): string {
+    return join(this.dir, inside);
+  }
+
+  directory(inside: string, mode = 0o755, uid = 0): void {
+    mkdirSync(this.at(inside), { recursive: true });
+    chmodSync(this.at(inside), mode);
+    chownSync(this.at(inside), uid, uid);
+  }
+
+  file(inside: string, content: string | Uint8Array, mode = 0o644): void {
+    this.#parent(inside);
+    writeFileSync(this.at(inside), content);
+    chmodSync(this.at(inside), mode);
+  }
+
+  link(inside: string, target: string): void {
+    this.#parent(inside);
+    symlinkSync(target, this.at(inside));
+  }
+
+  /** Shows a file of this machine in the root, from the next entry on. */
+  bind(inside: string, outside: string): void {
+    this.file(inside, "");
+    this.#mounts.push(["--bind", outside, this.at(inside)]);
+  }
+
+  /** What a file holds; "" while there is none. */
+  read(inside: string): string {
+    return existsSync(this.at(inside)) ? readFileSync(this.at(inside), "utf8") : "";
+  }
+
+  /** Every path in the root, apart from what is mounted. */
+  list(): readonly string[] {
+    return readdirSync(this.dir, { recursive: true, encoding: "utf8" }).toSorted();
+  }
+
+  /** Starts a program of the root, in place of the processes that enter it: its pid is the one we get. */
+  run(argv: readonly string[], options: EnterOptions = {}): Run {
+    const { env = {}, cwd = "/", mounts = [], proc = true } = options;
+    const all = [...this.#mounts, ...mounts];
+    if (proc) all.push(["-t", "proc", "proc", this.at("/proc")]);
+    const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    const enter = [this.#tools.enter, this.dir, cwd, ...variables, "--", ...this.runner, ...argv];
+    const script = [...all.map((mount) => ["mount", ...mount]), ["exec", ...enter]]
+      .map((words) => words.map(quote).join(" "))
+      .join("\n");
+    const child = Bun.spawn(
+      ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script],
+      {
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
+    let out = "";
+    let err = "";
+    const outputs = [
+      follow(child.stdout, (text) => void (out += text)),
+      follow(child.stderr, (text) => void (err += text)),
+    ];
+    const run: Run = {
+      pid: child.pid,
+      out: () => out,
+      err: () => err,
+      async exit() {
+        const code = await child.exited;
+        await Promise.all(outputs);
+        return code;
+      },
+      kill: (signal) => child.kill(signal),
+    };
+    this.#runs.push(run);
+    return run;
+  }
+
+  /** The agent's own command line. */
+  agent(args: readonly string[], options: EnterOptions = {}): Run {
+    return this.run([AGENT, ...args], options);
+  }
+
+  /** Processes whose root this is. */
+  processes(): readonly number[] {
+    return readdirSync("/proc")
+      .filter((name) => /^\d+$/.test(name) && this.#isRootOf(name))
+      .map(Number);
+  }
+
+  /** Ends whatever still runs in it, hard, and removes it. */
+  async close(): Promise<void> {
+    for (const pid of this.processes()) process.kill(pid, "SIGKILL");
+    await Promise.all(this.#runs.map((run) => run.exit()));
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** By the directory itself: in another mount namespace it has no name that means anything here. */
+  #isRootOf(pid: string): boolean {
+    try {
+      const [theirs, ours] = [statSync(`/proc/${pid}/root/`), statSync(this.dir)];
+      return theirs.dev === ours.dev && theirs.ino === ours.ino;
+    } catch {
+      return false; // The process has just gone.
+    }
+  }
+
+  #parent(inside: string): void {
+    mkdirSync(dirname(this.at(inside)), { recursive: true, mode: 0o755 });
+  }
+}
+
+function quote(word: string): string {
+  return /^[\w./:=,-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+async function follow(
+  stream: ReadableStream<Uint8Array>,
+  onText: (text: string) => void,
+): Promise<void> {
+  const decoder = new TextDecoder();
+  for await (const chunk of stream) onText(decoder.decode(chunk, { stream: true }));
+}
