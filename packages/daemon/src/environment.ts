@@ -1,7 +1,7 @@
 /**
  * The environment a program was started with, as it was. A static binary's stub hides the variables by which an image could
  * steer the loader or Bun (`LD_*`, `BUN_*`, `NODE_*`, `*_PROXY`, …) before either sees them: it turns the first letter of
- * their names into its control character (packages/static-elf/loader/loader.c). Children get them back under their own
+ * their names into its control character (packages/static-elf/loader/hidden.h). Children get them back under their own
  * names. (A10, DESIGN §5)
  */
 
@@ -17,16 +17,21 @@ export function revealEnvironment(env: Environment): Environment {
   const revealed: Record<string, string | undefined> = {};
   const hidden: [string, string | undefined][] = [];
   for (const [name, value] of Object.entries(env)) {
-    if (name.charCodeAt(0) <= CONTROL_LAST && name.length > 1) hidden.push([name, value]);
+    if (isHidden(name)) hidden.push([name, value]);
     else revealed[name] = value;
   }
   for (const [name, value] of hidden) revealed[ownName(name)] ??= value;
   return revealed;
 }
 
-/** The letter's case is that of the rest: names that are hidden are all upper or all lower case. */
+function isHidden(name: string): boolean {
+  const first = name.charCodeAt(0);
+  return first > 0 && first <= CONTROL_LAST && name.length > 1;
+}
+
+/** What is hidden begins with a capital, but for `*_proxy` in lower case throughout (hidden.h beside loader.c). */
 function ownName(hidden: string): string {
   const rest = hidden.slice(1);
-  const isLower = /[a-z]/.test(rest) && !/[A-Z]/.test(rest);
+  const isLower = rest.endsWith("_proxy") && !/[A-Z]/.test(rest);
   return String.fromCharCode(hidden.charCodeAt(0) + (isLower ? LOWER : UPPER)) + rest;
 }

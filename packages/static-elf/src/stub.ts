@@ -1,6 +1,6 @@
 /** Compiles the stub (loader/) with a C compiler of the target's. */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Elf, type Machine, PT_LOAD } from "./elf.ts";
@@ -54,6 +54,8 @@ export function compileStub(
         const why = firstLine(result.stderr ?? "") ?? String(result.error ?? result.signal);
         throw new StaticElfError("compile_failed", `${compiler} can't compile the stub: ${why}`);
       }
+      if (!existsSync(out))
+        throw new StaticElfError("compile_failed", `${compiler} says nothing and makes no stub`);
       return readStub(machine, new Uint8Array(readFileSync(out)));
     }
   } finally {

@@ -1,0 +1,7 @@
+/** Doubles what it is sent. */
+declare const self: Worker;
+
+self.addEventListener("message", ({ data }) => {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- That is for windows.
+  self.postMessage((data as number) * 2);
+});
