@@ -2,6 +2,7 @@
  * `bun run bench [NAME…] [--short] [--data DIR]`: measures beside public peers, in one run, as ratios. With no name, all.
  *
  *   frames    one agent session to a tracker's socket, beside nats-server
+ *   static    a static fleet-agent beside the same one linked dynamically: start, memory, size
  *   tracker   fleet-tracker on frames with ground truth, beside the public retina-tracker's figures
  *
  * `--short` takes a tenth of the work, to see that it runs; `--data` is where frames with ground truth lie.
@@ -12,7 +13,7 @@ import { parseArgs } from "node:util";
 import { ensureInstalled } from "./lib/install.ts";
 import { root } from "./lib/root.ts";
 
-const BENCHES = ["frames", "tracker"] as const;
+const BENCHES = ["frames", "static", "tracker"] as const;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

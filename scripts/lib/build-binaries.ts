@@ -154,11 +154,11 @@ async function loadLinker(arch: Arch, mayLack: boolean): Promise<Linker | undefi
 }
 
 /**
- * ESM, because Bun 1.4.5 takes `--bytecode` with top-level await only in that format (its default with bytecode is CommonJS,
+ * Compiles an app, dynamically linked. ESM, because Bun 1.4.5 takes `--bytecode` with top-level await only in that format (its default with bytecode is CommonJS,
  * which refuses it). Names are kept: only the syntax is minified, and class names show up in logs. The binary must not
  * read `.env` and `bunfig.toml` of whatever directory it is started in: either can make it run foreign code.
  */
-async function compile(
+export async function compile(
   entry: string,
   outfile: string,
   arch: Arch,
