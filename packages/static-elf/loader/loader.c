@@ -132,7 +132,9 @@ static int protection(const Elf64_Phdr *ph) {
 /* Maps the file part of a segment, from our own file, so that its pages are shared; `offset` is where its library begins. */
 static void map_file_part(const Elf64_Phdr *ph, u64 base, long exe, u64 offset, u64 page) {
   u64 lead = (base + ph->p_vaddr) & (page - 1);
-  map_or_die(base + ph->p_vaddr - lead, lead + ph->p_filesz, protection(ph), MAP_PRIVATE, exe,
+  /* Whole pages, as any kernel would; ld.so allocates from the rest of its last one, and qemu -p takes us at our word. */
+  u64 size = (lead + ph->p_filesz + page - 1) & ~(page - 1);
+  map_or_die(base + ph->p_vaddr - lead, size, protection(ph), MAP_PRIVATE, exe,
              offset + ph->p_offset - lead);
 }
 
