@@ -9,7 +9,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import type { Clock, Log } from "@fleet/daemon";
@@ -140,12 +140,15 @@ function writeAtomically(path: string, text: string): void {
   rmSync(temporary, { force: true });
   const fd = openSync(temporary, "wx", FILE_MODE);
   try {
-    writeSync(fd, text);
+    writeFileSync(fd, text);
     fsyncSync(fd);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
   } finally {
     closeSync(fd);
   }
-  renameSync(temporary, path);
   const dir = openSync(join(path, ".."), "r");
   try {
     fsyncSync(dir);
