@@ -5,7 +5,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { BuildError, buildBinaries } from "./lib/build-binaries.ts";
+import { ARCHES, BuildError, buildBinaries, thisArch } from "./lib/build-binaries.ts";
 import { ensureInstalled } from "./lib/install.ts";
 import { root } from "./lib/root.ts";
 import { countTests } from "./lib/test-report.ts";
@@ -19,6 +19,9 @@ const paths = args.some((arg) => !arg.startsWith("-")) ? [] : ["packages", "apps
 await ensureInstalled();
 try {
   await buildBinaries();
+  for (const arch of ARCHES) {
+    if (canRun(arch)) await buildBinaries(["fleet-agent"], { arch });
+  }
 } catch (error) {
   if (!(error instanceof BuildError)) throw error;
   finish(0, 1, error.message);
@@ -47,6 +50,12 @@ rmSync(dir, { recursive: true, force: true });
 if (counts.passed + counts.failed === 0) finish(0, 1, `no test ran (exit ${code})`);
 if (code !== 0 && counts.failed === 0) finish(counts.passed, 1, `bun test ended with exit ${code}`);
 finish(counts.passed, counts.failed);
+
+/** Whether another processor's agent can be built here and run, emulated, by apps/agent/test/roots. */
+function canRun(arch: string): boolean {
+  if (arch === thisArch) return false;
+  return [`${arch}-linux-gnu-gcc`, `qemu-${arch}-static`].every((tool) => Bun.which(tool) !== null);
+}
 
 function finish(passed: number, failed: number, problem?: string): never {
   if (problem !== undefined) console.error(problem);

@@ -62,7 +62,7 @@ const empty: Kind = {
   },
 };
 
-const busybox: Kind = {
+export const busybox: Kind = {
   name: "busybox",
   about: "a root with busybox and its links",
   populate(root, stock) {
@@ -167,7 +167,7 @@ export const KINDS: readonly Kind[] = [empty, busybox, musl, debian, poisoned];
  * Busybox and links to it. The kernel can't run an emulated one by itself: there, a script names the emulator. Busybox knows
  * what it is to be from the script's name; other programs would take that for an argument.
  */
-export function addBusybox(root: Root, { packages, isEmulated }: Stock): void {
+function addBusybox(root: Root, { packages, isEmulated }: Stock): void {
   const binary = isEmulated ? "/busybox" : "/bin/busybox";
   root.file(binary, readFileSync(`${packages.dir("busybox-static")}/usr/bin/busybox`), 0o755);
   if (isEmulated) root.file("/bin/busybox", `#!${root.runner[0]} ${binary}\n`, 0o755);

@@ -18,10 +18,10 @@ const WITNESSED = "/state/witnessed";
 const PACKAGE = join(import.meta.dir, "../../../../package.json");
 const { version: VERSION } = JSON.parse(readFileSync(PACKAGE, "utf8")) as { version: string };
 
-/** The programs, the coordinator and the trap that all roots of a file share; made before its tests and removed after. */
+/** The programs, the coordinator and the trap that all roots of a file share; made before its tests, closed after them. */
 export interface Surroundings {
   readonly stock: Stock;
-  readonly trap: TrapProxy;
+  trap(): TrapProxy;
   outside(): Outside;
   /** A root of this kind, with the agent, the sensor, /state, and everything hostile. */
   make(kind: Kind): Root;
@@ -29,29 +29,34 @@ export interface Surroundings {
 
 /** To be called in a `describe`. */
 export function useSurroundings(machine: Machine): Surroundings {
-  const dir = mkdtempSync(join(tmpdir(), "fleet-roots-"));
   const processor = PROCESSORS[machine.arch];
   const isEmulated = machine.emulator !== undefined;
   const stock: Stock = { processor, packages: machine.packages, isEmulated };
-  const trap = new TrapProxy();
-  let outside: Outside | undefined;
+  const roots: Root[] = [];
+  let dir = "";
+  let trap: TrapProxy | undefined;
   let programs: Programs | undefined;
+  let outside: Outside | undefined;
   beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), "fleet-roots-"));
+    trap = new TrapProxy();
     programs = await compilePrograms(machine, dir);
     outside = await Outside.start(machine.coordinator, join(dir, "outside"));
   });
   afterAll(async () => {
-    trap.close();
+    await Promise.all(roots.map((root) => root.close()));
+    trap?.close();
     await outside?.stop();
     rmSync(dir, { recursive: true, force: true });
   });
   return {
     stock,
-    trap,
+    trap: () => trap!,
     outside: () => outside!,
     make(kind) {
       const { enter, sensor, witness } = programs!;
       const root = new Root(join(dir, kind.name), { enter, emulator: machine.emulator });
+      roots.push(root);
       kind.populate(root, stock);
       root.bind(AGENT, machine.agent);
       root.bind("/sensor", sensor);
@@ -73,14 +78,13 @@ export function testMatrix(machine: Machine): void {
 }
 
 function testKind(kind: Kind, surroundings: Surroundings): void {
-  const { stock, trap } = surroundings;
+  const { stock } = surroundings;
   let root: Root;
   let hostile: EnterOptions;
   beforeAll(() => {
     root = surroundings.make(kind);
-    hostile = { cwd: CWD, env: hostileEnvironment(trap.url) };
+    hostile = { cwd: CWD, env: hostileEnvironment(surroundings.trap().url) };
   });
-  afterAll(() => root.close());
 
   test("it says its version and nothing else, whatever the image wants", async () => {
     const plain = root.agent(["--version"], hostile);
@@ -147,7 +151,7 @@ function testKind(kind: Kind, surroundings: Surroundings): void {
     const made = root.list().filter((path) => !before.includes(path));
     expect(made).toEqual(["state/env", "state/identity.json"]);
     expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(root.dir);
-    expect(trap.visitors).toBe(0);
+    expect(surroundings.trap().visitors).toBe(0);
   });
 }
 

@@ -23,16 +23,16 @@ export const AGENT = "/opt/fleet/fleet-agent";
 const POLL_MS = 20;
 const UNTIL_MS = 20_000;
 
-/** Arguments of mount(8). */
-export type Mount = readonly string[];
+/** A command of this machine, run as root in the new mount namespace; paths are those outside. */
+export type Step = readonly string[];
 
 /** How a program is started in a root. */
 export interface EnterOptions {
   /** The whole environment. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
-  /** Beside the root's own, after them. */
-  readonly mounts?: readonly Mount[];
+  /** What is done last, before the program is entered: mounts, mostly. */
+  readonly steps?: readonly Step[];
   /** Default true. */
   readonly proc?: boolean;
 }
@@ -71,14 +71,14 @@ export async function until<T>(
 export class Root {
   readonly dir: string;
   readonly #tools: RootTools;
-  readonly #mounts: Mount[];
+  readonly #steps: Step[];
   readonly #runs: Run[] = [];
 
   /** Makes `dir`, with /proc and the emulator in it and nothing else. */
   constructor(dir: string, tools: RootTools) {
     this.dir = dir;
     this.#tools = tools;
-    this.#mounts = [["--bind", dir, dir]];
+    this.#steps = [["mount", "--bind", dir, dir]];
     mkdirSync(dir, { mode: 0o755 });
     this.directory("/proc");
     if (tools.emulator !== undefined) this.bind("/emulator", tools.emulator);
@@ -114,7 +114,7 @@ export class Root {
   /** Shows a file of this machine in the root, from the next entry on. */
   bind(inside: string, outside: string): void {
     this.file(inside, "");
-    this.#mounts.push(["--bind", outside, this.at(inside)]);
+    this.#steps.push(["mount", "--bind", outside, this.at(inside)]);
   }
 
   /** What a file holds; "" while there is none. */
@@ -129,14 +129,12 @@ export class Root {
 
   /** Starts a program of the root, in place of the processes that enter it: its pid is the one we get. */
   run(argv: readonly string[], options: EnterOptions = {}): Run {
-    const { env = {}, cwd = "/", mounts = [], proc = true } = options;
-    const all = [...this.#mounts, ...mounts];
-    if (proc) all.push(["-t", "proc", "proc", this.at("/proc")]);
+    const { env = {}, cwd = "/", steps = [], proc = true } = options;
+    const mountProc = ["mount", "-t", "proc", "proc", this.at("/proc")];
     const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
     const enter = [this.#tools.enter, this.dir, cwd, ...variables, "--", ...this.runner, ...argv];
-    const script = [...all.map((mount) => ["mount", ...mount]), ["exec", ...enter]]
-      .map((words) => words.map(quote).join(" "))
-      .join("\n");
+    const all = [...this.#steps, ...(proc ? [mountProc] : []), ...steps, ["exec", ...enter]];
+    const script = all.map((words) => words.map(quote).join(" ")).join("\n");
     const child = Bun.spawn(
       ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script],
       {
