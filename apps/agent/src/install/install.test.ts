@@ -162,10 +162,3 @@ test("what killed runs have left is removed, also when there is nothing else to 
   expect((await run()).at).toBe("already_installed");
   expect(readdirSync(dir)).toEqual(["fleet-agent"]);
 });
-
-test("twenty at once all succeed and leave one file", async () => {
-  const results = await Promise.all(Array.from({ length: 20 }, () => run()));
-  expect(results.filter(({ at }) => at === "installed").length).toBeGreaterThan(0);
-  expect(readdirSync(dir)).toEqual(["fleet-agent"]);
-  expect(readFileSync(target, "utf8")).toBe(PROGRAM);
-});
