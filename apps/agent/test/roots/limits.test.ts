@@ -6,7 +6,7 @@ import { busybox } from "./kinds.ts";
 import { describeRoots, type Machine } from "./machine.ts";
 import { useSurroundings } from "./matrix.ts";
 import { thisArch } from "./processor.ts";
-import { AGENT, type EnterOptions, NOBODY, type Root, type Run, type Step, until } from "./root.ts";
+import { AGENT, type EnterOptions, NOBODY, type Root, type Run, type Step } from "./root.ts";
 
 const TARGET = "/target";
 const EXIT_CONFIG = 78;
@@ -64,7 +64,7 @@ await describeRoots(`the ${thisArch} agent short of things`, thisArch, (machine:
         ...options,
         env,
       });
-      await until(`frames of ${node}`, () => outside.frames(`${node}.s`).length > 0);
+      await run.until(`frames of ${node}`, () => outside.frames(`${node}.s`).length > 0);
       return run;
     }
     async function stop(run: Run, node: string): Promise<void> {

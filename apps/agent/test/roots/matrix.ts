@@ -10,7 +10,7 @@ import type { Machine } from "./machine.ts";
 import { ENROLL_TOKEN, Outside } from "./outside.ts";
 import { PROCESSORS } from "./processor.ts";
 import { compilePrograms, type Programs } from "./programs.ts";
-import { AGENT, type EnterOptions, NOBODY, Root, until } from "./root.ts";
+import { AGENT, type EnterOptions, NOBODY, Root } from "./root.ts";
 
 const FRAMES_MIN = 10;
 /** Where programs/witness.c writes. */
@@ -123,18 +123,10 @@ function testKind(kind: Kind, surroundings: Surroundings): void {
       ...hostile,
       env,
     });
-    try {
-      await until(
-        `${kind.name} is LIVE`,
-        async () => (await outside.node(kind.name))?.state === "LIVE",
-      );
-      for (const { name } of sensors)
-        await until(
-          `frames of ${kind.name}.${name}`,
-          () => outside.frames(`${kind.name}.${name}`).length >= FRAMES_MIN,
-        );
-    } catch (error) {
-      throw new Error(agent.err(), { cause: error });
+    await agent.until("LIVE", async () => (await outside.node(kind.name))?.state === "LIVE");
+    for (const { name } of sensors) {
+      const stream = `${kind.name}.${name}`;
+      await agent.until(`frames of ${stream}`, () => outside.frames(stream).length >= FRAMES_MIN);
     }
     expectPowerless(agent.pid);
 

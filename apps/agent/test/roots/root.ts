@@ -43,6 +43,8 @@ export interface Run {
   readonly pid: number;
   out(): string;
   err(): string;
+  /** Polls until `look` gives something; fails with what was printed when the program ends before, or it takes too long. */
+  until<T>(what: string, look: Look<T>): Promise<T>;
   /** Its code, or 128 + n after signal n, once all its output is here. */
   exit(): Promise<number>;
   kill(signal: NodeJS.Signals): void;
@@ -54,11 +56,11 @@ export interface RootTools {
   readonly emulator: string | undefined;
 }
 
+/** What is awaited, or nothing yet. */
+export type Look<T> = () => T | undefined | false | Promise<T | undefined | false>;
+
 /** Polls until `look` gives something; fails saying `what` was awaited. */
-export async function until<T>(
-  what: string,
-  look: () => T | undefined | false | Promise<T | undefined | false>,
-): Promise<T> {
+export async function until<T>(what: string, look: Look<T>): Promise<T> {
   const endMs = performance.now() + UNTIL_MS;
   for (;;) {
     const seen = await look();
@@ -151,6 +153,17 @@ export class Root {
       pid: child.pid,
       out: () => out,
       err: () => err,
+      async until(what, look) {
+        const lookOrFail = () => {
+          if (child.exitCode === null && child.signalCode === null) return look();
+          throw new Error(`ended with ${child.exitCode ?? child.signalCode}`);
+        };
+        try {
+          return await until(what, lookOrFail);
+        } catch (error) {
+          throw new Error(`${what}: ${String(error)}; it printed:\n${out}${err}`, { cause: error });
+        }
+      },
       async exit() {
         const code = await child.exited;
         await Promise.all(outputs);
