@@ -38,6 +38,7 @@ export async function describeRoots(
   };
   if (find("unshare", "util-linux") !== "" && !mayMount())
     missing.push("the right to mount in a namespace of its own (root with CAP_SYS_ADMIN)");
+  find("mount", "mount");
   find("apt-get", "apt");
   find("gcc", "gcc");
   const compiler = isForeign
