@@ -12,9 +12,14 @@ const PYTHON: InterpreterReport = {
   version: "3.13.0rc1",
   semver: "3.13.0",
   implementation: "cpython",
+  vendor: null,
+  kind: null,
   libc: "glibc",
   arch: "x86_64",
+  via: null,
+  note: null,
   probe_ms: 5,
+  also: [],
   rejected: [],
 };
 

@@ -41,9 +41,14 @@ test("each interpreter is reported with its version and kind, and what is not th
     version: "3.12.1",
     semver: "3.12.1",
     implementation: "cpython",
+    vendor: null,
+    kind: null,
     libc: null,
     arch: null,
+    via: null,
+    note: null,
     probe_ms: 0,
+    also: [],
     rejected: [],
   });
   expect(named(report, "java")).toMatchObject({ version: "17.0.15", implementation: "openjdk" });
@@ -129,6 +134,7 @@ test("an interpreter that hangs, crashes, floods, fails or babbles is broken wit
   let waiting = 5;
   const report = await detect(image, {
     probesMax: 16,
+    nowMs: () => 0,
     clock: {
       monotonicMs: () => 0,
       after(delayMs, fn) {
@@ -380,8 +386,8 @@ test("package managers are named and not run", async () => {
   image.script("bin2/pip3", "exit 1");
   image.file("bin/npm", "not executable");
   expect((await detect(image)).package_managers).toEqual([
-    { name: "apk", path: `${image.dir}/bin/apk` },
-    { name: "pip", path: `${image.dir}/bin2/pip3` },
+    { name: "apk", path: `${image.dir}/bin/apk`, version: null },
+    { name: "pip", path: `${image.dir}/bin2/pip3`, version: null },
   ]);
 });
 
@@ -397,7 +403,8 @@ test("a virtual environment is usable when its interpreter resolves here, else b
   image.file("envs/no-env/readme", "");
   const envsDir = `${image.dir}/envs`;
   const env = { PATH: `${image.dir}/bin`, FLEET_RUNTIME_ENVS_DIR: envsDir };
-  const broken = { verdict: "broken", interpreter: null, real_path: null } as const;
+  const unknown = { kind: "venv", version: null, semver: null, note: null } as const;
+  const broken = { ...unknown, verdict: "broken", interpreter: null, real_path: null } as const;
   expect((await detect(image, { env })).environments).toEqual([
     {
       ...broken,
@@ -406,6 +413,7 @@ test("a virtual environment is usable when its interpreter resolves here, else b
       reason: "its bin/python3 links to /usr/local/nowhere/python3.9, which is not here",
     },
     {
+      ...unknown,
       name: "good",
       path: `${envsDir}/good`,
       verdict: "ok",

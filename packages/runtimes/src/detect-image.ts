@@ -46,6 +46,7 @@ export const PROBE_TIMEOUT_MS = 2000;
 export async function detectImage(options: DetectOptions): Promise<ImageReport> {
   const { env, clock } = options;
   const startedMs = clock.monotonicMs();
+  const startedAtMs = clock.nowMs();
   const path = effectivePath(env);
   const search = searchPath(env, options.pathOnly ?? false);
   const context: ProbeContext = {
@@ -78,11 +79,14 @@ export async function detectImage(options: DetectOptions): Promise<ImageReport> 
   return {
     schema: 1,
     took_ms: Math.round((clock.monotonicMs() - startedMs) * 10) / 10,
+    cached: false,
+    looked_at_ms: startedAtMs,
     interpreters: names.flatMap((name) => found.get(name) ?? []),
     absent: names.filter((name) => !found.has(name)),
     package_managers: packageManagers,
     environments,
     image,
+    evidence: {},
   };
 }
 

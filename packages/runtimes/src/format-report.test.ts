@@ -5,6 +5,9 @@ import type { ImageReport } from "./image-report.ts";
 const report: ImageReport = {
   schema: 1,
   took_ms: 31.4,
+  cached: false,
+  looked_at_ms: 1_783_500_000_000,
+  evidence: {},
   interpreters: [
     {
       verdict: "ok",
@@ -14,9 +17,14 @@ const report: ImageReport = {
       version: "3.11.2",
       semver: "3.11.2",
       implementation: "cpython",
+      vendor: null,
+      kind: null,
       libc: "glibc",
       arch: "x86_64",
+      via: null,
+      note: null,
       probe_ms: 2.1,
+      also: [],
       rejected: [
         {
           path: "/opt/bin/python3",
@@ -40,14 +48,18 @@ const report: ImageReport = {
     },
   ],
   absent: ["ruby", "go"],
-  package_managers: [{ name: "apt", path: "/usr/bin/apt-get" }],
+  package_managers: [{ name: "apt", path: "/usr/bin/apt-get", version: null }],
   environments: [
     {
       name: "radar",
       path: "/envs/radar",
       verdict: "broken",
+      kind: "venv",
       interpreter: null,
       real_path: null,
+      version: null,
+      semver: null,
+      note: null,
       reason: "has no bin/python3 or bin/python",
     },
   ],
@@ -103,6 +115,6 @@ test("an empty image is told in words", () => {
 });
 
 test("a file name cannot draw on the terminal", () => {
-  const package_managers = [{ name: "apt", path: "/x/\u001b[2Japt\n" }];
+  const package_managers = [{ name: "apt", path: "/x/\u001b[2Japt\n", version: null }];
   expect(formatReport({ ...report, package_managers })).toContain("apt (/x/ [2Japt )");
 });

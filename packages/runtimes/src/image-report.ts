@@ -13,6 +13,9 @@ export type RejectionCode =
   | "foreign_arch"
   | "loader_missing"
   | "script_interpreter_missing"
+  | "library_missing"
+  | "shim_unresolved"
+  | "impostor"
   | "spawn_failed"
   | "timeout"
   | "flood"
@@ -30,10 +33,8 @@ export interface Rejection {
   readonly reason: string;
 }
 
-export interface WorkingInterpreter {
-  readonly verdict: "ok";
-  /** Canonical runtime name. */
-  readonly name: string;
+/** One interpreter that works. Where its files say all there is to know, it may not have been run. */
+export interface Installation {
   /** What to run. It matters which link it is: many programs look at the name they were called by. */
   readonly path: string;
   readonly real_path: string;
@@ -41,15 +42,36 @@ export interface WorkingInterpreter {
   readonly version: string | null;
   /** `major.minor.patch`, for comparisons. */
   readonly semver: string | null;
+  /** What stands behind the name: `cpython`, `pypy`, `busybox`, `openjdk`, …; null when nothing tells. */
   readonly implementation: string | null;
-  /** Null when the file is a script or can't be read. */
+  /** Java's, as its `release` file names it: `Debian`, `Eclipse Adoptium`, …; null for the others. */
+  readonly vendor: string | null;
+  /** Java and .NET: whether it can build programs or only run them; null for the others. */
+  readonly kind: "jdk" | "jre" | "sdk" | "runtime" | null;
+  /** Of the program that runs in the end, as far as that is certain; else null. */
   readonly libc: Libc | null;
   readonly arch: string | null;
-  /** How long its version command took. */
-  readonly probe_ms: number;
-  /** Candidates that stood before it and were passed over. */
+  /** The shim or wrapper it was reached through, e.g. `pyenv shim /root/.pyenv/shims/python3`; null when none. */
+  readonly via: string | null;
+  /** Something out of the ordinary that a person should know; null when all is as one would think. */
+  readonly note: string | null;
+  /** How long its version command took; null when it was not run. */
+  readonly probe_ms: number | null;
+}
+
+/** The installation that is used unless a sensor asks for another version. */
+export interface WorkingInterpreter extends Installation {
+  readonly verdict: "ok";
+  /** Canonical runtime name. */
+  readonly name: string;
+  /** Other installations, newest first, at most INSTALLATIONS_ALSO_MAX. */
+  readonly also: readonly Installation[];
+  /** Candidates that do not work, those that stood before it first. */
   readonly rejected: readonly Rejection[];
 }
+
+/** Installations of one language beside the chosen one. */
+export const INSTALLATIONS_ALSO_MAX = 8;
 
 export interface BrokenInterpreter {
   readonly verdict: "broken";
@@ -63,6 +85,8 @@ export type InterpreterReport = WorkingInterpreter | BrokenInterpreter;
 export interface PackageManager {
   readonly name: string;
   readonly path: string;
+  /** Null where only running it would tell. */
+  readonly version: string | null;
 }
 
 export interface VirtualEnvironment {
@@ -70,11 +94,25 @@ export interface VirtualEnvironment {
   readonly name: string;
   readonly path: string;
   readonly verdict: "ok" | "broken";
+  /** Made by venv or virtualenv, or by conda. */
+  readonly kind: "venv" | "conda";
   /** Its interpreter and what that resolves to; null when broken. */
   readonly interpreter: string | null;
   readonly real_path: string | null;
+  readonly version: string | null;
+  readonly semver: string | null;
   /** Null when ok. */
   readonly reason: string | null;
+  /** What does not keep it from working, but may surprise; null when there is nothing. */
+  readonly note: string | null;
+}
+
+/** One thing that was looked at on the way to a verdict, and what came of it. Printable lines. */
+export interface Evidence {
+  /** Null when it is about no single file. */
+  readonly path: string | null;
+  readonly check: "search" | "file" | "shim" | "facts" | "run" | "answer" | "verdict";
+  readonly found: string;
 }
 
 export interface CgroupLimits {
@@ -107,6 +145,10 @@ export interface ImageReport {
   readonly schema: 1;
   /** The whole detection, ms. */
   readonly took_ms: number;
+  /** Whether interpreters, package managers and environments are those of an earlier look at the same files. */
+  readonly cached: boolean;
+  /** When they were looked at, Unix time. */
+  readonly looked_at_ms: number;
   /** Those of which at least one candidate exists, in the order of the table. */
   readonly interpreters: readonly InterpreterReport[];
   /** Names of those of which there is no trace. */
@@ -115,4 +157,6 @@ export interface ImageReport {
   /** Of FLEET_RUNTIME_ENVS_DIR. */
   readonly environments: readonly VirtualEnvironment[];
   readonly image: ImageFacts;
+  /** How each interpreter's verdict came about, in the order it was looked into, by name; the absent ones too. Bounded. */
+  readonly evidence: Readonly<Record<string, readonly Evidence[]>>;
 }

@@ -5,11 +5,14 @@ export { detectedRuntimes, detectImage, PROBE_TIMEOUT_MS } from "./detect-image.
 export type { DetectOptions } from "./detect-image.ts";
 export type { Libc } from "./elf-header.ts";
 export { formatReport } from "./format-report.ts";
+export { INSTALLATIONS_ALSO_MAX } from "./image-report.ts";
 export type {
   BrokenInterpreter,
   CgroupLimits,
+  Evidence,
   ImageFacts,
   ImageReport,
+  Installation,
   InterpreterReport,
   PackageManager,
   Rejection,

@@ -38,7 +38,7 @@ export function findPackageManagers(dirs: readonly string[]): PackageManager[] {
     const path = candidates
       .flatMap((candidate) => dirs.map((dir) => `${dir}/${candidate}`))
       .find(mayExecute);
-    if (path !== undefined) found.push({ name, path });
+    if (path !== undefined) found.push({ name, path, version: null });
   }
   return found;
 }

@@ -24,7 +24,7 @@ const CANDIDATES_MAX = 4;
 const VERSION_CHARS_MAX = 64;
 
 type Verdict =
-  | { readonly working: Omit<WorkingInterpreter, "rejected"> }
+  | { readonly working: Omit<WorkingInterpreter, "also" | "rejected"> }
   | { readonly rejection: Rejection };
 
 /**
@@ -40,7 +40,7 @@ export async function probeInterpreter(
   const first = nextViable(candidates, rejected, context);
   if (first !== undefined) {
     const verdict = await probe(interpreter, first, context);
-    if ("working" in verdict) return { ...verdict.working, rejected };
+    if ("working" in verdict) return { ...verdict.working, also: [], rejected };
     rejected.push(verdict.rejection);
 
     const others: Promise<Verdict>[] = [];
@@ -50,7 +50,7 @@ export async function probeInterpreter(
       others.push(probe(interpreter, next, context));
     }
     for (const other of await Promise.all(others)) {
-      if ("working" in other) return { ...other.working, rejected };
+      if ("working" in other) return { ...other.working, also: [], rejected };
       rejected.push(other.rejection);
     }
   }
@@ -123,8 +123,12 @@ async function probe(
         version: known.version,
         semver: known.version === null ? null : coerceVersion(known.version),
         implementation: known.implementation,
+        vendor: null,
+        kind: null,
         libc: executable.libc,
         arch: executable.arch,
+        via: null,
+        note: null,
         probe_ms: Math.round(tookMs * 10) / 10,
       },
     };

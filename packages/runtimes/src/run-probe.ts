@@ -32,6 +32,8 @@ export type SpawnProbe = (command: ProbeCommand) => ProbeProcess;
 
 /** What detection needs of time; the daemon package's `Clock` is one. */
 export interface ProbeClock {
+  /** Unix time, ms. */
+  nowMs(): number;
   /** Never goes back, ms. */
   monotonicMs(): number;
   /** Calls `fn` once, `delayMs` from now, unless cancelled before. */

@@ -51,6 +51,7 @@ export function makeTestClock(): ProbeClock & { fire(): void; readonly delays: r
   const delays: number[] = [];
   return {
     delays,
+    nowMs: () => 0,
     monotonicMs: () => 0,
     after(delayMs, fn) {
       delays.push(delayMs);

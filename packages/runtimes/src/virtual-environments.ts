@@ -28,9 +28,13 @@ function inspectEnvironment(
     name,
     path,
     verdict: "broken",
+    kind: "venv",
     interpreter: null,
     real_path: null,
+    version: null,
+    semver: null,
     reason,
+    note: null,
   });
   let reason = "has no bin/python3 or bin/python";
   for (const program of ["bin/python3", "bin/python"]) {
@@ -41,9 +45,13 @@ function inspectEnvironment(
         name,
         path,
         verdict: "ok",
+        kind: "venv",
         interpreter: executable.path,
         real_path: executable.realPath,
+        version: null,
+        semver: null,
         reason: null,
+        note: null,
       };
     }
     if (inspection.at === "rejected") {
