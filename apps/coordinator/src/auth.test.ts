@@ -59,6 +59,29 @@ describe("a shared token (H5)", () => {
   });
 });
 
+describe("a token is identified (A9, H5)", () => {
+  test("by what it opens, and as nothing when it opens nothing", async () => {
+    const { auth } = authWith({ operator: ["operator", "push"] });
+    const { accessToken, refreshToken } = await auth.issue(CLAIMS);
+    const { nodeId: radar3 } = CLAIMS;
+    expect(await auth.identify(accessToken)).toEqual({ kind: "access", nodeId: radar3 });
+    expect(await auth.identify(refreshToken)).toEqual({ kind: "refresh", nodeId: radar3 });
+    for (const kind of ["push", "operator"] as const)
+      expect(await auth.identify(kind)).toEqual({ kind, nodeId: undefined });
+    for (const token of ["enroll-now", "enroll-before"])
+      expect(await auth.identify(token)).toEqual({ kind: "enroll", nodeId: undefined });
+    for (const token of [undefined, "", "nonsense", accessToken.slice(0, -2)])
+      expect(await auth.identify(token)).toBeUndefined();
+  });
+
+  test("with insecure-dev and no enrolment token, as one that enrols unless it is another", async () => {
+    const { auth } = authWith({ enroll: [], insecureDev: true });
+    for (const token of [undefined, "any"])
+      expect(await auth.identify(token)).toEqual({ kind: "enroll", nodeId: undefined });
+    expect(await auth.identify("push")).toEqual({ kind: "push", nodeId: undefined });
+  });
+});
+
 describe("an agent's credentials (H5, R9)", () => {
   test("say who it is; access lasts an hour, refresh a week, to the second", async () => {
     const { auth, clock } = authWith();

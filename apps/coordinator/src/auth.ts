@@ -15,7 +15,13 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "@fleet/daemon";
-import { type InstanceId, instanceIdSchema, type NodeId, nodeIdSchema } from "@fleet/protocol";
+import {
+  type InstanceId,
+  instanceIdSchema,
+  type NodeId,
+  nodeIdSchema,
+  type TokenKind,
+} from "@fleet/protocol";
 import { jwtVerify, SignJWT } from "jose";
 import { z } from "zod";
 import { MEMORY } from "./db/open.ts";
@@ -43,6 +49,12 @@ export interface AgentClaims {
   readonly epoch: number;
 }
 
+/** What a valid token is, and whose when it is one node's. */
+export interface Bearer {
+  readonly kind: TokenKind;
+  readonly nodeId: NodeId | undefined;
+}
+
 /** A fresh pair of agent credentials. */
 export interface Credentials {
   readonly accessToken: string;
@@ -58,12 +70,15 @@ const accessClaimsSchema = z.object({
 });
 const refreshClaimsSchema = z.object({ sub: nodeIdSchema, use: z.literal("refresh") });
 
+const SHARED_KINDS = ["enroll", "push", "operator"] as const;
+type SharedKind = (typeof SHARED_KINDS)[number];
+
 /** Checks tokens and issues agent credentials. */
 export class Auth {
   readonly #clock: Clock;
   readonly #key: Uint8Array;
   readonly #tokens: SharedTokens;
-  readonly #digests: { readonly [K in "enroll" | "push" | "operator"]: readonly Buffer[] };
+  readonly #digests: { readonly [K in SharedKind]: readonly Buffer[] };
 
   constructor(clock: Clock, key: Uint8Array, tokens: SharedTokens) {
     this.#clock = clock;
@@ -77,14 +92,26 @@ export class Auth {
   }
 
   /** Whether `token` is one of the shared tokens of that kind. In constant time for any token. */
-  isShared(kind: "enroll" | "push" | "operator", token: string | undefined): boolean {
-    const accepted = this.#digests[kind];
-    if (accepted.length === 0 && this.#tokens.insecureDev) return true;
-    if (token === undefined) return false;
-    const given = digest(token);
-    let ok = false;
-    for (const one of accepted) ok = timingSafeEqual(one, given) || ok;
-    return ok;
+  isShared(kind: SharedKind, token: string | undefined): boolean {
+    const isOpen = this.#digests[kind].length === 0 && this.#tokens.insecureDev;
+    return isOpen || (token !== undefined && this.#isOneOf(kind, token));
+  }
+
+  /**
+   * What `token` is; undefined when it opens nothing. A token that is configured for several things is the first of enrol,
+   * push and operator. Where no token is needed to enrol, one that is nothing else, or none, enrols.
+   */
+  async identify(token: string | undefined): Promise<Bearer | undefined> {
+    if (token !== undefined) {
+      const access = await this.verifyAccess(token);
+      if (access !== undefined) return { kind: "access", nodeId: access.nodeId };
+      const nodeId = await this.verifyRefresh(token);
+      if (nodeId !== undefined) return { kind: "refresh", nodeId };
+      // All are compared: which one it is must not show in the time taken.
+      const [kind] = SHARED_KINDS.filter((shared) => this.#isOneOf(shared, token));
+      if (kind !== undefined) return { kind, nodeId: undefined };
+    }
+    return this.isShared("enroll", token) ? { kind: "enroll", nodeId: undefined } : undefined;
   }
 
   /** Credentials for one instance of a node: access for 1 h, refresh for 7 d. */
@@ -109,6 +136,13 @@ export class Auth {
   /** The node a refresh token was issued to, or undefined. */
   async verifyRefresh(token: string): Promise<NodeId | undefined> {
     return refreshClaimsSchema.safeParse(await this.#verify(token)).data?.sub;
+  }
+
+  #isOneOf(kind: SharedKind, token: string): boolean {
+    const given = digest(token);
+    let ok = false;
+    for (const one of this.#digests[kind]) ok = timingSafeEqual(one, given) || ok;
+    return ok;
   }
 
   #sign(

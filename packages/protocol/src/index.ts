@@ -4,3 +4,4 @@ export * from "./ids.ts";
 export * from "./lines.ts";
 export * from "./plain-node.ts";
 export * from "./session.ts";
+export * from "./whoami.ts";

@@ -130,14 +130,15 @@ async function register(deps: AgentRoutesDeps, c: Context): Promise<Response> {
     access_expires_ms: credentials.accessExpiresMs,
     refresh_token: credentials.refreshToken,
     heartbeat_interval_ms: deps.heartbeatIntervalMs,
-    frames: frameEndpoint(deps, c),
+    frames: frameEndpoint(deps.frames, c),
     protocol: PROTOCOL_VERSION,
   };
   return c.json(answer);
 }
 
-function frameEndpoint(deps: AgentRoutesDeps, c: Context): FrameEndpoint {
-  const { host, port } = deps.frames();
+/** Where the asker's sessions connect. */
+export function frameEndpoint(frames: AgentRoutesDeps["frames"], c: Context): FrameEndpoint {
+  const { host, port } = frames();
   // An agent that reached us by this name reaches the frame port by it too. IPv6 literals lose their brackets.
   const asked = new URL(c.req.url).hostname.replace(/^\[|\]$/g, "");
   return { host: host ?? asked, port, tls: false };

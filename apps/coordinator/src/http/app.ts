@@ -6,6 +6,7 @@ import type { Bus } from "../bus.ts";
 import type { Metrics } from "../metrics.ts";
 import type { TrackerManager } from "../trackers/manager.ts";
 import { type AgentRoutesDeps, agentRoutes } from "./agents.ts";
+import { authRoutes } from "./auth.ts";
 import { bearerToken } from "./body.ts";
 import { codeOfThrown, errorLevel, fail } from "./errors.ts";
 import { eventRoutes } from "./event-stream.ts";
@@ -49,6 +50,7 @@ export function createApp(deps: AppDeps): Hono<{ Bindings: HttpEnv }> {
   );
 
   app.route("/api/v1/agents", agentRoutes({ ...deps, operator }));
+  app.route("/api/v1/auth", authRoutes(deps));
   app.route("/api/v1/trackers", trackerRoutes(deps.manager, operator));
   app.route("/api/v1/events", eventRoutes(deps.bus, deps.clock, operator));
   return app;
