@@ -1,13 +1,26 @@
 /* aarch64: entry and system calls. (Procedure Call Standard for the Arm 64-bit Architecture; asm-generic/unistd.h) */
 #define SYS_fcntl 25
+#define SYS_ioctl 29
 #define SYS_fallocate 47
 #define SYS_openat 56
 #define SYS_close 57
 #define SYS_write 64
 #define SYS_pread64 67
 #define SYS_exit_group 94
+#define SYS_kill 129
+#define SYS_rt_sigprocmask 135
+#define SYS_rt_sigtimedwait 137
+#define SYS_setresuid 147
+#define SYS_setresgid 149
+#define SYS_setpgid 154
+#define SYS_setgroups 159
+#define SYS_prctl 167
+#define SYS_getpid 172
 #define SYS_munmap 215
+#define SYS_clone 220
+#define SYS_execve 221
 #define SYS_mmap 222
+#define SYS_wait4 260
 #define SYS_prlimit64 261
 #define SYS_memfd_create 279
 

@@ -69,7 +69,5 @@ struct r_debug {
 #define FALLOC_FL_KEEP_SIZE 1
 #define FALLOC_FL_PUNCH_HOLE 2
 #define RLIMIT_FSIZE 1
-#define EINTR 4
-#define EINVAL 22
 
 #endif

@@ -55,12 +55,6 @@ static const char hidden_prefixes[] =
 static const char hidden_proxy[] = "_PROXY";
 static const char hidden_proxy_lower[] = "_proxy";
 
-static int starts(const char *s, const char *prefix) {
-  while (*prefix)
-    if (*s++ != *prefix++) return 0;
-  return 1;
-}
-
 /* Whether the name (up to its '=') ends with the suffix, goes on before it, and has no letter between first and last. */
 static int names_proxy(const char *v, const char *suffix, char first, char last) {
   unsigned long n = 0, m = sizeof hidden_proxy - 1;

@@ -6,13 +6,11 @@
  * Freestanding: no libc, no writable data, one RX segment at a fixed address below the program. docs/static-elf.md has
  * pictures. Whatever can't go on says one line on stderr and exits 127.
  */
-#include "arch.h"
+#include "base.h"
 #include "elf.h"
 #include "hidden.h"
-
-typedef unsigned long u64;
-typedef unsigned int u32;
-typedef unsigned char u8;
+#include "init.h"
+#include "launch.h"
 
 #define LIBRARIES_MAX 8
 #define LDSO_PHDRS_MAX 16
@@ -21,7 +19,6 @@ typedef unsigned char u8;
 #define OWN_DYNAMIC 2
 #define PAGE_SIZE_MAX 65536
 #define FD_MIN 3
-#define EXIT_CANNOT_START 127
 
 /* Filled in by link.ts, which finds it by its magic. All offsets are into the file, all addresses virtual. */
 struct library {
@@ -56,53 +53,6 @@ struct shown {
 };
 /* Above the stub and below the program: nothing is mapped there when a program with fixed addresses starts. */
 #define SHOWN ((struct shown *)0x110000)
-
-void *memcpy(void *to, const void *from, u64 n) {
-  u8 *t = to;
-  const u8 *f = from;
-  while (n--) *t++ = *f++;
-  return to;
-}
-
-void *memset(void *to, int c, u64 n) {
-  u8 *t = to;
-  while (n--) *t++ = (u8)c;
-  return to;
-}
-
-static u64 length(const char *s) {
-  u64 n = 0;
-  while (s[n]) n++;
-  return n;
-}
-
-/* Appends s, and digits for n when n is not negative; the buffer is large enough for every call below. */
-static char *put(char *at, const char *s, long n) {
-  while (*s) *at++ = *s++;
-  if (n >= 0) {
-    char digits[20];
-    int count = 0;
-    do digits[count++] = (char)('0' + n % 10);
-    while (n /= 10);
-    while (count) *at++ = digits[--count];
-  }
-  *at = 0;
-  return at;
-}
-
-/* error is a negated errno, or 0 when there is none to tell. */
-__attribute__((noreturn)) static void die(const char *what, const char *name, long error) {
-  char line[256];
-  char *at = put(line, "static-elf: ", -1);
-  at = put(at, what, -1);
-  at = put(at, name, -1);
-  if (error < 0) at = put(at, ": errno ", -error);
-  at = put(at, "\n", -1);
-  syscall3(SYS_write, 2, (long)line, at - line);
-  for (;;) syscall1(SYS_exit_group, EXIT_CANNOT_START);
-}
-
-static int failed(long result) { return result < 0 && result > -4096; }
 
 static u64 *find_aux(u64 *auxv, u64 type) {
   for (; auxv[0] != AT_NULL; auxv += 2)
@@ -231,8 +181,6 @@ static void settle_library(const struct link_map *loaded, u64 index) {
            (long)(unused & ~(page - 1)));
 }
 
-static int same(const char *a, const char *b) { return starts(a, b) && starts(b, a); }
-
 /*
  * Called by ld.so as the program's DT_PREINIT_ARRAY: all is loaded and relocated, no constructor and no second thread has
  * run. From here on the libraries' text is shared between all processes of this file, and no descriptor of ours is left.
@@ -286,7 +234,9 @@ static void show_program(void) {
 
 /* Called by _start with the stack the kernel made; returns the entry point of ld.so. */
 u64 loader_main(u64 *stack) {
-  char **envp = (char **)(stack + 1 + stack[0] + 1);
+  char **argv = (char **)(stack + 1), **envp = argv + stack[0] + 1;
+  if (stack[0] > 0 && same(argv[0], LAUNCH)) launch(argv + 1, envp);
+  stay_as_init();
   hide_environment(envp);
   while (*envp) envp++;
   u64 *auxv = (u64 *)(envp + 1);

@@ -1,0 +1,91 @@
+/** Started as its launcher, a linked file becomes another program, with what it was told to give up. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { buildProbe } from "./build-probe.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "static-elf-launch-"));
+const asRoot = test.skipIf(process.getuid?.() !== 0);
+let file: string;
+beforeAll(async () => {
+  chmodSync(dir, 0o755);
+  ({ linked: file } = await buildProbe(dir));
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+function launch(words: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const { stdout, stderr, exitCode } = Bun.spawnSync([file, ...words], {
+    argv0: "fleet-launch",
+    env: { ...env },
+    cwd: "/",
+  });
+  return { out: stdout.toString(), err: stderr.toString(), code: exitCode };
+}
+
+const sh = (script: string): string[] => ["--", "/bin/sh", "-c", script];
+
+test("it hands over arguments, environment and exit code as they are", () => {
+  const script = 'printf "%s|" "$0" "$@" "$LD_FLEET" "$NODE_OPTIONS"; exit 7';
+  const run = launch([...sh(script), "a", "", "b c"], { LD_FLEET: "1", NODE_OPTIONS: "--x" });
+  expect(run).toEqual({ out: "a||b c|1|--x|", err: "", code: 7 });
+});
+
+describe("limits (A10)", () => {
+  test("each is set, soft and hard", () => {
+    const limits = "nofile 64 nproc 5000 as 8589934592 cpu 100 fsize 1048576 core 0".split(" ");
+    const { out } = launch([...limits, "--", "/bin/cat", "/proc/self/limits"]);
+    const of = (name: string) => new RegExp(`^${name} +(\\S+) +(\\S+)`, "m").exec(out)?.slice(1);
+    expect(of("Max open files")).toEqual(["64", "64"]);
+    expect(of("Max processes")).toEqual(["5000", "5000"]);
+    expect(of("Max address space")).toEqual(["8589934592", "8589934592"]);
+    expect(of("Max cpu time")).toEqual(["100", "100"]);
+    expect(of("Max file size")).toEqual(["1048576", "1048576"]);
+    expect(of("Max core file size")).toEqual(["0", "0"]);
+  });
+});
+
+describe("another user (A10)", () => {
+  asRoot("has its ids alone: no group of ours, no capability, no way back", () => {
+    const { out } = launch(["uid", "65534", "gid", "65533", "--", "/bin/cat", "/proc/self/status"]);
+    const of = (name: string) => new RegExp(`^${name}:[\\t ]*(.*?)\\s*$`, "m").exec(out)?.[1];
+    expect(of("Uid")).toBe("65534\t65534\t65534\t65534");
+    expect(of("Gid")).toBe("65533\t65533\t65533\t65533");
+    expect(of("Groups")).toBe("");
+    expect(of("CapPrm")).toMatch(/^0+$/);
+    expect(of("CapEff")).toMatch(/^0+$/);
+    expect(of("CapAmb")).toMatch(/^0+$/);
+  });
+
+  asRoot("that may not be become is refused, and nothing is run", () => {
+    const inner = [file, "uid", "1", "gid", "1", ...sh("echo ran")].slice(1);
+    const nested = ["uid", "65534", "gid", "65534", "--", "/bin/bash", "-c"];
+    const { out, err, code } = launch([
+      ...nested,
+      `exec -a fleet-launch ${file} ${inner.map((word) => `'${word}'`).join(" ")}`,
+    ]);
+    expect({ out, err, code }).toEqual({
+      out: "",
+      err: "fleet-launch: may not become another user: errno 1\n",
+      code: 126,
+    });
+  });
+});
+
+test.each([
+  ["a program that is not there", ["--", "/no/such"], 127, "can't run /no/such: errno 2"],
+  ["one that is no program", ["--", "/etc/passwd"], 126, "can't run /etc/passwd: errno 13"],
+  ["no program", ["--"], 126, "no program to run"],
+  ["nothing at all", [], 126, "no program to run"],
+  ["a setting nobody knows", ["nice", "1", ...sh("")], 126, "no such setting: nice"],
+  ["a setting without a value", ["nofile"], 126, "no value for nofile"],
+  ["words for a number", ["nofile", "-1", ...sh("")], 126, "not a number: -1"],
+  ["a number too large", ["as", "99999999999999999999", ...sh("")], 126, "not a number: 9"],
+  ["a user without a group", ["uid", "1", ...sh("")], 126, "uid and gid go together"],
+  ["a name that is very long", ["--", `/${"x".repeat(3000)}`], 126, "can't run /xxx"],
+] as const)("%s is refused in one line", (_what, words, code, message) => {
+  const run = launch(words);
+  expect({ out: run.out, code: run.code }).toEqual({ out: "", code });
+  expect(run.err).toStartWith(`fleet-launch: ${message}`);
+  expect(run.err).toMatch(/^[^\n]{1,600}\n$/);
+});
