@@ -9,18 +9,25 @@
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 
 import { type ByteSource, fdSource, streamSource } from "./byte-source.ts";
+import {
+  launchArguments,
+  LAUNCHER_NAME,
+  type LaunchSettings,
+  locateProgram,
+  OWN_LAUNCHER,
+} from "./launch.ts";
 import { openPipe } from "./pipe.ts";
 
 const NULL_DEVICE = "/dev/null";
 
-/** What to run. `command` is argv; its first word is a path, or a name looked up in `env.PATH`. `env` is the whole environment. */
-export interface SpawnRequest {
+/**
+ * What to run. `command` is argv; its first word is a path, or a name looked up in `env.PATH`. `env` is the whole environment.
+ * A process that may not have its user or limits ends with 126 and a line on stderr, one whose program is not there with 127.
+ */
+export interface SpawnRequest extends LaunchSettings {
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd?: string | undefined;
-  /** Run as another user or group; needs privileges. */
-  readonly uid?: number | undefined;
-  readonly gid?: number | undefined;
 }
 
 /** How a process ended: an exit code, or the signal that killed it. Never both; neither when somebody else reaped it. */
@@ -57,19 +64,26 @@ export class SpawnError extends Error {
 }
 
 /** Begins a real process. Throws `SpawnError`, with nothing left open. */
-export const systemSpawn: Spawn = (request) => {
+export const systemSpawn: Spawn = createSpawn(OWN_LAUNCHER);
+
+/** `systemSpawn` with this file as its launcher. Without one, a request for another user or limits is an error. */
+export function createSpawn(launcher: string | undefined): Spawn {
+  return (request) => spawn(request, launcher);
+}
+
+function spawn(request: SpawnRequest, launcher: string | undefined): SpawnedProcess {
+  const { argv, argv0 } = commandLine(request, launcher);
   const out = openPipe();
   const err = out === undefined ? undefined : openPipe();
   try {
-    const child = Bun.spawn([...request.command], {
+    const child = Bun.spawn(argv, {
+      ...(argv0 === undefined ? {} : { argv0 }),
       stdin: canUse(NULL_DEVICE) ? "ignore" : "pipe",
       stdout: out?.writeFd ?? "pipe",
       stderr: err?.writeFd ?? "pipe",
       detached: true,
       env: { ...request.env },
       ...(request.cwd === undefined ? {} : { cwd: request.cwd }),
-      ...(request.uid === undefined ? {} : { uid: request.uid }),
-      ...(request.gid === undefined ? {} : { gid: request.gid }),
     });
     const { pid } = child;
     void child.stdin?.end();
@@ -93,7 +107,23 @@ export const systemSpawn: Spawn = (request) => {
     out?.close();
     err?.close();
   }
-};
+}
+
+interface CommandLine {
+  readonly argv: string[];
+  /** When it is to be called otherwise than by its path. */
+  readonly argv0?: string;
+}
+
+function commandLine(request: SpawnRequest, launcher: string | undefined): CommandLine {
+  const words = launchArguments(request);
+  if (words === undefined) return { argv: [...request.command] };
+  if (launcher === undefined)
+    throw new SpawnError("ENOSYS", "only a static build can set a user or limits for a process");
+  const command = locateProgram(request.command, request.env, request.cwd);
+  if (command === undefined) throw explain(request, { code: "ENOENT" });
+  return { argv: [launcher, ...words, ...command], argv0: LAUNCHER_NAME };
+}
 
 /** Signals the group that `pid` leads. False when there is none, or it may not be signalled. */
 export function signalGroup(pid: number, signal: GroupSignal): boolean {
