@@ -22,20 +22,49 @@ test("every flag of run is read, with a blank or = before its value", () => {
   });
 });
 
-test("--detect-only, with and without --json", () => {
-  expect(parse("--detect-only")).toEqual({ at: "detect_only", json: false, flags: {} });
-  expect(parse("--json --detect-only --config a")).toEqual({
+test("--detect-only, with and without what goes with it", () => {
+  expect(parse("--detect-only")).toEqual({
     at: "detect_only",
-    json: true,
+    detect: { json: false, fresh: false, why: undefined },
+    flags: {},
+  });
+  expect(parse("--json --detect-only --fresh --why py --config a")).toEqual({
+    at: "detect_only",
+    detect: { json: true, fresh: true, why: "py" },
     flags: { config: "a" },
   });
+});
+
+test("doctor, with and without --json", () => {
+  expect(parse("doctor")).toEqual({ at: "doctor", json: false, flags: {} });
+  expect(parse("doctor --json --state-dir /s --name n")).toEqual({
+    at: "doctor",
+    json: true,
+    flags: { stateDir: "/s", name: "n" },
+  });
+});
+
+test("logs, of which sensor, how much, and whether it goes on", () => {
+  expect(parse("logs radar")).toEqual({
+    at: "logs",
+    logs: { sensor: "radar", lines: 100, follow: false },
+    flags: {},
+  });
+  for (const follow of ["-f", "--follow"])
+    expect(parse(`logs ${follow} radar --lines 7 --state-dir /s`)).toEqual({
+      at: "logs",
+      logs: { sensor: "radar", lines: 7, follow: true },
+      flags: { stateDir: "/s" },
+    });
 });
 
 test("--version, with and without --json, and --help", () => {
   expect(parse("--version")).toEqual({ at: "version", json: false });
   expect(parse("--version --json")).toEqual({ at: "version", json: true });
-  expect(parse("--help")).toEqual({ at: "help" });
-  expect(parse("-h")).toEqual({ at: "help" });
+  expect(parse("--help")).toEqual({ at: "help", of: "run" });
+  expect(parse("-h")).toEqual({ at: "help", of: "run" });
+  expect(parse("doctor -h")).toEqual({ at: "help", of: "doctor" });
+  expect(parse("logs --help")).toEqual({ at: "help", of: "logs" });
 });
 
 test.each([
@@ -51,22 +80,28 @@ test.each([
   ["--config --json", "--config needs a value"],
   ["--json=yes --version", "--json takes no value"],
   ["--json", "--json goes with --detect-only or --version"],
+  ["--why python", "--why goes with --detect-only"],
+  ["--fresh", "--fresh goes with --detect-only"],
+  ["-f", "unknown argument: -f"],
+  ["doctor radar", "unknown argument: radar"],
+  ["doctor --log-level debug", "unknown flag: --log-level"],
+  ["logs", "logs needs the name of a sensor"],
+  ["logs a b", "unknown argument: b"],
+  ["logs a --lines many", "--lines must be a whole number up to 1000000: many"],
+  ["logs a --lines -1", "--lines needs a value"],
   ["--", "unknown flag: --"],
 ])("%s is refused: %s", (line, message) => {
   expect(parse(line)).toEqual({ at: "usage_error", message });
 });
 
-test("the usage names every flag", async () => {
-  const text = await usage();
-  for (const flag of [
-    "config",
-    "name",
-    "coordinator",
-    "state-dir",
-    "log-level",
-    "detect-only",
-    "json",
-    "version",
-  ])
-    expect(text).toContain(`--${flag}`);
+test.each([
+  [
+    "run",
+    "config name coordinator state-dir log-level detect-only why fresh json version".split(" "),
+  ],
+  ["doctor", "config name coordinator state-dir json".split(" ")],
+  ["logs", "config state-dir lines follow".split(" ")],
+] as const)("the usage of %s names every flag", async (topic, flags) => {
+  const text = await usage(topic);
+  for (const flag of flags) expect(text).toContain(`--${flag}`);
 });

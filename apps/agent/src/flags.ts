@@ -6,7 +6,7 @@ export function problemOf(words: readonly string[], defs: ArgsDef): string | und
   let positionalsLeft = Object.values(defs).filter(({ type }) => type === "positional").length;
   for (let i = 0; i < words.length; i++) {
     const word = words[i]!;
-    if (word === "-h") continue;
+    if (isShort(word, defs)) continue;
     if (!word.startsWith("--")) {
       if (word !== "" && !word.startsWith("-") && positionalsLeft-- > 0) continue;
       return `unknown argument: ${word}`;
@@ -23,6 +23,14 @@ export function problemOf(words: readonly string[], defs: ArgsDef): string | und
       return `--${name} needs a value`;
   }
   return undefined;
+}
+
+/** The one-letter form of a flag that takes no value. */
+function isShort(word: string, defs: ArgsDef): boolean {
+  return Object.values(defs).some(
+    (def) =>
+      def.type === "boolean" && def.alias !== undefined && word === `-${def.alias.toString()}`,
+  );
 }
 
 function splitFlag(word: string): [name: string, value: string | undefined] {

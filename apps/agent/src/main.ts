@@ -4,7 +4,7 @@
  */
 import { writeSync } from "node:fs";
 import { systemClock } from "@fleet/daemon/clock";
-import { parseCommandLine, type RunFlags, usage } from "./command-line.ts";
+import { type DetectFlags, parseCommandLine, type RunFlags, usage } from "./command-line.ts";
 import { EXIT_CONFIG, EXIT_USAGE } from "./exit-codes.ts";
 import { type Environment, takeImageEnvironment } from "./image-env.ts";
 import { VERSION } from "@fleet/daemon/version";
@@ -18,7 +18,7 @@ switch (asked.at) {
     process.exit(EXIT_USAGE);
     break;
   case "help": {
-    const text = await usage();
+    const text = await usage(asked.of);
     say(`${process.stdout.isTTY ? text : Bun.stripANSI(text)}\n`);
     break;
   }
@@ -35,14 +35,14 @@ switch (asked.at) {
     say(`${asked.json ? JSON.stringify(versionReport()) : VERSION}\n`);
     break;
   case "detect_only":
-    await detectOnly(asked.flags, asked.json);
+    await detectOnly(asked.flags, asked.detect);
     break;
   case "run":
     await runAgent(asked.flags, env);
     break;
 }
 
-async function detectOnly(flags: RunFlags, json: boolean): Promise<void> {
+async function detectOnly(flags: RunFlags, { json }: DetectFlags): Promise<void> {
   const { configPath, formatDetection, startDetection } = await import("./detect.ts");
   const detecting = startDetection(flags, env, systemClock);
   const config =
