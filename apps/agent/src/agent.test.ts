@@ -4,12 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, seededRandom, systemClock } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
-import { nodeIdSchema, type RegisterRequest, sensorNameSchema } from "@fleet/protocol";
+import { nodeIdSchema, type RegisterRequest } from "@fleet/protocol";
 import { Agent } from "./agent.ts";
-import type { AgentConfig, SensorConfig } from "./config.ts";
+import type { AgentConfig } from "./config.ts";
+import type { SensorConfig } from "./config-sensor.ts";
 import { startDetection } from "./detect.ts";
 import { loadIdentity } from "./identity.ts";
-import { eventually, FramePort, frameText, recordingLog } from "./testing.ts";
+import { eventually, FramePort, frameText, recordingLog, sensorOf } from "./testing.ts";
 
 /** Its heartbeats come late in their interval, after any time that a test lets pass. */
 const NODE = nodeIdSchema.parse("mast");
@@ -58,16 +59,8 @@ async function handle(request: Request): Promise<Response> {
   });
 }
 
-const sensor = (name: string, runtime: string, script: string): SensorConfig => ({
-  name: sensorNameSchema.parse(name),
-  runtime,
-  requires: undefined,
-  command: ["-c", script],
-  env: {},
-  cwd: undefined,
-  mode: "stream",
-  restart: "never",
-});
+const sensor = (name: string, runtime: string, script: string): SensorConfig =>
+  sensorOf({ name, runtime, command: ["-c", script], restart: "never" });
 
 async function startAgent(sensors: SensorConfig[], clock: Clock = systemClock) {
   const env = { PATH: "/usr/bin:/bin" };
@@ -84,6 +77,7 @@ async function startAgent(sensors: SensorConfig[], clock: Clock = systemClock) {
     interpreters: [],
     sensors,
     spoolBytesMax: 1 << 20,
+    stopTimeoutMs: 8000,
     logLevel: "info",
   };
   const detection = await startDetection({}, env, systemClock).finish({

@@ -15,7 +15,8 @@ import {
   spoolIdSchema,
 } from "@fleet/protocol";
 import { detectedRuntimes } from "@fleet/runtimes";
-import type { AgentConfig, SensorConfig } from "./config.ts";
+import type { AgentConfig } from "./config.ts";
+import type { SensorConfig } from "./config-sensor.ts";
 import { CoordinatorClient } from "./coordinator-client.ts";
 import type { Detection } from "./detect.ts";
 import { readEnrollTokens } from "./enroll-tokens.ts";

@@ -1,35 +1,19 @@
 /** The form of agent.yaml (DESIGN §11) and the problems of a file that has another. Durations come out in ms, sizes in bytes. */
-import { parseBytes, parseDurationMs } from "@fleet/daemon";
-import { nodeClassSchema, nodeIdSchema, sensorNameSchema } from "@fleet/protocol";
-import { NATIVE, satisfies } from "@fleet/runtimes";
+import { nodeClassSchema, nodeIdSchema } from "@fleet/protocol";
+import { NATIVE } from "@fleet/runtimes";
 import { z } from "zod";
 import { namesCoordinator, ruleProblems, SENSORS_MAX } from "./config-rules.ts";
+import { sensorSchema } from "./config-sensor.ts";
+import { durationFrom, sizeFrom } from "./config-units.ts";
 
-const DURATION_MS_MIN = 10;
-const DURATION_MS_MAX = 7 * 86_400_000;
-const SPOOL_BYTES_MIN = 64 * 1024;
 /** In memory; the frames of a minute's outage at 1 MiB/s. */
 const SPOOL_DEFAULT = "64MiB";
+/** Container runtimes kill what has not ended after 10 s. */
+const STOP_TIMEOUT_DEFAULT = "8s";
 
 const text = z.string().min(1).max(256);
 const filePath = z.string().min(1).max(4096);
 const word = z.string().max(32_768);
-
-const duration = z.string().transform((written, context) => {
-  const ms = parseDurationMs(written);
-  if (ms !== undefined && ms >= DURATION_MS_MIN && ms <= DURATION_MS_MAX) return ms;
-  context.addIssue(`must be a duration such as "500ms", "30s" or "5m", from 10ms to 7d`);
-  return z.NEVER;
-});
-
-const size = z.string().transform((written, context) => {
-  const bytes = parseBytes(written);
-  if (bytes !== undefined && bytes >= SPOOL_BYTES_MIN) return bytes;
-  context.addIssue(`must be a size such as "64MiB", at least 64KiB`);
-  return z.NEVER;
-});
-
-const versionRange = z.string().refine(isRange, 'must be a version range such as ">=3.9"');
 
 /** An http(s) address without credentials, query or fragment. */
 export const coordinatorUrlSchema = z
@@ -52,19 +36,6 @@ const interpreterSchema = z.strictObject({
   candidates: z.array(filePath).min(1).max(32),
   version_args: z.array(word).max(32).optional(),
   pattern: z.string().max(1024).refine(isPattern, "must be a regular expression").optional(),
-});
-
-const sensorSchema = z.strictObject({
-  name: sensorNameSchema,
-  runtime: text,
-  requires: versionRange.optional(),
-  command: z.array(word).min(1, "must name at least one word").max(1024),
-  mode: z.enum(["stream", "poll"]).default("stream"),
-  restart: z.enum(["always", "on-failure", "never"]).default("always"),
-  interval: duration.optional(),
-  timeout: duration.optional(),
-  env: z.record(z.string().regex(/^[^=\0]+$/, "must be a variable's name"), word).default({}),
-  cwd: filePath.optional(),
 });
 
 const fileSchema = z.strictObject({
@@ -90,16 +61,15 @@ const fileSchema = z.strictObject({
   sensors: z.array(sensorSchema).max(SENSORS_MAX).default([]),
   spool: z
     .strictObject({
-      bytes_max: size.prefault(SPOOL_DEFAULT),
+      bytes_max: sizeFrom("64KiB").prefault(SPOOL_DEFAULT),
       on_full: z.literal("drop_oldest").default("drop_oldest"),
     })
     .prefault({}),
+  stop_timeout: durationFrom("1s", "10m").prefault(STOP_TIMEOUT_DEFAULT),
 });
 
 /** A config file as read. */
 export type ConfigFile = z.infer<typeof fileSchema>;
-/** One sensor as the file has it. */
-export type SensorFile = z.infer<typeof sensorSchema>;
 
 /** A config, or everything that is wrong with it: `path: what is wrong`. */
 export type ConfigFileResult =
@@ -139,15 +109,6 @@ function problemsOf(issue: z.core.$ZodIssue): string[] {
   if (issue.code === "invalid_key" || issue.code === "invalid_element")
     return issue.issues.map((inner) => `${at([...issue.path, ...inner.path])}: ${inner.message}`);
   return [`${at(issue.path) || "the file"}: ${issue.message}`];
-}
-
-function isRange(range: string): boolean {
-  try {
-    satisfies("1.0.0", range);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function isPattern(source: string): boolean {

@@ -7,6 +7,9 @@ import { canonicalRuntime, NATIVE, type RuntimeNames, resolveRuntimes } from "@f
 /** Most sensors of one node. */
 export const SENSORS_MAX = 256;
 
+/** The one runtime that has virtual environments. */
+const PYTHON = "python";
+
 type Raw = Readonly<Record<string, unknown>>;
 type Problem = readonly [key: string, message: string];
 
@@ -73,8 +76,10 @@ function runtimeProblems(
   if (typeof written !== "string" || written === "") return [];
   const runtime = canonicalRuntime(written, interpreters);
   if (runtime === undefined) return [["runtime", `"${written}" is no runtime Fleet knows`]];
-  if (runtime !== NATIVE) return [];
   const problems: Problem[] = [];
+  if (sensor["environment"] !== undefined && runtime !== PYTHON)
+    problems.push(["environment", "goes with runtime python only"]);
+  if (runtime !== NATIVE) return problems;
   if (!nativeAllowed)
     problems.push([
       "runtime",

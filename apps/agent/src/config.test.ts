@@ -46,6 +46,15 @@ sensors:
 spool: { bytes_max: 256MiB, on_full: drop_oldest }
 `;
 
+const DEFAULTS = {
+  uid: undefined,
+  gid: undefined,
+  limits: {},
+  stopGraceMs: 3000,
+  lineBytesMax: 1024 * 1024,
+  log: { bytesMax: 1024 * 1024, files: 2 },
+};
+
 test("the whole file is read, with runtimes under their canonical names", () => {
   const config = load(GOOD);
   expect(config).toMatchObject({
@@ -58,6 +67,7 @@ test("the whole file is read, with runtimes under their canonical names", () => 
     stateDir: { at: "writable" },
     runtimes: ["auto", "native"],
     spoolBytesMax: 256 * 1024 * 1024,
+    stopTimeoutMs: 8000,
     logLevel: "info",
   });
   expect(config.sensors).toEqual([
@@ -65,9 +75,11 @@ test("the whole file is read, with runtimes under their canonical names", () => 
       name: "radar",
       runtime: "python",
       requires: ">=3.9",
+      environment: undefined,
       command: ["radar.py", "--rate", "2"],
       env: { GAIN: "3" },
       cwd: "/opt",
+      ...DEFAULTS,
       mode: "stream",
       restart: "on-failure",
     },
@@ -75,9 +87,11 @@ test("the whole file is read, with runtimes under their canonical names", () => 
       name: "noise",
       runtime: "native",
       requires: undefined,
+      environment: undefined,
       command: ["/opt/bin/noise"],
       env: {},
       cwd: undefined,
+      ...DEFAULTS,
       mode: "poll",
       intervalMs: 5000,
       timeoutMs: 2000,
@@ -208,6 +222,78 @@ test.each(["http://u:p@c:1", "http://c:1/?a=b", "http://c:1/#x", "c:7700", "http
     expect(problems(undefined, {}, { coordinator: url })[0]).toStartWith("--coordinator: ");
   },
 );
+
+const sensorWith = (keys: string): string =>
+  `${URL_LINE}runtimes: [python, native]\nsensors: [{ name: n, runtime: python, command: [x], ${keys} }]`;
+
+test("A10, A11: a sensor may have a user, limits, an environment and a log of its own", () => {
+  const config = load(
+    sensorWith(`environment: radar-env, uid: 1000, gid: 0, stop_grace: 10s, line_bytes_max: 64KiB,
+      log: { bytes_max: 16KiB, files: 5 },
+      limits: { open_files: 64, processes: 5, memory: 256MiB, cpu: 1m, file_size: 0B, core: 0B }`),
+  );
+  expect(config.sensors).toMatchObject([
+    {
+      environment: "radar-env",
+      uid: 1000,
+      gid: 0,
+      stopGraceMs: 10_000,
+      lineBytesMax: 65_536,
+      log: { bytesMax: 16_384, files: 5 },
+      limits: {
+        openFiles: 64,
+        processes: 5,
+        memoryBytes: 256 * 1024 * 1024,
+        cpuMs: 60_000,
+        fileBytes: 0,
+        coreBytes: 0,
+      },
+    },
+  ]);
+});
+
+test("A10: a sensor with a uid alone gets the group of that number; one with a gid alone keeps its user", () => {
+  expect(load(sensorWith("uid: 65534")).sensors[0]).toMatchObject({ uid: 65_534, gid: 65_534 });
+  expect(load(sensorWith("gid: 7")).sensors[0]).toMatchObject({ uid: undefined, gid: 7 });
+});
+
+test.each([
+  ["uid: -1", "uid"],
+  ["uid: 4294967295", "uid"],
+  ["uid: 1.5", "uid"],
+  ["gid: nobody", "gid"],
+  ["stop_grace: 61s", "stop_grace"],
+  ["line_bytes_max: 63B", "line_bytes_max"],
+  ["line_bytes_max: 2MiB", "line_bytes_max"],
+  ["log: { bytes_max: 1KiB }", "log.bytes_max"],
+  ["log: { files: 0 }", "log.files"],
+  ["log: { files: 101 }", "log.files"],
+  ["log: { size: 1 }", "log.size"],
+  ["limits: { open_files: 3 }", "limits.open_files"],
+  ["limits: { memory: 5 }", "limits.memory"],
+  ["limits: { cpu: 10ms }", "limits.cpu"],
+  ["limits: { nofile: 5 }", "limits.nofile"],
+])("A11: %s is refused, by its path", (keys, key) => {
+  const [problem, ...others] = problems(sensorWith(keys));
+  expect(problem).toStartWith(`sensors.0.${key}: `);
+  expect(others).toEqual([]);
+});
+
+test.each(["uid: 0", "uid: 4294967294", "stop_grace: 60s", "line_bytes_max: 64B"])(
+  "A11: %s is taken",
+  (keys) => {
+    expect(problems(sensorWith(keys))).toEqual([]);
+  },
+);
+
+test("A9: an environment is Python's", () => {
+  const yaml = `${URL_LINE}sensors: [{ name: n, runtime: node, environment: e, command: [x] }]`;
+  expect(problems(yaml)).toEqual(["sensors.0.environment: goes with runtime python only"]);
+});
+
+test.each(["999ms", "11m"])("A8: a stop may not take %s", (time) => {
+  expect(problems(`${URL_LINE}stop_timeout: ${time}`)[0]).toStartWith("stop_timeout: ");
+});
 
 test("a missing file, a file that is no YAML and an empty file", () => {
   expect(problems(undefined, {}, { config: join(dir, "none"), coordinator: "http://c" })).toEqual([

@@ -4,32 +4,16 @@
  */
 import { readFileSync } from "node:fs";
 import { isLogLevel, LOG_LEVELS, type LogLevel } from "@fleet/daemon";
-import { type NodeClass, type NodeId, nodeIdSchema, type SensorName } from "@fleet/protocol";
-import { canonicalRuntime, type CustomInterpreter } from "@fleet/runtimes";
+import { type NodeClass, type NodeId, nodeIdSchema } from "@fleet/protocol";
+import type { CustomInterpreter } from "@fleet/runtimes";
 import type { RunFlags } from "./command-line.ts";
-import {
-  type ConfigFile,
-  coordinatorUrlSchema,
-  parseConfigFile,
-  type SensorFile,
-} from "./config-file.ts";
+import { type ConfigFile, coordinatorUrlSchema, parseConfigFile } from "./config-file.ts";
+import { salvageConfigFile } from "./config-salvage.ts";
+import { type SensorConfig, sensorConfig } from "./config-sensor.ts";
 import { configPath, type DetectionConfig } from "./detect.ts";
 import { isToken, type TokenSource } from "./enroll-tokens.ts";
 import type { Environment } from "./image-env.ts";
 import { openStateDir, type StateDir } from "./state-dir.ts";
-
-/** The settings of one sensor. Times in ms. `runtime` is canonical. */
-export type SensorConfig = {
-  readonly name: SensorName;
-  readonly runtime: string;
-  readonly requires: string | undefined;
-  readonly command: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-  readonly cwd: string | undefined;
-} & (
-  | { readonly mode: "stream"; readonly restart: SensorFile["restart"] }
-  | { readonly mode: "poll"; readonly intervalMs: number; readonly timeoutMs: number }
-);
 
 /** Everything the agent is told. */
 export interface AgentConfig {
@@ -46,6 +30,8 @@ export interface AgentConfig {
   readonly interpreters: readonly CustomInterpreter[];
   readonly sensors: readonly SensorConfig[];
   readonly spoolBytesMax: number;
+  /** How long an orderly stop may take. (A8) */
+  readonly stopTimeoutMs: number;
   readonly logLevel: LogLevel;
 }
 
@@ -59,8 +45,28 @@ export class ConfigError extends Error {
   }
 }
 
+/** What the settings come to in spite of what is wrong with them. */
+export interface ConfigSurvey {
+  readonly config: Omit<AgentConfig, "coordinatorUrl"> & {
+    readonly coordinatorUrl: string | undefined;
+  };
+  readonly problems: readonly string[];
+}
+
 /** Puts the settings together. Throws `ConfigError`. */
 export function loadConfig(flags: RunFlags, env: Environment): AgentConfig {
+  const { config, problems } = surveyConfig(flags, env, openStateDir);
+  const { coordinatorUrl } = config;
+  if (problems.length > 0 || coordinatorUrl === undefined) throw new ConfigError(problems);
+  return { ...config, coordinatorUrl };
+}
+
+/** As `loadConfig`, leaving out what is wrong. `openDir` gets the state directory that was named, if any. (A9) */
+export function surveyConfig(
+  flags: RunFlags,
+  env: Environment,
+  openDir: (explicit: string | undefined) => StateDir,
+): ConfigSurvey {
   const problems: string[] = [];
   const { file, lacksCoordinator } = readFile(flags, env, problems);
   const url = pick([
@@ -79,10 +85,9 @@ export function loadConfig(flags: RunFlags, env: Environment): AgentConfig {
   const nodeName = checked(name, problems, (value) => nodeIdSchema.safeParse(value));
   const enrollTokens = tokenSources(file, env, problems);
   const logLevel = levelOf(flags.logLevel, problems);
-  const stateDir = stateDirOf(flags, env, problems);
-  if (problems.length > 0 || coordinatorUrl === undefined) throw new ConfigError(problems);
-  return {
-    coordinatorUrl: coordinatorUrl.replace(/\/+$/, ""),
+  const stateDir = stateDirOf(flags, env, problems, openDir);
+  const config = {
+    coordinatorUrl: coordinatorUrl?.replace(/\/+$/, ""),
     enrollTokens,
     nodeName,
     group: file.node.group,
@@ -93,8 +98,10 @@ export function loadConfig(flags: RunFlags, env: Environment): AgentConfig {
     interpreters: file.interpreters,
     sensors: file.sensors.map((sensor) => sensorConfig(sensor, file.interpreters)),
     spoolBytesMax: file.spool.bytes_max,
+    stopTimeoutMs: file.stop_timeout,
     logLevel,
   };
+  return { config, problems };
 }
 
 /** What detection alone needs of a config: the runtimes and interpreters of the file, when one is named. Throws `ConfigError`. */
@@ -126,7 +133,8 @@ function readFile(flags: RunFlags, env: Environment, problems: string[]): ReadFi
   if (result.at === "ok")
     return { file: result.file, lacksCoordinator: result.file.coordinator.url === undefined };
   problems.push(...result.problems.map((problem) => `${path}: ${problem}`));
-  return { ...readFile({}, {}, []), lacksCoordinator: !result.namesCoordinator };
+  const file = salvageConfigFile(yaml, env["FLEET_AGENT_RUNTIMES"]);
+  return { file, lacksCoordinator: !result.namesCoordinator };
 }
 
 interface Picked {
@@ -180,24 +188,17 @@ function levelOf(flag: string | undefined, problems: string[]): LogLevel {
   return "info";
 }
 
-function stateDirOf(flags: RunFlags, env: Environment, problems: string[]): StateDir {
+function stateDirOf(
+  flags: RunFlags,
+  env: Environment,
+  problems: string[],
+  openDir: (explicit: string | undefined) => StateDir,
+): StateDir {
   const picked = pick([
     ["--state-dir", flags.stateDir],
     ["FLEET_STATE_DIR", env["FLEET_STATE_DIR"]],
   ]);
-  const dir = openStateDir(picked?.value);
+  const dir = openDir(picked?.value);
   if (picked !== undefined && dir.at === "none") problems.push(`${picked.from}: ${dir.reason}`);
   return dir;
-}
-
-function sensorConfig(
-  sensor: SensorFile,
-  interpreters: readonly CustomInterpreter[],
-): SensorConfig {
-  const { name, command, requires, env, cwd, interval } = sensor;
-  // The file's own check has made sure that the name is known.
-  const runtime = canonicalRuntime(sensor.runtime, interpreters) ?? sensor.runtime;
-  const common = { name, runtime, requires, command, env, cwd };
-  if (interval === undefined) return { ...common, mode: "stream", restart: sensor.restart };
-  return { ...common, mode: "poll", intervalMs: interval, timeoutMs: sensor.timeout ?? interval };
 }

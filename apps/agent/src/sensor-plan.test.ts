@@ -1,8 +1,7 @@
 import { expect, test } from "bun:test";
-import { sensorNameSchema } from "@fleet/protocol";
 import type { ImageReport, InterpreterReport } from "@fleet/runtimes";
-import type { SensorConfig } from "./config.ts";
 import { planSensor } from "./sensor-plan.ts";
+import { sensorOf } from "./testing.ts";
 
 const PYTHON: InterpreterReport = {
   verdict: "ok",
@@ -32,16 +31,12 @@ const NODE: InterpreterReport = {
 };
 
 function plan(runtime: string, options: { requires?: string; offered?: string[] } = {}) {
-  const config: SensorConfig = {
-    name: sensorNameSchema.parse("s"),
+  const { requires } = options;
+  const config = sensorOf({
     runtime,
-    requires: options.requires,
     command: ["radar.py", "-v"],
-    env: {},
-    cwd: undefined,
-    mode: "stream",
-    restart: "always",
-  };
+    ...(requires === undefined ? {} : { requires }),
+  });
   const report = { interpreters: [PYTHON, NODE] } as unknown as ImageReport;
   const runtimes = options.offered ?? ["python", "node", "native"];
   return planSensor(config, { report, resolved: { runtimes, tier: "config", problems: [] } });

@@ -6,7 +6,7 @@ import {
   satisfies,
   type WorkingInterpreter,
 } from "@fleet/runtimes";
-import type { SensorConfig } from "./config.ts";
+import type { SensorConfig } from "./config-sensor.ts";
 import type { Detection } from "./detect.ts";
 
 /** The command line of a sensor, or why it has none here: what would satisfy it, and what was found. */

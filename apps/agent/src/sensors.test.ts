@@ -4,14 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { seededRandom, type Service, systemClock } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
-import { nodeIdSchema, sensorNameSchema, spoolIdSchema } from "@fleet/protocol";
-import type { SensorConfig } from "./config.ts";
+import { nodeIdSchema, spoolIdSchema } from "@fleet/protocol";
 import { MemorySpool } from "./memory-spool.ts";
 import { sensorEnvironment } from "./sensor-env.ts";
 import { SensorLog } from "./sensor-log.ts";
 import { SensorOutput } from "./sensor-output.ts";
 import { newSensor } from "./sensors.ts";
-import { eventually, frameText, recordingLog } from "./testing.ts";
+import { eventually, frameText, recordingLog, sensorOf } from "./testing.ts";
 
 const SH = "/bin/sh";
 const running: Service[] = [];
@@ -27,31 +26,26 @@ afterEach(async () => {
   );
 });
 
-type Mode =
-  | { mode: "stream"; restart: "always" | "on-failure" | "never" }
-  | { mode: "poll"; intervalMs: number; timeoutMs: number };
+type Mode = Readonly<Record<string, unknown>>;
 
 function setUp(script: string, mode: Mode, clock = systemClock) {
   const { log, lines } = recordingLog();
   const spool = new MemorySpool({ spoolId: spoolIdSchema.parse("s1"), bytesMax: 1 << 26 });
   const output = new SensorOutput({ spool, clock, log });
-  const name = sensorNameSchema.parse("radar");
-  const config: SensorConfig = {
-    name,
+  const config = sensorOf({
     runtime: "shell",
-    requires: undefined,
     command: ["-c", script],
     env: { GAIN: "3", PIDFILE: pidFile },
     cwd: "/",
     ...mode,
-  };
+  });
   const env = sensorEnvironment({
     image: {
       PATH: "/usr/bin:/bin",
       FLEET_ENROLL_TOKEN: "secret",
       FLEET_ENROLL_TOKEN_FILE: "/secret",
     },
-    sensor: name,
+    sensor: config.name,
     nodeId: nodeIdSchema.parse("radar3"),
     coordinatorUrl: "http://c:7700",
     runtimes: "shell",
@@ -63,7 +57,7 @@ function setUp(script: string, mode: Mode, clock = systemClock) {
   return { sensor, output, lines, spool };
 }
 
-const STREAM: Mode = { mode: "stream", restart: "never" };
+const STREAM: Mode = { restart: "never" };
 const said = (lines: { message: string }[], message: string) =>
   lines.some((line) => line.message === message);
 
@@ -115,7 +109,7 @@ test("a poll sensor runs each interval from start to start, and a line without i
   const clock = new FakeClock();
   const { sensor, output } = setUp(
     `printf '%s' '${frameText(1)}'`,
-    { mode: "poll", intervalMs: 5000, timeoutMs: 1000 },
+    { mode: "poll", interval: "5s", timeout: "1s" },
     clock,
   );
   void sensor.start();
@@ -132,7 +126,7 @@ test("a poll that is over its time is killed; its whole lines count, and its hal
   const dir = mkdtempSync(join(tmpdir(), "poll-"));
   const { sensor, output, lines } = setUp(
     `echo '${frameText(1)}'; printf '{"timestamp":'; : > ${dir}/written; exec sleep 60`,
-    { mode: "poll", intervalMs: 5000, timeoutMs: 1000 },
+    { mode: "poll", interval: "5s", timeout: "1s" },
     clock,
   );
   void sensor.start();
@@ -145,11 +139,7 @@ test("a poll that is over its time is killed; its whole lines count, and its hal
 
 test("a poll that can't be started, or fails, is told and tried again", async () => {
   const clock = new FakeClock();
-  const { sensor, lines } = setUp(
-    "exit 3",
-    { mode: "poll", intervalMs: 5000, timeoutMs: 1000 },
-    clock,
-  );
+  const { sensor, lines } = setUp("exit 3", { mode: "poll", interval: "5s", timeout: "1s" }, clock);
   void sensor.start();
   await eventually(() => said(lines, "poll failed") && clock.timers === 1);
   clock.advance(5000);
@@ -160,7 +150,7 @@ test("stopping a poll in the middle kills it and starts no other", async () => {
   const clock = new FakeClock();
   const { sensor } = setUp(
     "exec sleep 60",
-    { mode: "poll", intervalMs: 10, timeoutMs: 60_000 },
+    { mode: "poll", interval: "10ms", timeout: "1m" },
     clock,
   );
   void sensor.start();
@@ -174,7 +164,7 @@ test.each(["stream", "poll"] as const)(
   async (mode) => {
     const { sensor, lines } = setUp(
       'trap "" TERM; echo $$ > "$PIDFILE"; while :; do sleep 1; done',
-      mode === "stream" ? STREAM : { mode, intervalMs: 60_000, timeoutMs: 60_000 },
+      mode === "stream" ? STREAM : { mode, interval: "1m", timeout: "1m" },
     );
     void sensor.start();
     await eventually(() => existsSync(pidFile) && readFileSync(pidFile, "utf8").endsWith("\n"));

@@ -11,7 +11,7 @@ import {
   withDeadline,
 } from "@fleet/daemon";
 import { Child, type RunEnd, runOnce, type SpawnedProcess, systemSpawn } from "@fleet/supervisor";
-import type { SensorConfig } from "./config.ts";
+import type { SensorConfig } from "./config-sensor.ts";
 import { SensorLog } from "./sensor-log.ts";
 import type { SensorOutput } from "./sensor-output.ts";
 

@@ -1,6 +1,7 @@
 /** Helpers of the agent's tests: waiting for what happens without sleeping, recorded logs, a frame port to script. */
 import { type Log, systemClock } from "@fleet/daemon";
 import { LineDecoder } from "@fleet/protocol";
+import { type SensorConfig, sensorConfig, sensorSchema } from "./config-sensor.ts";
 
 const WAIT_MS_MAX = 4000;
 
@@ -40,6 +41,11 @@ export function recordingLog(): { readonly log: Log; readonly lines: LogLine[] }
 /** A well-formed frame, without LF; `n` tells frames apart. */
 export function frameText(n: number): string {
   return `{"timestamp":${1_783_500_000_000 + n},"delay":[${n}.5],"doppler":[-3],"snr":[12]}`;
+}
+
+/** A sensor's config from what the file would say of it: keys and defaults are agent.yaml's. */
+export function sensorOf(file: Readonly<Record<string, unknown>>): SensorConfig {
+  return sensorConfig(sensorSchema.parse({ name: "radar", command: ["x"], ...file }), []);
 }
 
 /** A plain frame port on loopback whose side of every session the test plays. */
