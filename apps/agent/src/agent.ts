@@ -169,7 +169,7 @@ export class Agent implements Service {
       random,
       log,
       identity,
-      request: this.#registerRequest(),
+      request: () => this.#registerRequest(),
       enrollTokens: () => readEnrollTokens(config.enrollTokens, log, complaints),
       counters: () => this.#counters(),
       onGrant: () => {

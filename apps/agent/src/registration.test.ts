@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { type Clock, seededRandom } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
 import {
@@ -106,24 +106,32 @@ afterEach(() => {
   coordinator.stop();
 });
 
-function setUp(options: { refreshToken?: string; enrollTokens?: string[]; url?: string } = {}) {
+interface SetUp {
+  readonly refreshToken?: string;
+  readonly enrollTokens?: string[];
+  readonly url?: string;
+}
+
+function setUp(options: SetUp = {}) {
   const { log, lines } = recordingLog();
   const nodeId = nodeIdSchema.parse("radar3");
+  const instanceId = instanceIdSchema.parse("i1");
   const told = { grants: 0, superseded: 0 };
+  const said = { version: "1" };
   const registration = new Registration({
     client: new CoordinatorClient({ url: options.url ?? coordinator.url, clock: requestClock }),
     clock,
     random: seededRandom(1),
     log,
     identity: new Identity(nodeId, options.refreshToken, undefined, log),
-    request: { node_id: nodeId, instance_id: instanceIdSchema.parse("i1"), version: "1" },
+    request: () => ({ node_id: nodeId, instance_id: instanceId, version: said.version }),
     enrollTokens: () => options.enrollTokens ?? ["enroll"],
     counters: () => ({ radar: { produced: 5, acked: 3, spooled: 1, dropped: { bad_json: 1 } } }),
     onGrant: () => told.grants++,
     onSuperseded: () => told.superseded++,
   });
   registrations.push(registration);
-  return { registration, lines, told };
+  return { registration, lines, told, said };
 }
 
 /** Waits for request number `count`, and until its answer has been dealt with. */
@@ -165,6 +173,36 @@ test("prefers its refresh token, and falls back to the enrolment token when that
     "Bearer enroll",
   ]);
   expect(registration.state.at).toBe("registered");
+});
+
+describe("what the agent says of itself has changed", () => {
+  const versions = () =>
+    coordinator.seen
+      .filter(({ path }) => path.endsWith("/register"))
+      .map(({ body }) => (body as { version: string }).version);
+
+  test("it registers again soon, and keeps its grant until then", async () => {
+    const { registration, said } = setUp();
+    registration.start();
+    await settled(1);
+    const before = registration.grant;
+    said.version = "2";
+    registration.announce();
+    expect(registration.grant).toBe(before!);
+    expect(await stepTo(2, 100, 5000)).toBeLessThanOrEqual(1000);
+    expect(versions()).toEqual(["1", "2"]);
+  });
+
+  test("while it registers: what was said too early is said again", async () => {
+    const { registration, said } = setUp();
+    registration.start();
+    said.version = "2";
+    registration.announce();
+    await stepTo(2, 100, 5000);
+    expect(versions()).toEqual(["1", "2"]);
+    await settled(2);
+    expect(registration.state.at).toBe("registered");
+  });
 });
 
 test("the refresh token of the answer is used for the next register", async () => {

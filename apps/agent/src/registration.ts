@@ -3,7 +3,8 @@
  * is about to expire, and goes on trying for ever whatever happened to the coordinator. (A13, A14, R6, R7, R9, H5)
  *
  *   unregistered → registered (register) | superseded (409)
- *   registered   → registered (heartbeat, register) | unregistered (401, 404, told to, about to expire) | superseded (409)
+ *   registered   → registered (heartbeat, register) | superseded (409)
+ *                | unregistered (401, 404, told to, about to expire, something to announce)
  *   any          → stopped
  *
  * One request is under way at a time. While the coordinator can't be reached the state stays as it is.
@@ -38,14 +39,14 @@ export type RegistrationState =
   | { readonly at: "superseded" }
   | { readonly at: "stopped" };
 
-/** What registration needs; `request` is what the agent says of itself. */
+/** What registration needs; `request` is what the agent says of itself, asked for anew each time. */
 export interface RegistrationOptions {
   readonly client: CoordinatorClient;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly identity: Identity;
-  readonly request: RegisterRequest;
+  readonly request: () => RegisterRequest;
   /** The enrolment tokens to try, in order, when the refresh token is absent or refused. Read anew each time, since files rotate. */
   readonly enrollTokens: () => readonly string[];
   readonly counters: () => Record<string, SensorCounters>;
@@ -79,6 +80,8 @@ export class Registration implements Service {
   #checkedMs = Number.NEGATIVE_INFINITY;
   #nextHeartbeatMs = 0;
   #failures = 0;
+  /** What was said last is no longer so. */
+  #isOutdated = false;
   #stopping: Promise<void> | undefined;
 
   constructor(options: RegistrationOptions) {
@@ -110,6 +113,13 @@ export class Registration implements Service {
   renew(refused: Grant): void {
     if (refused !== this.#grant || this.#state.at !== "registered") return;
     this.#enter({ at: "unregistered" });
+    this.#ask(0);
+  }
+
+  /** What the agent says of itself has changed: registers again soon; the grant stays good meanwhile. */
+  announce(): void {
+    this.#isOutdated = true;
+    if (this.#state.at === "registered") this.#enter({ at: "unregistered" });
     this.#ask(0);
   }
 
@@ -220,7 +230,9 @@ export class Registration implements Service {
   }
 
   async #register(): Promise<number> {
-    const { client, identity, enrollTokens, request } = this.#options;
+    const { client, identity, enrollTokens } = this.#options;
+    const request = this.#options.request();
+    this.#isOutdated = false;
     const tokens = [identity.refreshToken, ...enrollTokens()].filter((t) => t !== undefined);
     let reply: Reply = BAD_ANSWER;
     for (const token of tokens.length === 0 ? [undefined] : tokens) {
@@ -231,13 +243,17 @@ export class Registration implements Service {
     if (reply.at !== "ok") return this.#failed(reply);
     const body = registerResponseSchema.safeParse(reply.body);
     if (!body.success || body.data.node_id !== identity.nodeId) return this.#failed(BAD_ANSWER);
-    this.#registered(body.data, reply.serverDateMs);
+    this.#registered(request.instance_id, body.data, reply.serverDateMs);
     return this.#untilNext();
   }
 
-  #registered(answer: RegisterResponse, serverDateMs: number | undefined): void {
+  #registered(
+    instanceId: string,
+    answer: RegisterResponse,
+    serverDateMs: number | undefined,
+  ): void {
     if (this.#state.at === "superseded") return;
-    const { clock, identity, request, log } = this.#options;
+    const { clock, identity, log } = this.#options;
     const nowMs = clock.monotonicMs();
     const heartbeatMs = answer.heartbeat_interval_ms;
     const lifetimeMs = answer.access_expires_ms - (serverDateMs ?? clock.nowMs());
@@ -246,7 +262,7 @@ export class Registration implements Service {
     this.#nextHeartbeatMs = nowMs + this.#slot * heartbeatMs;
     this.#grant = {
       nodeId: answer.node_id,
-      instanceId: request.instance_id as Grant["instanceId"],
+      instanceId: instanceId as Grant["instanceId"],
       epoch: answer.epoch,
       accessToken: answer.access_token,
       frames: answer.frames,
@@ -263,6 +279,7 @@ export class Registration implements Service {
     );
     if (this.#stopping === undefined) this.#options.onGrant();
     identity.keepRefreshToken(answer.refresh_token);
+    if (this.#isOutdated) this.#enter({ at: "unregistered" });
   }
 
   #untilNext(): number {
