@@ -1,6 +1,6 @@
 /**
  * The agent's requests to the coordinator's HTTP API, each bounded in time and size. It decides nothing: what came back is
- * a value, and registration.ts acts on it.
+ * a value, and registration.ts acts on it; the doctor explains it.
  */
 import type { Clock, Timer } from "@fleet/daemon";
 import { errorBodySchema, PROTOCOL_HEADER, PROTOCOL_VERSION } from "@fleet/protocol";
@@ -29,38 +29,54 @@ export interface CoordinatorClientOptions {
   readonly clock: Clock;
 }
 
-/** Posts JSON. Redirects are not followed: the token is for this coordinator alone. */
+/** Asks in JSON. Redirects are not followed: the token is for this coordinator alone. */
 export class CoordinatorClient {
-  readonly #base: string;
+  readonly #url: string;
   readonly #clock: Clock;
 
   constructor(options: CoordinatorClientOptions) {
-    this.#base = `${options.url.replace(/\/+$/, "")}/api/v1/`;
+    this.#url = options.url.replace(/\/+$/, "");
     this.#clock = options.clock;
   }
 
-  /** `POST <base>/<path>` with at most `timeoutMs` for everything. Never rejects. `token` undefined: no Authorization. */
-  async post(
+  /** `POST <url>/api/v1/<path>` with at most `timeoutMs` for everything. Never rejects. `token` undefined: no Authorization. */
+  post(
     path: string,
     body: unknown,
     token: string | undefined,
     timeoutMs = REQUEST_MS_MAX,
+  ): Promise<Reply> {
+    return this.#ask(`/api/v1/${path}`, token, timeoutMs, {
+      method: "POST",
+      body: JSON.stringify(body),
+    });
+  }
+
+  /** `GET <url><path>`, the path with its leading slash; otherwise as `post`. */
+  get(path: string, token: string | undefined, timeoutMs = REQUEST_MS_MAX): Promise<Reply> {
+    return this.#ask(path, token, timeoutMs, { method: "GET" });
+  }
+
+  async #ask(
+    path: string,
+    token: string | undefined,
+    timeoutMs: number,
+    request: { readonly method: string; readonly body?: string },
   ): Promise<Reply> {
     const abort = new AbortController();
     const timer: Timer = this.#clock.after(timeoutMs, () =>
       abort.abort(new Error(`no answer within ${timeoutMs} ms`)),
     );
     try {
-      const response = await fetch(this.#base + path, {
-        method: "POST",
+      const response = await fetch(this.#url + path, {
+        ...request,
         redirect: "manual",
         signal: abort.signal,
         headers: {
-          "content-type": "application/json",
+          ...(request.body === undefined ? {} : { "content-type": "application/json" }),
           [PROTOCOL_HEADER]: String(PROTOCOL_VERSION),
           ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
         },
-        body: JSON.stringify(body),
       });
       const text = await readBounded(response);
       return response.ok ? answered(response, text) : refused(response, text);

@@ -16,7 +16,8 @@ import type { Clock, Log } from "@fleet/daemon";
 import { type NodeId, nodeIdFrom, nodeIdSchema } from "@fleet/protocol";
 import { z } from "zod";
 
-const FILE_NAME = "identity.json";
+/** Its file in the state directory. */
+export const IDENTITY_FILE = "identity.json";
 const FILE_MODE = 0o600;
 const FILE_BYTES_MAX = 64 * 1024;
 const SUFFIX_CHARS = 6;
@@ -26,6 +27,15 @@ const HOST_CHARS_MAX = 57;
 const FALLBACK_HOST = "node";
 
 const fileSchema = z.object({ node_id: nodeIdSchema, refresh_token: z.string().min(1).optional() });
+
+/** What the file holds. */
+export type StoredIdentity = z.infer<typeof fileSchema>;
+
+/** Reads the file's text. Throws when it can't be understood. */
+export function parseIdentity(text: string): StoredIdentity {
+  if (text.length > FILE_BYTES_MAX) throw new Error(`longer than ${FILE_BYTES_MAX} bytes`);
+  return fileSchema.parse(JSON.parse(text));
+}
 
 /** What `loadIdentity` goes by. `stateDir` undefined: nothing is read or kept. */
 export interface IdentityOptions {
@@ -88,7 +98,7 @@ export function loadIdentity(options: IdentityOptions): Identity {
     const nodeId = name ?? nodeIdFrom(hostname) ?? (FALLBACK_HOST as NodeId);
     return new Identity(nodeId, undefined, undefined, log);
   }
-  const path = join(stateDir, FILE_NAME);
+  const path = join(stateDir, IDENTITY_FILE);
   const stored = readStored(path, options);
   if (stored !== undefined && (name === undefined || name === stored.node_id))
     return new Identity(stored.node_id, stored.refresh_token, path, log);
@@ -98,10 +108,7 @@ export function loadIdentity(options: IdentityOptions): Identity {
   return identity;
 }
 
-function readStored(
-  path: string,
-  options: IdentityOptions,
-): z.infer<typeof fileSchema> | undefined {
+function readStored(path: string, options: IdentityOptions): StoredIdentity | undefined {
   const { clock, log } = options;
   let text: string;
   try {
@@ -111,8 +118,7 @@ function readStored(
     return setAside(err);
   }
   try {
-    if (text.length > FILE_BYTES_MAX) throw new Error(`longer than ${FILE_BYTES_MAX} bytes`);
-    return fileSchema.parse(JSON.parse(text));
+    return parseIdentity(text);
   } catch (err) {
     return setAside(err);
   }
