@@ -4,9 +4,9 @@ import { readdirSync } from "node:fs";
 import { CWD, hostileEnvironment } from "./hostile.ts";
 import { busybox } from "./kinds.ts";
 import { describeRoots, type Machine } from "./machine.ts";
-import { useSurroundings } from "./matrix.ts";
 import { thisArch } from "./processor.ts";
 import { AGENT, type EnterOptions, NOBODY, type Root, type Run, type Step } from "./root.ts";
+import { useSurroundings } from "./surroundings.ts";
 
 const TARGET = "/target";
 const EXIT_CONFIG = 78;

@@ -1,72 +1,18 @@
 /** What has to hold in every root for one processor: the tests themselves, over all kinds of roots. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { ImageReport, ResolvedRuntimes } from "@fleet/runtimes";
-import { addHostileFiles, CWD, hostileEnvironment, TrapProxy } from "./hostile.ts";
-import { type Kind, KINDS, type Stock } from "./kinds.ts";
+import { CWD, hostileEnvironment } from "./hostile.ts";
+import { type Kind, KINDS } from "./kinds.ts";
 import type { Machine } from "./machine.ts";
-import { ENROLL_TOKEN, Outside } from "./outside.ts";
-import { PROCESSORS } from "./processor.ts";
-import { compilePrograms, type Programs } from "./programs.ts";
-import { AGENT, type EnterOptions, NOBODY, Root } from "./root.ts";
+import { ENROLL_TOKEN } from "./outside.ts";
+import { AGENT, type EnterOptions, NOBODY, type Root } from "./root.ts";
+import { type Surroundings, useSurroundings, WITNESSED } from "./surroundings.ts";
 
 const FRAMES_MIN = 10;
-/** Where programs/witness.c writes. */
-const WITNESSED = "/state/witnessed";
 const PACKAGE = join(import.meta.dir, "../../../../package.json");
 const { version: VERSION } = JSON.parse(readFileSync(PACKAGE, "utf8")) as { version: string };
-
-/** The programs, the coordinator and the trap that all roots of a file share; made before its tests, closed after them. */
-export interface Surroundings {
-  readonly stock: Stock;
-  trap(): TrapProxy;
-  outside(): Outside;
-  /** A root of this kind, with the agent, the sensor, /state, and everything hostile. */
-  make(kind: Kind): Root;
-}
-
-/** To be called in a `describe`. */
-export function useSurroundings(machine: Machine): Surroundings {
-  const processor = PROCESSORS[machine.arch];
-  const isEmulated = machine.emulator !== undefined;
-  const stock: Stock = { processor, packages: machine.packages, isEmulated };
-  const roots: Root[] = [];
-  let dir = "";
-  let trap: TrapProxy | undefined;
-  let programs: Programs | undefined;
-  let outside: Outside | undefined;
-  beforeAll(async () => {
-    dir = mkdtempSync(join(tmpdir(), "fleet-roots-"));
-    trap = new TrapProxy();
-    programs = await compilePrograms(machine, dir);
-    outside = await Outside.start(machine.coordinator, join(dir, "outside"));
-  });
-  afterAll(async () => {
-    await Promise.all(roots.map((root) => root.close()));
-    trap?.close();
-    await outside?.stop();
-    rmSync(dir, { recursive: true, force: true });
-  });
-  return {
-    stock,
-    trap: () => trap!,
-    outside: () => outside!,
-    make(kind) {
-      const { enter, sensor, witness } = programs!;
-      const root = new Root(join(dir, kind.name), { enter, emulator: machine.emulator });
-      roots.push(root);
-      kind.populate(root, stock);
-      root.bind(AGENT, machine.agent);
-      root.bind("/sensor", sensor);
-      root.directory("/state", 0o700, NOBODY);
-      root.file(WITNESSED, "", 0o666);
-      addHostileFiles(root, witness);
-      return root;
-    },
-  };
-}
 
 /** The tests of all kinds of roots. */
 export function testMatrix(machine: Machine): void {

@@ -16,7 +16,8 @@ import {
 import { join } from "node:path";
 import { type Arch, PROCESSORS } from "./processor.ts";
 
-const CACHE = join(import.meta.dir, "../../../../node_modules/.cache/roots");
+/** Where what was fetched is kept, unpacked. */
+export const CACHE = join(import.meta.dir, "../../../../node_modules/.cache/roots");
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const PACKAGES = [
   "base-files",
@@ -28,6 +29,7 @@ const PACKAGES = [
   "perl-base",
 ];
 const FETCH_MS_MAX = 120_000;
+const LAST_WORDS_MAX = 2000;
 
 /** The directory each package is unpacked in. */
 export interface Packages {
@@ -37,22 +39,34 @@ export interface Packages {
 
 /** The packages for `arch`, or why they can't be had. */
 export async function fetchPackages(arch: Arch): Promise<Packages | string> {
-  const here = codename();
-  if (here === undefined) return "a Debian with its archive's keys (debian-archive-keyring)";
-  const release = here === "trixie" ? "bookworm" : "trixie";
+  const release = otherRelease();
+  if (release === undefined) return "a Debian with its archive's keys (debian-archive-keyring)";
   const dir = join(CACHE, `${release}-${arch}`);
   const packages: Packages = { release, dir: (name) => join(dir, name) };
   if (existsSync(dir)) return packages;
   mkdirSync(CACHE, { recursive: true });
   const partial = mkdtempSync(join(CACHE, "partial-"));
   try {
-    const problem = await unpackInto(partial, release, here, arch);
+    const problem = await unpackInto(partial, release, arch);
     if (problem !== undefined) return `packages of Debian ${release} for ${arch}: ${problem}`;
     renameSync(partial, dir);
     return packages;
   } finally {
     rmSync(partial, { recursive: true, force: true });
   }
+}
+
+/** The release the roots are of: not this machine's, so that what they find is not what is here. Undefined where this is no Debian. */
+export function otherRelease(): string | undefined {
+  const here = codename();
+  if (here === undefined) return undefined;
+  return here === "trixie" ? "bookworm" : "trixie";
+}
+
+/** The line of a sources.list for `release`; undefined when apt-get knows no mirror of this machine's own. */
+export async function sourceOf(release: string): Promise<string | undefined> {
+  const mirror = await mirrorOf(codename());
+  return mirror && `deb [signed-by=${KEYRING}] ${mirror} ${release} main`;
 }
 
 /** This machine's release, when it is Debian. */
@@ -67,18 +81,14 @@ function codename(): string | undefined {
 async function unpackInto(
   dir: string,
   release: string,
-  here: string,
   arch: Arch,
 ): Promise<string | undefined> {
-  const mirror = await mirrorOf(here);
-  if (mirror === undefined) return "apt-get knows no mirror of this release to take them from";
+  const source = await sourceOf(release);
+  if (source === undefined) return "apt-get knows no mirror of this release to take them from";
   const apt = join(dir, ".apt");
   for (const part of ["lists/partial", "archives/partial", "debs"])
     mkdirSync(join(apt, part), { recursive: true });
-  writeFileSync(
-    join(apt, "sources.list"),
-    `deb [signed-by=${KEYRING}] ${mirror} ${release} main\n`,
-  );
+  writeFileSync(join(apt, "sources.list"), `${source}\n`);
   writeFileSync(join(apt, "status"), "");
   const { debianArch } = PROCESSORS[arch];
   const options = {
@@ -108,25 +118,30 @@ async function unpackInto(
 }
 
 /** Where this machine gets its own release from. */
-async function mirrorOf(here: string): Promise<string | undefined> {
+async function mirrorOf(here: string | undefined): Promise<string | undefined> {
   const { stdout } = await run(["apt-get", "update", "--print-uris"], "/");
   for (const [, mirror, suite] of stdout.matchAll(/^'([^']+)\/dists\/([^/']+)\/InRelease'/gm))
     if (suite === here || suite === "stable") return mirror;
   return undefined;
 }
 
-async function problemOf(command: string[], cwd: string): Promise<string | undefined> {
-  const { code, stderr } = await run(command, cwd);
+/** Runs a command of this machine; what it says went wrong, in one line, or undefined. */
+export async function problemOf(
+  command: readonly string[],
+  cwd: string,
+  timeoutMs = FETCH_MS_MAX,
+): Promise<string | undefined> {
+  const { code, stderr } = await run(command, cwd, timeoutMs);
   if (code === 0) return undefined;
-  return `${command[0]} ended with ${code}: ${stderr.trim().replaceAll(/\s*\n\s*/g, " | ")}`;
+  return `${command[0]} ended with ${code}: ${stderr.trim().slice(-LAST_WORDS_MAX).replaceAll(/\s*\n\s*/g, " | ")}`;
 }
 
-async function run(command: string[], cwd: string) {
-  const child = Bun.spawn(command, {
+async function run(command: readonly string[], cwd: string, timeoutMs = FETCH_MS_MAX) {
+  const child = Bun.spawn([...command], {
     cwd,
     env: { ...process.env, LC_ALL: "C" },
     stdio: ["ignore", "pipe", "pipe"],
-    timeout: FETCH_MS_MAX,
+    timeout: timeoutMs,
   });
   const [stdout, stderr, code] = await Promise.all([
     child.stdout.text(),

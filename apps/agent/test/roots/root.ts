@@ -76,12 +76,16 @@ export class Root {
   readonly #steps: Step[];
   readonly #runs: Run[] = [];
 
-  /** Makes `dir`, with /proc and the emulator in it and nothing else. */
-  constructor(dir: string, tools: RootTools) {
+  /**
+   * Makes `dir`, with /proc and the emulator in it and otherwise nothing, or all that is in the directory `from` of the same
+   * file system, by hard links: whoever changes a file of the root must put another in its place.
+   */
+  constructor(dir: string, tools: RootTools, from?: string) {
     this.dir = dir;
     this.#tools = tools;
     this.#steps = [["mount", "--bind", dir, dir]];
-    mkdirSync(dir, { mode: 0o755 });
+    if (from === undefined) mkdirSync(dir, { mode: 0o755 });
+    else copyByLinks(from, dir);
     this.directory("/proc");
     if (tools.emulator !== undefined) this.bind("/emulator", tools.emulator);
   }
@@ -102,15 +106,24 @@ export class Root {
     chownSync(this.at(inside), uid, uid);
   }
 
+  /** Puts a new file there, also where one was. */
   file(inside: string, content: string | Uint8Array, mode = 0o644): void {
     this.#parent(inside);
+    rmSync(this.at(inside), { force: true });
     writeFileSync(this.at(inside), content);
     chmodSync(this.at(inside), mode);
   }
 
   link(inside: string, target: string): void {
     this.#parent(inside);
+    rmSync(this.at(inside), { force: true });
     symlinkSync(target, this.at(inside));
+  }
+
+  /** The same file, or every file below the same directory, under another name. */
+  hardLink(inside: string, target: string): void {
+    this.#parent(inside);
+    copyByLinks(this.at(target), this.at(inside));
   }
 
   /** Shows a file of this machine in the root, from the next entry on. */
@@ -207,6 +220,11 @@ export class Root {
   #parent(inside: string): void {
     mkdirSync(dirname(this.at(inside)), { recursive: true, mode: 0o755 });
   }
+}
+
+function copyByLinks(from: string, to: string): void {
+  const result = Bun.spawnSync(["cp", "-al", from, to], { stdio: ["ignore", "ignore", "pipe"] });
+  if (!result.success) throw new Error(`${from} can't be linked: ${result.stderr.toString()}`);
 }
 
 function quote(word: string): string {

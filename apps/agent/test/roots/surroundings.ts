@@ -1,0 +1,75 @@
+/** What all roots of a test file share: compiled programs, a coordinator outside, a proxy nobody may use; and how a root is made. */
+import { afterAll, beforeAll } from "bun:test";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { addHostileFiles, TrapProxy } from "./hostile.ts";
+import type { Kind, Stock } from "./kinds.ts";
+import type { Machine } from "./machine.ts";
+import { Outside } from "./outside.ts";
+import { CACHE } from "./packages.ts";
+import { PROCESSORS } from "./processor.ts";
+import { compilePrograms, type Programs } from "./programs.ts";
+import { AGENT, NOBODY, Root } from "./root.ts";
+
+/** Where programs/witness.c writes. */
+export const WITNESSED = "/state/witnessed";
+
+/** The programs, the coordinator and the trap that all roots of a file share; made before its tests, closed after them. */
+export interface Surroundings {
+  readonly stock: Stock;
+  trap(): TrapProxy;
+  outside(): Outside;
+  /** A root with the agent, /state which is the agent's, and otherwise nothing, or what is in the directory `from` of CACHE. */
+  plain(name: string, from?: string): Root;
+  /** A root of this kind, with the agent, the sensor, /state, and everything hostile. */
+  make(kind: Kind): Root;
+}
+
+/** To be called in a `describe`. */
+export function useSurroundings(machine: Machine): Surroundings {
+  const processor = PROCESSORS[machine.arch];
+  const isEmulated = machine.emulator !== undefined;
+  const stock: Stock = { processor, packages: machine.packages, isEmulated };
+  const roots: Root[] = [];
+  let dir = "";
+  let trap: TrapProxy | undefined;
+  let programs: Programs | undefined;
+  let outside: Outside | undefined;
+  beforeAll(async () => {
+    // On the file system of what is linked from.
+    mkdirSync(CACHE, { recursive: true });
+    dir = mkdtempSync(join(CACHE, "running-"));
+    trap = new TrapProxy();
+    programs = await compilePrograms(machine, dir);
+    outside = await Outside.start(machine.coordinator, join(dir, "outside"));
+  });
+  afterAll(async () => {
+    await Promise.all(roots.map((root) => root.close()));
+    trap?.close();
+    await outside?.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+  const plain = (name: string, from?: string): Root => {
+    const tools = { enter: programs!.enter, emulator: machine.emulator };
+    const root = new Root(join(dir, name), tools, from);
+    roots.push(root);
+    root.bind(AGENT, machine.agent);
+    root.directory("/state", 0o700, NOBODY);
+    return root;
+  };
+  return {
+    stock,
+    trap: () => trap!,
+    outside: () => outside!,
+    plain,
+    make(kind) {
+      const { sensor, witness } = programs!;
+      const root = plain(kind.name);
+      kind.populate(root, stock);
+      root.bind("/sensor", sensor);
+      root.file(WITNESSED, "", 0o666);
+      addHostileFiles(root, witness);
+      return root;
+    },
+  };
+}
