@@ -8,6 +8,7 @@
 #define SYS_pread64 67
 #define SYS_exit_group 94
 #define SYS_kill 129
+#define SYS_rt_sigaction 134
 #define SYS_rt_sigprocmask 135
 #define SYS_rt_sigtimedwait 137
 #define SYS_setresuid 147
@@ -23,6 +24,7 @@
 #define SYS_wait4 260
 #define SYS_prlimit64 261
 #define SYS_memfd_create 279
+#define SYS_close_range 436
 
 /* Keeps the kernel's stack pointer for ld.so and gives it x0 = 0: no function to register with atexit. */
 __asm__(".globl _start\n"

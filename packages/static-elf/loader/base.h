@@ -9,6 +9,8 @@ typedef unsigned int u32;
 typedef unsigned char u8;
 
 #define EXIT_CANNOT_START 127
+/* The first descriptor that is none of the standard three. */
+#define FD_MIN 3
 
 #define EPERM 1
 #define ENOENT 2

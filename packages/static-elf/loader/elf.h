@@ -69,5 +69,6 @@ struct r_debug {
 #define FALLOC_FL_KEEP_SIZE 1
 #define FALLOC_FL_PUNCH_HOLE 2
 #define RLIMIT_FSIZE 1
+#define RLIMIT_NOFILE 7
 
 #endif

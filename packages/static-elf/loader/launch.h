@@ -10,6 +10,9 @@
 
 #define LAUNCH "fleet-launch"
 #define EXIT_MAY_NOT_RUN 126
+#define PR_SET_NO_NEW_PRIVS 38
+#define PR_CAP_AMBIENT 47
+#define PR_CAP_AMBIENT_CLEAR_ALL 4
 
 static const struct { char name[8]; int resource; } limits[] = {
     {"cpu", 0}, {"fsize", 1}, {"core", 4}, {"nproc", 6}, {"nofile", 7}, {"as", 9}};
@@ -39,9 +42,14 @@ static void set_limit(const char *name, u64 value) {
   refuse("no such setting: ", name, 0);
 }
 
-/* Supplementary groups go too: they would be the launcher's. Once the user is another, nothing of this can be taken back. */
+/*
+ * Supplementary groups and ambient capabilities go too: they would be the launcher's. Nothing of this can be taken back, nor
+ * can a set-user-ID file: who was made another user to keep away from ours should not come back through sudo.
+ */
 static void set_owner(long uid, long gid) {
-  long result = syscall2(SYS_setgroups, 0, 0);
+  syscall2(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
+  long result = syscall2(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1);
+  if (!failed(result)) result = syscall2(SYS_setgroups, 0, 0);
   if (!failed(result)) result = syscall3(SYS_setresgid, gid, gid, gid);
   if (!failed(result)) result = syscall3(SYS_setresuid, uid, uid, uid);
   if (failed(result)) refuse("may not become another user", "", result);

@@ -18,7 +18,7 @@
 #define DYNAMIC_MAX 96
 #define OWN_DYNAMIC 2
 #define PAGE_SIZE_MAX 65536
-#define FD_MIN 3
+#define PR_SET_DUMPABLE 4
 
 /* Filled in by link.ts, which finds it by its magic. All offsets are into the file, all addresses virtual. */
 struct library {
@@ -236,6 +236,8 @@ static void show_program(void) {
 u64 loader_main(u64 *stack) {
   char **argv = (char **)(stack + 1), **envp = argv + stack[0] + 1;
   if (stack[0] > 0 && same(argv[0], LAUNCH)) launch(argv + 1, envp);
+  /* Before anything else runs: the environment and memory may hold secrets, and so will init's. It stays so until an exec. */
+  syscall2(SYS_prctl, PR_SET_DUMPABLE, 0);
   stay_as_init();
   hide_environment(envp);
   while (*envp) envp++;

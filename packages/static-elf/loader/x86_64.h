@@ -3,6 +3,7 @@
 #define SYS_close 3
 #define SYS_mmap 9
 #define SYS_munmap 11
+#define SYS_rt_sigaction 13
 #define SYS_rt_sigprocmask 14
 #define SYS_ioctl 16
 #define SYS_pread64 17
@@ -23,6 +24,7 @@
 #define SYS_fallocate 285
 #define SYS_prlimit64 302
 #define SYS_memfd_create 319
+#define SYS_close_range 436
 
 /* Keeps the kernel's stack pointer for ld.so and gives it rdx = 0: no function to register with atexit. */
 __asm__(".globl _start\n"

@@ -1,6 +1,6 @@
 /** Started as its launcher, a linked file becomes another program, with what it was told to give up. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildProbe } from "./build-probe.ts";
@@ -55,6 +55,27 @@ describe("another user (A10)", () => {
     expect(of("CapPrm")).toMatch(/^0+$/);
     expect(of("CapEff")).toMatch(/^0+$/);
     expect(of("CapAmb")).toMatch(/^0+$/);
+    // Nor by a set-user-ID file.
+    expect(of("NoNewPrivs")).toBe("1");
+  });
+
+  asRoot("does not keep what a launcher without root was allowed by ambient capabilities", () => {
+    const caps = "+setuid,+setgid,+net_raw";
+    const owner = ["--reuid=1", "--regid=1", "--clear-groups", `--inh-caps=${caps}`];
+    const words = `uid 2 gid 2 -- /bin/grep ^Cap[PEA] /proc/self/status`;
+    const nested = ["bash", "-c", `exec -a fleet-launch ${file} ${words}`];
+    const { stdout, stderr } = Bun.spawnSync([
+      ...["setpriv", ...owner, `--ambient-caps=${caps}`],
+      ...nested,
+    ]);
+    expect(stderr.toString()).toBe("");
+    expect(stdout.toString()).toMatch(/^(Cap(Prm|Eff|Amb):\t0+\n){3}$/);
+  });
+
+  test("is not needed for limits alone, which leave set-user-ID files as they were", () => {
+    const { out } = launch(["nofile", "64", "--", "/bin/grep", "^NoNewPrivs", "/proc/self/status"]);
+    const own = /^NoNewPrivs:\t\d$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[0];
+    expect(out).toBe(`${own}\n`);
   });
 
   asRoot("that may not be become is refused, and nothing is run", () => {
