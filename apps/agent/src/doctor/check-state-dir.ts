@@ -1,0 +1,166 @@
+/** Whether the state directory keeps what is written to it, tried with a file that is removed again. (A9, A14) */
+import { constants } from "node:fs";
+import { access, open, rename, rm, stat, statfs } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { DEFAULT_STATE_DIR } from "../state-dir.ts";
+import { type Check, fail, ok, warn } from "./check.ts";
+
+/** Below these the next write, or the one after, may fail. */
+const FREE_BYTES_MIN = 16 * 1024 ** 2;
+const FREE_INODES_MIN = 64;
+const OTHERS_WRITE = 0o002;
+/** File systems (statfs(2) f_type) that end with the container or the machine. */
+const FLEETING = new Map([
+  [0x01021994, "tmpfs"],
+  [0x858458f6, "ramfs"],
+  [0x794c7630, "overlay"],
+]);
+const VOLUME = "mount a volume";
+
+/** `explicit` is what flag or variable names. Never rejects, and leaves nothing behind. */
+export async function checkStateDir(explicit: string | undefined): Promise<Check[]> {
+  const path = resolve(explicit ?? DEFAULT_STATE_DIR);
+  const details = { subject: path };
+  try {
+    const stats = await stat(path);
+    if (!stats.isDirectory())
+      return [fail("state_dir", "is not a directory", "Name a directory", details)];
+    await tryToWrite(path);
+    const found = await describe(path, "can be written");
+    return (stats.mode & OTHERS_WRITE) === 0 ? found : [...found, openToAll(path, stats.mode)];
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return explicit === undefined ? [none(path)] : missing(path);
+    return [await unusable(path, error as NodeJS.ErrnoException, explicit !== undefined)];
+  }
+}
+
+/** As the agent writes: a new file, synced, renamed. */
+async function tryToWrite(dir: string): Promise<void> {
+  const probe = join(dir, `.doctor-${process.pid}`);
+  const renamed = `${probe}.done`;
+  try {
+    const file = await open(probe, "wx", 0o600);
+    try {
+      await file.writeFile("can this be kept?\n");
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(probe, renamed);
+  } finally {
+    await Promise.all([rm(probe, { force: true }), rm(renamed, { force: true })]);
+  }
+}
+
+/** `path` is there, or the nearest directory above it that is. */
+async function describe(path: string, found: string, subject = path): Promise<Check[]> {
+  const { type, bavail, bsize, files, ffree } = await statfs(path);
+  const freeBytes = bavail * bsize;
+  const fleeting = FLEETING.get(type);
+  const data = {
+    free_bytes: freeBytes,
+    free_inodes: files === 0 ? null : ffree,
+    fleeting: fleeting ?? null,
+  };
+  const details = { subject, data };
+  const room = `${(freeBytes / 1024 ** 2).toFixed(0)} MiB free`;
+  if (freeBytes < FREE_BYTES_MIN)
+    return [
+      warn("state_dir", `${found}, but only ${room}`, "Free some, or make it larger", details),
+    ];
+  // Some file systems have as many as they like, and say 0 of 0.
+  if (files > 0 && ffree < FREE_INODES_MIN)
+    return [warn("state_dir", `${found}, but only ${ffree} inodes free`, "Remove files", details)];
+  if (fleeting === undefined) return [ok("state_dir", `${found}, ${room}`, details)];
+  return [
+    warn(
+      "state_dir",
+      `${found}, ${room}, but on ${fleeting}: it does not survive the container`,
+      `To keep this node's identity, ${VOLUME} at ${subject}`,
+      details,
+    ),
+  ];
+}
+
+/** The agent makes a directory that was named, below one that is there. */
+async function missing(path: string): Promise<Check[]> {
+  let above = dirname(path);
+  for (;;) {
+    try {
+      await access(above, constants.W_OK | constants.X_OK);
+      return await describe(above, "is not there yet; the agent will make it", path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT" || above === dirname(above))
+        return [await unusable(above, error as NodeJS.ErrnoException, true, path)];
+      above = dirname(above);
+    }
+  }
+}
+
+function none(path: string): Check {
+  return warn(
+    "state_dir",
+    "is not there: identity and logs are in memory only, and without a name of its own the node goes by its host's",
+    `To keep them, ${VOLUME} at ${path}, or name a directory with --state-dir or FLEET_STATE_DIR`,
+    { subject: path },
+  );
+}
+
+/** What the system says, with whose it is and who we are. The default directory is only used where it can be. */
+async function unusable(
+  path: string,
+  { code = "", syscall = "", message }: NodeJS.ErrnoException,
+  isNamed: boolean,
+  subject = path,
+): Promise<Check> {
+  const complain = isNamed ? fail : warn;
+  const data = { code, syscall };
+  if (code === "EROFS")
+    return complain(
+      "state_dir",
+      `${path} is on a read-only file system`,
+      `Mount a volume at ${subject}`,
+      { subject, data },
+    );
+  if (code === "ENOSPC" || code === "EDQUOT")
+    return complain(
+      "state_dir",
+      `no space left (${code} at ${syscall})`,
+      "Free some, or make it larger",
+      { subject, data },
+    );
+  if (code === "ENOTDIR")
+    return complain("state_dir", `${path} is not a directory`, "Name a directory", {
+      subject,
+      data,
+    });
+  if (code !== "EACCES" && code !== "EPERM")
+    return complain(
+      "state_dir",
+      `can't be used: ${code || message} at ${syscall}`,
+      "Use another directory",
+      { subject, data },
+    );
+  const uid = process.getuid?.() ?? -1;
+  const owner = await stat(path).catch(() => undefined);
+  const whose =
+    owner === undefined
+      ? `${path} can't be reached`
+      : `${path} belongs to uid ${owner.uid} (mode 0${(owner.mode & 0o7777).toString(8)}) and can't be written`;
+  return complain(
+    "state_dir",
+    `${whose} by uid ${uid}`,
+    `chown ${uid} ${path}, or run as its owner (Kubernetes: securityContext.fsGroup)`,
+    { subject, data: { ...data, owner: owner?.uid ?? null, uid } },
+  );
+}
+
+function openToAll(path: string, mode: number): Check {
+  return warn(
+    "state_dir",
+    `everybody may write to it (mode 0${(mode & 0o7777).toString(8)}), sensors of other users too`,
+    `chmod o-w ${path}`,
+    { subject: path },
+  );
+}

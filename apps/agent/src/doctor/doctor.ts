@@ -1,0 +1,145 @@
+/**
+ * Looks at everything the agent needs, at once and each part with an end, so that one that hangs holds up no other. Disturbs
+ * nothing: no registration, no lock, no write but a probe in the state directory that is removed again. (A9)
+ */
+import type { Clock } from "@fleet/daemon";
+import type { RunFlags } from "../command-line.ts";
+import { type ConfigSurvey, surveyConfig } from "../config.ts";
+import { CoordinatorClient } from "../coordinator-client.ts";
+import { configPath, type Detection, startDetection } from "../detect.ts";
+import type { Environment } from "../image-env.ts";
+import { DEFAULT_STATE_DIR } from "../state-dir.ts";
+import { type Check, type CheckId, fail, ok } from "./check.ts";
+import { checkClock } from "./check-clock.ts";
+import { checkCoordinator } from "./check-coordinator.ts";
+import { checkFrames } from "./check-frames.ts";
+import { checkIdentity, type IdentityFound } from "./check-identity.ts";
+import { checkEnvironments, checkProc, checkRuntimes } from "./check-image.ts";
+import { checkSensors } from "./check-sensors.ts";
+import { checkSpool } from "./check-spool.ts";
+import { checkStateDir } from "./check-state-dir.ts";
+import { checkTokens } from "./check-tokens.ts";
+import { within } from "./within.ts";
+
+/** What to look at: the agent that these flags and variables would start. */
+export interface DoctorOptions {
+  readonly flags: RunFlags;
+  /** The image's environment as it was. */
+  readonly env: Environment;
+  readonly clock: Clock;
+  /** Gets the parts that are not done yet, each time that changes. */
+  readonly onWaiting?: (parts: readonly string[]) => void;
+}
+
+/** A part takes longer only when something hangs that has no end of its own. */
+export const PART_MS_MAX = 30_000;
+/** Reading a small file takes longer only where a file system hangs; the tokens are then tried without it. */
+const IDENTITY_MS_MAX = 3000;
+
+interface Part {
+  readonly id: CheckId;
+  readonly checks: Promise<readonly Check[]>;
+}
+
+/** All checks, in a fixed order whichever is done first. Never rejects. */
+export async function examine(options: DoctorOptions): Promise<readonly Check[]> {
+  const { clock } = options;
+  const parts = start(options);
+  const waiting = new Set(parts);
+  const tell = (): void => options.onWaiting?.([...waiting].map(({ id }) => id));
+  tell();
+  const done = parts.map(async (part) => {
+    const checks = await within(clock, PART_MS_MAX, part.checks).catch((error: unknown) => [
+      fail(part.id, `could not be looked at: ${String(error)}`, "This is a mistake in fleet-agent"),
+    ]);
+    waiting.delete(part);
+    tell();
+    return checks ?? [hung(part.id)];
+  });
+  return (await Promise.all(done)).flat();
+}
+
+function start(options: DoctorOptions): readonly Part[] {
+  const { flags, env, clock } = options;
+  const detecting = startDetection(flags, env, clock);
+  let namedStateDir: string | undefined;
+  const survey = surveyConfig(flags, env, (named) => {
+    namedStateDir = named;
+    // Looked at below, and not made, which is the agent's.
+    return { at: "writable", path: named ?? DEFAULT_STATE_DIR };
+  });
+  const { config } = survey;
+  const detection = detecting.finish(config);
+  const identity = checkIdentity(namedStateDir ?? DEFAULT_STATE_DIR, config.nodeName);
+  const wanted = new Set(config.sensors.flatMap(({ environment }) => environment ?? []));
+  return [
+    { id: "config", checks: Promise.resolve(checkConfig(survey, flags, env)) },
+    { id: "proc", checks: checkProc().then((check) => [check]) },
+    { id: "coordinator", checks: checkConnection(options, survey, identity) },
+    { id: "state_dir", checks: checkStateDir(namedStateDir) },
+    { id: "identity", checks: identity.then(({ checks }) => checks) },
+    { id: "runtimes", checks: detection.then(checkRuntimes) },
+    {
+      id: "environment",
+      checks: detection.then((found) => checkEnvironments(found, env, wanted)),
+    },
+    { id: "spool", checks: detection.then((found) => spoolOf(survey, found)) },
+    { id: "sensor", checks: detection.then((found) => checkSensors(config.sensors, found, env)) },
+  ];
+}
+
+function checkConfig(
+  { config, problems }: ConfigSurvey,
+  flags: RunFlags,
+  env: Environment,
+): Check[] {
+  const path = configPath(flags, env);
+  if (problems.length > 0)
+    return problems.map((problem) =>
+      fail("config", problem, "Correct it; until then the agent ends with exit code 78"),
+    );
+  const sensors = `${config.sensors.length} ${config.sensors.length === 1 ? "sensor" : "sensors"}`;
+  if (path === undefined) return [ok("config", `no file, flags and variables only; ${sensors}`)];
+  return [ok("config", `is right; ${sensors}`, { subject: path })];
+}
+
+/** The coordinator, then what needs it to answer: tokens, clock and the frame port. */
+async function checkConnection(
+  { env, clock }: DoctorOptions,
+  { config }: ConfigSurvey,
+  identity: Promise<IdentityFound>,
+): Promise<readonly Check[]> {
+  const { coordinatorUrl: url, enrollTokens: sources } = config;
+  const stored = within(clock, IDENTITY_MS_MAX, identity);
+  const tokens = { sources, env, clock };
+  if (url === undefined) {
+    const refreshToken = (await stored)?.refreshToken;
+    return (await checkTokens({ ...tokens, refreshToken, client: undefined })).checks;
+  }
+  const client = new CoordinatorClient({ url, clock });
+  const { check, health } = await checkCoordinator({ url, client, env, clock });
+  const { checks, whoami } = await checkTokens({
+    ...tokens,
+    refreshToken: (await stored)?.refreshToken,
+    client: health === undefined ? undefined : client,
+  });
+  if (health === undefined) return [check, ...checks];
+  const frames = await checkFrames(whoami?.answer.frames, clock);
+  return [check, ...checks, ...checkClock(whoami, health), frames];
+}
+
+function spoolOf({ config }: ConfigSurvey, { report }: Detection): readonly Check[] {
+  return checkSpool({
+    sensors: config.sensors.length,
+    bytesMax: config.spoolBytesMax,
+    memoryMaxBytes: report.image.cgroup.memory_max_bytes,
+  });
+}
+
+function hung(id: CheckId): Check {
+  return fail(
+    id,
+    `no result within ${PART_MS_MAX / 1000} s`,
+    "Something there hangs: a mount, a name server, a device",
+  );
+}
