@@ -4,24 +4,28 @@
  */
 import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { readCache, writeCache } from "./detection-cache.ts";
+import type { CacheOptions } from "./detection-cache.ts";
 import { Gate } from "./gate.ts";
 import { imageFacts } from "./image-facts.ts";
-import type { ImageReport, InterpreterReport } from "./image-report.ts";
+import type { Evidence, ImageReport, InterpreterReport } from "./image-report.ts";
 import { fileId } from "./inspect-executable.ts";
 import { fromCustom, INTERPRETERS } from "./interpreters.ts";
 import type { CustomInterpreter, Interpreter } from "./interpreters.ts";
+import { Investigation } from "./investigation.ts";
+import type { InvestigationContext } from "./investigation.ts";
+import { Looks } from "./looks.ts";
+import type { Environment } from "./looks.ts";
+import { lookAtDatabases } from "./package-databases.ts";
 import { findPackageManagers } from "./package-managers.ts";
 import { printable } from "./printable.ts";
-import { probeInterpreter } from "./probe-interpreter.ts";
-import type { ProbeContext } from "./probe-interpreter.ts";
 import { spawnProbe } from "./run-probe.ts";
 import type { ProbeClock, SpawnProbe } from "./run-probe.ts";
-import { effectivePath, findCandidates, searchPath } from "./search-path.ts";
-import type { Environment } from "./search-path.ts";
+import { namesReader, searchPath } from "./search-path.ts";
 import { findVirtualEnvironments } from "./virtual-environments.ts";
 
 export interface DetectOptions {
-  /** The image's environment: PATH, FLEET_RUNTIME_ENVS_DIR, JAVA_HOME and the like are read from it. Nothing of it reaches a probe but PATH. */
+  /** The image's environment: PATH, FLEET_RUNTIME_ENVS_DIR, JAVA_HOME and the like are read from it. Nothing of it reaches a probe but PATH, and LD_LIBRARY_PATH where nothing works without. */
   readonly env: Environment;
   readonly clock: ProbeClock;
   /** The config file's `interpreters:`. */
@@ -35,58 +39,48 @@ export interface DetectOptions {
   /** The agent's own executable, which is never taken for an interpreter. Default `process.execPath`. */
   readonly selfPath?: string;
   readonly spawn?: SpawnProbe;
+  /** Where an earlier result may lie, and this one is kept. */
+  readonly cache?: CacheOptions | undefined;
 }
 
 export const PROBE_TIMEOUT_MS = 2000;
 
+/** What another start on the same image need not find out again. */
+export type Findings = Pick<
+  ImageReport,
+  "looked_at_ms" | "interpreters" | "absent" | "package_managers" | "environments" | "evidence"
+>;
+
 /**
- * See the file comment. Takes about as long as the slowest version command. An interpreter of which every candidate hangs costs two
- * timeouts, side by side with the others as far as `probesMax` goes.
+ * See the file comment. Takes about as long as the slowest version command, or next to nothing with a cache. An interpreter of which
+ * every candidate hangs costs two timeouts, side by side with the others as far as `probesMax` goes.
  */
 export async function detectImage(options: DetectOptions): Promise<ImageReport> {
-  const { env, clock } = options;
+  const { env, clock, cache } = options;
   const startedMs = clock.monotonicMs();
-  const startedAtMs = clock.nowMs();
-  const path = effectivePath(env);
-  const search = searchPath(env, options.pathOnly ?? false);
-  const context: ProbeContext = {
-    spawn: options.spawn ?? spawnProbe,
-    clock,
+  const question = {
+    interpreters: options.interpreters ?? [],
+    pathOnly: options.pathOnly ?? false,
     timeoutMs: options.timeoutMs ?? PROBE_TIMEOUT_MS,
-    gate: new Gate(options.probesMax ?? availableParallelism() * 2),
-    path,
-    selfIds: selfIds(options.selfPath ?? process.execPath),
   };
-  const { table, broken } = interpreterTable(options.interpreters ?? []);
-  const slowFirst = table.toSorted((a, b) => (b.slowness ?? 0) - (a.slowness ?? 0));
-  const probing = slowFirst.map((interpreter) =>
-    probeInterpreter(interpreter, findCandidates(interpreter, search, process.arch), context),
-  );
-
-  // The rest is read while the version commands run.
-  const image = imageFacts(path);
-  const packageManagers = findPackageManagers(search.dirs);
-  const environments = findVirtualEnvironments(env["FLEET_RUNTIME_ENVS_DIR"], process.arch);
-
-  const found = new Map<string, InterpreterReport>();
-  for (const report of [...broken, ...(await Promise.all(probing))]) {
-    if (report !== undefined) found.set(report.name, report);
+  const cached = cache === undefined ? undefined : readCache(cache, question, env);
+  let findings = cached;
+  const looks = new Looks(env, clock.nowMs());
+  const search = searchPath(looks, question.pathOnly);
+  const finding = findings === undefined ? lookAround(options, looks, search) : undefined;
+  // Read while the version commands run.
+  const image = imageFacts(search.path);
+  if (finding !== undefined) {
+    findings = await finding;
+    if (cache !== undefined && looks.isRepeatable)
+      writeCache(cache, question, looks.seen, findings);
   }
-  const names = [
-    ...table.map((interpreter) => interpreter.name),
-    ...broken.map((report) => report.name),
-  ];
   return {
     schema: 1,
     took_ms: Math.round((clock.monotonicMs() - startedMs) * 10) / 10,
-    cached: false,
-    looked_at_ms: startedAtMs,
-    interpreters: names.flatMap((name) => found.get(name) ?? []),
-    absent: names.filter((name) => !found.has(name)),
-    package_managers: packageManagers,
-    environments,
+    cached: finding === undefined,
+    ...findings!,
     image,
-    evidence: {},
   };
 }
 
@@ -95,6 +89,60 @@ export function detectedRuntimes(report: ImageReport): string[] {
   return report.interpreters
     .filter((interpreter) => interpreter.verdict === "ok")
     .map((interpreter) => interpreter.name);
+}
+
+async function lookAround(
+  options: DetectOptions,
+  looks: Looks,
+  search: ReturnType<typeof searchPath>,
+): Promise<Findings> {
+  const { clock } = options;
+  const lookedAtMs = clock.nowMs();
+  const { table, broken } = interpreterTable(options.interpreters ?? []);
+  const context: InvestigationContext = {
+    looks,
+    search,
+    table,
+    clock,
+    spawn: options.spawn ?? spawnProbe,
+    timeoutMs: options.timeoutMs ?? PROBE_TIMEOUT_MS,
+    gate: new Gate(options.probesMax ?? availableParallelism() * 2),
+    path: search.path,
+    home: search.home,
+    hostArch: process.arch,
+    selfIds: selfIds(options.selfPath ?? process.execPath),
+  };
+  const investigations = new Map(
+    table
+      .toSorted((a, b) => (b.slowness ?? 0) - (a.slowness ?? 0))
+      .map((interpreter) => [interpreter.name, new Investigation(interpreter, context)]),
+  );
+  // The slow ones are running before anything else is looked at.
+  for (const investigation of investigations.values()) investigation.begin();
+  const names = namesReader(looks);
+  const finishing = [...investigations.values()].map((investigation) =>
+    investigation.finish(names),
+  );
+  const python = table.find(({ name }) => name === "python");
+  const environments = findVirtualEnvironments(python, context);
+  const packageManagers = findPackageManagers(search.dirs, looks);
+  lookAtDatabases(looks);
+
+  const found = new Map<string, InterpreterReport>();
+  for (const report of [...broken, ...(await Promise.all(finishing))]) {
+    if (report !== undefined) found.set(report.name, report);
+  }
+  const order = [...table.map(({ name }) => name), ...broken.map(({ name }) => name)];
+  const evidence: Record<string, readonly Evidence[]> = {};
+  for (const name of order) evidence[name] = investigations.get(name)?.trail.steps ?? [];
+  return {
+    looked_at_ms: lookedAtMs,
+    interpreters: order.flatMap((name) => found.get(name) ?? []),
+    absent: order.filter((name) => !found.has(name)),
+    package_managers: packageManagers,
+    environments: await environments,
+    evidence,
+  };
 }
 
 /** The built-in table with the config's interpreters put in. One whose pattern can't be used is broken from the start. */
@@ -132,7 +180,7 @@ function selfIds(selfPath: string): Set<string> {
   const ids = new Set<string>();
   for (const path of [selfPath, "/proc/self/exe"]) {
     try {
-      ids.add(fileId(statSync(path)));
+      ids.add(fileId(statSync(path, { bigint: true })));
     } catch {
       // No /proc, or the file was replaced.
     }

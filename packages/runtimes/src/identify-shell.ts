@@ -45,7 +45,7 @@ function byHardLink({ realPath, fileId: id }: Executable): string | null {
   const dir = realPath.slice(0, realPath.lastIndexOf("/"));
   const isSame = (shell: string): boolean => {
     try {
-      const stat = statSync(`${dir}/${shell}`, { throwIfNoEntry: false });
+      const stat = statSync(`${dir}/${shell}`, { bigint: true, throwIfNoEntry: false });
       return stat !== undefined && fileId(stat) === id;
     } catch {
       return false;

@@ -1,13 +1,12 @@
 /** What the image is, beside its interpreters: distribution, kernel, C library, limits, user. Reads small files only; never throws. (A7) */
-import { closeSync, openSync, readSync, realpathSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { machine, release } from "node:os";
 import { cgroupLimits } from "./cgroup-limits.ts";
-import type { ReadText } from "./cgroup-limits.ts";
 import type { ImageFacts } from "./image-report.ts";
+import { readSmallText } from "./looks.ts";
 import { printable } from "./printable.ts";
-import { textAfter } from "./text-in-file.ts";
-
-const TEXT_BYTES_MAX = 64 * 1024;
+import { packageVersion } from "./package-databases.ts";
+import { startOf, textAfter } from "./text-in-file.ts";
 
 /** Where each architecture's C libraries put their loaders, by `process.arch`. */
 const LOADERS: Readonly<
@@ -20,7 +19,10 @@ const LOADERS: Readonly<
   },
 };
 
-/** `path` is the search path in use. An image with both C libraries is named after glibc unless it is Alpine. */
+/** musl's loader is its whole library, some 600 kB. */
+const MUSL_BYTES_MAX = 2 * 1024 * 1024;
+
+/** `path` is the search path in use. Looked at anew at every start. An image with both C libraries is named after glibc unless it is Alpine. */
 export function imageFacts(path: string): ImageFacts {
   const os = parseOsRelease(
     readSmallText("/etc/os-release") ?? readSmallText("/usr/lib/os-release") ?? "",
@@ -53,30 +55,24 @@ export function parseOsRelease(text: string): ImageFacts["os"] {
   return { id: id ?? "linux", version: fields.get("VERSION_ID") ?? null, pretty_name: name };
 }
 
-/** At most TEXT_BYTES_MAX of a file; undefined when it can't be read. Size is not asked for: files of /proc and /sys say 0. */
-export const readSmallText: ReadText = (path) => {
-  try {
-    const file = openSync(path, "r");
-    try {
-      const bytes = Buffer.allocUnsafe(TEXT_BYTES_MAX);
-      return bytes.toString("utf8", 0, readSync(file, bytes, 0, TEXT_BYTES_MAX, 0));
-    } finally {
-      closeSync(file);
-    }
-  } catch {
-    return undefined;
-  }
-};
-
 function findLibc(preferMusl: boolean): ImageFacts["libc"] {
   const loaders = LOADERS[process.arch];
   const musl = loaders !== undefined && realPathOf(loaders.musl) !== undefined;
-  if (musl && preferMusl) return { family: "musl", version: null };
+  const muslVersion = musl ? versionOfMusl(loaders.musl) : null;
+  if (musl && preferMusl) return { family: "musl", version: muslVersion };
   for (const loader of loaders?.glibc ?? []) {
     const realPath = realPathOf(loader);
     if (realPath !== undefined) return { family: "glibc", version: glibcVersion(realPath) };
   }
-  return { family: musl ? "musl" : "none", version: null };
+  return { family: musl ? "musl" : "none", version: muslVersion };
+}
+
+/** From the package database, which says it plainly, else the only thing in the loader that looks like a version. */
+function versionOfMusl(loader: string): string | null {
+  const packaged = packageVersion("musl");
+  if (packaged !== null) return packaged;
+  const realPath = realPathOf(loader) ?? loader;
+  return /\0(1\.[12]\.\d+)\0/.exec(startOf(realPath, MUSL_BYTES_MAX) ?? "")?.[1] ?? null;
 }
 
 /** glibc's own banner, "… stable release version 2.36.", from the library beside its loader. */

@@ -16,6 +16,7 @@ export type RejectionCode =
   | "library_missing"
   | "shim_unresolved"
   | "impostor"
+  | "vanished"
   | "spawn_failed"
   | "timeout"
   | "flood"

@@ -3,6 +3,7 @@ export { canonicalRuntime, NATIVE } from "./canonical-runtime.ts";
 export type { RuntimeNames } from "./canonical-runtime.ts";
 export { detectedRuntimes, detectImage, PROBE_TIMEOUT_MS } from "./detect-image.ts";
 export type { DetectOptions } from "./detect-image.ts";
+export type { CacheOptions } from "./detection-cache.ts";
 export type { Libc } from "./elf-header.ts";
 export { formatReport } from "./format-report.ts";
 export { INSTALLATIONS_ALSO_MAX } from "./image-report.ts";

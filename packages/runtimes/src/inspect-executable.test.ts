@@ -1,19 +1,25 @@
 import { expect, test } from "bun:test";
 import { chmodSync, realpathSync } from "node:fs";
 import { inspectExecutable } from "./inspect-executable.ts";
+import { Looks } from "./looks.ts";
 import type { Rejection } from "./image-report.ts";
 import { makeElf, makeTestImage } from "./test-image.ts";
 
 const HOST = process.arch;
+
+/** A look at files as they are now. */
+function inspect(path: string, hostArch: string = HOST) {
+  return inspectExecutable(path, { looks: new Looks({}, 0), hostArch });
+}
 const FOREIGN_MACHINE = 22;
 
 function rejection(path: string, hostArch: string = HOST): Rejection | undefined {
-  const inspection = inspectExecutable(path, hostArch);
+  const inspection = inspect(path, hostArch);
   return inspection.at === "rejected" ? inspection.rejection : undefined;
 }
 
 test("the shell of this machine is a program that can be run", () => {
-  const inspection = inspectExecutable("/bin/sh", HOST);
+  const inspection = inspect("/bin/sh");
   expect(inspection).toMatchObject({
     at: "viable",
     executable: { path: "/bin/sh", realPath: realpathSync("/bin/sh"), format: "elf" },
@@ -23,8 +29,8 @@ test("the shell of this machine is a program that can be run", () => {
 test("nothing there, or nothing above it, is absent", () => {
   using image = makeTestImage();
   image.file("plain", "x");
-  expect(inspectExecutable(`${image.dir}/python3`, HOST).at).toBe("absent");
-  expect(inspectExecutable(`${image.dir}/plain/python3`, HOST).at).toBe("absent");
+  expect(inspect(`${image.dir}/python3`).at).toBe("absent");
+  expect(inspect(`${image.dir}/plain/python3`).at).toBe("absent");
 });
 
 test("a link to nowhere is named with where its chain ends", () => {
@@ -85,7 +91,7 @@ test("a script runs only where its own interpreter is", () => {
     reason: "is a script for /nowhere/python3.9, which is not in this image",
   });
   const good = image.script("good", "");
-  expect(inspectExecutable(good, HOST)).toMatchObject({
+  expect(inspect(good)).toMatchObject({
     at: "viable",
     executable: { format: "script", libc: null, arch: null },
   });
@@ -113,7 +119,7 @@ test.skipIf(process.getuid?.() === 0)("a program we may run but not read is stil
   using image = makeTestImage();
   const path = image.script("python3", "");
   chmodSync(path, 0o111);
-  expect(inspectExecutable(path, HOST)).toMatchObject({
+  expect(inspect(path)).toMatchObject({
     at: "viable",
     executable: { format: "unread" },
   });

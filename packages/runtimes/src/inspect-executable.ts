@@ -8,12 +8,14 @@ import {
   readlinkSync,
   readSync,
   realpathSync,
-  statSync,
 } from "node:fs";
+import type { BigIntStats } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { ELF_HEAD_BYTES, libcOfLoader, parseElfHeader } from "./elf-header.ts";
 import type { Libc } from "./elf-header.ts";
 import type { Rejection, RejectionCode } from "./image-report.ts";
+import { errorCode } from "./looks.ts";
+import type { Looks } from "./looks.ts";
 import { printable } from "./printable.ts";
 
 export interface Executable {
@@ -23,8 +25,12 @@ export interface Executable {
   readonly format: "elf" | "script" | "unread";
   readonly libc: Libc | null;
   readonly arch: string | null;
+  /** A script's first bytes, its `#!` line included; null for a program. */
+  readonly script: string | null;
   /** Device and inode, to tell one file by two names. */
   readonly fileId: string;
+  /** Changes whenever the file does. */
+  readonly state: string;
 }
 
 export type Inspection =
@@ -43,20 +49,35 @@ const SHEBANG_BYTES_MAX = 256;
 /** As many as the kernel follows. */
 const LINKS_MAX = 40;
 
-/** `hostArch` is `process.arch` of the agent. A path that cannot be reached because there is nothing there is `absent`, everything else has a reason. */
-export function inspectExecutable(path: string, hostArch: string): Inspection {
+export interface InspectContext {
+  readonly looks: Looks;
+  /** `process.arch` of the agent. */
+  readonly hostArch: string;
+  /** The directory of what is inspected has been looked at. */
+  readonly inKnownDir?: boolean;
+}
+
+/** A path that cannot be reached because there is nothing there is `absent`, everything else has a reason. */
+export function inspectExecutable(
+  path: string,
+  { looks, hostArch, inKnownDir = false }: InspectContext,
+): Inspection {
   let realPath: string | null = null;
   const reject = (code: RejectionCode, reason: string): Inspection => ({
     at: "rejected",
     rejection: { path, real_path: realPath, code, reason: printable(reason, 300) },
   });
+  const look = looks.at(path, inKnownDir);
+  if (look.at === "absent") return { at: "absent" };
   try {
-    const link = lstatSync(path, { throwIfNoEntry: false });
-    if (link === undefined) return { at: "absent" };
-    const stat = link.isSymbolicLink() ? statSync(path, { throwIfNoEntry: false }) : link;
-    if (stat === undefined)
+    if (look.at === "dangling")
       return reject("dangling_link", `links to ${missingTarget(path)}, which is not here`);
-    realPath = realpathSync(path);
+    if (look.at === "unknown")
+      return look.code === "ELOOP"
+        ? reject("symlink_loop", "leads in a circle of symbolic links")
+        : reject("unreadable", `cannot be looked at (${look.code})`);
+    realPath = realpathSync.native(path);
+    const { stat } = look;
     if (stat.isDirectory()) return reject("directory", "is a directory");
     if (!stat.isFile()) return reject("not_a_file", "is not a regular file");
     if (!mayExecute(path))
@@ -65,16 +86,15 @@ export function inspectExecutable(path: string, hostArch: string): Inspection {
         "is not executable by this user, or lies on a file system mounted noexec",
       );
 
-    const facts = readFormat(realPath, hostArch);
+    const facts = readFormat(realPath, hostArch, looks);
     if ("code" in facts) return reject(facts.code, facts.reason);
-    return {
-      at: "viable",
-      executable: { path, realPath, ...facts, fileId: fileId(stat) },
-    };
+    const executable = { path, realPath, ...facts, fileId: fileId(stat), state: stateOf(stat) };
+    return { at: "viable", executable };
   } catch (error) {
+    // It has gone or changed since the look.
+    looks.passing();
     const code = errorCode(error);
     if (code === "ENOENT" || code === "ENOTDIR") return { at: "absent" };
-    if (code === "ELOOP") return reject("symlink_loop", "its symbolic links lead in a circle");
     return reject("unreadable", `cannot be looked at (${code})`);
   }
 }
@@ -90,31 +110,32 @@ function missingTarget(path: string): string {
 }
 
 /** Names a file whatever path leads to it. */
-export function fileId(stat: { readonly dev: number; readonly ino: number }): string {
+export function fileId(stat: {
+  readonly dev: number | bigint;
+  readonly ino: number | bigint;
+}): string {
   return `${stat.dev}:${stat.ino}`;
 }
 
-/** The system's name for an error (`ENOENT`), or `unknown error`. */
-export function errorCode(error: unknown): string {
-  return error instanceof Error && "code" in error && typeof error.code === "string"
-    ? error.code
-    : "unknown error";
+/** Of a file that may be replaced or rewritten. */
+export function stateOf(stat: BigIntStats): string {
+  return `${fileId(stat)}:${stat.size}:${stat.mtimeNs}`;
 }
 
 type Format =
-  | Pick<Executable, "format" | "libc" | "arch">
+  | Pick<Executable, "format" | "libc" | "arch" | "script">
   | { readonly code: RejectionCode; readonly reason: string };
 
-function readFormat(realPath: string, hostArch: string): Format {
+function readFormat(realPath: string, hostArch: string, looks: Looks): Format {
   let file: number;
   try {
-    file = openSync(realPath, "r");
+    file = openSync(realPath, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch {
-    return { format: "unread", libc: null, arch: null };
+    return { format: "unread", libc: null, arch: null, script: null };
   }
   try {
     const head = readAt(file, 0, ELF_HEAD_BYTES);
-    if (head[0] === 0x23 && head[1] === 0x21) return checkShebang(head);
+    if (head[0] === 0x23 && head[1] === 0x21) return checkShebang(head, looks);
     const elf = parseElfHeader(head);
     if (elf === undefined)
       return { code: "bad_format", reason: "is neither a program (ELF) nor a script (#!)" };
@@ -122,31 +143,36 @@ function readFormat(realPath: string, hostArch: string): Format {
     if (runnable !== undefined && !runnable.includes(elf.machine)) {
       return {
         code: "foreign_arch",
-        reason: `is a program for ${elf.arch}; this machine is ${hostArch === "x64" ? "x86_64" : "aarch64"}`,
+        reason: `is a program for ${elf.arch}; this machine is ${machineName(hostArch)}`,
       };
     }
     const loader = elf.loader === null ? null : loaderPath(file, elf.loader);
-    if (loader !== null && !isThere(loader))
+    if (loader !== null && looks.at(loader).at !== "there")
       return {
         code: "loader_missing",
         reason: `needs the loader ${loader}, which is not in this image`,
       };
-    return { format: "elf", libc: libcOfLoader(loader), arch: elf.arch };
+    return { format: "elf", libc: libcOfLoader(loader), arch: elf.arch, script: null };
   } finally {
     closeSync(file);
   }
 }
 
-function checkShebang(head: Uint8Array): Format {
-  const text = new TextDecoder().decode(head.subarray(2, SHEBANG_BYTES_MAX));
-  const interpreter = /^[ \t]*([^ \t\r\n]+)/.exec(text)?.[1] ?? "";
-  if (interpreter.startsWith("/") && !isThere(interpreter)) {
+/** `process.arch` in the terms of `uname -m`. */
+export function machineName(hostArch: string): string {
+  return { x64: "x86_64", arm64: "aarch64", ia32: "i686" }[hostArch] ?? hostArch;
+}
+
+function checkShebang(head: Uint8Array, looks: Looks): Format {
+  const script = new TextDecoder().decode(head);
+  const interpreter = /^#![ \t]*([^ \t\r\n]+)/.exec(script.slice(0, SHEBANG_BYTES_MAX))?.[1] ?? "";
+  if (interpreter.startsWith("/") && looks.at(interpreter).at !== "there") {
     return {
       code: "script_interpreter_missing",
       reason: `is a script for ${interpreter}, which is not in this image`,
     };
   }
-  return { format: "script", libc: null, arch: null };
+  return { format: "script", libc: null, arch: null, script };
 }
 
 function loaderPath(
@@ -163,15 +189,8 @@ function readAt(file: number, offset: number, length: number): Uint8Array {
   return bytes.subarray(0, readSync(file, bytes, 0, length, offset));
 }
 
-function isThere(path: string): boolean {
-  try {
-    return statSync(path, { throwIfNoEntry: false }) !== undefined;
-  } catch {
-    return false;
-  }
-}
-
-function mayExecute(path: string): boolean {
+/** Whether we may run the file. */
+export function mayExecute(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
     return true;

@@ -18,8 +18,12 @@ export interface Interpreter {
   readonly aliases: readonly string[];
   /** File names in order of preference, looked for along the whole search path one after the other; absolute paths are taken as they are. */
   readonly candidates: readonly string[];
+  /** Other file names it goes by, with a version in them: `python3.12`. */
+  readonly versioned?: RegExp;
   /** Directories looked into after the search path. */
   readonly dirs?: readonly string[];
+  /** Where further versions of it are installed; `~` is the home directory, `$NAME` a variable, `*` any part of a name. */
+  readonly places?: readonly string[];
   /** Variables of the image that name an installation, with the directory of its programs below it. */
   readonly homes?: readonly { readonly variable: string; readonly bin: string }[];
   readonly versionArgs: readonly string[];
@@ -72,6 +76,18 @@ export const INTERPRETERS: readonly Interpreter[] = [
     aliases: ["python3", "py", "cpython", "pypy", "pypy3"],
     candidates: ["python3", "python", "pypy3"],
     dirs: ["/opt/venv/bin", "/opt/conda/bin", "/opt/bitnami/python/bin", "/opt/python/bin"],
+    versioned: /^(?:python|pypy)[23](?:\.\d+)?t?$/,
+    places: [
+      "$PYENV_ROOT/versions/*/bin",
+      "~/.pyenv/versions/*/bin",
+      "$ASDF_DATA_DIR/installs/python/*/bin",
+      "~/.asdf/installs/python/*/bin",
+      "$MISE_DATA_DIR/installs/python/*/bin",
+      "~/.local/share/mise/installs/python/*/bin",
+      "~/.local/share/uv/python/*/bin",
+      "/opt/python/*/bin",
+      "/usr/local/python/*/bin",
+    ],
     versionArgs: ["--version"],
     patterns: [
       { pattern: /^Python (\d\S*)[^\n]*\n\[PyPy /m, implementation: "pypy" },
@@ -84,6 +100,29 @@ export const INTERPRETERS: readonly Interpreter[] = [
     aliases: ["nodejs", "node.js", "js", "javascript"],
     candidates: ["node", "nodejs"],
     dirs: ["/nodejs/bin", "/opt/bitnami/node/bin"],
+    versioned: /^node(?:js)?-?\d[\d.]*$/,
+    places: [
+      "$NVM_DIR/versions/node/*/bin",
+      "~/.nvm/versions/node/*/bin",
+      "/usr/local/nvm/versions/node/*/bin",
+      "~/.nodebrew/node/*/bin",
+      "~/.fnm/node-versions/*/installation/bin",
+      "~/.local/share/fnm/node-versions/*/installation/bin",
+      "$VOLTA_HOME/tools/image/node/*/bin",
+      "~/.volta/tools/image/node/*/bin",
+      "/usr/local/lib/nodejs/*/bin",
+      "/usr/local/n/versions/node/*/bin",
+      "$NODENV_ROOT/versions/*/bin",
+      "~/.nodenv/versions/*/bin",
+      "$ASDF_DATA_DIR/installs/nodejs/*/bin",
+      "~/.asdf/installs/nodejs/*/bin",
+      "$MISE_DATA_DIR/installs/nodejs/*/bin",
+      "~/.local/share/mise/installs/nodejs/*/bin",
+      "$ASDF_DATA_DIR/installs/node/*/bin",
+      "~/.asdf/installs/node/*/bin",
+      "$MISE_DATA_DIR/installs/node/*/bin",
+      "~/.local/share/mise/installs/node/*/bin",
+    ],
     versionArgs: ["--version"],
     patterns: [{ pattern: /^v(\d+\.\d+\.\d+\S*)\s*$/m, implementation: "node" }],
     slowness: 1,
@@ -93,6 +132,19 @@ export const INTERPRETERS: readonly Interpreter[] = [
     aliases: ["rb", "jruby", "truffleruby"],
     candidates: ["ruby", "jruby", "truffleruby"],
     dirs: ["/opt/bitnami/ruby/bin", "/opt/jruby/bin"],
+    versioned: /^(?:j|truffle)?ruby-?\d[\d.]*$/,
+    places: [
+      "$RBENV_ROOT/versions/*/bin",
+      "~/.rbenv/versions/*/bin",
+      "$ASDF_DATA_DIR/installs/ruby/*/bin",
+      "~/.asdf/installs/ruby/*/bin",
+      "$MISE_DATA_DIR/installs/ruby/*/bin",
+      "~/.local/share/mise/installs/ruby/*/bin",
+      "/opt/rubies/*/bin",
+      "~/.rubies/*/bin",
+      "~/.rvm/rubies/*/bin",
+      "/usr/local/rvm/rubies/*/bin",
+    ],
     versionArgs: ["--version"],
     patterns: [
       { pattern: /^ruby (\d\S*)/m, implementation: "mri" },
@@ -106,6 +158,18 @@ export const INTERPRETERS: readonly Interpreter[] = [
     candidates: ["go"],
     dirs: ["/usr/local/go/bin", "/usr/lib/go/bin"],
     homes: [{ variable: "GOROOT", bin: "bin" }],
+    versioned: /^go-?1\.\d+(?:\.\d+)?$/,
+    places: [
+      "/usr/lib/go-*/bin",
+      "$GOENV_ROOT/versions/*/bin",
+      "~/.goenv/versions/*/bin",
+      "$ASDF_DATA_DIR/installs/golang/*/go/bin",
+      "~/.asdf/installs/golang/*/go/bin",
+      "$MISE_DATA_DIR/installs/golang/*/bin",
+      "~/.local/share/mise/installs/golang/*/bin",
+      "~/.local/share/mise/installs/go/*/bin",
+      "~/sdk/*/bin",
+    ],
     versionArgs: ["version"],
     // Without these, a go.mod or a settings file could make it fetch another toolchain first.
     env: { GOTOOLCHAIN: "local", GOENV: "off" },
@@ -126,6 +190,19 @@ export const INTERPRETERS: readonly Interpreter[] = [
     ],
     homes: [{ variable: "JAVA_HOME", bin: "bin" }],
     // Without the option it writes a file to /tmp.
+    places: [
+      "/usr/lib/jvm/*/bin",
+      "/opt/java/*/bin",
+      "/usr/java/*/bin",
+      "$SDKMAN_DIR/candidates/java/*/bin",
+      "~/.sdkman/candidates/java/*/bin",
+      "$JENV_ROOT/versions/*/bin",
+      "~/.jenv/versions/*/bin",
+      "$ASDF_DATA_DIR/installs/java/*/bin",
+      "~/.asdf/installs/java/*/bin",
+      "$MISE_DATA_DIR/installs/java/*/bin",
+      "~/.local/share/mise/installs/java/*/bin",
+    ],
     versionArgs: ["-XX:-UsePerfData", "-version"],
     patterns: [
       { pattern: /^openjdk version "(\d[^"]*)"[^]*GraalVM/m, implementation: "graalvm" },
@@ -139,6 +216,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
     name: "r",
     aliases: ["rscript", "rlang"],
     candidates: ["Rscript", "R"],
+    places: ["/opt/R/*/bin"],
     versionArgs: ["--version"],
     patterns: [
       {
@@ -152,6 +230,16 @@ export const INTERPRETERS: readonly Interpreter[] = [
     name: "perl",
     aliases: ["perl5", "pl"],
     candidates: ["perl"],
+    versioned: /^perl-?5\.\d+(?:\.\d+)?$/,
+    places: [
+      "$PLENV_ROOT/versions/*/bin",
+      "~/.plenv/versions/*/bin",
+      "$ASDF_DATA_DIR/installs/perl/*/bin",
+      "~/.asdf/installs/perl/*/bin",
+      "$MISE_DATA_DIR/installs/perl/*/bin",
+      "~/.local/share/mise/installs/perl/*/bin",
+      "~/perl5/perlbrew/perls/*/bin",
+    ],
     versionArgs: ["-v"],
     patterns: [{ pattern: /^This is perl .*\(v(\d\S*?)\)/m, implementation: "perl5" }],
   },
@@ -160,6 +248,15 @@ export const INTERPRETERS: readonly Interpreter[] = [
     aliases: ["php-cli"],
     candidates: ["php"],
     // -n: without php.ini, whose extensions can be slow or absent.
+    versioned: /^php-?[5-9](?:\.?\d+)?$/,
+    places: [
+      "$PHPENV_ROOT/versions/*/bin",
+      "~/.phpenv/versions/*/bin",
+      "$ASDF_DATA_DIR/installs/php/*/bin",
+      "~/.asdf/installs/php/*/bin",
+      "$MISE_DATA_DIR/installs/php/*/bin",
+      "~/.local/share/mise/installs/php/*/bin",
+    ],
     versionArgs: ["-n", "-v"],
     patterns: [{ pattern: /^PHP (\d\S*)/m, implementation: "php" }],
   },
@@ -167,6 +264,15 @@ export const INTERPRETERS: readonly Interpreter[] = [
     name: "lua",
     aliases: ["luajit"],
     candidates: ["lua", "lua5.4", "lua5.3", "lua5.2", "lua5.1", "luajit"],
+    versioned: /^lua(?:jit)?-?[25](?:\.?\d[\w.]*)?$/,
+    places: [
+      "$LUAENV_ROOT/versions/*/bin",
+      "~/.luaenv/versions/*/bin",
+      "$ASDF_DATA_DIR/installs/lua/*/bin",
+      "~/.asdf/installs/lua/*/bin",
+      "$MISE_DATA_DIR/installs/lua/*/bin",
+      "~/.local/share/mise/installs/lua/*/bin",
+    ],
     versionArgs: ["-v"],
     patterns: [
       { pattern: /^Lua (\d\S*)/m, implementation: "lua" },
@@ -178,6 +284,12 @@ export const INTERPRETERS: readonly Interpreter[] = [
     aliases: [],
     candidates: ["deno"],
     homes: [{ variable: "DENO_INSTALL", bin: "bin" }],
+    places: [
+      "$ASDF_DATA_DIR/installs/deno/*/bin",
+      "~/.asdf/installs/deno/*/bin",
+      "$MISE_DATA_DIR/installs/deno/*/bin",
+      "~/.local/share/mise/installs/deno/*/bin",
+    ],
     versionArgs: ["--version"],
     env: { DENO_NO_UPDATE_CHECK: "1" },
     patterns: [{ pattern: /^deno (\d\S*)/m, implementation: "deno" }],
@@ -188,6 +300,12 @@ export const INTERPRETERS: readonly Interpreter[] = [
     aliases: ["bunjs"],
     candidates: ["bun"],
     homes: [{ variable: "BUN_INSTALL", bin: "bin" }],
+    places: [
+      "$ASDF_DATA_DIR/installs/bun/*/bin",
+      "~/.asdf/installs/bun/*/bin",
+      "$MISE_DATA_DIR/installs/bun/*/bin",
+      "~/.local/share/mise/installs/bun/*/bin",
+    ],
     versionArgs: ["--version"],
     patterns: [{ pattern: /^(\d+\.\d+\.\d+\S*)\s*$/m, implementation: "bun" }],
   },
@@ -212,6 +330,14 @@ export const INTERPRETERS: readonly Interpreter[] = [
     aliases: ["ex", "exs"],
     candidates: ["elixir"],
     dirs: ["/opt/elixir/bin"],
+    places: [
+      "$EXENV_ROOT/versions/*/bin",
+      "~/.exenv/versions/*/bin",
+      "$ASDF_DATA_DIR/installs/elixir/*/bin",
+      "~/.asdf/installs/elixir/*/bin",
+      "$MISE_DATA_DIR/installs/elixir/*/bin",
+      "~/.local/share/mise/installs/elixir/*/bin",
+    ],
     versionArgs: ["--version"],
     env: { ERL_CRASH_DUMP_SECONDS: "0" },
     patterns: [{ pattern: /^Elixir (\d\S*)/m, implementation: "beam" }],

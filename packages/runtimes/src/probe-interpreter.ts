@@ -1,140 +1,219 @@
-/** Finds out which of an interpreter's candidates works, by running their version commands. Nothing a candidate does is fatal. (A4) */
-import { identifyShell } from "./identify-shell.ts";
+/** Asks one candidate for its version, by running it. Nothing it does is fatal. (A4) */
+import { lstatSync, statSync } from "node:fs";
+import type { Candidate } from "./candidates.ts";
 import type { Gate } from "./gate.ts";
-import type { InterpreterReport, Rejection, WorkingInterpreter } from "./image-report.ts";
-import type { Executable } from "./inspect-executable.ts";
+import { identifyShell } from "./identify-shell.ts";
+import type { Installation, Rejection, RejectionCode } from "./image-report.ts";
+import { stateOf } from "./inspect-executable.ts";
 import type { Interpreter } from "./interpreters.ts";
+import type { Looks } from "./looks.ts";
 import { printable } from "./printable.ts";
 import { runProbe } from "./run-probe.ts";
-import type { ProbeLimits } from "./run-probe.ts";
-import type { Candidate } from "./search-path.ts";
+import type { ProbeLimits, ProbeResult } from "./run-probe.ts";
+import { javaVendor, staticFacts } from "./static-facts.ts";
+import type { StaticFacts } from "./static-facts.ts";
+import type { Trail } from "./trail.ts";
 import { coerceVersion } from "./version-range.ts";
 
 export interface ProbeContext extends ProbeLimits {
+  readonly looks: Looks;
   readonly gate: Gate;
   /** PATH for the version command, for those that start others. */
   readonly path: string;
-  /** Files that are the agent itself: they are passed over without a word, as if absent. */
-  readonly selfIds: ReadonlySet<string>;
+  /** All interpreters, to tell what answers in the place of another. */
+  readonly table: readonly Interpreter[];
 }
 
-/** Candidates of one interpreter that are run at most, the first included. */
-const CANDIDATES_MAX = 4;
+export type Verdict =
+  | { readonly at: "works"; readonly installation: Installation }
+  | { readonly at: "fails"; readonly rejection: Rejection };
 
 const VERSION_CHARS_MAX = 64;
 
-type Verdict =
-  | { readonly working: Omit<WorkingInterpreter, "also" | "rejected"> }
-  | { readonly rejection: Rejection };
+/** Troubles of the moment: another look may end otherwise. */
+const PASSING: ReadonlySet<RejectionCode> = new Set([
+  "timeout",
+  "flood",
+  "spawn_failed",
+  "vanished",
+]);
 
-/**
- * Runs the first viable candidate; only if that one fails, the remaining ones, all at once, of which the first that works is taken:
- * however many candidates hang, it takes no longer than two timeouts. Undefined when there is no candidate at all.
- */
+/** Runs the candidate's version command, a second time with the image's LD_LIBRARY_PATH when its loader lacks a library. */
 export async function probeInterpreter(
   interpreter: Interpreter,
-  candidates: Generator<Candidate, void>,
-  context: ProbeContext,
-): Promise<InterpreterReport | undefined> {
-  const rejected: Rejection[] = [];
-  const first = nextViable(candidates, rejected, context);
-  if (first !== undefined) {
-    const verdict = await probe(interpreter, first, context);
-    if ("working" in verdict) return { ...verdict.working, also: [], rejected };
-    rejected.push(verdict.rejection);
-
-    const others: Promise<Verdict>[] = [];
-    while (others.length < CANDIDATES_MAX - 1) {
-      const next = nextViable(candidates, rejected, context);
-      if (next === undefined) break;
-      others.push(probe(interpreter, next, context));
-    }
-    for (const other of await Promise.all(others)) {
-      if ("working" in other) return { ...other.working, also: [], rejected };
-      rejected.push(other.rejection);
-    }
-  }
-  return rejected.length === 0
-    ? undefined
-    : { verdict: "broken", name: interpreter.name, rejected };
-}
-
-function nextViable(
-  candidates: Generator<Candidate, void>,
-  rejected: Rejection[],
-  { selfIds }: ProbeContext,
-): Executable | undefined {
-  for (;;) {
-    const next = candidates.next();
-    if (next.done === true) return undefined;
-    if (next.value.at === "rejected") rejected.push(next.value.rejection);
-    else if (!selfIds.has(next.value.executable.fileId)) return next.value.executable;
-  }
-}
-
-async function probe(
-  interpreter: Interpreter,
-  executable: Executable,
+  candidate: Candidate,
+  trail: Trail,
   context: ProbeContext,
 ): Promise<Verdict> {
+  const { executable } = candidate;
+  const { path } = executable;
+  let note = candidate.note;
+  let { result, tookMs } = await run(interpreter, candidate, trail, context, {});
+  if (result.at === "failed" && result.code === "library_missing") {
+    const libraries = context.looks.variable("LD_LIBRARY_PATH");
+    if (libraries !== undefined) {
+      const lacked = result.reason;
+      const again = await run(interpreter, candidate, trail, context, {
+        LD_LIBRARY_PATH: libraries,
+      });
+      ({ result, tookMs } = again);
+      if (result.at === "done") note = `works only with LD_LIBRARY_PATH: without, it ${lacked}`;
+    }
+  }
+  const reject = (code: RejectionCode, reason: string): Verdict => {
+    if (PASSING.has(code)) context.looks.passing();
+    trail.add("verdict", path, reason);
+    const rejection = {
+      path,
+      real_path: executable.realPath,
+      code,
+      reason: printable(reason, 300),
+    };
+    return { at: "fails", rejection };
+  };
+  if (result.at === "failed") return reject(result.code, result.reason);
+
+  const output = `${result.stdout}\n${result.stderr}`;
+  const answer = understand(interpreter, candidate, output, trail);
+  if (answer === undefined) {
+    const other = context.table.find(
+      (one) =>
+        one !== interpreter &&
+        one.shell !== true &&
+        one.patterns.some(({ pattern }) => pattern.exec(output)?.[1] !== undefined),
+    );
+    const said = printable(output, 80) || "nothing";
+    return other === undefined
+      ? reject(
+          "no_version",
+          `answered something that is no version of ${interpreter.name}: ${said}`,
+        )
+      : reject("impostor", `answers as ${other.name} would, not ${interpreter.name}: ${said}`);
+  }
+  const change = changeOf(executable.path, executable.state);
+  if (change === "gone")
+    return reject("vanished", "answered when asked for its version, then was gone");
+  if (change === "changed") {
+    context.looks.passing();
+    note = "was changed while it was looked at";
+  }
+  const facts = staticFacts(interpreter.name, executable, context.looks);
+  trail.add("verdict", path, `works: ${[answer.implementation, answer.version].join(" ").trim()}`);
+  return {
+    at: "works",
+    installation: {
+      ...describe(candidate, facts, answer),
+      vendor: facts.vendor ?? (interpreter.name === "java" ? javaVendor(output) : null),
+      note,
+      probe_ms: Math.round(tookMs * 10) / 10,
+    },
+  };
+}
+
+/** What its files alone say; undefined when they leave room for doubt. */
+export function knownInstallation(
+  interpreter: Interpreter,
+  candidate: Candidate,
+  trail: Trail,
+  looks: Looks,
+): Installation | undefined {
+  const facts = staticFacts(interpreter.name, candidate.executable, looks);
+  if (facts.identity === null) return undefined;
+  const { version, implementation } = facts.identity;
+  const found = `${facts.source ?? "its files"} says ${implementation} ${version}; it was not run`;
+  trail.add("facts", candidate.executable.path, found);
+  return { ...describe(candidate, facts, facts.identity), probe_ms: null };
+}
+
+function describe(
+  { executable, libc, arch, via, note }: Candidate,
+  { vendor, kind }: StaticFacts,
+  { version, implementation }: Pick<Installation, "version" | "implementation">,
+): Omit<Installation, "probe_ms"> {
+  return {
+    path: executable.path,
+    real_path: executable.realPath,
+    version,
+    semver: version === null ? null : coerceVersion(version),
+    implementation,
+    vendor,
+    kind,
+    libc,
+    arch,
+    via,
+    note,
+  };
+}
+
+async function run(
+  interpreter: Interpreter,
+  { executable }: Candidate,
+  trail: Trail,
+  context: ProbeContext,
+  extraEnv: Readonly<Record<string, string>>,
+): Promise<{ result: ProbeResult; tookMs: number }> {
   const env = {
     PATH: context.path,
     HOME: "/nonexistent",
     LANG: "C",
     LC_ALL: "C",
     ...interpreter.env,
+    ...extraEnv,
   };
   const command = { path: executable.path, args: interpreter.versionArgs, env };
-  const { result, tookMs } = await context.gate.run(async () => {
+  const ended = await context.gate.run(async () => {
     const startedMs = context.clock.monotonicMs();
     const timeoutMs = interpreter.timeoutMs ?? context.timeoutMs;
-    const outcome = await runProbe(command, {
+    const result = await runProbe(command, {
       spawn: context.spawn,
       clock: context.clock,
       timeoutMs,
     });
-    return { result: outcome, tookMs: context.clock.monotonicMs() - startedMs };
+    return { result, tookMs: context.clock.monotonicMs() - startedMs };
   });
-  const reject = (code: Rejection["code"], reason: string): Verdict => ({
-    rejection: {
-      path: executable.path,
-      real_path: executable.realPath,
-      code,
-      reason: printable(reason, 300),
-    },
-  });
-  if (result.at === "failed") return reject(result.code, result.reason);
+  const { result, tookMs } = ended;
+  const words = [
+    ...Object.entries(extraEnv).map(([name, value]) => `${name}=${value}`),
+    command.path,
+    ...command.args,
+  ].join(" ");
+  const outcome =
+    result.at === "failed"
+      ? result.reason
+      : `said: ${firstLine(`${result.stdout}\n${result.stderr}`)}`;
+  trail.add("run", executable.path, `${words} (${Math.round(tookMs * 10) / 10} ms) ${outcome}`);
+  return ended;
+}
 
-  const output = `${result.stdout}\n${result.stderr}`;
+function understand(
+  interpreter: Interpreter,
+  candidate: Candidate,
+  output: string,
+  trail: Trail,
+): Pick<Installation, "version" | "implementation"> | undefined {
+  const { executable } = candidate;
   for (const { pattern, implementation } of interpreter.patterns) {
     const match = pattern.exec(output);
     if (match === null) continue;
+    trail.add("answer", executable.path, `matches ${pattern.source}`);
     const said = match[1] === undefined ? null : printable(match[1], VERSION_CHARS_MAX);
-    const known =
-      said === null && interpreter.shell === true
-        ? identifyShell(executable)
-        : { implementation, version: said };
-    return {
-      working: {
-        verdict: "ok",
-        name: interpreter.name,
-        path: executable.path,
-        real_path: executable.realPath,
-        version: known.version,
-        semver: known.version === null ? null : coerceVersion(known.version),
-        implementation: known.implementation,
-        vendor: null,
-        kind: null,
-        libc: executable.libc,
-        arch: executable.arch,
-        via: null,
-        note: null,
-        probe_ms: Math.round(tookMs * 10) / 10,
-      },
-    };
+    return said === null && interpreter.shell === true
+      ? identifyShell(executable)
+      : { implementation, version: said };
   }
-  return reject(
-    "no_version",
-    `answered something that is no version of ${interpreter.name}: ${printable(output, 80) || "nothing"}`,
-  );
+  return undefined;
+}
+
+function firstLine(output: string): string {
+  return output.split("\n").find((line) => line.trim() !== "") ?? "nothing";
+}
+
+/** What has become of a file since it was inspected. */
+function changeOf(path: string, state: string): "same" | "changed" | "gone" {
+  try {
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return "gone";
+    return stateOf(statSync(path, { bigint: true })) === state ? "same" : "changed";
+  } catch {
+    return "gone";
+  }
 }

@@ -4,7 +4,7 @@
  * shell; never throws. (A4)
  */
 import type { RejectionCode } from "./image-report.ts";
-import { errorCode } from "./inspect-executable.ts";
+import { errorCode } from "./looks.ts";
 import { printable } from "./printable.ts";
 
 export interface ProbeCommand {
@@ -108,6 +108,13 @@ export async function runProbe(
       code: "crashed",
       reason: `was ended by ${exit.signal} when asked for its version${quote(stderr.text())}`,
     };
+  const library = missingLibrary(stderr.text());
+  if (exit.code !== 0 && library !== undefined)
+    return {
+      at: "failed",
+      code: "library_missing",
+      reason: `needs the library ${library}, which its loader does not find`,
+    };
   if (exit.code !== 0)
     return {
       at: "failed",
@@ -187,6 +194,13 @@ interface Chunk {
 interface Budget {
   bytesLeft: number;
   readonly exceeded: () => void;
+}
+
+/** What the loaders of glibc and of musl say. */
+function missingLibrary(stderr: string): string | undefined {
+  return /(?:error while loading shared libraries:|Error loading shared library) ([^\s:]+):/.exec(
+    stderr,
+  )?.[1];
 }
 
 function quote(output: string): string {

@@ -1,21 +1,24 @@
-/** Where interpreters are looked for: the image's PATH, then the usual directories, then an interpreter's own. (A4) */
-import { statSync } from "node:fs";
-import { fileId, inspectExecutable } from "./inspect-executable.ts";
-import type { Inspection } from "./inspect-executable.ts";
+/** Where interpreters are looked for: the image's PATH, then the usual directories, then where version managers and vendors install. (A4) */
+import { fileId } from "./inspect-executable.ts";
 import type { Interpreter } from "./interpreters.ts";
-
-export type Environment = Readonly<Record<string, string | undefined>>;
-
-/** A file that is there, usable or not. */
-export type Candidate = Exclude<Inspection, { at: "absent" }>;
+import type { Looks } from "./looks.ts";
 
 export interface SearchPath {
+  /** PATH as it applies. */
+  readonly path: string;
   /** Existing directories, absolute, each once whatever links lead to it, in order. */
   readonly dirs: readonly string[];
-  /** Of the image; for the variables that name installations (JAVA_HOME). */
-  readonly env: Environment;
   /** Nothing beyond PATH is searched. */
   readonly pathOnly: boolean;
+  /** The user's home directory, which `~` stands for. */
+  readonly home: string | undefined;
+}
+
+/** A file that may be an interpreter. */
+export interface Place {
+  readonly path: string;
+  /** Its directory was looked at before. */
+  readonly inKnownDir: boolean;
 }
 
 /** The search path of an image that has none. */
@@ -24,84 +27,152 @@ const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 /** Directories of PATH beyond these are not searched. */
 const PATH_DIRS_MAX = 64;
 
-/** PATH as it applies: a blank one counts as absent. */
-export function effectivePath(env: Environment): string {
-  return env["PATH"] === undefined || env["PATH"].trim() === "" ? DEFAULT_PATH : env["PATH"];
-}
+/** Directories that one `*` stands for at most, newest version first. */
+const STAR_MAX = 32;
 
-/**
- * PATH, then the usual directories unless `pathOnly`.
- * Relative and empty entries are left out: what they mean depends on where the agent was started.
- */
-export function searchPath(env: Environment, pathOnly: boolean): SearchPath {
+/** A version-like name: only what has a digit can match an interpreter's `versioned`. */
+const HAS_DIGIT = /\d/;
+
+/** PATH, then the usual directories unless `pathOnly`. Relative and empty entries are left out: what they mean depends on where the agent was started. */
+export function searchPath(looks: Looks, pathOnly: boolean): SearchPath {
+  const path = looks.variable("PATH") ?? DEFAULT_PATH;
   const seen = new Set<string>();
   const dirs: string[] = [];
-  const onPath = effectivePath(env).split(":").slice(0, PATH_DIRS_MAX);
+  const onPath = path.split(":").slice(0, PATH_DIRS_MAX);
   for (const dir of pathOnly ? onPath : [...onPath, ...DEFAULT_PATH.split(":")]) {
     if (!dir.startsWith("/")) continue;
-    const id = dirId(dir);
-    if (id === undefined || seen.has(id)) continue;
+    const look = looks.at(dir);
+    if (look.at !== "there" || !look.stat.isDirectory()) continue;
+    const id = fileId(look.stat);
+    if (seen.has(id)) continue;
     seen.add(id);
     dirs.push(dir);
   }
-  return { dirs, env, pathOnly };
+  return { path, dirs, pathOnly, home: pathOnly ? undefined : homeDir(looks) };
 }
 
-/**
- * Every file that may be this interpreter, best first: all directories for its first name, then for the next.
- * Lazy, so that in the usual case no more is looked at than needed; a file reached by two names comes once.
- * `hostArch` is `process.arch`.
- */
-export function* findCandidates(
+/** Every place an interpreter may be under one of its plain names, best first: all directories for the first name, then for the next. */
+export function* plainPlaces(
   interpreter: Interpreter,
   search: SearchPath,
-  hostArch: string,
-): Generator<Candidate, void> {
-  const seen = new Set<string>();
-  for (const path of candidatePaths(interpreter, search)) {
-    if (seen.has(path)) continue;
-    seen.add(path);
-    const inspection = inspectExecutable(path, hostArch);
-    if (inspection.at === "absent") continue;
-    const realPath =
-      inspection.at === "viable" ? inspection.executable.realPath : inspection.rejection.real_path;
-    if (realPath !== null && realPath !== path) {
-      if (seen.has(realPath)) continue;
-      seen.add(realPath);
-    }
-    yield inspection;
-  }
-}
-
-function* candidatePaths(interpreter: Interpreter, search: SearchPath): Generator<string, void> {
-  const own = search.pathOnly ? [] : ownDirs(interpreter, search);
+  looks: Looks,
+): Generator<Place, void> {
+  const own = search.pathOnly ? [] : ownDirs(interpreter, search, looks);
+  const dirs = [...search.dirs, ...own];
   for (const candidate of interpreter.candidates) {
-    if (candidate.startsWith("/")) yield candidate;
+    if (candidate.startsWith("/")) yield { path: candidate, inKnownDir: false };
     if (candidate.includes("/")) continue;
-    for (const dir of search.dirs) yield join(dir, candidate);
-    for (const dir of own) yield join(dir, candidate);
+    for (const dir of dirs) yield { path: join(dir, candidate), inKnownDir: true };
   }
 }
 
-function ownDirs({ homes = [], dirs = [] }: Interpreter, search: SearchPath): string[] {
+/** Then those under a name with a version (`python3.12`), newest first in each directory, and the installations elsewhere. */
+export function* otherPlaces(
+  interpreter: Interpreter,
+  search: SearchPath,
+  looks: Looks,
+  names: NamesIn,
+): Generator<Place, void> {
+  const { versioned, places = [], candidates } = interpreter;
+  // A shim of a version says nothing of which versions there are.
+  const dirs = versioned === undefined ? [] : search.dirs.filter((dir) => !isShimDir(dir));
+  for (const dir of dirs) {
+    const found = names(dir).filter((name) => versioned?.test(name));
+    yield* found.map((name) => ({ path: join(dir, name), inKnownDir: true }));
+  }
+  if (search.pathOnly) return;
+  const plain = candidates.filter((name) => !name.includes("/"));
+  for (const pattern of places)
+    for (const dir of expand(pattern, search, looks))
+      yield* plain.map((name) => ({ path: join(dir, name), inKnownDir: true }));
+}
+
+/** The names with a digit in a directory, newest version first. */
+export type NamesIn = (dir: string) => readonly string[];
+
+/** Reads each directory once. */
+export function namesReader(looks: Looks): NamesIn {
+  const read = new Map<string, readonly string[]>();
+  return (dir) => {
+    const known = read.get(dir);
+    if (known !== undefined) return known;
+    const names = looks
+      .list(dir)
+      .filter((name) => HAS_DIGIT.test(name))
+      .toSorted(newestFirst);
+    read.set(dir, names);
+    return names;
+  };
+}
+
+/** For `toSorted`: `3.12` before `3.9`; numbers by value, the rest as text. */
+export function newestFirst(a: string, b: string): number {
+  const partsOfA = a.match(/\d+|\D+/g) ?? [];
+  const partsOfB = b.match(/\d+|\D+/g) ?? [];
+  for (const [index, ofB] of partsOfB.entries()) {
+    const ofA = partsOfA[index] ?? "";
+    if (ofA === ofB) continue;
+    const difference = Number(ofB) - Number(ofA);
+    return Number.isNaN(difference) || ofA === "" ? (ofB > ofA ? 1 : -1) : difference;
+  }
+  return partsOfB.length - partsOfA.length;
+}
+
+/** Directories that hold nothing but shims are called so by all version managers but Volta. */
+export function isShimDir(dir: string): boolean {
+  return /\/shims\/?$/.test(dir);
+}
+
+/** The directories an interpreter has of its own, beside the search path, that exist. */
+export function ownDirs(
+  { homes = [], dirs = [] }: Interpreter,
+  search: SearchPath,
+  looks: Looks,
+): string[] {
   const ofHomes = homes.flatMap(({ variable, bin }) => {
-    const home = search.env[variable];
+    const home = looks.variable(variable);
     return home?.startsWith("/") ? [bin === "" ? home : join(home, bin)] : [];
   });
   return [...ofHomes, ...dirs].filter(
-    (dir) => !search.dirs.includes(dir) && dirId(dir) !== undefined,
+    (dir) => !search.dirs.includes(dir) && looks.isDirectory(dir),
   );
+}
+
+/** Existing directories of a pattern: `~` is the home directory, `$NAME` at its start a variable, `*` any part of a name. */
+function expand(pattern: string, { home }: SearchPath, looks: Looks): string[] {
+  const [first = "", ...rest] = pattern.split("/");
+  const start =
+    first === "~" ? home : first.startsWith("$") ? looks.variable(first.slice(1)) : first;
+  if (start === undefined || (first !== "" && !start.startsWith("/"))) return [];
+  let dirs = [start.replace(/\/+$/, "")];
+  for (const part of rest) {
+    const [prefix = "", suffix] = part.split("*");
+    if (suffix === undefined) dirs = dirs.map((dir) => `${dir}/${part}`);
+    else
+      dirs = dirs.flatMap((dir) =>
+        looks
+          .list(dir)
+          .filter((name) => name.startsWith(prefix) && name.endsWith(suffix))
+          .toSorted(newestFirst)
+          .slice(0, STAR_MAX)
+          .map((name) => `${dir}/${name}`),
+      );
+  }
+  return dirs.filter((dir) => looks.isDirectory(dir));
+}
+
+/** HOME of the image, else what /etc/passwd has for our user: containers often come without the variable. */
+function homeDir(looks: Looks): string | undefined {
+  const named = looks.variable("HOME");
+  if (named !== undefined) return named.startsWith("/") ? named : undefined;
+  const uid = String(process.getuid?.() ?? -1);
+  for (const line of (looks.text("/etc/passwd") ?? "").split("\n")) {
+    const [, , id, , , home] = line.split(":");
+    if (id === uid) return home?.startsWith("/") ? home : undefined;
+  }
+  return undefined;
 }
 
 function join(dir: string, file: string): string {
   return dir.endsWith("/") ? dir + file : `${dir}/${file}`;
-}
-
-function dirId(dir: string): string | undefined {
-  try {
-    const stat = statSync(dir, { throwIfNoEntry: false });
-    return stat?.isDirectory() ? fileId(stat) : undefined;
-  } catch {
-    return undefined;
-  }
 }

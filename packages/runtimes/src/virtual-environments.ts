@@ -1,71 +1,156 @@
-/** The shared virtual environments of FLEET_RUNTIME_ENVS_DIR: made elsewhere, usable here only when their interpreter resolves here. (A9) */
-import { readdirSync } from "node:fs";
-import { readSmallText } from "./image-facts.ts";
-import type { VirtualEnvironment } from "./image-report.ts";
+/** The shared virtual environments of FLEET_RUNTIME_ENVS_DIR: made elsewhere, usable here only when their interpreter and what is in them fits here. (A9) */
+import type { Candidate, CandidateContext } from "./candidates.ts";
+import { unfitExtension } from "./extension-modules.ts";
+import type { Installation, VirtualEnvironment } from "./image-report.ts";
 import { inspectExecutable } from "./inspect-executable.ts";
+import type { Interpreter } from "./interpreters.ts";
+import type { Looks } from "./looks.ts";
+import { probeInterpreter } from "./probe-interpreter.ts";
+import type { ProbeContext, Verdict } from "./probe-interpreter.ts";
+import { Trail } from "./trail.ts";
 
 /** Directories beyond these, in order of name, are not looked at. */
 const ENVIRONMENTS_MAX = 256;
 
-/** Python's environments (those with a `pyvenv.cfg`) in order of name; none when the directory is unset or can't be read. Nothing is run. */
-export function findVirtualEnvironments(
-  envsDir: string | undefined,
-  hostArch: string,
-): VirtualEnvironment[] {
-  if (envsDir === undefined || !envsDir.startsWith("/")) return [];
-  return namesIn(envsDir)
-    .map((name) => inspectEnvironment(name, `${envsDir.replace(/\/+$/, "")}/${name}`, hostArch))
-    .filter((environment) => environment !== undefined);
+const PROGRAMS: readonly string[] = ["bin/python3", "bin/python"];
+
+export type EnvironmentContext = ProbeContext & CandidateContext;
+
+/** A directory that is an environment, and what its making has left in it. */
+interface Made {
+  readonly name: string;
+  readonly path: string;
+  readonly kind: VirtualEnvironment["kind"];
+  /** `home` of `pyvenv.cfg`: where the interpreter it was made with lay. */
+  readonly home: string | undefined;
 }
 
-function inspectEnvironment(
-  name: string,
-  path: string,
-  hostArch: string,
-): VirtualEnvironment | undefined {
-  if (readSmallText(`${path}/pyvenv.cfg`) === undefined) return undefined;
+/** Python's environments (those with a `pyvenv.cfg` or a `conda-meta`) in order of name; none when the directory is unset or can't be read. */
+export function findVirtualEnvironments(
+  python: Interpreter | undefined,
+  context: EnvironmentContext,
+): Promise<VirtualEnvironment[]> {
+  const { looks } = context;
+  const envsDir = looks.variable("FLEET_RUNTIME_ENVS_DIR")?.replace(/\/+$/, "");
+  if (python === undefined || envsDir === undefined || !envsDir.startsWith("/"))
+    return Promise.resolve([]);
+  // Environments mostly share an interpreter; it is run once.
+  const probes = new Map<string, Promise<Verdict>>();
+  const probe = (candidate: Candidate): Promise<Verdict> => {
+    const { realPath } = candidate.executable;
+    const known = probes.get(realPath);
+    if (known !== undefined) return known;
+    const probing = probeInterpreter(python, candidate, new Trail(), context);
+    probes.set(realPath, probing);
+    return probing;
+  };
+  const made = looks
+    .list(envsDir)
+    .slice(0, ENVIRONMENTS_MAX)
+    .flatMap((name) => madeIn(name, `${envsDir}/${name}`, looks) ?? []);
+  return Promise.all(made.map((one) => inspectEnvironment(one, context, probe)));
+}
+
+function madeIn(name: string, path: string, looks: Looks): Made | undefined {
+  const cfg = looks.text(`${path}/pyvenv.cfg`);
+  if (cfg !== undefined) {
+    const home = /^home\s*=\s*(\S.*?)\s*$/m.exec(cfg)?.[1];
+    return { name, path, kind: "venv", home };
+  }
+  const look = looks.at(`${path}/pyvenv.cfg`);
+  if (look.at === "there" || look.at === "unknown")
+    return { name, path, kind: "venv", home: undefined };
+  if (looks.isDirectory(`${path}/conda-meta`))
+    return { name, path, kind: "conda", home: undefined };
+  return undefined;
+}
+
+async function inspectEnvironment(
+  made: Made,
+  context: EnvironmentContext,
+  probe: (candidate: Candidate) => Promise<Verdict>,
+): Promise<VirtualEnvironment> {
+  const { name, path, kind } = made;
+  const base = { name, path, kind, version: null, semver: null, reason: null, note: null } as const;
   const broken = (reason: string): VirtualEnvironment => ({
-    name,
-    path,
+    ...base,
     verdict: "broken",
-    kind: "venv",
     interpreter: null,
     real_path: null,
-    version: null,
-    semver: null,
     reason,
-    note: null,
   });
-  let reason = "has no bin/python3 or bin/python";
-  for (const program of ["bin/python3", "bin/python"]) {
-    const inspection = inspectExecutable(`${path}/${program}`, hostArch);
-    if (inspection.at === "viable") {
-      const { executable } = inspection;
-      return {
-        name,
-        path,
-        verdict: "ok",
-        kind: "venv",
-        interpreter: executable.path,
-        real_path: executable.realPath,
-        version: null,
-        semver: null,
-        reason: null,
-        note: null,
-      };
-    }
-    if (inspection.at === "rejected") {
-      reason = `its ${program} ${inspection.rejection.reason}`;
-      break;
-    }
-  }
-  return broken(reason);
+  const found = findInterpreter(made, context);
+  if (typeof found === "string") return broken(found);
+  const verdict = await probe(found);
+  const program = found.executable.path.slice(path.length + 1);
+  if (verdict.at === "fails") return broken(`its ${program} ${verdict.rejection.reason}`);
+  const { installation } = verdict;
+  const misfit = misfitOf(made, found, installation, context.looks);
+  if (misfit !== undefined) return broken(misfit);
+  return {
+    ...base,
+    verdict: "ok",
+    interpreter: found.executable.path,
+    real_path: found.executable.realPath,
+    version: installation.version,
+    semver: installation.semver,
+    note: noteOf(made, found, context.looks),
+  };
 }
 
-function namesIn(dir: string): string[] {
-  try {
-    return readdirSync(dir).toSorted().slice(0, ENVIRONMENTS_MAX);
-  } catch {
-    return [];
+/** The environment's program, or why there is none to run. */
+function findInterpreter(
+  { path, kind, home }: Made,
+  { looks, hostArch }: EnvironmentContext,
+): Candidate | string {
+  const madeWith = home === undefined ? "" : ` (it was made with the python of ${home})`;
+  if (kind === "venv" && looks.text(`${path}/pyvenv.cfg`) === undefined)
+    return "its pyvenv.cfg can't be read";
+  for (const program of PROGRAMS) {
+    const inspection = inspectExecutable(`${path}/${program}`, { looks, hostArch });
+    if (inspection.at === "viable") {
+      const { executable } = inspection;
+      const { libc, arch } = executable;
+      return { executable, libc, arch, via: null, note: null };
+    }
+    if (inspection.at === "rejected") {
+      const { code, reason } = inspection.rejection;
+      return `its ${program} ${reason}${code === "dangling_link" ? madeWith : ""}`;
+    }
   }
+  return kind === "conda"
+    ? "is a conda environment without a python: it has no bin/python3 or bin/python"
+    : `has no bin/python3 or bin/python${madeWith}`;
+}
+
+/** What its interpreter runs but cannot work with: packages for another version, machine or C library. */
+function misfitOf(
+  { path, home, kind }: Made,
+  { executable, libc, arch }: Candidate,
+  { version }: Installation,
+  looks: Looks,
+): string | undefined {
+  const short = /^\d+\.\d+/.exec(version ?? "")?.[0];
+  if (short === undefined) return undefined;
+  const isCopy = executable.realPath.startsWith(`${path}/`);
+  if (kind === "venv" && isCopy && home !== undefined && !looks.isDirectory(home))
+    return `has a copy of the python of ${home} (home in pyvenv.cfg), which is not here with its library`;
+  const libs = looks
+    .list(`${path}/lib`)
+    .filter((dir) => /^(?:python|pypy)\d\.\d+t?$/.test(dir))
+    .filter((dir) => looks.isDirectory(`${path}/lib/${dir}/site-packages`));
+  const own = libs.find((dir) => dir.replace(/^\D+/, "").replace(/t$/, "") === short);
+  if (libs.length > 0 && own === undefined) {
+    const link = executable.realPath === executable.path ? "" : ` (${executable.realPath})`;
+    return `was made for python ${libs[0]?.replace(/^\D+/, "")} (lib/${libs[0]}/site-packages), but its python is ${version} here${link}`;
+  }
+  if (own === undefined) return undefined;
+  const unfit = unfitExtension(`${path}/lib/${own}/site-packages`, { short, arch, libc }, looks);
+  if (unfit === undefined) return undefined;
+  return `has ${unfit.file.slice(path.length + 1)}, ${unfit.reason}`;
+}
+
+function noteOf({ home, kind }: Made, { executable }: Candidate, looks: Looks): string | null {
+  if (kind !== "venv" || home === undefined || looks.isDirectory(home)) return null;
+  return `was made with the python of ${home}, which is not here; it uses ${executable.realPath}`;
 }
