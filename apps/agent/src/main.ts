@@ -37,6 +37,13 @@ switch (asked.at) {
   case "detect_only":
     await detectOnly(asked.flags, asked.detect);
     break;
+  case "doctor": {
+    const { runDoctor } = await import("./doctor/main.ts");
+    process.exit(
+      await runDoctor({ flags: asked.flags, json: asked.json, env, clock: systemClock }),
+    );
+    break;
+  }
   case "run":
     await runAgent(asked.flags, env);
     break;
