@@ -9,7 +9,7 @@ import { dial, type Dialled } from "./dial.ts";
 /** What the check goes by. */
 export interface CoordinatorCheckOptions {
   readonly url: string;
-  readonly client: CoordinatorClient;
+  readonly client: Pick<CoordinatorClient, "get">;
   /** The image's variables; for those that name a proxy. */
   readonly env: Environment;
   readonly clock: Clock;

@@ -20,18 +20,24 @@ const VOLUME = "mount a volume";
 /** `explicit` is what flag or variable names. Never rejects, and leaves nothing behind. */
 export async function checkStateDir(explicit: string | undefined): Promise<Check[]> {
   const path = resolve(explicit ?? DEFAULT_STATE_DIR);
-  const details = { subject: path };
+  const isNamed = explicit !== undefined;
+  let mode: number;
   try {
     const stats = await stat(path);
+    ({ mode } = stats);
     if (!stats.isDirectory())
-      return [fail("state_dir", "is not a directory", "Name a directory", details)];
+      return [fail("state_dir", "is not a directory", "Name a directory", { subject: path })];
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT")
+      return isNamed ? missing(path) : [none(path)];
+    return [await unusable(path, error as NodeJS.ErrnoException, isNamed)];
+  }
+  try {
     await tryToWrite(path);
     const found = await describe(path, "can be written");
-    return (stats.mode & OTHERS_WRITE) === 0 ? found : [...found, openToAll(path, stats.mode)];
+    return (mode & OTHERS_WRITE) === 0 ? found : [...found, openToAll(path, mode)];
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") return explicit === undefined ? [none(path)] : missing(path);
-    return [await unusable(path, error as NodeJS.ErrnoException, explicit !== undefined)];
+    return [await unusable(path, error as NodeJS.ErrnoException, isNamed)];
   }
 }
 

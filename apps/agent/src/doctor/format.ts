@@ -34,7 +34,7 @@ function sentence({ subject, message, remedy }: Check): string {
 function count(checks: readonly Check[]): string {
   const of = (status: Check["status"]): number => checks.filter((c) => c.status === status).length;
   const warnings = of("warn");
-  return `${checks.length} checks: ${of("ok")} ok, ${warnings} ${warnings === 1 ? "warning" : "warnings"}, ${of("fail")} failed`;
+  return `${checks.length} ${checks.length === 1 ? "check" : "checks"}: ${of("ok")} ok, ${warnings} ${warnings === 1 ? "warning" : "warnings"}, ${of("fail")} failed`;
 }
 
 /** Names and answers come from elsewhere: what is not printable shows as `?`. */
