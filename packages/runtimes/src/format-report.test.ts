@@ -24,7 +24,22 @@ const report: ImageReport = {
       via: null,
       note: null,
       probe_ms: 2.1,
-      also: [],
+      also: [
+        {
+          path: "/root/.pyenv/versions/3.13.1/bin/python3",
+          real_path: "/root/.pyenv/versions/3.13.1/bin/python3.13",
+          version: "3.13.1",
+          semver: "3.13.1",
+          implementation: "cpython",
+          vendor: null,
+          kind: null,
+          libc: "glibc",
+          arch: "x86_64",
+          via: "pyenv shim /root/.pyenv/shims/python3",
+          note: null,
+          probe_ms: null,
+        },
+      ],
       rejected: [
         {
           path: "/opt/bin/python3",
@@ -33,6 +48,24 @@ const report: ImageReport = {
           reason: "links to /x, which is not here",
         },
       ],
+    },
+    {
+      verdict: "ok",
+      name: "java",
+      path: "/usr/bin/java",
+      real_path: "/usr/lib/jvm/17/bin/java",
+      version: "17.0.15",
+      semver: "17.0.15",
+      implementation: "openjdk",
+      vendor: "Debian",
+      kind: "jdk",
+      libc: "glibc",
+      arch: "x86_64",
+      via: null,
+      note: "works only with LD_LIBRARY_PATH",
+      probe_ms: 24,
+      also: [],
+      rejected: [],
     },
     {
       verdict: "broken",
@@ -48,7 +81,7 @@ const report: ImageReport = {
     },
   ],
   absent: ["ruby", "go"],
-  package_managers: [{ name: "apt", path: "/usr/bin/apt-get", version: null }],
+  package_managers: [{ name: "apt", path: "/usr/bin/apt-get", version: "2.6.1" }],
   environments: [
     {
       name: "radar",
@@ -75,28 +108,42 @@ const report: ImageReport = {
   },
 };
 
-test("a report is a table with verdicts and reasons, then the image", () => {
+test("A7: a report is a table with versions, verdicts and reasons, then environments and the image", () => {
   expect(formatReport(report)).toBe(
     `${[
-      "RUNTIME  VERDICT  VERSION  KIND     LIBC   PATH",
-      "python   ok       3.11.2   cpython  glibc  /usr/bin/python3 -> /usr/bin/python3.11",
-      "         passed   -        -        -      /opt/bin/python3 links to /x, which is not here",
-      "node     broken   -        -        -      /usr/bin/node did not answer within 2000 ms",
+      "RUNTIME  VERDICT  VERSION  KIND         LIBC   PATH",
+      "python   ok       3.11.2   cpython      glibc  /usr/bin/python3 -> python3.11",
+      "         also     3.13.1   cpython      glibc  /root/.pyenv/versions/3.13.1/bin/python3 -> python3.13",
+      "                                                 through pyenv shim /root/.pyenv/shims/python3",
+      "         passed                                /opt/bin/python3 links to /x, which is not here",
+      "java     ok       17.0.15  openjdk jdk  glibc  /usr/bin/java -> /usr/lib/jvm/17/bin/java (Debian)",
+      "                                                 works only with LD_LIBRARY_PATH",
+      "node     broken                                /usr/bin/node did not answer within 2000 ms",
       "not here: ruby, go",
+      "",
+      "ENVIRONMENT  VERDICT  VERSION  INTERPRETER",
+      "radar        broken   -        has no bin/python3 or bin/python",
       "",
       "image        Debian GNU/Linux 12 (bookworm)",
       "system       glibc 2.36, x86_64, kernel 6.1.0",
       "limits       memory 512 MiB, cpu 1.5 cores (cgroup v2)",
       "user         uid 0, gid 0",
+      "packages     apt 2.6.1",
       "search path  /usr/bin:/bin",
-      "packages     apt (/usr/bin/apt-get)",
-      "",
-      "ENVIRONMENT  VERDICT  INTERPRETER",
-      "radar        broken   has no bin/python3 or bin/python",
       "",
       "Looked at in 31.4 ms.",
     ].join("\n")}\n`,
   );
+});
+
+test("A7: a cached report says when it was looked at, and a long search path takes several rows", () => {
+  const path = Array.from({ length: 12 }, (_, index) => `/opt/some/tool-${index}/bin`).join(":");
+  const text = formatReport({ ...report, cached: true, image: { ...report.image, path } });
+  expect(text).toContain(
+    "Looked at 2026-07-08T08:40:00.000Z; nothing has changed since (31.4 ms).",
+  );
+  expect(Math.max(...text.split("\n").map((line) => line.length))).toBeLessThan(120);
+  expect(text.replaceAll(/\s/g, "")).toContain(path);
 });
 
 test("an empty image is told in words", () => {
@@ -114,7 +161,7 @@ test("an empty image is told in words", () => {
   expect(text).toContain("no package manager");
 });
 
-test("a file name cannot draw on the terminal", () => {
-  const package_managers = [{ name: "apt", path: "/x/\u001b[2Japt\n", version: null }];
-  expect(formatReport({ ...report, package_managers })).toContain("apt (/x/ [2Japt )");
+test("A7: a file name cannot draw on the terminal", () => {
+  const interpreters = report.interpreters.map((one) => ({ ...one, path: "/x/\u001b[2Jpy\n" }));
+  expect(formatReport({ ...report, interpreters })).toContain("/x/ [2Jpy -> /usr/bin/python3.11");
 });

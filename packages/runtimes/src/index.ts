@@ -5,6 +5,8 @@ export { detectedRuntimes, detectImage, PROBE_TIMEOUT_MS } from "./detect-image.
 export type { DetectOptions } from "./detect-image.ts";
 export type { CacheOptions } from "./detection-cache.ts";
 export type { Libc } from "./elf-header.ts";
+export { explain } from "./explain.ts";
+export type { Explanation } from "./explain.ts";
 export { formatReport } from "./format-report.ts";
 export { INSTALLATIONS_ALSO_MAX } from "./image-report.ts";
 export type {

@@ -180,7 +180,7 @@ async function run(
   const outcome =
     result.at === "failed"
       ? result.reason
-      : `said: ${firstLine(`${result.stdout}\n${result.stderr}`)}`;
+      : `exited with 0, said: ${firstLine(`${result.stdout}\n${result.stderr}`)}`;
   trail.add("run", executable.path, `${words} (${Math.round(tookMs * 10) / 10} ms) ${outcome}`);
   return ended;
 }
