@@ -154,12 +154,14 @@ async function unusable(
     owner === undefined
       ? `${path} can't be reached`
       : `${path} belongs to uid ${owner.uid} (mode 0${(owner.mode & 0o7777).toString(8)}) and can't be written`;
-  return complain(
-    "state_dir",
-    `${whose} by uid ${uid}`,
-    `chown ${uid} ${path}, or run as its owner (Kubernetes: securityContext.fsGroup)`,
-    { subject, data: { ...data, owner: owner?.uid ?? null, uid } },
-  );
+  const remedy =
+    path === subject
+      ? `chown ${uid} ${path}, or run as its owner (Kubernetes: securityContext.fsGroup)`
+      : `Mount a volume at ${subject}, or make it there for uid ${uid}`;
+  return complain("state_dir", `${whose} by uid ${uid}`, remedy, {
+    subject,
+    data: { ...data, owner: owner?.uid ?? null, uid },
+  });
 }
 
 function openToAll(path: string, mode: number): Check {

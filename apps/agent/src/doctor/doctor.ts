@@ -3,10 +3,11 @@
  * nothing: no registration, no lock, no write but a probe in the state directory that is removed again. (A9)
  */
 import type { Clock } from "@fleet/daemon";
+import { detectedRuntimes, detectImage, resolveRuntimes } from "@fleet/runtimes";
 import type { RunFlags } from "../command-line.ts";
 import { type ConfigSurvey, surveyConfig } from "../config.ts";
 import { CoordinatorClient } from "../coordinator-client.ts";
-import { configPath, type Detection, startDetection } from "../detect.ts";
+import { configPath, type Detection } from "../detect.ts";
 import type { Environment } from "../image-env.ts";
 import { DEFAULT_STATE_DIR } from "../state-dir.ts";
 import { type Check, type CheckId, fail, ok } from "./check.ts";
@@ -60,8 +61,7 @@ export async function examine(options: DoctorOptions): Promise<readonly Check[]>
 }
 
 function start(options: DoctorOptions): readonly Part[] {
-  const { flags, env, clock } = options;
-  const detecting = startDetection(flags, env, clock);
+  const { flags, env } = options;
   let namedStateDir: string | undefined;
   const survey = surveyConfig(flags, env, (named) => {
     namedStateDir = named;
@@ -69,7 +69,7 @@ function start(options: DoctorOptions): readonly Part[] {
     return { at: "writable", path: named ?? DEFAULT_STATE_DIR };
   });
   const { config } = survey;
-  const detection = detecting.finish(config);
+  const detection = detect(options, survey);
   const identity = checkIdentity(namedStateDir ?? DEFAULT_STATE_DIR, config.nodeName);
   const wanted = new Set(config.sensors.flatMap(({ environment }) => environment ?? []));
   return [
@@ -126,6 +126,21 @@ async function checkConnection(
   if (health === undefined) return [check, ...checks];
   const frames = await checkFrames(whoami?.answer.frames, clock);
   return [check, ...checks, ...checkClock(whoami, health), frames];
+}
+
+/** As the agent detects, but without its cache: the doctor looks for itself, and a file it wrote might be another user's. */
+async function detect(
+  { env, clock }: DoctorOptions,
+  { config: { runtimes, interpreters } }: ConfigSurvey,
+): Promise<Detection> {
+  const report = await detectImage({ env, clock, interpreters });
+  const resolved = resolveRuntimes({
+    override: env["FLEET_AGENT_RUNTIMES"],
+    config: runtimes,
+    detected: detectedRuntimes(report),
+    interpreters,
+  });
+  return { report, resolved };
 }
 
 function spoolOf({ config }: ConfigSurvey, { report }: Detection): readonly Check[] {

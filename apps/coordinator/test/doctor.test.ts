@@ -1,0 +1,144 @@
+/** `fleet-agent doctor`, the built binary, beside a real coordinator and an agent that runs. */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { chmodSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ENROLL_TOKEN, Fleet, PUSH_TOKEN } from "./harness.ts";
+
+interface Check {
+  readonly id: string;
+  readonly status: "ok" | "warn" | "fail";
+  readonly subject?: string;
+  readonly message: string;
+  readonly remedy?: string;
+  readonly data?: Record<string, unknown>;
+}
+
+interface Report {
+  readonly exit: number;
+  readonly ok: boolean;
+  readonly checks: readonly Check[];
+}
+
+let fleet: Fleet;
+beforeEach(() => {
+  fleet = new Fleet();
+});
+afterEach(() => fleet.close());
+
+async function doctor(args: readonly string[], env: Record<string, string> = {}): Promise<Report> {
+  const run = fleet.spawn("fleet-agent", ["doctor", "--json", ...args], env);
+  const exit = await run.exit();
+  const report = JSON.parse(run.out()) as { schema: number; ok: boolean; checks: Check[] };
+  expect(report.schema).toBe(1);
+  for (const { status, remedy } of report.checks)
+    expect(remedy === undefined).toBe(status === "ok");
+  return { exit, ok: report.ok, checks: report.checks };
+}
+
+function statuses(report: Report, id: string): string[] {
+  return report.checks.filter((check) => check.id === id).map(({ status }) => status);
+}
+
+const url = (): string => `http://127.0.0.1:${fleet.ports.http}`;
+
+describe("the doctor (A9)", () => {
+  test("of a node whose agent runs finds all well, and disturbs nothing", async () => {
+    await fleet.coordinator();
+    const agent = fleet.agent("hill", {
+      node: { name: "hill" },
+      sensors: [{ name: "noise", runtime: "shell", command: ["-c", "sleep 1000"] }],
+    });
+    const before = await fleet.untilState("hill", "LIVE");
+    const state = join(fleet.dir, "state-hill");
+    const identity = readFileSync(join(state, "identity.json"), "utf8");
+    const files = readdirSync(state).toSorted();
+    const report = await doctor(
+      ["--config", join(fleet.dir, "hill.yaml"), "--state-dir", state, "--coordinator", url()],
+      { FLEET_ENROLL_TOKEN: ENROLL_TOKEN },
+    );
+    expect(report.checks.filter(({ status }) => status === "fail")).toEqual([]);
+    expect([report.exit, report.ok]).toEqual([0, true]);
+    for (const id of ["config", "coordinator", "clock", "frames", "sensor"])
+      expect(statuses(report, id)).toEqual(["ok"]);
+    const tokens = report.checks.filter(({ id }) => id === "token");
+    expect(tokens.map(({ subject, data }) => [subject, data?.["used"]])).toEqual([
+      ["identity.json", true],
+      ["FLEET_ENROLL_TOKEN", false],
+    ]);
+    expect(agent.process.exitCode).toBeNull();
+    const after = await fleet.node("hill");
+    expect([after?.epoch, after?.instance_id]).toEqual([before.epoch, before.instance_id]);
+    expect(readFileSync(join(state, "identity.json"), "utf8")).toBe(identity);
+    expect(readdirSync(state).toSorted()).toEqual(files);
+  });
+
+  test("tells a token for something else, a runtime that is missing and a port that is closed, and exits with 1", async () => {
+    await fleet.coordinator({ advertise_frames: { host: "127.0.0.1", port: 1 } });
+    const config = fleet.write(
+      "agent.yaml",
+      JSON.stringify({
+        sensors: [{ name: "a", runtime: "python", requires: ">=99", command: ["x"] }],
+      }),
+    );
+    const report = await doctor(["--config", config, "--state-dir", "s", "--coordinator", url()], {
+      FLEET_ENROLL_TOKEN: PUSH_TOKEN,
+    });
+    expect([report.exit, report.ok]).toEqual([1, false]);
+    for (const id of ["token", "frames", "sensor"]) expect(statuses(report, id)).toEqual(["fail"]);
+    expect(JSON.stringify(report)).not.toContain(PUSH_TOKEN);
+    expect(readdirSync(fleet.dir)).not.toContain("s");
+  });
+
+  test("without a coordinator or a config that can be read looks at the rest, a line each", async () => {
+    const args = ["doctor", "--config", "none.yaml", "--coordinator", "http://127.0.0.1:1"];
+    const run = fleet.spawn("fleet-agent", args, { HTTP_PROXY: "http://proxy:1" });
+    expect(await run.exit()).toBe(1);
+    const lines = run.out().trimEnd().split("\n");
+    expect(lines.pop()).toMatch(/^\d+ checks: \d+ ok, \d+ warnings?, \d+ failed$/);
+    for (const line of lines) expect(line).toMatch(/^(ok {2}|warn|FAIL) {2}[a-z_]+ +\S/);
+    expect(run.out()).toContain("FAIL  config       none.yaml: can't be read: ENOENT.");
+    expect(run.out()).toContain("refuses the connection; HTTP_PROXY of this image is not used");
+    expect(run.out()).not.toContain("\u001B");
+    expect(run.log).toEqual([]);
+  });
+
+  test("without a token can still compare clocks, and says what it can't look for", async () => {
+    await fleet.coordinator();
+    const closed = await doctor(["--coordinator", url()]);
+    expect(statuses(closed, "token")).toEqual(["fail"]);
+    expect(statuses(closed, "frames")).toEqual(["warn"]);
+    // Its date header tells the time, if only to the second.
+    expect(statuses(closed, "clock")).toEqual(["ok"]);
+  });
+
+  test.skipIf(process.getuid?.() !== 0 || Bun.which("setpriv") === null)(
+    "as another user names whose the state directory is and who it is itself",
+    async () => {
+      chmodSync(fleet.dir, 0o755);
+      const binary = join(import.meta.dir, "../../../dist/fleet-agent");
+      const child = Bun.spawn(
+        [
+          "setpriv",
+          "--reuid=65534",
+          "--regid=65534",
+          "--clear-groups",
+          binary,
+          "doctor",
+          "--state-dir",
+          fleet.dir,
+        ],
+        { cwd: "/", env: {}, stdout: "pipe", stderr: "inherit" },
+      );
+      expect(await child.stdout.text()).toContain(
+        `FAIL  state_dir    ${fleet.dir}: ${fleet.dir} belongs to uid 0 (mode 0755) and can't be written by uid 65534.`,
+      );
+      expect(await child.exited).toBe(1);
+    },
+  );
+
+  test("takes no flag it does not know", async () => {
+    const run = fleet.spawn("fleet-agent", ["doctor", "--jsno"]);
+    expect(await run.exit()).toBe(64);
+    expect(run.log.join("\n")).toContain("--jsno");
+  });
+});
