@@ -23,11 +23,15 @@ export interface Machine {
   readonly packages: Packages;
 }
 
-/** Runs `body` with what it needs to make roots for `arch`; see the file's comment for when something is missing. */
-export async function describeRoots(
+/**
+ * Runs `body` with what it needs to make roots for `arch`; see the file's comment for when something is missing. `prepare`
+ * gets what else it needs, or says in a string why that can't be had.
+ */
+export async function describeRoots<T extends object = object>(
   name: string,
   arch: Arch,
-  body: (machine: Machine) => void,
+  body: (machine: Machine, prepared: T) => void,
+  prepare: () => Promise<T | string> = () => Promise.resolve({} as T),
 ): Promise<void> {
   const isForeign = arch !== thisArch;
   const missing: string[] = [];
@@ -50,10 +54,13 @@ export async function describeRoots(
   for (const path of [agent, coordinator])
     if (!existsSync(path)) missing.push(`${path} (bun run build --arch ${arch})`);
   const packages = missing.length > 0 ? undefined : await fetchPackages(arch);
-  if (typeof packages === "object")
-    return describe(name, () => body({ arch, agent, coordinator, compiler, emulator, packages }));
-
-  const problem = `${name}: skipped, missing: ${[...missing, packages ?? []].flat().join("; ")}`;
+  const prepared = typeof packages === "object" ? await prepare() : undefined;
+  if (typeof packages === "object" && typeof prepared === "object") {
+    const machine = { arch, agent, coordinator, compiler, emulator, packages };
+    return describe(name, () => body(machine, prepared));
+  }
+  const causes = [...missing, packages, prepared].filter((cause) => typeof cause === "string");
+  const problem = `${name}: skipped, missing: ${causes.join("; ")}`;
   if (process.env["CI"] === "true")
     return test(name, () => {
       throw new Error(`${problem} (CI may not skip these)`);

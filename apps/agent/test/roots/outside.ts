@@ -6,7 +6,9 @@ import { until } from "./root.ts";
 
 const TRACKER = join(import.meta.dir, "../../../coordinator/test/recording-tracker.ts");
 const OPERATOR_TOKEN = "operator-token-of-the-roots";
-const PORT_FIRST = 12_000 + (process.pid % 500) * 16;
+/** One for each stream. */
+const PORTS = 32;
+const PORT_FIRST = 12_000 + (process.pid % 500) * PORTS;
 
 export const ENROLL_TOKEN = "enroll-token-of-the-roots";
 
@@ -27,7 +29,7 @@ export class Outside {
     const config = {
       tcp_server: {
         auto_provision_port_start: PORT_FIRST,
-        auto_provision_port_end: PORT_FIRST + 15,
+        auto_provision_port_end: PORT_FIRST + PORTS - 1,
       },
       tracker: {
         command: [process.execPath, TRACKER, "{port}", join(dir, "{stream}")],

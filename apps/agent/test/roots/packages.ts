@@ -78,11 +78,7 @@ function codename(): string | undefined {
     : undefined;
 }
 
-async function unpackInto(
-  dir: string,
-  release: string,
-  arch: Arch,
-): Promise<string | undefined> {
+async function unpackInto(dir: string, release: string, arch: Arch): Promise<string | undefined> {
   const source = await sourceOf(release);
   if (source === undefined) return "apt-get knows no mirror of this release to take them from";
   const apt = join(dir, ".apt");
@@ -133,7 +129,11 @@ export async function problemOf(
 ): Promise<string | undefined> {
   const { code, stderr } = await run(command, cwd, timeoutMs);
   if (code === 0) return undefined;
-  return `${command[0]} ended with ${code}: ${stderr.trim().slice(-LAST_WORDS_MAX).replaceAll(/\s*\n\s*/g, " | ")}`;
+  const lastWords = stderr
+    .trim()
+    .slice(-LAST_WORDS_MAX)
+    .replaceAll(/\s*\n\s*/g, " | ");
+  return `${command[0]} ended with ${code}: ${lastWords}`;
 }
 
 async function run(command: readonly string[], cwd: string, timeoutMs = FETCH_MS_MAX) {

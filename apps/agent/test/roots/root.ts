@@ -120,10 +120,10 @@ export class Root {
     symlinkSync(target, this.at(inside));
   }
 
-  /** The same file, or every file below the same directory, under another name. */
-  hardLink(inside: string, target: string): void {
+  /** A FIFO or a device, as mknod makes it. */
+  node(inside: string, kind: readonly string[]): void {
     this.#parent(inside);
-    copyByLinks(this.at(target), this.at(inside));
+    runOrThrow(["mknod", "-m", "0777", this.at(inside), ...kind]);
   }
 
   /** Shows a file of this machine in the root, from the next entry on. */
@@ -137,9 +137,9 @@ export class Root {
     return existsSync(this.at(inside)) ? readFileSync(this.at(inside), "utf8") : "";
   }
 
-  /** Every path in the root, apart from what is mounted. */
-  list(): readonly string[] {
-    return readdirSync(this.dir, { recursive: true, encoding: "utf8" }).toSorted();
+  /** Every path below a directory of the root, relative to it, apart from what is mounted. */
+  list(inside = "/"): readonly string[] {
+    return readdirSync(this.at(inside), { recursive: true, encoding: "utf8" }).toSorted();
   }
 
   /** Starts a program of the root, in place of the processes that enter it: its pid is the one we get. */
@@ -223,8 +223,12 @@ export class Root {
 }
 
 function copyByLinks(from: string, to: string): void {
-  const result = Bun.spawnSync(["cp", "-al", from, to], { stdio: ["ignore", "ignore", "pipe"] });
-  if (!result.success) throw new Error(`${from} can't be linked: ${result.stderr.toString()}`);
+  runOrThrow(["cp", "-al", from, to]);
+}
+
+function runOrThrow(command: string[]): void {
+  const { success, stderr } = Bun.spawnSync(command, { stdio: ["ignore", "ignore", "pipe"] });
+  if (!success) throw new Error(`${command.join(" ")}: ${stderr.toString()}`);
 }
 
 function quote(word: string): string {
