@@ -23,7 +23,7 @@ export interface ChildSpec extends SpawnRequest, ChildPolicy {
   readonly onStdout?: (chunk: Uint8Array, run: number) => void | Promise<void>;
   /** A piece of stderr, the receiver's to keep. Its reading never pauses. */
   readonly onStderr?: (chunk: Uint8Array, run: number) => void;
-  /** A run that could not be begun, after the state that follows. It is logged already. */
+  /** A run that could not be begun, after the state that follows. Without this it is logged. */
   readonly onSpawnFailed?: (error: SpawnError, run: number) => void;
   /** After every change of state. */
   readonly onState?: (next: ChildState, previous: ChildState) => void;

@@ -179,7 +179,8 @@ export class Child implements Service {
       child = this.#spawn(this.#spec);
     } catch (error) {
       if (!(error instanceof SpawnError)) throw error;
-      this.#log.warn({ run: number, errno: error.errno }, error.message);
+      if (this.#spec.onSpawnFailed === undefined)
+        this.#log.warn({ run: number, errno: error.errno }, error.message);
       this.#apply({ type: "spawn_failed", atMs: spawnedMs, chance: this.#random.next() });
       this.#tell(() => this.#spec.onSpawnFailed?.(error, number));
       return;

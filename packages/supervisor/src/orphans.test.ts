@@ -2,7 +2,13 @@ import { describe, expect, test } from "bun:test";
 
 import { systemClock } from "@fleet/daemon";
 
-import { endOrphan, parseStat, processIdentity, type ProcessIdentity } from "./orphans.ts";
+import {
+  endOrphan,
+  groupMembers,
+  parseStat,
+  processIdentity,
+  type ProcessIdentity,
+} from "./orphans.ts";
 import { type SpawnedProcess, systemSpawn } from "./spawn.ts";
 
 const ENV = { PATH: process.env["PATH"] ?? "/usr/bin:/bin" };
@@ -39,11 +45,13 @@ describe("the identity of a process", () => {
       expect(parseStat(`42 (${name}) S 1 41 40 0 -1 1 2 3 4 5 6 7 8 9 20 0 1 0 777 0`)).toEqual({
         state: "S",
         group: 41,
+        session: 40,
         startTicks: 777,
       });
     expect(parseStat("42 (x) Z 1 40 40 0 -1 1 2 3 4 5 6 7 8 9 20 0 1 0 123456 0 0")).toEqual({
       state: "Z",
       group: 40,
+      session: 40,
       startTicks: 123_456,
     });
     for (const bad of ["", "42", "42 (x)", "42 (x) S 1 2"]) expect(parseStat(bad)).toBeUndefined();
@@ -78,6 +86,17 @@ describe("an orphan", () => {
     expect(await endOrphan({ ...id, startTicks: id.startTicks - 1 }, LONG)).toBe("not_ours");
     expect(await endOrphan({ ...id, bootId: "another" }, LONG)).toBe("not_ours");
     expect(processIdentity(process.pid)).toEqual(id);
+    await end(process);
+  });
+
+  test("that has gone leaves the members of its group to be found", async () => {
+    const { process, id } = await begin("sleep 1000 & echo $!; exec sleep 1000");
+    const [member] = groupMembers(id);
+    expect(parseStat(await Bun.file(`/proc/${member}/stat`).text())?.group).toBe(id.pid);
+    globalThis.process.kill(id.pid, "SIGKILL");
+    await process.exited;
+    expect(groupMembers(id)).toEqual([member!]);
+    expect(groupMembers({ ...id, startTicks: id.startTicks + 1_000_000 })).toEqual([]);
     await end(process);
   });
 

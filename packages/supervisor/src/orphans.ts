@@ -2,7 +2,7 @@
  * Processes a killed predecessor of ours left behind: recognised by pid, start time and boot, and ended. (T5)
  * A pid alone proves nothing, it is reused; with the start time, on the same boot, it names one process. Linux only (/proc).
  */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 
 import { type Clock, sleep } from "@fleet/daemon";
 
@@ -49,6 +49,24 @@ export async function endOrphan(
   return "ended";
 }
 
+/**
+ * The living processes of the group and session that `leader` began, itself left out. It may be gone: then they are the
+ * leader's only as far as its id was not used again since, which the caller has to make sure of.
+ */
+export function groupMembers(leader: ProcessIdentity): number[] {
+  return readdirSync("/proc")
+    .map(Number)
+    .filter((pid) => {
+      if (!Number.isInteger(pid) || pid === leader.pid) return false;
+      const stat = readStat(pid);
+      return (
+        stat?.group === leader.pid &&
+        stat.session === leader.pid &&
+        stat.startTicks >= leader.startTicks
+      );
+    });
+}
+
 function same(a: ProcessIdentity, b: ProcessIdentity): boolean {
   return a.pid === b.pid && a.startTicks === b.startTicks && a.bootId === b.bootId;
 }
@@ -86,16 +104,17 @@ function signal(identity: ProcessIdentity, name: GroupSignal): boolean {
 
 interface Stat {
   readonly group: number;
+  readonly session: number;
   readonly startTicks: number;
 }
 
 /** Fields of /proc/PID/stat. The second one, the name, may hold spaces and parentheses, so fields count from the last `)`. */
 export function parseStat(text: string): (Stat & { readonly state: string }) | undefined {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  const [state, , group] = fields;
+  const [state, , group, session] = fields;
   const startTicks = Number(fields[19]);
   if (state === undefined || state === "" || !Number.isSafeInteger(startTicks)) return undefined;
-  return { state, group: Number(group), startTicks };
+  return { state, group: Number(group), session: Number(session), startTicks };
 }
 
 function readStat(pid: number): Stat | undefined {

@@ -66,6 +66,29 @@ describe("a real process run once", () => {
     await untilGone(grandchild);
   });
 
+  test("may end by itself within the grace, and is killed after it", async () => {
+    const obeys = 'trap "echo bye; exit 0" TERM; while :; do sleep 0.01; done';
+    const polite = await run(obeys, { timeoutMs: 100, graceMs: 60_000 });
+    expect(polite).toMatchObject({ ended: "timeout" });
+    expect("stdout" in polite && textOf(polite.stdout)).toBe("bye\n");
+    const stubborn = 'trap "" TERM; sleep 1000 & echo $!; while :; do sleep 1; done';
+    const killed = await run(stubborn, { timeoutMs: 100, graceMs: 20 });
+    await untilGone(Number("stdout" in killed && textOf(killed.stdout)));
+  });
+
+  test("has its stderr handed over as it comes", async () => {
+    const abort = new AbortController();
+    let stderr = "";
+    const result = await run("echo up >&2; exec sleep 1000", {
+      signal: abort.signal,
+      onStderr: (chunk) => {
+        stderr += textOf(chunk);
+        abort.abort();
+      },
+    });
+    expect([result.ended, stderr]).toEqual(["aborted", "up\n"]);
+  });
+
   test("leaves nothing of its group behind when it exits by itself", async () => {
     const result = await run("sleep 1000 & echo $!");
     if (result.ended !== "exit") throw new Error(result.ended);

@@ -21,13 +21,17 @@ const KILL_WAIT_MS = 2000;
 export interface RunOnceOptions extends SpawnRequest {
   readonly clock: Clock;
   readonly spawn?: Spawn;
-  /** From the spawn to the KILL. */
+  /** From the spawn to its end. */
   readonly timeoutMs: number;
+  /** From TERM to KILL when it is over its time or aborted. Default 0: KILL at once. */
+  readonly graceMs?: number;
   /** More stdout than this ends the process as a `flood`. */
   readonly stdoutBytesMax: number;
   /** Of stderr the last this many bytes are kept. */
   readonly stderrBytesMax: number;
-  /** Kills the process when aborted. */
+  /** A piece of stderr as it comes, the receiver's to keep. Must not throw. */
+  readonly onStderr?: (chunk: Uint8Array) => void;
+  /** Ends the process when aborted. */
   readonly signal?: AbortSignal;
 }
 
@@ -49,7 +53,7 @@ export type RunOnceResult =
 
 /** See the head of this file. Never rejects, but for a programmer's error. */
 export async function runOnce(options: RunOnceOptions): Promise<RunOnceResult> {
-  const { clock, signal } = options;
+  const { clock, signal, graceMs = 0 } = options;
   const spawnedMs = clock.monotonicMs();
   const output = (): RunOutput => ({
     stdout: concat(pieces, bytes),
@@ -76,13 +80,19 @@ export async function runOnce(options: RunOnceOptions): Promise<RunOnceResult> {
       pieces.push(chunk.subarray(0, room));
       bytes += Math.min(chunk.byteLength, room);
     },
-    onStderr: (chunk) => stderr.push(chunk),
+    onStderr: (chunk) => {
+      stderr.push(chunk);
+      options.onStderr?.(chunk);
+    },
   });
   const timer = clock.after(options.timeoutMs, () => killed.resolve("timeout"));
   const abort = (): void => killed.resolve("aborted");
   signal?.addEventListener("abort", abort, { once: true });
 
+  let isGone = false;
   const exited = child.exited.then(async (exit) => {
+    // Now or never: while the group has members its id cannot be reused, later it can.
+    isGone = true;
     child.signalGroup("SIGKILL");
     await outputs.drain();
     return exit;
@@ -96,12 +106,20 @@ export async function runOnce(options: RunOnceOptions): Promise<RunOnceResult> {
     if (flooded === "flood") return { ended: "flood", ...output() };
     return { ended: "exit", ...first, ...output() };
   }
-  child.signalGroup("SIGKILL");
-  const waited = new AbortController();
-  await Promise.race([exited, sleep(clock, KILL_WAIT_MS, waited.signal).catch(() => {})]);
-  waited.abort();
+  if (first !== "flood" && graceMs > 0) {
+    child.signalGroup("SIGTERM");
+    await settledWithin(clock, graceMs, exited);
+  }
+  if (!isGone) child.signalGroup("SIGKILL");
+  await settledWithin(clock, KILL_WAIT_MS, exited);
   outputs.cut();
   return { ended: first, ...output() };
+}
+
+async function settledWithin(clock: Clock, waitMs: number, what: Promise<unknown>): Promise<void> {
+  const waited = new AbortController();
+  await Promise.race([what, sleep(clock, waitMs, waited.signal).catch(() => {})]);
+  waited.abort();
 }
 
 function concat(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
