@@ -28,6 +28,8 @@ export const sensorInfoSchema = z.object({
   name: sensorNameSchema,
   runtime: text,
   mode: z.enum(["stream", "poll"]),
+  /** Why it can't run there, and what would help; absent when it can. */
+  problem: z.string().max(1024).optional(),
 });
 export type SensorInfo = z.infer<typeof sensorInfoSchema>;
 
