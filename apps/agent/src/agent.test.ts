@@ -115,9 +115,16 @@ test("says of itself what it is, offers the sensors that can run, and tells of t
     group: "radar",
     class: "persistent",
     labels: { site: "hill" },
-    sensors: [{ name: "ok", runtime: "shell", mode: "stream" }],
+    sensors: [
+      { name: "ok", runtime: "shell", mode: "stream" },
+      { name: "no", runtime: "cobol", mode: "stream" },
+    ],
     platform: { hostname: "hill" },
   });
+  expect(registered?.sensors?.map(({ problem }) => problem)).toEqual([
+    undefined,
+    "needs cobol; the runtimes offered here are: shell; add cobol to runtimes:, and see that the image has cobol",
+  ]);
   expect(registered?.runtimes?.map(({ name }) => name)).toEqual(["shell"]);
   expect(lines.find(({ level }) => level === "error")?.message).toContain(
     "sensor no can't run here: needs cobol",

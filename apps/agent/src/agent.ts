@@ -1,7 +1,7 @@
 /**
  * Puts the agent together and orders its start and stop; no behaviour of its own. Started by main.ts once detection is done.
  *
- * Start: registration, uplinks, sensors. Stop (A8): sensors, drain the spools, deregister, close, under one deadline.
+ * Start: registration, uplinks, what an earlier agent left behind, sensors. Stop (A8): sensors, drain the spools, deregister, close, under one deadline.
  */
 import { type Clock, type Log, type Random, type Service } from "@fleet/daemon";
 import {
@@ -9,26 +9,22 @@ import {
   instanceIdSchema,
   type NodeClass,
   type RegisterRequest,
-  type SensorCounters,
   type SensorName,
-  type SpoolId,
-  spoolIdSchema,
 } from "@fleet/protocol";
 import { detectedRuntimes } from "@fleet/runtimes";
 import type { AgentConfig } from "./config.ts";
-import type { SensorConfig } from "./config-sensor.ts";
 import { CoordinatorClient } from "./coordinator-client.ts";
 import type { Detection } from "./detect.ts";
 import { readEnrollTokens } from "./enroll-tokens.ts";
 import type { Identity } from "./identity.ts";
 import type { Environment } from "./image-env.ts";
-import { MemorySpool } from "./memory-spool.ts";
+import { Ledger, type LedgerEntry, readLedger } from "./ledger.ts";
+import { endLeftovers } from "./leftovers.ts";
+import type { MemorySpool } from "./memory-spool.ts";
 import { Registration } from "./registration.ts";
 import { RepeatGate } from "./repeat-gate.ts";
-import { sensorEnvironment } from "./sensor-env.ts";
-import { SensorOutput } from "./sensor-output.ts";
+import { SensorLines, type SensorPlans } from "./sensor-lines.ts";
 import { planSensor } from "./sensor-plan.ts";
-import { newSensor, type Sensor } from "./sensors.ts";
 import { makeUndumpable } from "./undumpable.ts";
 import { Uplink } from "./uplink.ts";
 import { VERSION } from "@fleet/daemon/version";
@@ -48,14 +44,6 @@ export interface AgentOptions {
   readonly onSuperseded: () => void;
 }
 
-/** A sensor with all that belongs to it. */
-interface Line {
-  readonly config: SensorConfig;
-  readonly output: SensorOutput;
-  readonly uplink: Uplink;
-  readonly sensor: Sensor;
-}
-
 /** By which part of the stop's time each step has to be done. */
 const SENSORS_BY = 0.5;
 const DRAINED_BY = 0.8;
@@ -65,28 +53,54 @@ const DEREGISTERED_BY = 0.95;
 export class Agent implements Service {
   readonly #options: AgentOptions;
   readonly #instanceId: InstanceId = instanceIdSchema.parse(crypto.randomUUID());
-  readonly #lines: readonly Line[];
+  readonly #complaints: RepeatGate;
+  readonly #leftovers: readonly LedgerEntry[];
+  readonly #lines: SensorLines;
   readonly #registration: Registration;
+  #config: AgentConfig;
+  #detection: Detection;
   #isSuperseded = false;
   #stopping: Promise<void> | undefined;
 
   constructor(options: AgentOptions) {
+    const { config, detection, clock, log } = options;
     this.#options = options;
-    const plans = options.config.sensors.map((config) => planSensor(config, options.detection));
-    this.#lines = plans.flatMap((plan) => {
-      if (plan.at === "runnable") return [this.#newLine(plan.config, plan.argv)];
-      const { name, runtime } = plan.config;
-      options.log.error({ sensor: name, runtime }, `sensor ${name} can't run here: ${plan.reason}`);
-      return [];
-    });
+    this.#config = config;
+    this.#detection = detection;
+    this.#complaints = new RepeatGate(clock);
+    const stateDir = config.stateDir.at === "writable" ? config.stateDir.path : undefined;
+    // Before anything writes the next one.
+    this.#leftovers = stateDir === undefined ? [] : readLedger(stateDir, log);
+    this.#lines = this.#newLines(stateDir);
     this.#registration = this.#newRegistration();
   }
 
   start(): void {
-    makeUndumpable(this.#options.log);
+    const { clock, log } = this.#options;
+    makeUndumpable(log);
     this.#registration.start();
-    for (const { uplink } of this.#lines) uplink.start();
-    for (const { sensor } of this.#lines) void sensor.start();
+    this.#lines.connect();
+    if (this.#leftovers.length === 0) return this.#lines.run();
+    void endLeftovers({ entries: this.#leftovers, clock, log }).then(() => this.#lines.run());
+  }
+
+  /**
+   * Takes up another config and what was detected under it: sensors, group, class, labels, runtimes. The coordinator's
+   * address, the node's name and the spools stay as they were.
+   */
+  async reconfigure(config: AgentConfig, detection: Detection): Promise<void> {
+    const before = JSON.stringify(this.#registerRequest());
+    this.#config = config;
+    this.#detection = detection;
+    const done = this.#lines.reconfigure(plansOf(config, detection));
+    if (JSON.stringify(this.#registerRequest()) !== before) this.#registration.announce();
+    const { started, restarted, stopped } = await done;
+    this.#options.log.info({ started, restarted, stopped }, "sensors follow the config");
+  }
+
+  /** The last lines of a sensor's log, oldest first; undefined when there is no such sensor. */
+  logTail(sensor: string, linesMax: number): string[] | undefined {
+    return this.#lines.tail(sensor, linesMax);
   }
 
   stop(deadlineMs: number): Promise<void> {
@@ -96,53 +110,38 @@ export class Agent implements Service {
 
   /** The process ends now, in order or not: leaves no sensor behind. */
   kill(): void {
-    for (const { sensor } of this.#lines) sensor.kill();
+    this.#lines.kill();
   }
 
   async #stop(deadlineMs: number): Promise<void> {
     const { clock, log } = this.#options;
     const nowMs = clock.monotonicMs();
     const by = (part: number): number => nowMs + (deadlineMs - nowMs) * part;
-    await this.#each("sensor", ({ sensor }) => sensor.stop(by(SENSORS_BY)));
+    await this.#lines.stopSensors(by(SENSORS_BY));
     // A coordinator that has a newer agent takes nothing from this one.
-    if (!this.#isSuperseded)
-      await this.#each("spool", ({ uplink }) => uplink.drain(by(DRAINED_BY)));
-    for (const { config, uplink } of this.#lines)
-      if (uplink.framesLeft > 0)
-        log.warn({ sensor: config.name, frames: uplink.framesLeft }, "frames are left behind");
+    if (!this.#isSuperseded) await this.#lines.drain(by(DRAINED_BY));
+    this.#lines.tellFramesLeft();
     await this.#registration
       .stop(by(DEREGISTERED_BY))
       .catch((err: unknown) => log.warn({ err }, "could not stop checking in"));
-    await this.#each("uplink", ({ uplink }) => uplink.stop(deadlineMs));
+    await this.#lines.close(deadlineMs);
   }
 
-  /** Does `stop` to every line at once; a part that fails does not keep the others. */
-  async #each(part: string, stop: (line: Line) => Promise<void>): Promise<void> {
-    const results = await Promise.allSettled(this.#lines.map(stop));
-    for (const [index, result] of results.entries()) {
-      if (result.status === "fulfilled") continue;
-      const sensor = this.#lines[index]?.config.name;
-      this.#options.log.warn({ sensor, err: result.reason }, `could not stop the ${part} in time`);
-    }
-  }
-
-  #newLine(config: SensorConfig, argv: readonly string[]): Line {
-    const { env: image, identity, clock, random, detection } = this.#options;
-    const { coordinatorUrl, spoolBytesMax } = this.#options.config;
-    const log = this.#options.log.child({ sensor: config.name });
-    const spoolId: SpoolId = spoolIdSchema.parse(crypto.randomUUID());
-    const spool = new MemorySpool({ spoolId, bytesMax: spoolBytesMax });
-    const output = new SensorOutput({ spool, clock, log });
-    const env = sensorEnvironment({
+  #newLines(stateDir: string | undefined): SensorLines {
+    const { env: image, identity, clock, random, log, config, detection } = this.#options;
+    return new SensorLines(plansOf(config, detection), {
       image,
-      sensor: config.name,
       nodeId: identity.nodeId,
-      coordinatorUrl,
-      runtimes: detection.resolved.runtimes.join(","),
-      declared: config.env,
+      coordinatorUrl: config.coordinatorUrl,
+      secrets: this.#enrollTokens(),
+      stateDir,
+      spoolBytesMax: config.spoolBytesMax,
+      ledger: new Ledger(stateDir, log),
+      newUplink: (sensor, spool, lineLog) => this.#newUplink(sensor, spool, lineLog),
+      clock,
+      random,
+      log,
     });
-    const sensor = newSensor({ config, argv, env, output, clock, random, log });
-    return { config, output, uplink: this.#newUplink(config.name, spool, log), sensor };
   }
 
   #newUplink(sensor: SensorName, spool: MemorySpool, log: Log): Uplink {
@@ -162,7 +161,6 @@ export class Agent implements Service {
 
   #newRegistration(): Registration {
     const { config, identity, clock, random, log } = this.#options;
-    const complaints = new RepeatGate(clock);
     return new Registration({
       client: new CoordinatorClient({ url: config.coordinatorUrl, clock }),
       clock,
@@ -170,18 +168,21 @@ export class Agent implements Service {
       log,
       identity,
       request: () => this.#registerRequest(),
-      enrollTokens: () => readEnrollTokens(config.enrollTokens, log, complaints),
-      counters: () => this.#counters(),
-      onGrant: () => {
-        for (const { uplink } of this.#lines) uplink.granted();
-      },
+      enrollTokens: () => this.#enrollTokens(),
+      counters: () => this.#lines.counters(),
+      onGrant: () => this.#lines.granted(),
       onSuperseded: () => this.#superseded(),
     });
   }
 
+  #enrollTokens(): string[] {
+    return readEnrollTokens(this.#config.enrollTokens, this.#options.log, this.#complaints);
+  }
+
   #registerRequest(): RegisterRequest {
-    const { config, detection, identity, hostname } = this.#options;
-    const { report, resolved } = detection;
+    const { identity, hostname } = this.#options;
+    const config = this.#config;
+    const { report, resolved } = this.#detection;
     const working = new Set(detectedRuntimes(report));
     const byStateDir: NodeClass = config.stateDir.at === "writable" ? "persistent" : "ephemeral";
     return {
@@ -198,7 +199,7 @@ export class Agent implements Service {
         if (found?.verdict !== "ok") return { name, version: null, path: null };
         return { name, version: found.version, path: found.path };
       }),
-      sensors: this.#lines.map(({ config: { name, runtime, mode } }) => ({ name, runtime, mode })),
+      sensors: this.#lines.infos(),
       platform: {
         hostname: hostname.slice(0, 256),
         arch: report.image.arch,
@@ -209,16 +210,17 @@ export class Agent implements Service {
     };
   }
 
-  #counters(): Record<string, SensorCounters> {
-    return Object.fromEntries(
-      this.#lines.map(({ config, output }) => [config.name, output.counters()]),
-    );
-  }
-
   #superseded(): void {
     if (this.#isSuperseded || this.#stopping !== undefined) return;
     this.#isSuperseded = true;
     this.#registration.supersede();
     this.#options.onSuperseded();
   }
+}
+
+function plansOf(config: AgentConfig, detection: Detection): SensorPlans {
+  return {
+    plans: config.sensors.map((sensor) => planSensor(sensor, detection)),
+    runtimes: detection.resolved.runtimes.join(","),
+  };
 }

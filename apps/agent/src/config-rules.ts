@@ -47,6 +47,7 @@ function sensorProblems(
     const problems = [
       ...runtimeProblems(sensor, interpreters, nativeAllowed),
       ...modeProblems(sensor),
+      ...userProblems(sensor),
     ];
     const first = names.get(sensor["name"]);
     if (first !== undefined && sensor["name"] !== undefined)
@@ -65,6 +66,11 @@ function modeProblems(sensor: Raw): Problem[] {
     if (sensor[key] !== undefined)
       problems.push([key, `goes with ${isPoll ? "stream" : "poll"} sensors only`]);
   return problems;
+}
+
+function userProblems(sensor: Raw): Problem[] {
+  if (sensor["gid"] === undefined || sensor["uid"] !== undefined) return [];
+  return [["gid", "goes with a uid; without one the sensor runs as the agent does"]];
 }
 
 function runtimeProblems(

@@ -1,6 +1,7 @@
 /** One entry of `sensors:` in agent.yaml: its form, its defaults and bounds, and what becomes of it. (A10, A11) */
 import { type SensorName, sensorNameSchema } from "@fleet/protocol";
 import { canonicalRuntime, type CustomInterpreter, satisfies } from "@fleet/runtimes";
+import type { ResourceLimits } from "@fleet/supervisor";
 import { z } from "zod";
 import { durationFrom, sizeFrom } from "./config-units.ts";
 
@@ -52,16 +53,6 @@ export const sensorSchema = z.strictObject({
 /** One sensor as the file has it. */
 type SensorFile = z.infer<typeof sensorSchema>;
 
-/** What the system holds a sensor's processes to; absent: what the agent itself is held to. */
-export interface ResourceLimits {
-  readonly openFiles?: number;
-  readonly processes?: number;
-  readonly memoryBytes?: number;
-  readonly cpuMs?: number;
-  readonly fileBytes?: number;
-  readonly coreBytes?: number;
-}
-
 /** The settings of one sensor. Times in ms. `runtime` is canonical. */
 export type SensorConfig = {
   readonly name: SensorName;
@@ -72,9 +63,10 @@ export type SensorConfig = {
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string | undefined;
-  /** Undefined: the agent's own. */
+  /** Both or neither: the agent's own. */
   readonly uid: number | undefined;
   readonly gid: number | undefined;
+  /** What is absent is as for the agent itself. */
   readonly limits: ResourceLimits;
   /** From TERM to KILL. An orderly stop of the whole agent may leave it less. */
   readonly stopGraceMs: number;

@@ -252,16 +252,18 @@ test("A10, A11: a sensor may have a user, limits, an environment and a log of it
   ]);
 });
 
-test("A10: a sensor with a uid alone gets the group of that number; one with a gid alone keeps its user", () => {
+test("A10: a sensor with a uid alone gets the group of that number; a gid alone is a problem", () => {
   expect(load(sensorWith("uid: 65534")).sensors[0]).toMatchObject({ uid: 65_534, gid: 65_534 });
-  expect(load(sensorWith("gid: 7")).sensors[0]).toMatchObject({ uid: undefined, gid: 7 });
+  expect(problems(sensorWith("gid: 7"))).toEqual([
+    "sensors.0.gid: goes with a uid; without one the sensor runs as the agent does",
+  ]);
 });
 
 test.each([
   ["uid: -1", "uid"],
   ["uid: 4294967295", "uid"],
   ["uid: 1.5", "uid"],
-  ["gid: nobody", "gid"],
+  ["uid: 1, gid: nobody", "gid"],
   ["stop_grace: 61s", "stop_grace"],
   ["line_bytes_max: 63B", "line_bytes_max"],
   ["line_bytes_max: 2MiB", "line_bytes_max"],

@@ -3,7 +3,7 @@
  * Keeps the balance produced = acked + spooled + Σ dropped. One for each sensor, across its runs. (A11, A16)
  */
 import type { Clock, Log } from "@fleet/daemon";
-import { checkFrame, LineDecoder, type SensorCounters } from "@fleet/protocol";
+import { checkFrame, LINE_BYTES_MAX, LineDecoder, type SensorCounters } from "@fleet/protocol";
 import { RepeatGate } from "./repeat-gate.ts";
 import type { Spool } from "./spool.ts";
 
@@ -18,6 +18,10 @@ export interface SensorOutputOptions {
   readonly spool: Spool;
   readonly clock: Clock;
   readonly log: Log;
+  /** The longest line, LF included; at most the wire's. */
+  readonly lineBytesMax?: number;
+  /** A line was dropped: which and why, in words. As seldom as the log hears of it. */
+  readonly onDropped?: (text: string) => void;
 }
 
 /** See the head of this file. */
@@ -26,7 +30,11 @@ export class SensorOutput {
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #complaints = new Map<string, RepeatGate>();
-  readonly #lines = new LineDecoder();
+  readonly #onDropped: (text: string) => void;
+  #lines: LineDecoder;
+  #lineBytesMax: number;
+  /** Lines that were too long for decoders that are gone. */
+  #oversized = 0;
   readonly #dropped = new Map<string, number>();
   #whole = 0;
 
@@ -34,11 +42,22 @@ export class SensorOutput {
     this.#spool = options.spool;
     this.#log = options.log;
     this.#clock = options.clock;
+    this.#onDropped = options.onDropped ?? (() => {});
+    this.#lineBytesMax = options.lineBytesMax ?? LINE_BYTES_MAX;
+    this.#lines = new LineDecoder(this.#lineBytesMax);
+  }
+
+  /** From the next run on lines may be this long. Not to be called during one. */
+  limitLines(bytesMax: number): void {
+    if (bytesMax === this.#lineBytesMax) return;
+    this.#oversized += this.#lines.oversized;
+    this.#lineBytesMax = bytesMax;
+    this.#lines = new LineDecoder(bytesMax);
   }
 
   /** A piece of stdout, cut anywhere. */
   push(chunk: Uint8Array): void {
-    this.#lines.push(chunk, this.#onLine);
+    this.#lines.push(chunk, this.#onLine, this.#onOversized);
   }
 
   /**
@@ -54,7 +73,7 @@ export class SensorOutput {
   counters(): SensorCounters {
     const { acked, held, dropped } = this.#spool.stats();
     const reasons = { ...Object.fromEntries(this.#dropped), ...dropped };
-    const { oversized } = this.#lines;
+    const oversized = this.#oversized + this.#lines.oversized;
     if (oversized > 0) reasons["too_long"] = (reasons["too_long"] ?? 0) + oversized;
     return { produced: this.#whole + oversized, acked, spooled: held, dropped: reasons };
   }
@@ -73,14 +92,22 @@ export class SensorOutput {
     }
   };
 
+  readonly #onOversized = (): void =>
+    this.#complain("too_long", `more than ${this.#lineBytesMax} bytes`);
+
   #drop(problem: string, sample: Uint8Array): void {
     this.#dropped.set(problem, (this.#dropped.get(problem) ?? 0) + 1);
+    this.#complain(problem, () => new TextDecoder().decode(sample));
+  }
+
+  #complain(problem: string, sample: string | (() => string)): void {
     let gate = this.#complaints.get(problem);
     if (gate === undefined) this.#complaints.set(problem, (gate = new RepeatGate(this.#clock)));
     const held = gate.pass(problem);
     if (held === undefined) return;
-    const line = new TextDecoder().decode(sample);
+    const line = typeof sample === "string" ? sample : sample();
     this.#log.warn({ problem, line, held_back: held }, "a line on stdout is not a frame; dropped");
+    this.#onDropped(`a line on stdout is no frame (${problem}): ${line}`);
   }
 }
 

@@ -1,13 +1,16 @@
 import { afterAll, afterEach, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { seededRandom, type Service, systemClock } from "@fleet/daemon";
+import { type Clock, seededRandom, type Service, systemClock } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
 import { nodeIdSchema, spoolIdSchema } from "@fleet/protocol";
+import { systemSpawn } from "@fleet/supervisor";
+import { memoryStore } from "./logs/log-store.ts";
+import { SensorLog } from "./logs/sensor-log.ts";
+import { StderrEcho } from "./logs/stderr-echo.ts";
 import { MemorySpool } from "./memory-spool.ts";
 import { sensorEnvironment } from "./sensor-env.ts";
-import { SensorLog } from "./sensor-log.ts";
 import { SensorOutput } from "./sensor-output.ts";
 import { newSensor } from "./sensors.ts";
 import { eventually, frameText, recordingLog, sensorOf } from "./testing.ts";
@@ -28,10 +31,9 @@ afterEach(async () => {
 
 type Mode = Readonly<Record<string, unknown>>;
 
-function setUp(script: string, mode: Mode, clock = systemClock) {
+function setUp(script: string, mode: Mode, clock: Clock = systemClock, program = SH) {
   const { log, lines } = recordingLog();
   const spool = new MemorySpool({ spoolId: spoolIdSchema.parse("s1"), bytesMax: 1 << 26 });
-  const output = new SensorOutput({ spool, clock, log });
   const config = sensorOf({
     runtime: "shell",
     command: ["-c", script],
@@ -49,12 +51,36 @@ function setUp(script: string, mode: Mode, clock = systemClock) {
     nodeId: nodeIdSchema.parse("radar3"),
     coordinatorUrl: "http://c:7700",
     runtimes: "shell",
+    secrets: [],
     declared: config.env,
+    virtualEnv: undefined,
   });
-  const argv = [SH, ...config.command];
-  const sensor = newSensor({ config, argv, env, output, clock, random: seededRandom(1), log });
+  const echo = new StderrEcho(clock, log);
+  const sensorLog = new SensorLog({ store: memoryStore(), burstBytes: 1 << 20, echo, clock });
+  const output = new SensorOutput({
+    spool,
+    clock,
+    log,
+    lineBytesMax: config.lineBytesMax,
+    onDropped: (text) => sensorLog.event(text),
+  });
+  const sensor = newSensor({
+    config,
+    argv: [program, ...config.command],
+    user: undefined,
+    env,
+    output,
+    sensorLog,
+    spawn: systemSpawn,
+    clock,
+    random: seededRandom(1),
+    log,
+  });
   running.push(sensor);
-  return { sensor, output, lines, spool };
+  /** The log's lines without their times, with a process's id as PID. */
+  const story = (): string[] =>
+    sensorLog.tail(1000).map((line) => line.slice(25).replaceAll(/pid=\d+/g, "pid=PID"));
+  return { sensor, output, lines, spool, story };
 }
 
 const STREAM: Mode = { restart: "never" };
@@ -139,11 +165,21 @@ test("a poll that is over its time is killed; its whole lines count, and its hal
 
 test("a poll that can't be started, or fails, is told and tried again", async () => {
   const clock = new FakeClock();
-  const { sensor, lines } = setUp("exit 3", { mode: "poll", interval: "5s", timeout: "1s" }, clock);
+  const { sensor, lines, story } = setUp(
+    "exit 3",
+    { mode: "poll", interval: "5s", timeout: "1s" },
+    clock,
+  );
   void sensor.start();
   await eventually(() => said(lines, "poll failed") && clock.timers === 1);
-  clock.advance(5000);
-  await eventually(() => lines.filter(({ message }) => message === "poll failed").length === 2);
+  for (let run = 2; run <= 13; run++) {
+    clock.advance(5000);
+    await eventually(() => story().filter((line) => line.includes("code 3")).length === run);
+    await eventually(() => clock.timers === 1);
+  }
+  // Once a minute, with how often it was not told.
+  const told = lines.filter(({ message }) => message === "poll failed");
+  expect(told.map(({ fields }) => fields["held_back"])).toEqual([0, 11]);
 });
 
 test("stopping a poll in the middle kills it and starts no other", async () => {
@@ -175,16 +211,139 @@ test.each(["stream", "poll"] as const)(
   },
 );
 
-test("a noisy stderr is held back and the number of lines told", () => {
-  const clock = new FakeClock();
-  const { log, lines } = recordingLog();
-  const stderr = new SensorLog(clock, log);
-  stderr.push(new TextEncoder().encode("x\n".repeat(1000)));
-  expect(lines.length).toBe(100);
-  clock.advance(100);
-  stderr.push(new TextEncoder().encode(`${"y".repeat(9000)}\nlast\nmore\n`));
-  expect(lines.slice(100).map(({ fields }) => fields)).toEqual([
-    { stderr: "last", lines_suppressed: 901 },
-    { stderr: "more" },
+test("A11: the log tells a stream sensor's story", async () => {
+  const { sensor, story, lines } = setUp(
+    `echo oops >&2; echo junk; printf 'half a line' >&2; exit 7`,
+    STREAM,
+  );
+  void sensor.start();
+  await eventually(() => said(lines, "sensor ended"));
+  const [started, ...rest] = story();
+  expect(started).toBe("run=1 pid=PID * started /bin/sh");
+  expect(rest.slice(0, -1).toSorted()).toEqual([
+    "run=1 pid=PID * a line on stdout is no frame (bad_json): junk",
+    "run=1 pid=PID | half a line",
+    "run=1 pid=PID | oops",
   ]);
+  expect(rest.at(-1)).toMatch(/^run=1 pid=PID \* exited with code 7 after \d+\.\d s$/);
+});
+
+test("A11: a stream sensor that can't be started is tried for ever, no seldomer than each 30 s, and told of every 10 min", async () => {
+  const clock = new FakeClock();
+  const { sensor, lines, story } = setUp("", { restart: "always" }, clock, "/nowhere/python3");
+  void sensor.start();
+  for (let minute = 0; minute < 60; minute++) await clock.run(60_000);
+  const tries = story().filter((line) => line.includes("could not be started"));
+  expect(tries.length).toBeGreaterThan(118);
+  expect(tries.at(-1)).toMatch(
+    /"\/nowhere\/python3" was not found; next start in (1[5-9]|2\d|30)\.\d s$/,
+  );
+  const told = lines.filter(({ level }) => level === "warn");
+  expect(told.length).toBeGreaterThanOrEqual(6);
+  expect(told.length).toBeLessThanOrEqual(7);
+});
+
+test("A11: an interpreter that vanishes or is replaced is told of, and comes back by itself", async () => {
+  const clock = new FakeClock();
+  const program = join(scratch, "interpreter");
+  writeFileSync(program, "#!/bin/sh\nexit 1\n", { mode: 0o755 });
+  const { sensor, lines, story } = setUp("x", { restart: "always" }, clock, program);
+  const runs = (): number => lines.filter(({ message }) => message === "sensor ended").length;
+  void sensor.start();
+  await eventually(() => runs() === 1 && clock.timers === 1);
+  rmSync(program);
+  await clock.run(30_000);
+  const gone = `${program} is gone; it was there when the agent looked`;
+  expect(lines.filter(({ message }) => message === gone).length).toBe(1);
+  writeFileSync(program, "#!/bin/sh\nexit 2\n", { mode: 0o755 });
+  await clock.run(30_000);
+  await eventually(() => runs() >= 2);
+  expect(said(lines, `${program} is there again, maybe in another version`)).toBe(true);
+  await eventually(() => clock.timers === 1);
+  rmSync(program);
+  writeFileSync(program, "#!/bin/sh\nexit 33\n", { mode: 0o755 });
+  await clock.run(30_000);
+  await eventually(() => runs() >= 3);
+  expect(story().some((line) => line.includes("was replaced since the agent looked"))).toBe(true);
+});
+
+test("A11: a flood of stdout without an end takes bounded memory and is told of once", async () => {
+  const { sensor, output, lines, story } = setUp(
+    `head -c 67108864 /dev/zero; echo; echo '${frameText(1)}'`,
+    { ...STREAM, line_bytes_max: "64KiB" },
+  );
+  const before = process.memoryUsage().rss;
+  void sensor.start();
+  await eventually(() => said(lines, "sensor ended"));
+  expect(output.counters()).toMatchObject({ produced: 2, spooled: 1, dropped: { too_long: 1 } });
+  expect(process.memoryUsage().rss - before).toBeLessThan(48 * 1024 * 1024);
+  const told = story().filter((line) => line.includes("too_long"));
+  expect(told).toEqual([
+    "run=1 pid=PID * a line on stdout is no frame (too_long): more than 65536 bytes",
+  ]);
+});
+
+test.each([
+  [100, { produced: 1, spooled: 0, dropped: { too_long: 1 } }],
+  [101, { produced: 1, spooled: 1, dropped: {} }],
+])(
+  "A11: with line_bytes_max %i, a frame of 101 bytes with its LF is taken only where it fits",
+  async (max, counters) => {
+    const head = frameText(1).slice(0, -1);
+    const frame = `${head},"x":"${"x".repeat(100 - head.length - 8)}"}`;
+    expect(frame.length).toBe(100);
+    const { sensor, output, lines } = setUp(`echo '${frame}'`, {
+      ...STREAM,
+      line_bytes_max: `${max}B`,
+    });
+    void sensor.start();
+    await eventually(() => said(lines, "sensor ended"));
+    expect(output.counters()).toMatchObject(counters);
+  },
+);
+
+test("A11: a sensor that closes its stdout and lives on is neither ended nor restarted", async () => {
+  const { sensor, lines, output } = setUp(
+    `echo '${frameText(1)}'; exec >&-; echo closed >&2; while :; do sleep 0.01; echo on >&2; done`,
+    { restart: "always" },
+  );
+  void sensor.start();
+  await eventually(() => lines.filter(({ fields }) => fields["stderr"] === "on").length > 5);
+  expect(said(lines, "sensor ended")).toBe(false);
+  expect(output.counters()).toMatchObject({ produced: 1 });
+  await sensor.stop(systemClock.monotonicMs() + 3000);
+});
+
+test("A11: a poll over its time may end by itself within its grace", async () => {
+  const { sensor, output, lines, story } = setUp(
+    `trap 'echo "${frameText(1).replaceAll('"', '\\"')}"; exit 0' TERM; while :; do sleep 0.01; done`,
+    { mode: "poll", interval: "1h", timeout: "100ms", stop_grace: "60s" },
+  );
+  void sensor.start();
+  await eventually(() => said(lines, "poll was killed"));
+  expect(output.counters()).toMatchObject({ spooled: 1 });
+  expect(story().at(-1)).toBe("run=1 pid=PID * was ended: it was over its time");
+});
+
+test("A11: a poll that ignores TERM is killed in time for the stop's deadline", async () => {
+  const { sensor } = setUp('trap "" TERM; echo $$ > "$PIDFILE"; while :; do sleep 1; done', {
+    mode: "poll",
+    interval: "1h",
+    stop_grace: "60s",
+  });
+  void sensor.start();
+  await eventually(() => existsSync(pidFile) && readFileSync(pidFile, "utf8").endsWith("\n"));
+  const pid = Number(readFileSync(pidFile, "utf8"));
+  await sensor.stop(systemClock.monotonicMs() + 400);
+  expect(() => process.kill(pid, 0)).toThrow();
+});
+
+test("A11: what a poll writes to stderr is in the log while it still runs", async () => {
+  const { sensor, story } = setUp("echo busy >&2; exec sleep 1000", {
+    mode: "poll",
+    interval: "1h",
+    timeout: "1h",
+  });
+  void sensor.start();
+  await eventually(() => story().includes("run=1 pid=PID | busy"));
 });

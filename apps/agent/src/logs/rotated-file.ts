@@ -1,0 +1,217 @@
+/**
+ * The log of one sensor as files: `NAME.log`, rotated to `NAME.log.1` and so on. Guarantees: no file is ever longer than its
+ * bound; only whole lines are written; what lies there from earlier runs is gone on from. A full or read-only disk, a file
+ * that was removed, cut or replaced from outside never throw: lines that can't be kept are counted, told of once, and the
+ * count goes into the file as soon as it can be written again. Written synchronously, by SensorLog. (A11)
+ */
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
+import type { Clock, Log } from "@fleet/daemon";
+import { closeLog, openLog, readAt, rotatedPath, SAFE_FLAGS, tailOf } from "./log-files.ts";
+import type { LogStore } from "./log-store.ts";
+
+const FILE_MODE = 0o600;
+const DIR_MODE = 0o700;
+/** How long a disk that took nothing is left alone. */
+const RETRY_MS = 1000;
+const LF = 10;
+const WRITE_FLAGS = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | SAFE_FLAGS;
+
+/** Where, and how much: `files` of at most `bytesMax` (≥ 16 KiB) each, the one that is written to included. */
+export interface RotatedFileOptions {
+  readonly path: string;
+  readonly bytesMax: number;
+  readonly files: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The file that is written to. */
+interface Current {
+  readonly fd: number;
+  readonly inode: bigint;
+}
+
+/** See the head of this file. */
+export class RotatedFile implements LogStore {
+  readonly #options: RotatedFileOptions;
+  #current: Current | undefined;
+  #sizeBytes = 0;
+  #lost = 0;
+  #isFailing = false;
+  #retryAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: RotatedFileOptions) {
+    this.#options = options;
+    this.#removeBeyond(options.files);
+  }
+
+  append(lines: readonly Uint8Array[]): void {
+    const { clock, log, path } = this.#options;
+    if (clock.monotonicMs() < this.#retryAtMs) {
+      this.#lost += lines.length;
+      return;
+    }
+    let written = 0;
+    try {
+      this.#open();
+      if (this.#lost > 0) this.#write([this.#lossLine()]);
+      this.#writeAll(lines, (count) => (written += count));
+      if (this.#isFailing) log.info({ path, lines_lost: this.#lost }, "the log is kept again");
+      this.#isFailing = false;
+      this.#lost = 0;
+    } catch (err) {
+      if (!this.#isFailing)
+        log.warn({ err, path }, "the sensor's log can't be written; lines are dropped");
+      this.#lost += lines.length - written;
+      this.#retryAtMs = clock.monotonicMs() + RETRY_MS;
+      this.#isFailing = true;
+      this.close();
+    }
+  }
+
+  tail(linesMax: number): string[] {
+    const files = openLog(this.#options.path);
+    try {
+      const lines = new TextDecoder().decode(tailOf(files, linesMax)).split("\n");
+      if (lines.at(-1) === "") lines.pop();
+      return lines;
+    } catch {
+      return [];
+    } finally {
+      closeLog(files);
+    }
+  }
+
+  close(): void {
+    if (this.#current === undefined) return;
+    closeSync(this.#current.fd);
+    this.#current = undefined;
+  }
+
+  /** As many as fit into each file at a time. */
+  #writeAll(lines: readonly Uint8Array[], onWritten: (count: number) => void): void {
+    let batch: Uint8Array[] = [];
+    let batchBytes = 0;
+    for (const line of lines) {
+      if (this.#sizeBytes + batchBytes + line.length > this.#options.bytesMax) {
+        this.#write(batch);
+        onWritten(batch.length);
+        this.#rotate();
+        batch = [];
+        batchBytes = 0;
+      }
+      batch.push(line);
+      batchBytes += line.length;
+    }
+    this.#write(batch);
+    onWritten(batch.length);
+  }
+
+  /** All of it, or nothing: half a line would spoil the next one. */
+  #write(lines: readonly Uint8Array[]): void {
+    if (lines.length === 0) return;
+    const bytes = lines.length === 1 ? lines[0]! : Buffer.concat(lines);
+    const { fd } = this.#current!;
+    let written = 0;
+    try {
+      while (written < bytes.length) written += writeSync(fd, bytes, written);
+    } catch (error) {
+      ftruncateSync(fd, this.#sizeBytes);
+      throw error;
+    }
+    this.#sizeBytes += bytes.length;
+  }
+
+  /** Makes sure that the file at the path is open and ours, and how long it is, whatever happened to it meanwhile. */
+  #open(): void {
+    const { path } = this.#options;
+    const there = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    if (this.#current !== undefined && there?.ino === this.#current.inode) {
+      this.#sizeBytes = Number(there.size);
+      return;
+    }
+    this.close();
+    if (there === undefined) this.#makeDir();
+    this.#adopt(openOwn(path));
+  }
+
+  #adopt(fd: number): void {
+    const stat = fstatSync(fd, { bigint: true });
+    this.#current = { fd, inode: stat.ino };
+    this.#sizeBytes = Number(stat.size);
+    if (this.#sizeBytes === 0) return;
+    const [last] = readAt(fd, this.#sizeBytes - 1, 1);
+    if (last === LF) return;
+    // Somebody cut it in the middle of a line.
+    if (this.#sizeBytes >= this.#options.bytesMax) this.#rotate();
+    else this.#write([new Uint8Array([LF])]);
+  }
+
+  #rotate(): void {
+    const { path, files } = this.#options;
+    this.close();
+    if (files === 1) rmSync(path, { force: true });
+    for (let age = files - 1; age > 0; age--) {
+      try {
+        renameSync(rotatedPath(path, age - 1), rotatedPath(path, age));
+      } catch (error) {
+        // Not all of them need be there.
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+      }
+    }
+    this.#adopt(openOwn(path));
+  }
+
+  #makeDir(): void {
+    const dir = dirname(this.#options.path);
+    mkdirSync(dir, { recursive: true, mode: DIR_MODE });
+    if (!lstatSync(dir).isDirectory()) throw new Error(`${dir} is not a directory`);
+  }
+
+  /** Files that an earlier config kept. */
+  #removeBeyond(files: number): void {
+    const { path } = this.#options;
+    const prefix = `${basename(path)}.`;
+    try {
+      for (const name of readdirSync(dirname(path)))
+        if (name.startsWith(prefix) && Number(name.slice(prefix.length)) >= files)
+          rmSync(join(dirname(path), name), { force: true });
+    } catch {
+      // There is nothing yet, or nothing can be removed: no line is worse off for it.
+    }
+  }
+
+  #lossLine(): Uint8Array {
+    const time = new Date(this.#options.clock.nowMs()).toISOString();
+    return new TextEncoder().encode(`${time} * ${this.#lost} lines could not be written here\n`);
+  }
+}
+
+/** Opens or makes the file. Whatever else lies there, a link, a pipe, a second name of another file, is removed first. */
+function openOwn(path: string): number {
+  try {
+    const fd = openSync(path, WRITE_FLAGS, FILE_MODE);
+    const stat = fstatSync(fd);
+    if (stat.isFile() && stat.nlink === 1) return fd;
+    closeSync(fd);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ELOOP" && code !== "ENXIO") throw error;
+  }
+  unlinkSync(path);
+  return openSync(path, WRITE_FLAGS | constants.O_EXCL, FILE_MODE);
+}
