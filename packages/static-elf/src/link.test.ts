@@ -10,7 +10,7 @@ import { findLibrary, libraryDirs } from "./libraries.ts";
 import { linkStatic, type LinkOptions } from "./link.ts";
 import { sealLdso } from "./seal.ts";
 import { compileStub, type Stub } from "./stub.ts";
-import { makeElf } from "./testing.ts";
+import { makeElf } from "./small-elf.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "static-elf-link-"));
 const dirs = libraryDirs("x86_64");

@@ -63,10 +63,10 @@ describe("another user (A10)", () => {
     const caps = "+setuid,+setgid,+net_raw";
     const owner = ["--reuid=1", "--regid=1", "--clear-groups", `--inh-caps=${caps}`];
     const words = `uid 2 gid 2 -- /bin/grep ^Cap[PEA] /proc/self/status`;
-    const nested = ["bash", "-c", `exec -a fleet-launch ${file} ${words}`];
+    const asAnother = ["setpriv", ...owner, `--ambient-caps=${caps}`, "bash", "-c"];
     const { stdout, stderr } = Bun.spawnSync([
-      ...["setpriv", ...owner, `--ambient-caps=${caps}`],
-      ...nested,
+      ...asAnother,
+      `exec -a fleet-launch ${file} ${words}`,
     ]);
     expect(stderr.toString()).toBe("");
     expect(stdout.toString()).toMatch(/^(Cap(Prm|Eff|Amb):\t0+\n){3}$/);

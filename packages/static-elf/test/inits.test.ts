@@ -1,0 +1,204 @@
+/**
+ * The init of a linked file beside those that images bring: tini, dumb-init and s6, on the same cases. Where they differ, the
+ * table says how, and each line of it is tested. (A12)
+ */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Pid1, whyNoPid1 } from "../src/testing.ts";
+import { buildSubject, SIGNAL, type Subject } from "./subject.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "static-elf-inits-"));
+const { HUP, INT, QUIT, KILL, USR1, USR2, TERM, WINCH, PWR, RTMIN_3, RTMAX } = SIGNAL;
+
+/** What starts the subject as the program of an init. */
+type Command = (subject: Subject, words: readonly string[]) => readonly string[];
+
+const INITS = {
+  ours: ({ linked }, words) => [linked, ...words],
+  tini: ({ plain }, words) => ["tini", "--", plain, ...words],
+  "tini -g": ({ plain }, words) => ["tini", "-g", "--", plain, ...words],
+  "dumb-init": ({ plain }, words) => ["dumb-init", "--", plain, ...words],
+  "dumb-init -c": ({ plain }, words) => ["dumb-init", "-c", "--", plain, ...words],
+  s6: ({ plain }, words) => ["s6-svscan", scanDirectory([plain, ...words])],
+} as const satisfies Readonly<Record<string, Command>>;
+type Init = keyof typeof INITS;
+const names = Object.keys(INITS) as Init[];
+
+/** As images with s6 do it: a service that ends takes the container with it, and its code is the container's. */
+function scanDirectory(command: readonly string[]): string {
+  const scan = mkdtempSync(join(dir, "scan-"));
+  const script = (path: string, text: string): void => {
+    writeFileSync(join(scan, path), `#!/bin/sh\n${text}\n`);
+    chmodSync(join(scan, path), 0o755);
+  };
+  for (const part of [".s6-svscan", "program"]) mkdirSync(join(scan, part));
+  chmodSync(scan, 0o777);
+  script("program/run", `exec ${command.map((word) => `'${word}'`).join(" ")}`);
+  script(
+    "program/finish",
+    `[ $1 != 256 ] && echo $1 >${scan}/code || echo $((128 + $2)) >${scan}/code; s6-svscanctl -t ${scan}; exit 125`,
+  );
+  script(".s6-svscan/finish", `read -r code <${scan}/code; exit $code`);
+  for (const part of [".s6-svscan", "program"]) chmodSync(join(scan, part), 0o777);
+  return scan;
+}
+
+/** Passed on by all but s6, and after any other that is pending with it. */
+const lastOf = (init: Init): number => (init === "s6" ? TERM : RTMAX);
+
+/** What differs stands beside the init's name; `others` is what the rest do. */
+interface Case {
+  readonly about: string;
+  readonly words: (init: Init) => readonly string[];
+  readonly act: (pid1: Pid1, init: Init) => unknown;
+  readonly expected: Partial<Record<Init, unknown>> & { readonly others: unknown };
+  /** Put before the init's command. */
+  readonly before?: readonly string[];
+  readonly prepare?: string;
+}
+
+const output = async (pid1: Pid1): Promise<unknown> => [...(await pid1.rest()), await pid1.exited];
+
+/** Sends these to a program that handles them; what it heard of them. */
+function hears(about: string, signals: readonly number[], expected: Case["expected"]): Case {
+  return {
+    about,
+    words: (init) => ["hear", String(lastOf(init))],
+    async act(pid1, init) {
+      expect(await pid1.line()).toBe("ready");
+      for (const signal of [...signals, lastOf(init)]) pid1.kill(signal);
+      return (await pid1.rest()).map(Number).filter((signal) => signal !== lastOf(init));
+    },
+    expected,
+  };
+}
+
+/** Sends one to a program that handles none, and another that ends it in case it is still there: the exit code. */
+function endsWith(about: string, signal: number, expected: Case["expected"]): Case {
+  return {
+    about,
+    words: () => ["wait"],
+    async act(pid1, init) {
+      expect(await pid1.line()).toBe("ready");
+      pid1.kill(signal);
+      pid1.kill(lastOf(init));
+      return pid1.exited;
+    },
+    expected,
+  };
+}
+
+const CASES: readonly Case[] = [
+  {
+    about: "a program that ends with 7",
+    words: () => ["exit", "7"],
+    act: output,
+    expected: { others: [7] },
+  },
+  {
+    about: "a program that dies of SEGV",
+    words: () => ["die", "11"],
+    act: output,
+    expected: { others: [139] },
+  },
+  {
+    about: "the program is killed",
+    words: () => ["wait"],
+    async act(pid1) {
+      expect(await pid1.line()).toBe("ready");
+      pid1.kill(KILL, pid1.processes().find(({ name }) => name.startsWith("subject"))!.pid);
+      return pid1.exited;
+    },
+    expected: { others: 137 },
+  },
+  {
+    about: "a thousand orphans",
+    words: () => ["orphans", "1000"],
+    act: output,
+    expected: { s6: ["3 processes", 0], others: ["2 processes", 0] },
+  },
+  {
+    about: "children that end among orphans",
+    words: () => ["children", "200"],
+    act: output,
+    expected: { others: ["200 right", 0] },
+  },
+  {
+    about: "a daemon that ignores all signals is left",
+    words: () => ["daemon", "0"],
+    async act(pid1) {
+      await pid1.exited;
+      return pid1.processes();
+    },
+    expected: { others: [] },
+  },
+  hears("TERM", [TERM], { others: [TERM], s6: [] }),
+  hears("HUP", [HUP], { others: [HUP], s6: [] }),
+  hears("INT", [INT], { others: [INT], s6: [] }),
+  hears("QUIT", [QUIT], { others: [QUIT], s6: [] }),
+  hears("USR1", [USR1], { others: [USR1], ours: [TERM], s6: [] }),
+  hears("WINCH", [WINCH], { others: [WINCH], ours: [TERM], s6: [] }),
+  hears("PWR", [PWR], { others: [PWR], ours: [TERM], s6: [] }),
+  hears("RTMIN+3", [RTMIN_3], { others: [RTMIN_3], ours: [TERM], s6: [] }),
+  endsWith("TERM", TERM, { others: 143 }),
+  endsWith("QUIT", QUIT, { others: 131, s6: 143 }),
+  endsWith("HUP", HUP, { others: 129, s6: 143 }),
+  endsWith("USR1", USR1, { others: 138, s6: 143 }),
+  endsWith("WINCH", WINCH, { others: 192, ours: 128 + WINCH, s6: 143 }),
+  endsWith("PWR", PWR, { others: 158, s6: 143 }),
+  endsWith("RTMIN+3", RTMIN_3, { others: 165, s6: 143 }),
+  {
+    about: "a child in the program's group hears USR2",
+    words: (init) => ["group", String(lastOf(init))],
+    async act(pid1, init) {
+      expect(await pid1.line()).toBe("ready");
+      for (const signal of [USR2, lastOf(init)]) pid1.kill(signal);
+      return (await pid1.rest()).includes(`child ${USR2}`);
+    },
+    expected: { others: false, "tini -g": true, "dumb-init": true },
+  },
+  {
+    about: "the environment of PID 1 can be read by its own user",
+    before: ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
+    words: () => ["run", "sh", "-c", "cat /proc/1/environ >/dev/null 2>&1 && echo yes || echo no"],
+    act: async (pid1) => pid1.line(),
+    expected: { others: "yes", ours: "no" },
+  },
+  {
+    about: "PID 1 holds a descriptor open that the program was given",
+    prepare: "exec 9</dev/null",
+    words: () => ["wait"],
+    async act(pid1) {
+      expect(await pid1.line()).toBe("ready");
+      return readdirSync(`/proc/${pid1.pid}/fd`).includes("9");
+    },
+    expected: { others: true, ours: false },
+  },
+];
+
+const missing = [
+  whyNoPid1() ?? [],
+  ["tini", "dumb-init", "s6-svscan"].filter((name) => Bun.which(name) === null),
+].flat();
+const isSkipped = missing.length > 0 && process.env["CI"] !== "true";
+if (isSkipped) console.warn(`inits.test.ts: skipped, missing: ${missing.join(", ")}`);
+
+describe.skipIf(isSkipped).each(CASES.map((one) => [one.about, one] as const))(
+  "%s (A12)",
+  (_about, { words, act, expected, before = [], prepare }) => {
+    let subject: Subject;
+    beforeAll(() => {
+      subject = buildSubject(dir);
+    });
+    const rows = names.map((name) => [name, expected[name] ?? expected.others] as const);
+    test.each(rows)("%s: %j", async (name, outcome) => {
+      const command = [...before, ...INITS[name](subject, words(name))];
+      await using pid1 = await Pid1.start(command, prepare === undefined ? {} : { prepare });
+      expect(await act(pid1, name)).toEqual(outcome);
+    });
+  },
+);
+
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
