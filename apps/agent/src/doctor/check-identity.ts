@@ -1,6 +1,6 @@
 /** What the stored identity says, read without touching it: the agent itself would move a damaged one aside. (A9, A14) */
 import { readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { resolve } from "node:path";
 import type { NodeId } from "@fleet/protocol";
 import { IDENTITY_FILE, parseIdentity } from "../identity.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
@@ -19,7 +19,7 @@ export async function checkIdentity(
   stateDir: string,
   name: NodeId | undefined,
 ): Promise<IdentityFound> {
-  const path = join(stateDir, IDENTITY_FILE);
+  const path = resolve(stateDir, IDENTITY_FILE);
   const details = { subject: path };
   const without = (...checks: Check[]): IdentityFound => ({
     checks,

@@ -34,12 +34,7 @@ async function checkSensor(plan: SensorPlan, env: Environment): Promise<Check> {
   const { name: subject, runtime, requires = null, cwd, command } = plan.config;
   const details = { subject, data: { runtime, requires } };
   if (plan.at === "unavailable")
-    return fail(
-      "sensor",
-      plan.reason,
-      "Correct its runtime: or requires:, or use an image that has it; fleet-agent --detect-only shows what this one has",
-      details,
-    );
+    return fail("sensor", plan.reason, capitalised(plan.remedy), details);
   const dir = resolve(cwd ?? ".");
   const dirProblem = await directoryProblem(dir);
   if (dirProblem !== undefined)
@@ -118,4 +113,8 @@ async function findProgram(
     }
   }
   return undefined;
+}
+
+function capitalised(phrase: string): string {
+  return phrase.slice(0, 1).toUpperCase() + phrase.slice(1);
 }
