@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { closeLog, openLog, sensorsWithLogs, tailOf } from "./log-files.ts";
+import { closeLog, openLog, readFrom, sensorsWithLogs, tailStart } from "./log-files.ts";
 
 let dir: string;
 let path: string;
@@ -17,7 +17,7 @@ afterEach(() => rmSync(dir, { recursive: true }));
 
 function tail(lines: number): string {
   const files = openLog(path);
-  const text = new TextDecoder().decode(tailOf(files, lines));
+  const text = Buffer.concat([...readFrom(files, tailStart(files, lines))]).toString();
   closeLog(files);
   return text;
 }

@@ -8,8 +8,6 @@ import { type SensorName, sensorNameSchema } from "@fleet/protocol";
 
 /** The most files a log may have (`log.files`). */
 export const LOG_FILES_MAX = 100;
-/** The most lines that are given at a time. */
-export const TAIL_LINES_MAX = 100_000;
 /** A sensor of the agent's uid may put anything in a log's place: nothing is followed, nothing is waited for. */
 export const SAFE_FLAGS = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
@@ -67,26 +65,46 @@ export function closeLog(files: readonly LogFile[]): void {
   for (const { fd } of files) closeSync(fd);
 }
 
-/** The last `linesMax` (at most TAIL_LINES_MAX) whole or unfinished lines of `files`, as they lie there. */
-export function tailOf(files: readonly LogFile[], linesMax: number): Uint8Array {
-  const blocks: Uint8Array[] = [];
-  let linesLeft = Math.min(linesMax, TAIL_LINES_MAX);
-  for (const { fd, sizeBytes } of files.toReversed()) {
+/** A place in a log: the file, counted from the oldest, and the byte in it. */
+export interface LogPlace {
+  readonly index: number;
+  readonly offset: number;
+}
+
+/** Where the last `linesMax` lines of `files` begin; one that has no end yet counts. */
+export function tailStart(files: readonly LogFile[], linesMax: number): LogPlace {
+  let linesLeft = linesMax;
+  for (let index = files.length - 1; index >= 0; index--) {
+    const { fd, sizeBytes } = files[index]!;
+    if (linesLeft <= 0) return { index, offset: sizeBytes };
+    if (sizeBytes === 0) continue;
     let end = sizeBytes;
-    while (end > 0 && linesLeft > 0) {
+    while (end > 0) {
       const start = Math.max(0, end - BLOCK_BYTES);
       const block = readAt(fd, start, end - start);
       // The LF that ends the file ends its last line; each other one ends a line that stands before the next.
       const found = startOfLines(block, linesLeft, end === sizeBytes);
-      blocks.push(block.subarray(found.start));
+      if (found.start > 0) return { index, offset: start + found.start };
       linesLeft -= found.lines;
-      if (found.start > 0) return Buffer.concat(blocks.toReversed());
       end = start;
     }
-    if (sizeBytes > 0) linesLeft--;
-    if (linesLeft <= 0) break;
+    linesLeft--;
   }
-  return Buffer.concat(blocks.toReversed());
+  return { index: 0, offset: 0 };
+}
+
+/** What stands from `place` on, in pieces. */
+export function* readFrom(files: readonly LogFile[], place: LogPlace): Generator<Uint8Array> {
+  for (const [index, { fd, sizeBytes }] of files.entries()) {
+    if (index < place.index) continue;
+    let at = index === place.index ? place.offset : 0;
+    while (at < sizeBytes) {
+      const block = readAt(fd, at, Math.min(BLOCK_BYTES, sizeBytes - at));
+      if (block.length === 0) break;
+      yield block;
+      at += block.length;
+    }
+  }
 }
 
 /** The bytes at `start`, at most `length`; fewer at the end. */

@@ -20,13 +20,23 @@ import {
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Clock, Log } from "@fleet/daemon";
-import { closeLog, openLog, readAt, rotatedPath, SAFE_FLAGS, tailOf } from "./log-files.ts";
+import {
+  closeLog,
+  openLog,
+  readAt,
+  readFrom,
+  rotatedPath,
+  SAFE_FLAGS,
+  tailStart,
+} from "./log-files.ts";
 import type { LogStore } from "./log-store.ts";
 
 const FILE_MODE = 0o600;
 const DIR_MODE = 0o700;
 /** How long a disk that took nothing is left alone. */
 const RETRY_MS = 1000;
+/** `tail` holds what it gives in memory. */
+const TAIL_LINES_MAX = 10_000;
 const LF = 10;
 const WRITE_FLAGS = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | SAFE_FLAGS;
 
@@ -86,7 +96,10 @@ export class RotatedFile implements LogStore {
   tail(linesMax: number): string[] {
     const files = openLog(this.#options.path);
     try {
-      const lines = new TextDecoder().decode(tailOf(files, linesMax)).split("\n");
+      const place = tailStart(files, Math.min(linesMax, TAIL_LINES_MAX));
+      const lines = Buffer.concat([...readFrom(files, place)])
+        .toString()
+        .split("\n");
       if (lines.at(-1) === "") lines.pop();
       return lines;
     } catch {

@@ -1,0 +1,115 @@
+/** `fleet-agent logs SENSOR`: prints the end of a sensor's log and, with `follow`, what comes. Needs no agent that runs. (A11) */
+import { readdirSync, writeSync } from "node:fs";
+import { type Clock, exitCodeOf, onStopSignals, sleep, type StopSignal } from "@fleet/daemon";
+import { sensorNameSchema } from "@fleet/protocol";
+import { DEFAULT_STATE_DIR } from "../state-dir.ts";
+import { Follower, FOLLOW_MS } from "./follow.ts";
+import { closeLog, logPath, openLog, readFrom, sensorsWithLogs, tailStart } from "./log-files.ts";
+
+/** `stateDir` as flag or variable names it; undefined means the usual place. The rest is there for tests. */
+export interface LogsOptions {
+  readonly sensor: string;
+  readonly lines: number;
+  readonly follow: boolean;
+  readonly stateDir: string | undefined;
+  readonly clock: Clock;
+  /** Writes to stdout. Throws an EPIPE when nobody reads it any more. */
+  readonly print?: (bytes: Uint8Array) => void;
+  readonly complain?: (text: string) => void;
+  readonly onStop?: (stop: (signal: StopSignal) => void) => void;
+}
+
+const EXIT_FAILED = 1;
+/** As if SIGPIPE had ended it. */
+const EXIT_PIPE_CLOSED = 141;
+const AGAIN_MS = 10;
+
+/**
+ * Gives the exit code: 0; 1 when there is no such log, told on stderr; 128 + n when a signal ended the following; 141 when
+ * stdout was closed, which is noticed at the next line.
+ */
+export async function runLogs(options: LogsOptions): Promise<number> {
+  const { complain = (text) => void writeSync(2, `fleet-agent: ${text}\n`) } = options;
+  const stateDir = options.stateDir ?? DEFAULT_STATE_DIR;
+  const name = sensorNameSchema.safeParse(options.sensor);
+  const path = name.success ? logPath(stateDir, name.data) : undefined;
+  const files = path === undefined ? [] : openLog(path);
+  const current = files.at(-1);
+  if (path === undefined || current === undefined) {
+    complain(whyNone(options.sensor, stateDir, options.stateDir === undefined));
+    return EXIT_FAILED;
+  }
+  const print = printer(options);
+  try {
+    for (const block of readFrom(files, tailStart(files, options.lines))) await print(block);
+    closeLog(files.slice(0, -1));
+    if (options.follow)
+      return await follow(options, new Follower(path, current, current.sizeBytes), print);
+    closeLog([current]);
+    return 0;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EPIPE") return EXIT_PIPE_CLOSED;
+    throw error;
+  }
+}
+
+type Print = (bytes: Uint8Array) => Promise<void>;
+
+async function follow(options: LogsOptions, follower: Follower, print: Print): Promise<number> {
+  const { clock, onStop = onStopSignals } = options;
+  const stopped = new AbortController();
+  let exitCode = 0;
+  onStop((signal) => {
+    exitCode = exitCodeOf(signal);
+    stopped.abort();
+  });
+  try {
+    while (!stopped.signal.aborted) {
+      for (const block of follower.read()) await print(block);
+      await sleep(clock, FOLLOW_MS, stopped.signal).catch(() => {});
+    }
+    return exitCode;
+  } finally {
+    follower.close();
+  }
+}
+
+/** Writes all of it. A stdout that somebody made non-blocking may ask to be tried again. */
+function printer({ print, clock }: LogsOptions): Print {
+  if (print !== undefined) return async (bytes) => print(bytes);
+  return async (bytes) => {
+    let written = 0;
+    while (written < bytes.length) {
+      try {
+        written += writeSync(1, bytes, written);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+        await sleep(clock, AGAIN_MS);
+      }
+    }
+  };
+}
+
+function whyNone(sensor: string, stateDir: string, isDefault: boolean): string {
+  const hint = "pass --state-dir, or set FLEET_STATE_DIR, as the agent has it";
+  let sensors: string[];
+  try {
+    sensors = sensorsWithLogs(stateDir);
+  } catch (error) {
+    const { code = String(error) } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" && isThere(stateDir)) return `no sensor has a log in ${stateDir} yet`;
+    const which = isDefault ? `the usual state directory ${stateDir}` : stateDir;
+    return `${which} can't be read (${code}); ${hint}`;
+  }
+  if (sensors.length === 0) return `no sensor has a log in ${stateDir} yet`;
+  return `there is no log of ${JSON.stringify(sensor)} in ${stateDir}; these have one: ${sensors.join(", ")}`;
+}
+
+function isThere(dir: string): boolean {
+  try {
+    readdirSync(dir);
+    return true;
+  } catch {
+    return false;
+  }
+}
