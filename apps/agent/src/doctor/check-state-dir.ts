@@ -43,7 +43,8 @@ export async function checkStateDir(explicit: string | undefined): Promise<Check
 
 /** As the agent writes: a new file, synced, renamed. */
 async function tryToWrite(dir: string): Promise<void> {
-  const probe = join(dir, `.doctor-${process.pid}`);
+  // Process ids repeat from container to container: one that was killed must not be in the way of the next.
+  const probe = join(dir, `.doctor-${crypto.randomUUID()}`);
   const renamed = `${probe}.done`;
   try {
     const file = await open(probe, "wx", 0o600);

@@ -154,8 +154,8 @@ sensors:
       clock,
       onWaiting: (parts) => void (waiting = parts),
     });
-    await eventually(() => waiting.length === 1, "all but one to be done");
-    expect(waiting).toEqual(["coordinator"]);
+    await eventually(() => waiting.length === 4, "all that needs no coordinator to be done");
+    expect(waiting).toEqual(["coordinator", "token", "clock", "frames"]);
     clock.advance(PART_MS_MAX);
     const found = await checks;
     expect(of(found, "coordinator")).toMatchObject([{ status: "fail" }]);

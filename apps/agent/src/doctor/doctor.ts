@@ -12,14 +12,14 @@ import type { Environment } from "../image-env.ts";
 import { DEFAULT_STATE_DIR } from "../state-dir.ts";
 import { type Check, type CheckId, fail, ok } from "./check.ts";
 import { checkClock } from "./check-clock.ts";
-import { checkCoordinator } from "./check-coordinator.ts";
+import { checkCoordinator, type CoordinatorHealth } from "./check-coordinator.ts";
 import { checkFrames } from "./check-frames.ts";
 import { checkIdentity, type IdentityFound } from "./check-identity.ts";
 import { checkEnvironments, checkProc, checkRuntimes } from "./check-image.ts";
 import { checkSensors } from "./check-sensors.ts";
 import { checkSpool } from "./check-spool.ts";
 import { checkStateDir } from "./check-state-dir.ts";
-import { checkTokens } from "./check-tokens.ts";
+import { checkTokens, type Whoami } from "./check-tokens.ts";
 import { within } from "./within.ts";
 
 /** What to look at: the agent that these flags and variables would start. */
@@ -75,7 +75,7 @@ function start(options: DoctorOptions): readonly Part[] {
   return [
     { id: "config", checks: Promise.resolve(checkConfig(survey, flags, env)) },
     { id: "proc", checks: checkProc().then((check) => [check]) },
-    { id: "coordinator", checks: checkConnection(options, survey, identity) },
+    ...connectionParts(options, survey, identity),
     { id: "state_dir", checks: checkStateDir(namedStateDir) },
     { id: "identity", checks: identity.then(({ checks }) => checks) },
     { id: "runtimes", checks: detection.then(checkRuntimes) },
@@ -104,28 +104,46 @@ function checkConfig(
 }
 
 /** The coordinator, then what needs it to answer: tokens, clock and the frame port. */
-async function checkConnection(
+function connectionParts(
   { env, clock }: DoctorOptions,
   { config }: ConfigSurvey,
   identity: Promise<IdentityFound>,
-): Promise<readonly Check[]> {
+): Part[] {
   const { coordinatorUrl: url, enrollTokens: sources } = config;
-  const stored = within(clock, IDENTITY_MS_MAX, identity);
-  const tokens = { sources, env, clock };
-  if (url === undefined) {
-    const refreshToken = (await stored)?.refreshToken;
-    return (await checkTokens({ ...tokens, refreshToken, client: undefined })).checks;
-  }
-  const client = new CoordinatorClient({ url, clock });
-  const { check, health } = await checkCoordinator({ url, client, env, clock });
-  const { checks, whoami } = await checkTokens({
-    ...tokens,
-    refreshToken: (await stored)?.refreshToken,
-    client: health === undefined ? undefined : client,
-  });
-  if (health === undefined) return [check, ...checks];
-  const frames = await checkFrames(whoami?.answer.frames, clock);
-  return [check, ...checks, ...checkClock(whoami, health), frames];
+  const client = url === undefined ? undefined : new CoordinatorClient({ url, clock });
+  const coordinator =
+    client === undefined || url === undefined
+      ? Promise.resolve(undefined)
+      : checkCoordinator({ url, client, env, clock });
+  const tokens = coordinator.then(async (found) =>
+    checkTokens({
+      sources,
+      env,
+      clock,
+      refreshToken: (await within(clock, IDENTITY_MS_MAX, identity))?.refreshToken,
+      client: found?.health === undefined ? undefined : client,
+    }),
+  );
+  /** Nothing to look at without a coordinator that answers. */
+  const ifAnswers = async (
+    look: (
+      whoami: Whoami | undefined,
+      health: CoordinatorHealth,
+    ) => readonly Check[] | Promise<readonly Check[]>,
+  ): Promise<readonly Check[]> => {
+    const health = (await coordinator)?.health;
+    return health === undefined ? [] : look((await tokens).whoami, health);
+  };
+  return [
+    // Without an address there is nothing to say: that it is missing is a problem of the config.
+    { id: "coordinator", checks: coordinator.then((found) => (found ? [found.check] : [])) },
+    { id: "token", checks: tokens.then(({ checks }) => checks) },
+    { id: "clock", checks: ifAnswers(checkClock) },
+    {
+      id: "frames",
+      checks: ifAnswers(async (whoami) => [await checkFrames(whoami?.answer.frames, clock)]),
+    },
+  ];
 }
 
 /** As the agent detects, but without its cache: the doctor looks for itself, and a file it wrote might be another user's. */

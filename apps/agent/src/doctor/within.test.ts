@@ -5,7 +5,8 @@ import { within } from "./within.ts";
 test("what comes in time is passed on, what does not is let go, and no timer is left (A9)", async () => {
   const clock = new FakeClock();
   expect(await within(clock, 10, Promise.resolve(7))).toBe(7);
-  expect(within(clock, 10, Promise.reject(new Error("no")))).rejects.toThrow("no");
+  const failing = within(clock, 10, Promise.reject(new Error("no")));
+  expect(await failing.catch(String)).toBe("Error: no");
   const never = within(clock, 10, new Promise<number>(() => {}));
   clock.advance(10);
   expect(await never).toBeUndefined();
