@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, seededRandom, systemClock } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
 import { nodeIdSchema, type RegisterRequest } from "@fleet/protocol";
+import { processIdentity, systemSpawn } from "@fleet/supervisor";
 import { Agent } from "./agent.ts";
 import type { AgentConfig } from "./config.ts";
 import type { SensorConfig } from "./config-sensor.ts";
@@ -99,7 +100,7 @@ async function startAgent(sensors: SensorConfig[], clock: Clock = systemClock) {
   });
   agents.push(agent);
   agent.start();
-  return { agent, lines, seen, identity };
+  return { agent, lines, seen, identity, config, detection };
 }
 
 const LOOP = `trap 'echo "${frameText(9).replaceAll('"', '\\"')}"; exit 0' TERM; echo '${frameText(1)}'; while :; do sleep 0.01; done`;
@@ -183,4 +184,44 @@ test("superseded at registration is the same", async () => {
   await agent.stop(systemClock.monotonicMs() + 5000);
   expect(events).toEqual(["register"]);
   expect(port.peers.length).toBe(0);
+});
+
+test("a config that is read again is registered and followed, while what it leaves alone goes on", async () => {
+  const same = sensor("radar", "shell", LOOP);
+  const { agent, config, detection, lines } = await startAgent([same]);
+  const peer = await port.accept();
+  await peer.line(0);
+  peer.welcome(0);
+  await peer.line(1);
+  await agent.reconfigure(config, detection);
+  const sensors = [same, sensor("sonar", "shell", LOOP)];
+  await agent.reconfigure({ ...config, sensors, labels: { site: "valley" } }, detection);
+  await eventually(() => registered?.sensors?.length === 2);
+  expect(registered?.labels).toEqual({ site: "valley" });
+  expect(await (await port.accept()).line(0)).toMatchObject({ sensor: "sonar" });
+  expect(events).toEqual(["register", "register"]);
+  expect(lines.filter(({ message }) => message === "sensor started").length).toBe(2);
+  expect(peer.isClosed).toBe(false);
+});
+
+test("A11: what an earlier agent left running is gone before the first sensor starts", async () => {
+  const child = systemSpawn({
+    command: ["sh", "-c", 'trap "" TERM; echo up; while :; do sleep 1; done'],
+    env: { PATH: "/usr/bin:/bin", FLEET_SENSOR: "radar" },
+  });
+  await child.stdout.read();
+  const { pid, startTicks: start_ticks, bootId: boot_id } = processIdentity(child.pid)!;
+  writeFileSync(
+    join(dir, "processes.json"),
+    JSON.stringify([{ sensor: "radar", pid, start_ticks, boot_id }]),
+  );
+  const { lines } = await startAgent([sensor("radar", "shell", LOOP)]);
+  await eventually(() => lines.some(({ message }) => message === "sensor started"));
+  const messages = lines.map(({ message }) => message);
+  expect(messages.indexOf("ended what an earlier agent left running")).toBeLessThan(
+    messages.indexOf("sensor started"),
+  );
+  expect(await child.exited).toEqual({ code: undefined, signal: "SIGKILL" });
+  child.stdout.close();
+  child.stderr.close();
 });
