@@ -102,7 +102,7 @@ describe("the coordinator (A9)", () => {
 
   test.each([
     ["another service", () => Response.json({ hello: 1 }), "is no Fleet coordinator"],
-    ["a page", () => new Response("<html>"), "no good answer"],
+    ["a page", () => new Response("<html>"), "then the answer is not JSON"],
     ["one that knows no /healthz", () => new Response("", { status: 404 }), "answers 404"],
     ["a gateway", () => new Response("", { status: 502 }), "in front of the coordinator"],
     ["a redirect", () => Response.redirect("http://127.0.0.1:1/", 301), "a redirect"],
@@ -130,7 +130,7 @@ describe("the coordinator (A9)", () => {
     const found = check(url, clock);
     await eventually(() => asked, "the request");
     clock.advance(ANSWER_MS_MAX);
-    expect((await found).check.message).toContain(`no answer within ${ANSWER_MS_MAX} ms`);
+    expect((await found).check.message).toContain(`then no answer within ${ANSWER_MS_MAX} ms`);
   });
 });
 

@@ -112,7 +112,7 @@ function notACoordinator(url: string, reply: Reply): Check {
     );
   return fail(
     "coordinator",
-    `takes the connection, but gives no good answer: ${reason}`,
+    `takes the connection, then ${reason}`,
     `See the coordinator's log. ${correct}`,
     details,
   );
