@@ -4,6 +4,7 @@
  */
 import { closeSync, lstatSync, openSync, readlinkSync, readSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { upstreamVersion } from "../roots/packages.ts";
 import type { Root } from "../roots/root.ts";
 
 /** An interpreter that is there; null where nothing can tell. */
@@ -109,7 +110,7 @@ export async function installedInterpreters(root: Root): Promise<Installed[]> {
       version: known.isMute
         ? null
         : known.ask === undefined
-          ? upstream(debianVersion)
+          ? upstreamVersion(debianVersion)
           : await ask(root, [program, ...known.ask]),
       implementation: known.implementation,
       vendor: isJava ? "Debian" : null,
@@ -125,7 +126,9 @@ export function installedManagers(root: Root) {
   const versions = packagesOf(root);
   return MANAGERS.flatMap(({ package: from, name, path }) => {
     const debianVersion = versions.get(from);
-    return debianVersion === undefined ? [] : [{ name, path, version: upstream(debianVersion) }];
+    return debianVersion === undefined
+      ? []
+      : [{ name, path, version: upstreamVersion(debianVersion) }];
   });
 }
 
@@ -133,7 +136,7 @@ export function installedManagers(root: Root) {
 export function packageVersion(root: Root, name: string): string {
   const version = packagesOf(root).get(name);
   if (version === undefined) throw new Error(`${name} is not installed`);
-  return upstream(version);
+  return upstreamVersion(version);
 }
 
 /** Where a path of the root leads, with every link on the way taken as inside. */
@@ -194,15 +197,6 @@ function filesOf(root: Root, name: string): string[] {
 
 function dpkgQuery(root: Root): string[] {
   return ["dpkg-query", `--admindir=${root.at("/var/lib/dpkg")}`];
-}
-
-/** Of `epoch:upstream+dfsg-revision`. */
-function upstream(version: string): string {
-  return version
-    .replace(/^\d+:/, "")
-    .replace(/-[^-]*$/, "")
-    .replace(/[+~].*$/, "")
-    .replace(/\.dfsg$/, "");
 }
 
 function isHere(root: Root, path: string): boolean {

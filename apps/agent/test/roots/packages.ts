@@ -26,23 +26,39 @@ const PACKAGES = [
   "libc6",
   "libcrypt1",
   "musl",
+  "musl-dev",
   "perl-base",
 ];
+const SOURCE = "lua5.4";
 const FETCH_MS_MAX = 120_000;
 const LAST_WORDS_MAX = 2000;
 
-/** The directory each package is unpacked in. */
+/** The directory each package is unpacked in; that of SOURCE has its authors' archive. */
 export interface Packages {
-  readonly release: string;
   dir(name: string): string;
+  /** Its authors' version, without what Debian adds. */
+  version(name: string): string;
+}
+
+/** What Debian's version of a package, `epoch:upstream+dfsg-revision`, says of its authors'. */
+export function upstreamVersion(version: string): string {
+  return version
+    .replace(/^\d+:/, "")
+    .replace(/-[^-]*$/, "")
+    .replace(/[+~].*$/, "")
+    .replace(/\.dfsg$/, "");
 }
 
 /** The packages for `arch`, or why they can't be had. */
 export async function fetchPackages(arch: Arch): Promise<Packages | string> {
   const release = otherRelease();
   if (release === undefined) return "a Debian with its archive's keys (debian-archive-keyring)";
-  const dir = join(CACHE, `${release}-${arch}`);
-  const packages: Packages = { release, dir: (name) => join(dir, name) };
+  const contents = Bun.hash(JSON.stringify([PACKAGES, SOURCE])).toString(36);
+  const dir = join(CACHE, `${release}-${arch}-${contents}`);
+  const packages: Packages = {
+    dir: (name) => join(dir, name),
+    version: (name) => upstreamVersion(readFileSync(join(dir, `${name}.version`), "utf8")),
+  };
   if (existsSync(dir)) return packages;
   mkdirSync(CACHE, { recursive: true });
   const partial = mkdtempSync(join(CACHE, "partial-"));
@@ -84,7 +100,8 @@ async function unpackInto(dir: string, release: string, arch: Arch): Promise<str
   const apt = join(dir, ".apt");
   for (const part of ["lists/partial", "archives/partial", "debs"])
     mkdirSync(join(apt, part), { recursive: true });
-  writeFileSync(join(apt, "sources.list"), `${source}\n`);
+  const sources = `${source}\n${source.replace(/^deb /, "deb-src ")}\n`;
+  writeFileSync(join(apt, "sources.list"), sources);
   writeFileSync(join(apt, "status"), "");
   const { debianArch } = PROCESSORS[arch];
   const options = {
@@ -100,14 +117,22 @@ async function unpackInto(dir: string, release: string, arch: Arch): Promise<str
   };
   const flags = Object.entries(options).flatMap(([key, value]) => ["-o", `${key}=${value}`]);
   const debs = join(apt, "debs");
-  for (const command of [["update"], ["download", ...PACKAGES]]) {
-    const problem = await problemOf(["apt-get", "-q", ...flags, ...command], debs);
+  const sourceDir = join(dir, SOURCE);
+  mkdirSync(sourceDir);
+  const commands: readonly (readonly [cwd: string, args: readonly string[]])[] = [
+    [dir, ["update"]],
+    [debs, ["download", ...PACKAGES]],
+    [sourceDir, ["source", "--download-only", SOURCE]],
+  ];
+  for (const [cwd, args] of commands) {
+    const problem = await problemOf(["apt-get", "-q", ...flags, ...args], cwd);
     if (problem !== undefined) return problem;
   }
   for (const deb of readdirSync(debs)) {
-    const name = deb.slice(0, deb.indexOf("_"));
+    const [name, version] = deb.split("_") as [string, string];
     const problem = await problemOf(["dpkg-deb", "-x", join(debs, deb), join(dir, name)], dir);
     if (problem !== undefined) return problem;
+    writeFileSync(join(dir, `${name}.version`), decodeURIComponent(version));
   }
   rmSync(apt, { recursive: true });
   return undefined;

@@ -1,0 +1,71 @@
+/** A real interpreter for musl, which Debian has none of: Lua, compiled from Debian's source with Debian's musl. For a root like Alpine's. */
+import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { fetchPackages, type Packages, problemOf } from "../roots/packages.ts";
+import { thisArch } from "../roots/processor.ts";
+
+/** `program` is outside; it wants musl's loader, `/lib/ld-musl-ARCH.so.1`, which lies at `loader`. */
+export interface MuslLua {
+  readonly program: string;
+  readonly version: string;
+  readonly loader: string;
+  readonly muslVersion: string;
+}
+
+/** It, compiled when it is not here yet; or why it can't be had. */
+export async function muslLua(): Promise<MuslLua | string> {
+  const packages = await fetchPackages(thisArch);
+  if (typeof packages === "string") return packages;
+  const source = packages.dir("lua5.4");
+  const archive = readdirSync(source).find((name) => name.includes(".orig.tar."))!;
+  const program = join(source, "lua");
+  const problem = existsSync(program)
+    ? undefined
+    : await compile(packages, join(source, archive), program);
+  return (
+    problem ?? {
+      program,
+      version: /_([\d.]+)\.orig/.exec(archive)![1]!,
+      loader: join(packages.dir("musl"), `usr/lib/ld-musl-${thisArch}.so.1`),
+      muslVersion: packages.version("musl"),
+    }
+  );
+}
+
+/** As musl's own compiler wrapper does it, with the paths of what was unpacked. */
+async function compile(
+  packages: Packages,
+  archive: string,
+  program: string,
+): Promise<string | undefined> {
+  const dir = mkdtempSync(join(packages.dir("lua5.4"), "building-"));
+  try {
+    const unpack = ["tar", "-xf", archive, "--strip-components=1"];
+    const problem = await problemOf(unpack, dir);
+    if (problem !== undefined) return problem;
+    const triple = `${thisArch}-linux-musl`;
+    const lib = (name: string): string => join(packages.dir("musl-dev"), `usr/lib/${triple}`, name);
+    const sources = readdirSync(join(dir, "src"))
+      .filter((name) => name.endsWith(".c") && name !== "luac.c")
+      .map((name) => join("src", name));
+    const include = ["-isystem", join(packages.dir("musl-dev"), `usr/include/${triple}`)];
+    const link = ["-nostdlib", "-no-pie", `-Wl,-dynamic-linker,/lib/ld-musl-${thisArch}.so.1`];
+    const start = [lib("crt1.o"), lib("crti.o")];
+    const shared = join(packages.dir("musl"), `usr/lib/${triple}`);
+    const end = [`-L${shared}`, "-lc", "-lgcc", lib("crtn.o")];
+    const flags = ["-O0", "-std=gnu99", "-nostdinc", ...include, "-isystem", ownHeaders()];
+    const failed = await problemOf(
+      ["gcc", ...flags, ...link, "-o", "lua", ...start, ...sources, ...end],
+      dir,
+    );
+    if (failed === undefined) renameSync(join(dir, "lua"), program);
+    return failed;
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** Those that come with the compiler, not with a C library. */
+function ownHeaders(): string {
+  return Bun.spawnSync(["gcc", "-print-file-name=include"]).stdout.toString().trim();
+}
