@@ -1,7 +1,7 @@
 /** `fleet-agent doctor`, the built binary, beside a real coordinator and an agent that runs. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { chmodSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, mkdirSync, readdirSync } from "node:fs";
+import { join, relative } from "node:path";
 import { ENROLL_TOKEN, Fleet, PUSH_TOKEN, until } from "./harness.ts";
 
 interface Check {
@@ -18,6 +18,9 @@ interface Report {
   readonly ok: boolean;
   readonly checks: readonly Check[];
 }
+
+const AGENT = join(import.meta.dir, "../../../dist/fleet-agent");
+const NOBODY = 65_534;
 
 let fleet: Fleet;
 beforeEach(() => {
@@ -37,6 +40,33 @@ async function doctor(args: readonly string[], env: Record<string, string> = {})
 
 function statuses(report: Report, id: string): string[] {
   return report.checks.filter((check) => check.id === id).map(({ status }) => status);
+}
+
+/**
+ * What the doctor says to nobody, and exits with 1. In a root of its own there is nothing but the agent, /proc and what the
+ * test made; in any, the agent lies where nobody can reach it, which need not be so where it was built.
+ */
+async function asNobody(args: readonly string[], root: string): Promise<string> {
+  const dir = root === "/" ? fleet.dir : root;
+  fleet.write(relative(fleet.dir, join(dir, "fleet-agent")), "");
+  const isOwn = root !== "/";
+  const steps = [
+    ...(isOwn ? ['mount --bind "$1" "$1"', 'mount -t proc proc "$1/proc"'] : []),
+    `mount --bind "$3" "$2/fleet-agent"`,
+    ...(isOwn ? ['mount -o remount,bind,ro "$1"'] : []),
+    `root=$1 agent=${isOwn ? "/" : "$2/"}fleet-agent`,
+    "shift 3",
+    `exec chroot --userspec=${NOBODY}:${NOBODY} "$root" "$agent" doctor "$@"`,
+  ];
+  const command = ["unshare", "-m", "sh", "-ec", steps.join("; "), "sh", root, dir, AGENT, ...args];
+  const child = Bun.spawn(command, {
+    env: { PATH: process.env["PATH"] ?? "" },
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [said, complaints] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  expect([complaints, await child.exited]).toEqual(["", 1]);
+  return said;
 }
 
 const url = (): string => `http://127.0.0.1:${fleet.ports.http}`;
@@ -113,30 +143,29 @@ describe("the doctor (A9)", () => {
     expect(statuses(closed, "clock")).toEqual(["ok"]);
   });
 
-  test.skipIf(process.getuid?.() !== 0 || Bun.which("setpriv") === null)(
-    "as another user names whose the state directory is and who it is itself",
-    async () => {
+  describe.skipIf(process.getuid?.() !== 0)("as another user", () => {
+    test("names whose the state directory is and who it is itself", async () => {
       chmodSync(fleet.dir, 0o755);
-      const binary = join(import.meta.dir, "../../../dist/fleet-agent");
-      const child = Bun.spawn(
-        [
-          "setpriv",
-          "--reuid=65534",
-          "--regid=65534",
-          "--clear-groups",
-          binary,
-          "doctor",
-          "--state-dir",
-          fleet.dir,
-        ],
-        { cwd: "/", env: {}, stdout: "pipe", stderr: "inherit" },
+      const said = await asNobody(["--state-dir", fleet.dir], "/");
+      expect(said).toContain(
+        `FAIL  state_dir    ${fleet.dir}: ${fleet.dir} belongs to uid 0 (mode 0755) and can't be written by uid ${NOBODY}.`,
       );
-      expect(await child.stdout.text()).toContain(
-        `FAIL  state_dir    ${fleet.dir}: ${fleet.dir} belongs to uid 0 (mode 0755) and can't be written by uid 65534.`,
+    });
+
+    test("in a read-only root with nothing in it says what is not there (A1)", async () => {
+      const root = join(fleet.dir, "root");
+      for (const dir of ["proc", "state"]) mkdirSync(join(root, dir), { recursive: true });
+      const args = ["--coordinator", "http://127.0.0.1:1", "--state-dir", "/state"];
+      const said = await asNobody(args, root);
+      expect(said).toContain("ok    config       no file, flags and variables only; 0 sensors");
+      expect(said).toContain("FAIL  coordinator  http://127.0.0.1:1: 127.0.0.1 port 1 refuses");
+      expect(said).toMatch(
+        /^FAIL {2}state_dir {4}\/state: \/state (belongs to uid 0|is on a read-only)/m,
       );
-      expect(await child.exited).toBe(1);
-    },
-  );
+      expect(said).toContain("warn  runtimes     none offered to sensors");
+      expect(said).toMatch(/ [1-9] failed\n$/);
+    });
+  });
 
   test("takes no flag it does not know", async () => {
     const run = fleet.spawn("fleet-agent", ["doctor", "--jsno"]);
