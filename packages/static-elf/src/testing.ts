@@ -3,6 +3,9 @@
  * and in the apps; Linux, as root, with unshare(1) and mount(8).
  */
 import { readdirSync, readFileSync } from "node:fs";
+import { missingInits } from "./inits.ts";
+
+export { type Init, INITS } from "./inits.ts";
 
 const SIGKILL = 9;
 /** As a container gives it, and without most of what this process has. */
@@ -14,12 +17,13 @@ export interface Pid1Options {
   readonly prepare?: string;
 }
 
-/** A process of the namespace. `pid` and `parent` are as they are outside; `state` is a letter of proc(5), Z for a zombie. */
+/** A process of the namespace, as proc(5) has it outside. `state` is Z for a zombie; `startTicks` are of the clock since boot. */
 export interface ProcessEntry {
   readonly pid: number;
   readonly parent: number;
   readonly state: string;
   readonly name: string;
+  readonly startTicks: number;
 }
 
 /** Whether namespaces can be had: undefined, or what is missing. */
@@ -27,6 +31,12 @@ export function whyNoPid1(): string | undefined {
   if (process.getuid?.() !== 0) return "root";
   const { exitCode } = Bun.spawnSync(["unshare", "--pid", "--fork", "--mount-proc", "true"]);
   return exitCode === 0 ? undefined : "unshare(1) and the right to make namespaces";
+}
+
+/** The same, for tests that compare inits. */
+export function whyNoInits(): string | undefined {
+  const missing = [whyNoPid1(), missingInits()].filter((what) => what !== undefined);
+  return missing.length === 0 ? undefined : missing.join("; ");
 }
 
 /** A running PID 1. Its namespace and all that is in it ends with it, and it with this object. */
@@ -62,7 +72,7 @@ export class Pid1 implements AsyncDisposable {
     const { done } = await lines.next();
     if (done) throw new Error(`no namespaces: ${await err}`);
     const pid1 = new Pid1(child, lines, err);
-    child.stdin.write("go\n");
+    await child.stdin.write("go\n");
     await child.stdin.end();
     return pid1;
   }
@@ -128,17 +138,31 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
   if (rest !== "") yield rest;
 }
 
+/** Whether that process, and no later one of its pid, is still there. */
+export function isAlive({ pid, startTicks }: ProcessEntry): boolean {
+  return readProcess(pid)?.startTicks === startTicks;
+}
+
 function readProcesses(): readonly ProcessEntry[] {
-  return readdirSync("/proc").flatMap((name) => {
-    if (!/^\d+$/.test(name)) return [];
-    try {
-      const stat = readFileSync(`/proc/${name}/stat`, "latin1");
-      const match = /^\d+ \((.*)\) (\w) (\d+) /s.exec(stat);
-      return [
-        { pid: Number(name), name: match![1]!, state: match![2]!, parent: Number(match![3]) },
-      ];
-    } catch {
-      return []; // It has just gone.
-    }
-  });
+  return readdirSync("/proc").flatMap((name) =>
+    /^\d+$/.test(name) ? (readProcess(Number(name)) ?? []) : [],
+  );
+}
+
+function readProcess(pid: number): ProcessEntry | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    const nameEnd = stat.lastIndexOf(")");
+    // From the third on: state, parent, …; the start is the 22nd. The name before may hold anything.
+    const fields = stat.slice(nameEnd + 2).split(" ");
+    return {
+      pid,
+      name: stat.slice(stat.indexOf("(") + 1, nameEnd),
+      state: fields[0]!,
+      parent: Number(fields[1]),
+      startTicks: Number(fields[19]),
+    };
+  } catch {
+    return undefined; // It has just gone.
+  }
 }

@@ -3,47 +3,16 @@
  * table says how, and each line of it is tested. (A12)
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Pid1, whyNoPid1 } from "../src/testing.ts";
+import { type Init, INITS, isAlive, Pid1, whyNoInits } from "../src/testing.ts";
 import { buildSubject, SIGNAL, type Subject } from "./subject.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "static-elf-inits-"));
 const { HUP, INT, QUIT, KILL, USR1, USR2, TERM, WINCH, PWR, RTMIN_3, RTMAX } = SIGNAL;
 
-/** What starts the subject as the program of an init. */
-type Command = (subject: Subject, words: readonly string[]) => readonly string[];
-
-const INITS = {
-  ours: ({ linked }, words) => [linked, ...words],
-  tini: ({ plain }, words) => ["tini", "--", plain, ...words],
-  "tini -g": ({ plain }, words) => ["tini", "-g", "--", plain, ...words],
-  "dumb-init": ({ plain }, words) => ["dumb-init", "--", plain, ...words],
-  "dumb-init -c": ({ plain }, words) => ["dumb-init", "-c", "--", plain, ...words],
-  s6: ({ plain }, words) => ["s6-svscan", scanDirectory([plain, ...words])],
-} as const satisfies Readonly<Record<string, Command>>;
-type Init = keyof typeof INITS;
 const names = Object.keys(INITS) as Init[];
-
-/** As images with s6 do it: a service that ends takes the container with it, and its code is the container's. */
-function scanDirectory(command: readonly string[]): string {
-  const scan = mkdtempSync(join(dir, "scan-"));
-  const script = (path: string, text: string): void => {
-    writeFileSync(join(scan, path), `#!/bin/sh\n${text}\n`);
-    chmodSync(join(scan, path), 0o755);
-  };
-  for (const part of [".s6-svscan", "program"]) mkdirSync(join(scan, part));
-  chmodSync(scan, 0o777);
-  script("program/run", `exec ${command.map((word) => `'${word}'`).join(" ")}`);
-  script(
-    "program/finish",
-    `[ $1 != 256 ] && echo $1 >${scan}/code || echo $((128 + $2)) >${scan}/code; s6-svscanctl -t ${scan}; exit 125`,
-  );
-  script(".s6-svscan/finish", `read -r code <${scan}/code; exit $code`);
-  for (const part of [".s6-svscan", "program"]) chmodSync(join(scan, part), 0o777);
-  return scan;
-}
 
 /** Passed on by all but s6, and after any other that is pending with it. */
 const lastOf = (init: Init): number => (init === "s6" ? TERM : RTMAX);
@@ -127,12 +96,14 @@ const CASES: readonly Case[] = [
   },
   {
     about: "a daemon that ignores all signals is left",
-    words: () => ["daemon", "0"],
+    words: () => ["daemon"],
     async act(pid1) {
-      await pid1.exited;
-      return pid1.processes();
+      expect(await pid1.line()).toBe("ready");
+      const inside = pid1.processes();
+      pid1.kill(TERM);
+      return [await pid1.exited, inside.filter(isAlive)];
     },
-    expected: { others: [] },
+    expected: { others: [3, []] },
   },
   hears("TERM", [TERM], { others: [TERM], s6: [] }),
   hears("HUP", [HUP], { others: [HUP], s6: [] }),
@@ -178,23 +149,21 @@ const CASES: readonly Case[] = [
   },
 ];
 
-const missing = [
-  whyNoPid1() ?? [],
-  ["tini", "dumb-init", "s6-svscan"].filter((name) => Bun.which(name) === null),
-].flat();
-const isSkipped = missing.length > 0 && process.env["CI"] !== "true";
-if (isSkipped) console.warn(`inits.test.ts: skipped, missing: ${missing.join(", ")}`);
+const missing = whyNoInits();
+const isSkipped = missing !== undefined && process.env["CI"] !== "true";
+if (isSkipped) console.warn(`inits.test.ts: skipped, missing: ${missing}`);
 
+let subject: Subject;
+beforeAll(() => {
+  subject = buildSubject(dir);
+});
 describe.skipIf(isSkipped).each(CASES.map((one) => [one.about, one] as const))(
   "%s (A12)",
   (_about, { words, act, expected, before = [], prepare }) => {
-    let subject: Subject;
-    beforeAll(() => {
-      subject = buildSubject(dir);
-    });
     const rows = names.map((name) => [name, expected[name] ?? expected.others] as const);
     test.each(rows)("%s: %j", async (name, outcome) => {
-      const command = [...before, ...INITS[name](subject, words(name))];
+      const program = [name === "ours" ? subject.linked : subject.plain, ...words(name)];
+      const command = [...before, ...INITS[name](program, dir)];
       await using pid1 = await Pid1.start(command, prepare === undefined ? {} : { prepare });
       expect(await act(pid1, name)).toEqual(outcome);
     });

@@ -7,7 +7,7 @@
  *   ignore SIGNAL...  the same, but for these            group LAST     hear, with a child of the same group, which gets LAST from it
  *   orphans COUNT     leaves them behind, and prints how many processes there are once all have gone
  *   children COUNT    has children and as many orphans end at once, and prints how many children's codes it was told right
- *   daemon CODE       leaves a daemon that ignores what it can, prints its pid and ends
+ *   daemon            has a daemon that ignores what it can, and leaves it behind at TERM, ending with 3
  *   time COUNT        prints the median and the maximum of microseconds from an orphan's end to its pid being free
  *   run COMMAND...    runs a command as its child, and ends as that does
  */
@@ -147,16 +147,25 @@ static void take_time(int count) {
   printf("median %.0f max %.0f\n", took[count / 2], took[count - 1]);
 }
 
-static void leave_daemon(int code) {
-  pid_t child = fork();
-  if (child == 0) {
+static void leave(int signal) {
+  (void)signal;
+  _exit(3);
+}
+
+static void have_daemon(void) {
+  int done[2];
+  if (pipe(done) != 0) exit(1);
+  if (fork() == 0) {
     setsid();
     for (int i = 1; i <= SIGRTMAX; i++) signal(i, SIG_IGN);
+    close(done[0]);
+    close(done[1]);
     for (;;) pause();
   }
-  printf("%d\n", child);
-  fflush(stdout);
-  _exit(code);
+  char none;
+  close(done[1]);
+  if (read(done[0], &none, 1) != 0) exit(1);
+  signal(SIGTERM, leave);
 }
 
 static int run(char **argv) {
@@ -180,7 +189,7 @@ int main(int argc, char **argv) {
   if (strcmp(mode, "group") == 0) hear("group ", n);
   if (strcmp(mode, "orphans") == 0) return orphans(n), 0;
   if (strcmp(mode, "children") == 0) return children(n), 0;
-  if (strcmp(mode, "daemon") == 0) leave_daemon(n);
+  if (strcmp(mode, "daemon") == 0) have_daemon();
   if (strcmp(mode, "time") == 0) return take_time(n), 0;
   if (strcmp(mode, "run") == 0) return run(argv + 2);
   if (strcmp(mode, "die") == 0) raise(n);
