@@ -23,6 +23,7 @@ import { endLeftovers } from "./leftovers.ts";
 import type { MemorySpool } from "./memory-spool.ts";
 import { Registration } from "./registration.ts";
 import { RepeatGate } from "./repeat-gate.ts";
+import { thisHost } from "./sensor-host.ts";
 import { SensorLines, type SensorPlans } from "./sensor-lines.ts";
 import { planSensor } from "./sensor-plan.ts";
 import { makeUndumpable } from "./undumpable.ts";
@@ -219,8 +220,9 @@ export class Agent implements Service {
 }
 
 function plansOf(config: AgentConfig, detection: Detection): SensorPlans {
+  const host = thisHost();
   return {
-    plans: config.sensors.map((sensor) => planSensor(sensor, detection)),
+    plans: config.sensors.map((sensor) => planSensor(sensor, detection, host)),
     runtimes: detection.resolved.runtimes.join(","),
   };
 }

@@ -173,6 +173,19 @@ describe("A11: a new config of the sensors", () => {
     expect(await lines.reconfigure(planned(impossible("a")))).toMatchObject({ stopped: ["a"] });
   });
 
+  test("tells the coordinator of so many problems only as much as fits into a registration", () => {
+    const many = Array.from({ length: 256 }, (_, i) => ({
+      ...impossible(`s${i}`),
+      reason: "x".repeat(1000),
+    }));
+    const lengths = (plans: SensorPlan[]): number[] =>
+      setUp(planned(...plans))
+        .lines.infos()
+        .map(({ problem }) => problem?.length ?? 0);
+    expect(new Set(lengths(many))).toEqual(new Set([256]));
+    expect(lengths(many.slice(0, 1))).toEqual([512]);
+  });
+
   test("goes on to the last one, one after the other, when there are several at once", async () => {
     const { lines, pids, produced } = setUp(planned(planOf("a", SILENT)));
     lines.run();

@@ -21,7 +21,9 @@ export interface Reconfigured {
 }
 
 /** Longest text of a problem that the coordinator is told. (protocol: `problem`) */
-const PROBLEM_LENGTH_MAX = 1024;
+const PROBLEM_LENGTH_MAX = 512;
+/** Of all of them: a registration has a largest size, and more than this is left for the rest of it. */
+const PROBLEMS_LENGTH_MAX = 64 * 1024;
 /** Beyond a sensor's grace, for its KILL to take effect. */
 const STOP_MARGIN_MS = 2000;
 /** How long the frames of a sensor that is taken out may take to be acknowledged. */
@@ -46,10 +48,13 @@ export class SensorLines {
 
   /** As the coordinator is told: what can run, and what can't, with why. */
   infos(): SensorInfo[] {
-    return this.#planned.plans.map((plan) => {
+    const { plans } = this.#planned;
+    const unavailable = plans.filter(({ at }) => at === "unavailable").length;
+    const lengthMax = Math.min(PROBLEM_LENGTH_MAX, Math.floor(PROBLEMS_LENGTH_MAX / unavailable));
+    return plans.map((plan) => {
       const { name, runtime, mode } = plan.config;
       if (plan.at === "runnable") return { name, runtime, mode };
-      const problem = `${plan.reason}; ${plan.remedy}`.slice(0, PROBLEM_LENGTH_MAX);
+      const problem = `${plan.reason}; ${plan.remedy}`.slice(0, lengthMax);
       return { name, runtime, mode, problem };
     });
   }

@@ -43,6 +43,11 @@ describe("a registration", () => {
     ["a label's key", { labels: { ["k".repeat(64)]: "" } }, { labels: { ["k".repeat(65)]: "" } }],
     ["runtimes", { runtimes: named(64, runtime) }, { runtimes: named(65, runtime) }],
     ["sensors", { sensors: named(256, sensor) }, { sensors: named(257, sensor) }],
+    [
+      "a sensor's problem",
+      { sensors: [{ ...sensor(1), problem: "x".repeat(512) }] },
+      { sensors: [{ ...sensor(1), problem: "x".repeat(513) }] },
+    ],
     ["capabilities", { capabilities: named(64, String) }, { capabilities: named(65, String) }],
   ])("is bounded in %s", (_what, most, more) => {
     expect(accepts(most)).toBe(true);

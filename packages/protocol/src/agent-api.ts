@@ -29,7 +29,7 @@ export const sensorInfoSchema = z.object({
   runtime: text,
   mode: z.enum(["stream", "poll"]),
   /** Why it can't run there, and what would help; absent when it can. */
-  problem: z.string().max(1024).optional(),
+  problem: z.string().max(512).optional(),
 });
 export type SensorInfo = z.infer<typeof sensorInfoSchema>;
 

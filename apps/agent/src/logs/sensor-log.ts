@@ -61,9 +61,9 @@ export class SensorLog {
     this.#run = "";
   }
 
-  /** Something that happened, in the agent's words. */
+  /** Something that happened, in the agent's words; they may quote the sensor's. */
   event(text: string): void {
-    this.#options.store.append([this.#format("*", text)]);
+    this.#options.store.append([this.#format("*", printable(text))]);
   }
 
   /** A piece of stderr, cut anywhere. */

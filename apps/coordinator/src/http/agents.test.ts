@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { nodeListSchema, registerResponseSchema } from "@fleet/protocol";
+import { nodeListSchema, registerResponseSchema, sensorNameSchema } from "@fleet/protocol";
 import { nodeId, refuseWrites } from "../testing.ts";
 import { Api, ENROLL, OPERATOR, PUSH } from "./testing.ts";
 
@@ -78,6 +78,22 @@ describe("register (R1, R6, H5)", () => {
       body: "x".repeat(256 * 1024),
     });
     expect(justFits.status).toBe(400);
+  });
+
+  test("shows which sensors can't run there, and why (A11)", async () => {
+    await using api = new Api();
+    const sensors = [
+      { name: sensorNameSchema.parse("radar"), runtime: "python", mode: "stream" as const },
+      {
+        name: sensorNameSchema.parse("mast"),
+        runtime: "node",
+        mode: "poll" as const,
+        problem: "needs node; no node was found in this image",
+      },
+    ];
+    await api.register("hill", { sensors });
+    const { body } = await api.call("GET", `${LIST}/hill`, { token: OPERATOR });
+    expect(body).toMatchObject({ sensors });
   });
 
   test("needs the protocol header, of version 1", async () => {
