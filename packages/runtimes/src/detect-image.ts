@@ -119,7 +119,7 @@ async function lookAround(
   );
   // The slow ones are running before anything else is looked at.
   for (const investigation of investigations.values()) investigation.begin();
-  const names = namesReader(looks);
+  const names = namesReader(table, looks);
   const finishing = [...investigations.values()].map((investigation) =>
     investigation.finish(names),
   );

@@ -73,5 +73,5 @@ function upstreamVersion(version: string): string {
     .trim()
     .replace(/^\d+:/, "")
     .replace(/-[^-]*$/, "")
-    .replace(/[+~_](?:ds|dfsg|repack|really|git).*$/, "");
+    .replace(/[.+~_](?:ds|dfsg|repack|really|git).*$/, "");
 }

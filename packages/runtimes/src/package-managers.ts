@@ -185,7 +185,7 @@ function elixir({ prefix, looks }: Parameters<VersionFrom>[0]): string | undefin
 function maven({ prefix, looks }: Parameters<VersionFrom>[0]): string | undefined {
   return looks
     .list(`${prefix}/lib`)
-    .flatMap((entry) => /^maven-core-(\d[\w.-]*)\.jar$/.exec(entry)?.[1] ?? [])[0];
+    .flatMap((entry) => /^maven-core-(\d+\.\d+\.[\w.-]+)\.jar$/.exec(entry)?.[1] ?? [])[0];
 }
 
 function condaPackage({ prefix, looks }: Parameters<VersionFrom>[0]): string | undefined {

@@ -33,6 +33,8 @@ const STAR_MAX = 32;
 /** A version-like name: only what has a digit can match an interpreter's `versioned`. */
 const HAS_DIGIT = /\d/;
 
+const HAS_DIGIT_FIRST = /^\d/;
+
 /** PATH, then the usual directories unless `pathOnly`. Relative and empty entries are left out: what they mean depends on where the agent was started. */
 export function searchPath(looks: Looks, pathOnly: boolean): SearchPath {
   const path = looks.variable("PATH") ?? DEFAULT_PATH;
@@ -87,18 +89,19 @@ export function* otherPlaces(
       yield* plain.map((name) => ({ path: join(dir, name), inKnownDir: true }));
 }
 
-/** The names with a digit in a directory, newest version first. */
+/** The names in a directory that bear a version of some interpreter, newest first. */
 export type NamesIn = (dir: string) => readonly string[];
 
 /** Reads each directory once. */
-export function namesReader(looks: Looks): NamesIn {
+export function namesReader(table: readonly Interpreter[], looks: Looks): NamesIn {
+  const patterns = table.flatMap(({ versioned }) => versioned ?? []);
   const read = new Map<string, readonly string[]>();
   return (dir) => {
     const known = read.get(dir);
     if (known !== undefined) return known;
     const names = looks
       .list(dir)
-      .filter((name) => HAS_DIGIT.test(name))
+      .filter((name) => HAS_DIGIT.test(name) && patterns.some((pattern) => pattern.test(name)))
       .toSorted(newestFirst);
     read.set(dir, names);
     return names;
@@ -154,6 +157,8 @@ function expand(pattern: string, { home }: SearchPath, looks: Looks): string[] {
           .list(dir)
           .filter((name) => name.startsWith(prefix) && name.endsWith(suffix))
           .toSorted(newestFirst)
+          // `3.13.5` before `pypy3.11-7.3` and `miniconda3-24.1`, which stand for something else than the language itself.
+          .toSorted((a, b) => Number(!HAS_DIGIT_FIRST.test(a)) - Number(!HAS_DIGIT_FIRST.test(b)))
           .slice(0, STAR_MAX)
           .map((name) => `${dir}/${name}`),
       );

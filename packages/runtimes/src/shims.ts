@@ -46,19 +46,17 @@ const PLUGIN_NAMES: Readonly<Record<string, readonly string[]>> = {
 /** Undefined when the file is no shim. */
 export function resolveShim(executable: Executable, context: ShimContext): ShimTarget | undefined {
   const { path, script, realPath } = executable;
-  if (script !== null) {
-    const manager = /^exec "?[^"\n]*\/([a-z]+env)"? exec /m.exec(script)?.[1];
-    if (manager !== undefined) {
-      const root = /^export [A-Z]+_ROOT="?(\/[^"\n]*)/m.exec(script)?.[1] ?? dirOf(dirOf(path));
-      return envShim(path, root, manager, context);
-    }
-    if (/^# asdf-plugin: /m.test(script)) return asdfShim(path, script, context);
-    return undefined;
-  }
   const target = nameOf(realPath);
-  if (target === nameOf(path)) return undefined;
   if (target === "volta-shim") return voltaShim(path, context);
-  return target === "mise" || target === "rtx" ? miseShim(path, context) : undefined;
+  if (target !== nameOf(path) && (target === "mise" || target === "rtx"))
+    return miseShim(path, context);
+  if (script === null) return undefined;
+  const manager = /^exec "?[^"\n]*\/([a-z]+env)"? exec /m.exec(script)?.[1];
+  if (manager !== undefined) {
+    const root = /^export [A-Z]+_ROOT="?(\/[^"\n]*)/m.exec(script)?.[1] ?? dirOf(dirOf(path));
+    return envShim(path, root, manager, context);
+  }
+  return /^# asdf-plugin: /m.test(script) ? asdfShim(path, script, context) : undefined;
 }
 
 /** pyenv, rbenv, nodenv, goenv, jenv and their like, which have one plan. `root` is where the shim says it is. */

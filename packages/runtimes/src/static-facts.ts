@@ -57,12 +57,15 @@ function javaFacts(prefix: string, _program: string, looks: Looks): StaticFacts 
 }
 
 function pythonFacts(prefix: string, program: string, looks: Looks): StaticFacts {
-  const short = /^python(\d\.\d+t?)$/.exec(program)?.[1];
+  const short = /^python(\d\.\d+t?)m?$/.exec(program)?.[1];
   if (short === undefined) return NOTHING;
-  const source = `${prefix}/include/python${short}/patchlevel.h`;
-  const version = /^#define PY_VERSION\s+"([^"]+)"/m.exec(looks.text(source) ?? "")?.[1];
   // A distribution's headers are a package of their own, which may be of another version.
-  if (version === undefined || prefix === "/usr") return NOTHING;
+  if (prefix === "/usr") return NOTHING;
+  // Up to 3.7 a build with the usual allocator had an `m` in its name.
+  const dirs = ["", "m"].map((flag) => `${prefix}/include/python${short}${flag}`);
+  const source = `${dirs.find((dir) => looks.isDirectory(dir)) ?? dirs[0]}/patchlevel.h`;
+  const version = /^#define PY_VERSION\s+"([^"]+)"/m.exec(looks.text(source) ?? "")?.[1];
+  if (version === undefined) return NOTHING;
   return { ...NOTHING, identity: { version, implementation: "cpython" }, source };
 }
 
