@@ -76,6 +76,16 @@ describe("A11: fleet-agent logs", () => {
     );
   });
 
+  test("says who may read a log that can't be read", async () => {
+    // Not even root reads a directory as a file.
+    mkdirSync(path);
+    const { shown, done } = show();
+    expect(await done).toBe(1);
+    expect(shown.err).toBe(
+      "the log of radar can't be read; run this as the agent's user, or as root",
+    );
+  });
+
   test("says so when no sensor has a log yet", async () => {
     for (const prepare of [() => {}, () => rmSync(join(stateDir, "logs"), { recursive: true })]) {
       prepare();
@@ -155,5 +165,40 @@ describe("A11: fleet-agent logs --follow", () => {
     expect(shown.out).toBe("old\na\nb\nc\n");
     shown.stop("SIGINT");
     await done;
+  });
+});
+
+describe("A11: fleet-agent logs --follow as a process", () => {
+  const PROGRAM = `
+    import { systemClock } from "@fleet/daemon";
+    import { runLogs } from "${import.meta.dir}/run-logs.ts";
+    const [sensor, stateDir] = process.argv.slice(-2);
+    process.exit(await runLogs({ sensor, lines: 10, follow: true, stateDir, clock: systemClock }));`;
+
+  const follow = (): Bun.Subprocess<"ignore", "pipe", "inherit"> =>
+    Bun.spawn([process.execPath, "-e", PROGRAM, "radar", stateDir], {
+      cwd: import.meta.dir,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+
+  test("ends by SIGINT with 130", async () => {
+    writeFileSync(path, "a\n");
+    const child = follow();
+    const reader = child.stdout.getReader();
+    expect(new TextDecoder().decode((await reader.read()).value)).toBe("a\n");
+    appendFileSync(path, "b\n");
+    expect(new TextDecoder().decode((await reader.read()).value)).toBe("b\n");
+    child.kill("SIGINT");
+    expect(await child.exited).toBe(130);
+  });
+
+  test("ends with 141 at the next line when its reader has gone, as behind `| head`", async () => {
+    writeFileSync(path, "a\n");
+    const child = follow();
+    const reader = child.stdout.getReader();
+    await reader.read();
+    await reader.cancel();
+    appendFileSync(path, "b\n");
+    expect(await child.exited).toBe(141);
   });
 });

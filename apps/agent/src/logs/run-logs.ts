@@ -23,6 +23,7 @@ const EXIT_FAILED = 1;
 /** As if SIGPIPE had ended it. */
 const EXIT_PIPE_CLOSED = 141;
 const AGAIN_MS = 10;
+const AS_AGENT = "run this as the agent's user, or as root";
 
 /**
  * Gives the exit code: 0; 1 when there is no such log, told on stderr; 128 + n when a signal ended the following; 141 when
@@ -91,7 +92,6 @@ function printer({ print, clock }: LogsOptions): Print {
 }
 
 function whyNone(sensor: string, stateDir: string, isDefault: boolean): string {
-  const hint = "pass --state-dir, or set FLEET_STATE_DIR, as the agent has it";
   let sensors: string[];
   try {
     sensors = sensorsWithLogs(stateDir);
@@ -99,9 +99,14 @@ function whyNone(sensor: string, stateDir: string, isDefault: boolean): string {
     const { code = String(error) } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" && isThere(stateDir)) return `no sensor has a log in ${stateDir} yet`;
     const which = isDefault ? `the usual state directory ${stateDir}` : stateDir;
-    return `${which} can't be read (${code}); ${hint}`;
+    const remedy =
+      code === "EACCES"
+        ? AS_AGENT
+        : "pass --state-dir, or set FLEET_STATE_DIR, as the agent has it";
+    return `${which} can't be read (${code}); ${remedy}`;
   }
   if (sensors.length === 0) return `no sensor has a log in ${stateDir} yet`;
+  if (sensors.includes(sensor)) return `the log of ${sensor} can't be read; ${AS_AGENT}`;
   return `there is no log of ${JSON.stringify(sensor)} in ${stateDir}; these have one: ${sensors.join(", ")}`;
 }
 
