@@ -189,7 +189,8 @@ class Contract implements AsyncDisposable {
       },
     );
     const contract = new Contract(here, node, pid1, outside.environment["FLEET_COORDINATOR_URL"]!);
-    await until(`${node} is LIVE`, async () => (await outside.node(node))?.state === "LIVE");
+    // The identity with its token is the last of them to be written.
+    await until("the agent's files", () => files.every((file) => existsSync(file)));
     writeFileSync(join(here, "go"), "");
     await until("the snoop's findings", () => contract.#lines().at(-1) === "end");
     return contract;
