@@ -93,9 +93,10 @@ export class Agent implements Service {
     const before = JSON.stringify(this.#registerRequest());
     this.#config = config;
     this.#detection = detection;
-    const done = this.#lines.reconfigure(plansOf(config, detection));
+    const { started, restarted, stopped } = await this.#lines.reconfigure(
+      plansOf(config, detection),
+    );
     if (JSON.stringify(this.#registerRequest()) !== before) this.#registration.announce();
-    const { started, restarted, stopped } = await done;
     this.#options.log.info({ started, restarted, stopped }, "sensors follow the config");
   }
 

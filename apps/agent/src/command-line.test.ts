@@ -28,11 +28,12 @@ test("--detect-only, with and without what goes with it", () => {
     detect: { json: false, fresh: false, why: undefined },
     flags: {},
   });
-  expect(parse("--json --detect-only --fresh --why py --config a")).toEqual({
+  expect(parse("--json --detect-only --fresh --config a")).toEqual({
     at: "detect_only",
-    detect: { json: true, fresh: true, why: "py" },
+    detect: { json: true, fresh: true, why: undefined },
     flags: { config: "a" },
   });
+  expect(parse("--detect-only --why py")).toMatchObject({ detect: { json: false, why: "py" } });
 });
 
 test("doctor, with and without --json", () => {
@@ -82,6 +83,10 @@ test.each([
   ["--json", "--json goes with --detect-only or --version"],
   ["--why python", "--why goes with --detect-only"],
   ["--fresh", "--fresh goes with --detect-only"],
+  [
+    "--detect-only --json --why py",
+    "--why is for people: --json tells it of every runtime, as evidence",
+  ],
   ["-f", "unknown argument: -f"],
   ["doctor radar", "unknown argument: radar"],
   ["doctor --log-level debug", "unknown flag: --log-level"],

@@ -165,6 +165,8 @@ function parseRun(words: readonly string[]): CommandLine {
   const flags = runFlags(args);
   const fresh = args.fresh === true;
   if (args["detect-only"]) {
+    if (json && args.why !== undefined)
+      return usageError("--why is for people: --json tells it of every runtime, as evidence");
     return { at: "detect_only", detect: { json, fresh, why: args.why }, flags };
   }
   if (args.why !== undefined) return usageError("--why goes with --detect-only");

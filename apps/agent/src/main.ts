@@ -44,19 +44,33 @@ switch (asked.at) {
     );
     break;
   }
+  case "logs": {
+    const { runLogs } = await import("./logs/run-logs.ts");
+    const stateDir = asked.flags.stateDir ?? (env["FLEET_STATE_DIR"] || undefined);
+    process.exit(await runLogs({ ...asked.logs, stateDir, clock: systemClock }));
+    break;
+  }
   case "run":
     await runAgent(asked.flags, env);
     break;
 }
 
-async function detectOnly(flags: RunFlags, { json }: DetectFlags): Promise<void> {
-  const { configPath, formatDetection, startDetection } = await import("./detect.ts");
-  const detecting = startDetection(flags, env, systemClock);
+async function detectOnly(flags: RunFlags, { json, fresh, why }: DetectFlags): Promise<void> {
+  const { configPath, explainDetection, formatDetection, startDetection } =
+    await import("./detect.ts");
+  const detecting = startDetection(flags, env, systemClock, { fresh });
   const config =
     configPath(flags, env) === undefined
       ? { runtimes: undefined, interpreters: [] }
       : await orExit(async () => (await import("./config.ts")).loadDetectionConfig(flags, env));
-  say(formatDetection(await detecting.finish(config), json));
+  const detection = await detecting.finish(config);
+  if (why === undefined) return say(formatDetection(detection, json));
+  const explanation = explainDetection(detection, why);
+  if (explanation.at === "unknown") {
+    complain([`--why: ${explanation.message}`]);
+    process.exit(EXIT_USAGE);
+  }
+  say(explanation.text);
 }
 
 async function runAgent(flags: RunFlags, image: Environment): Promise<void> {

@@ -188,7 +188,7 @@ describe("what the agent says of itself has changed", () => {
     const before = registration.grant;
     said.version = "2";
     registration.announce();
-    expect(registration.grant).toBe(before!);
+    expect(registration.grant).toBe(before);
     expect(await stepTo(2, 100, 5000)).toBeLessThanOrEqual(1000);
     expect(versions()).toEqual(["1", "2"]);
   });

@@ -1,6 +1,6 @@
 /**
  * `fleet-agent run`: settings, identity, then the agent until a signal or a newer process ends it. Detection is under way
- * already when main.ts loads this file. (A5, A8, A14)
+ * already when main.ts loads this file. (A5, A8, A12, A14)
  */
 import { hostname } from "node:os";
 import {
@@ -14,13 +14,11 @@ import {
 import { Agent } from "./agent.ts";
 import type { RunFlags } from "./command-line.ts";
 import { type AgentConfig, loadConfig } from "./config.ts";
-import type { Detecting, Detection } from "./detect.ts";
+import { type Detecting, type Detection, startDetection } from "./detect.ts";
 import { EXIT_SUPERSEDED } from "./exit-codes.ts";
 import { type Identity, loadIdentity } from "./identity.ts";
 import type { Environment } from "./image-env.ts";
-
-/** How long an orderly stop may take. (A8) */
-const STOP_MS_MAX = 10_000;
+import { Reload } from "./reload.ts";
 
 /** Runs the agent; the process ends in here. Throws `ConfigError`. */
 export async function run(
@@ -37,7 +35,9 @@ export async function run(
   // For whatever is started from here on. (A5)
   process.env["FLEET_AGENT_RUNTIMES"] ||= detection.resolved.runtimes.join(",");
   const end = (exitCode: number): void => {
-    void agent.stop(clock.monotonicMs() + STOP_MS_MAX).finally(() => process.exit(exitCode));
+    void agent
+      .stop(clock.monotonicMs() + config.stopTimeoutMs)
+      .finally(() => process.exit(exitCode));
   };
   const agent = new Agent({
     config,
@@ -53,7 +53,15 @@ export async function run(
       end(EXIT_SUPERSEDED);
     },
   });
+  const reload = new Reload({
+    config,
+    load: () => loadConfig(flags, env),
+    detect: (next) => startDetection(flags, env, clock).finish(next),
+    apply: (next, found) => agent.reconfigure(next, found),
+    log,
+  });
   process.on("exit", () => agent.kill());
+  process.on("SIGHUP", () => void reload.ask());
   onStopSignals((signal) => {
     log.info({ signal }, "stopping");
     end(exitCodeOf(signal));
