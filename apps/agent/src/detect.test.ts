@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@fleet/daemon";
-import { formatDetection, startDetection } from "./detect.ts";
+import { explainDetection, formatDetection, startDetection } from "./detect.ts";
 
 let dir: string;
 
@@ -19,16 +19,21 @@ function program(name: string, output: string): void {
   chmodSync(path, 0o755);
 }
 
-function detect(env: Record<string, string>, yaml?: string, names: string[] = []) {
+function detect(
+  env: Record<string, string>,
+  yaml?: string,
+  names: string[] = [],
+  runtimes: string[] | undefined = ["auto", "native"],
+) {
   const config = join(dir, "agent.yaml");
   if (yaml !== undefined) writeFileSync(config, yaml);
-  const flags = yaml === undefined ? {} : { config };
+  const flags = { stateDir: join(dir, "state"), ...(yaml === undefined ? {} : { config }) };
   const interpreters = names.map((name) => ({ name, candidates: [name] }));
   const detecting = startDetection(flags, { PATH: dir, ...env }, systemClock);
-  return detecting.finish({ runtimes: ["auto", "native"], interpreters });
+  return detecting.finish({ runtimes, interpreters });
 }
 
-test("what is found on the image's path is offered, beside what the config names", async () => {
+test("A4, A6: what is found on the image's path is offered, beside what the config names", async () => {
   program("python3", "Python 3.12.1");
   const { report, resolved } = await detect({});
   expect(report.interpreters.find(({ name }) => name === "python")).toMatchObject({
@@ -41,7 +46,7 @@ test("what is found on the image's path is offered, beside what the config names
   expect(resolved.runtimes.at(-1)).toBe("native");
 });
 
-test("FLEET_AGENT_RUNTIMES decides over config and detection", async () => {
+test("A5: FLEET_AGENT_RUNTIMES decides over config and detection", async () => {
   program("python3", "Python 3.12.1");
   const { resolved } = await detect({ FLEET_AGENT_RUNTIMES: "nodejs,cobol" });
   expect([resolved.tier, resolved.runtimes]).toEqual(["override", ["node", "cobol"]]);
@@ -56,7 +61,7 @@ test("an interpreter that the config file adds is found too", async () => {
   });
 });
 
-test("the report is text for people or one JSON document", async () => {
+test("A7: the report is text for people or one JSON document", async () => {
   program("python3", "Python 3.12.1");
   const detection = await detect({});
   const json = JSON.parse(formatDetection(detection, true)) as Record<string, unknown>;
@@ -64,4 +69,41 @@ test("the report is text for people or one JSON document", async () => {
   const text = formatDetection(detection, false);
   expect(text).toContain("3.12.1");
   expect(text).toMatch(/^Runtimes for sensors: .*python.*native \(from the config file\)$/m);
+});
+
+test("A7: why a runtime is what it is, or is not offered, is told by any of its names, with the tier that decided", async () => {
+  program("python3", "Python 3.12.1");
+  const text = (explanation: ReturnType<typeof explainDetection>): string =>
+    explanation.at === "explained" ? explanation.text : explanation.message;
+  const byConfig = await detect({});
+  expect(text(explainDetection(byConfig, "py"))).toMatch(/^python: works: cpython 3\.12\.1 at /);
+  expect(text(explainDetection(byConfig, "py"))).toEndWith(
+    "Offered to sensors: yes, because the config's runtimes: decides alone\n",
+  );
+  expect(text(explainDetection(byConfig, "cobol"))).toStartWith('no runtime is called "cobol"');
+  const byVariable = await detect({ FLEET_AGENT_RUNTIMES: "node,cobol" });
+  expect(text(explainDetection(byVariable, "python"))).toEndWith(
+    "Offered to sensors: no, because FLEET_AGENT_RUNTIMES decides alone\n",
+  );
+  const added = await detect({}, "interpreters: []", ["julia"]);
+  expect(text(explainDetection(added, "julia"))).toStartWith("julia: there is no trace of it");
+});
+
+test("A4: what was found lies in the state directory for the next start, unless it is to look anew", async () => {
+  program("python3", "Python 3.12.1");
+  const state = join(dir, "state");
+  mkdirSync(state);
+  // The files are of the future's past: fresh ones are not relied on.
+  const clock = { ...systemClock, nowMs: () => systemClock.nowMs() + 60_000 };
+  const look = async (fresh: boolean): Promise<boolean> => {
+    const detecting = startDetection({}, { PATH: dir, FLEET_STATE_DIR: state }, clock, { fresh });
+    return (await detecting.finish({ runtimes: undefined, interpreters: [] })).report.cached;
+  };
+  expect([await look(false), await look(false), await look(true), await look(false)]).toEqual([
+    false,
+    true,
+    false,
+    true,
+  ]);
+  expect(existsSync(join(state, "detection.json"))).toBe(true);
 });

@@ -73,8 +73,7 @@ export class Candidates {
     }
     const { executable } = inspection;
     if (this.#context.selfIds.has(executable.fileId)) {
-      // Another agent would see a program here.
-      this.#context.looks.passing();
+      this.#context.looks.self(path);
       this.#trail.add("file", path, "is this agent");
       return undefined;
     }

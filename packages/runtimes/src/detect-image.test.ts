@@ -22,7 +22,7 @@ function named(report: ImageReport, name: string): InterpreterReport | undefined
   return report.interpreters.find((interpreter) => interpreter.name === name);
 }
 
-test("each interpreter is reported with its version and kind, and what is not there is absent", async () => {
+test("A4: each interpreter is reported with its version and kind, and what is not there is absent", async () => {
   using image = makeTestImage();
   image.script("bin/python3", "echo Python 3.12.1");
   image.script("bin/node", "echo v20.11.0");
@@ -56,7 +56,7 @@ test("each interpreter is reported with its version and kind, and what is not th
   expect(report.schema).toBe(1);
 });
 
-test("the outputs of the versions in use are understood", async () => {
+test("A4: the outputs of the versions in use are understood", async () => {
   const outputs: readonly (readonly [
     program: string,
     says: string,
@@ -121,7 +121,7 @@ test("the outputs of the versions in use are understood", async () => {
   }
 });
 
-test("an interpreter that hangs, crashes, floods, fails or babbles is broken with a reason, and the others are found", async () => {
+test("A4: an interpreter that hangs, crashes, floods, fails or babbles is broken with a reason, and the others are found", async () => {
   using image = makeTestImage();
   const clock = makeTestClock();
   image.script("bin/python3", "exec /bin/sleep 1000");
@@ -167,7 +167,7 @@ test("an interpreter that hangs, crashes, floods, fails or babbles is broken wit
   );
 });
 
-test("files that are no interpreters are broken with a reason and never run", async () => {
+test("A4: files that are no interpreters are broken with a reason and never run", async () => {
   using image = makeTestImage();
   image.directory("bin");
   image.directory("bin/python3");
@@ -195,7 +195,7 @@ test("files that are no interpreters are broken with a reason and never run", as
   ]);
 });
 
-test("when the first candidate does not work the next one is taken, and the report says what was passed over", async () => {
+test("A4: when the first candidate does not work the next one is taken, and the report says what was passed over", async () => {
   using image = makeTestImage();
   image.script("bin/python3", "echo 'pyenv: no python3' >&2; exit 127");
   image.script("bin2/python3", "echo Python 3.11.2");
@@ -235,7 +235,7 @@ test("A4: other versions of a language are told beside the one that PATH gives, 
   ]);
 });
 
-test("a version command gets PATH, HOME and the C locale, and nothing of the image's environment", async () => {
+test("A4: a version command gets PATH, HOME and the C locale, and nothing of the image's environment", async () => {
   using image = makeTestImage();
   image.script("bin/python3", "echo Python 3.11.2");
   const commands: ProbeCommand[] = [];
@@ -256,7 +256,7 @@ test("a version command gets PATH, HOME and the C locale, and nothing of the ima
   ]);
 });
 
-test("the agent is never taken for bun, by whatever name it lies there", async () => {
+test("A4: the agent is never taken for bun, by whatever name it lies there", async () => {
   using image = makeTestImage();
   const self = image.script("opt/fleet-agent", "echo 1.4.5");
   image.link("bin/bun", self);
@@ -277,7 +277,7 @@ test("the agent is never taken for bun, by whatever name it lies there", async (
   expect((await detect(linked, { selfPath: file })).absent).toContain("bun");
 });
 
-test("no more version commands run at a time than allowed, and the slow ones are first", async () => {
+test("A4: no more version commands run at a time than allowed, and the slow ones are first", async () => {
   using image = makeTestImage();
   image.script("bin/python3", "echo Python 3.11.2");
   image.script("bin/perl", "echo x");
@@ -301,7 +301,7 @@ test("no more version commands run at a time than allowed, and the slow ones are
   expect(order.slice(0, 2)).toEqual(["elixir", "node"]);
 });
 
-test("the config can add an interpreter, replace a built-in one, and get a pattern wrong", async () => {
+test("A4: the config can add an interpreter, replace a built-in one, and get a pattern wrong", async () => {
   using image = makeTestImage();
   image.script("bin/julia", "echo julia version 1.10.0");
   image.script("bin/mylua", "echo 9.9");
@@ -331,7 +331,7 @@ test("the config can add an interpreter, replace a built-in one, and get a patte
   });
 });
 
-test("shells say what they are: by version where they have one, else by their file", async () => {
+test("A4: shells say what they are: by version where they have one, else by their file", async () => {
   using image = makeTestImage();
   image.link("bin/sh", "/bin/bash");
   const bash = named(await detect(image), "shell");
@@ -362,7 +362,7 @@ test("shells say what they are: by version where they have one, else by their fi
   });
 });
 
-test("an image with nothing in it has a report too", async () => {
+test("A4: an image with nothing in it has a report too", async () => {
   using image = makeTestImage();
   const report = await detect(image);
   expect(report.interpreters).toEqual([]);
@@ -372,20 +372,20 @@ test("an image with nothing in it has a report too", async () => {
   expect(report.image.path).toBe(`${image.dir}/bin:${image.dir}/bin2`);
 });
 
-test("an image without PATH is searched in the usual places", async () => {
+test("A4: an image without PATH is searched in the usual places", async () => {
   const report = await detectImage({ env: {}, clock: makeTestClock() });
   expect(report.image.path).toBe("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
   expect(detectedRuntimes(report)).toContain("shell");
 });
 
-test("relative entries of PATH are not searched", async () => {
+test("A4: relative entries of PATH are not searched", async () => {
   using image = makeTestImage();
   image.script("bin/python3", "echo Python 3.11.2");
   const relative = `.:${process.cwd().replaceAll(/[^/]+/g, "..").slice(1)}${image.dir}/bin`;
   expect((await detect(image, { env: { PATH: `${relative}::` } })).interpreters).toEqual([]);
 });
 
-test("package managers are named and not run", async () => {
+test("A4: package managers are named and not run", async () => {
   using image = makeTestImage();
   image.script("bin/apk", "exit 1");
   image.script("bin2/pip3", "exit 1");

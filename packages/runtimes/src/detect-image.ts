@@ -22,6 +22,7 @@ import { printable } from "./printable.ts";
 import { spawnProbe } from "./run-probe.ts";
 import type { ProbeClock, SpawnProbe } from "./run-probe.ts";
 import { namesReader, searchPath } from "./search-path.ts";
+import type { SearchPath } from "./search-path.ts";
 import { findVirtualEnvironments } from "./virtual-environments.ts";
 
 export interface DetectOptions {
@@ -63,11 +64,12 @@ export async function detectImage(options: DetectOptions): Promise<ImageReport> 
     pathOnly: options.pathOnly ?? false,
     timeoutMs: options.timeoutMs ?? PROBE_TIMEOUT_MS,
   };
-  const cached = cache === undefined ? undefined : readCache(cache, question, env);
-  let findings = cached;
+  const selves = selfIds(options.selfPath ?? process.execPath);
+  const isSelf = (path: string): boolean => selves.has(idOf(path) ?? "");
+  let findings = cache === undefined ? undefined : readCache(cache, question, env, isSelf);
   const looks = new Looks(env, clock.nowMs());
   const search = searchPath(looks, question.pathOnly);
-  const finding = findings === undefined ? lookAround(options, looks, search) : undefined;
+  const finding = findings === undefined ? lookAround(options, looks, search, selves) : undefined;
   // Read while the version commands run.
   const image = imageFacts(search.path);
   if (finding !== undefined) {
@@ -94,7 +96,8 @@ export function detectedRuntimes(report: ImageReport): string[] {
 async function lookAround(
   options: DetectOptions,
   looks: Looks,
-  search: ReturnType<typeof searchPath>,
+  search: SearchPath,
+  selves: ReadonlySet<string>,
 ): Promise<Findings> {
   const { clock } = options;
   const lookedAtMs = clock.nowMs();
@@ -110,7 +113,7 @@ async function lookAround(
     path: search.path,
     home: search.home,
     hostArch: process.arch,
-    selfIds: selfIds(options.selfPath ?? process.execPath),
+    selfIds: selves,
   };
   const investigations = new Map(
     table
@@ -177,13 +180,14 @@ function interpreterTable(custom: readonly CustomInterpreter[]): {
 
 /** By file, not by path, so that a link or a second name does not hide it. */
 function selfIds(selfPath: string): Set<string> {
-  const ids = new Set<string>();
-  for (const path of [selfPath, "/proc/self/exe"]) {
-    try {
-      ids.add(fileId(statSync(path, { bigint: true })));
-    } catch {
-      // No /proc, or the file was replaced.
-    }
+  return new Set([selfPath, "/proc/self/exe"].flatMap((path) => idOf(path) ?? []));
+}
+
+/** Undefined without /proc, or when there is nothing (any more). */
+function idOf(path: string): string | undefined {
+  try {
+    return fileId(statSync(path, { bigint: true }));
+  } catch {
+    return undefined;
   }
-  return ids;
 }

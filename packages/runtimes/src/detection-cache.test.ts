@@ -196,6 +196,14 @@ test("A4: a link that leads elsewhere, an environment and a shim's version file 
   expect((await detect({ env })).environments).toMatchObject([{ name: "radar" }]);
 });
 
+test("A4: the agent itself on PATH is passed over again, and another agent sees a program there", async () => {
+  const self = image.script("bin/bun", "echo 1.4.5");
+  expect((await detect({ selfPath: self })).absent).toContain("bun");
+  expect(await again({ selfPath: self })).toBe("cached 3.11.2");
+  expect(await again()).toBe("looked 3.11.2");
+  expect((await detect()).absent).not.toContain("bun");
+});
+
 test("A4: what a passing trouble has shaped is not kept", async () => {
   const spawn = (): never => {
     throw Object.assign(new Error("no"), { code: "EAGAIN" });

@@ -18,7 +18,7 @@ import {
 import type { Findings } from "./detect-image.ts";
 import type { CustomInterpreter } from "./interpreters.ts";
 import { isUnchanged } from "./looks.ts";
-import type { Environment, Looks } from "./looks.ts";
+import type { Environment, Seen } from "./looks.ts";
 
 export interface CacheOptions {
   /** Its file; the directory is not created. */
@@ -38,7 +38,7 @@ export interface Question {
 
 interface Kept {
   readonly key: string;
-  readonly seen: Looks["seen"];
+  readonly seen: Seen;
   readonly findings: Findings;
 }
 
@@ -47,23 +47,24 @@ export const CACHE_BYTES_MAX = 1024 * 1024;
 /** Rises when the meaning of the file changes. */
 const FORMAT = 1;
 
-/** The findings of an earlier run that would be the same now; undefined when there are none. */
+/** The findings of an earlier run that would be the same now; undefined when there are none. `isSelf`: whether the agent lies at a path. */
 export function readCache(
   options: CacheOptions,
   question: Question,
   env: Environment,
+  isSelf: (path: string) => boolean,
 ): Findings | undefined {
   if (options.fresh) return undefined;
   const kept = readKept(options.path);
   if (kept === undefined || kept.key !== keyOf(options, question)) return undefined;
-  return isUnchanged(kept.seen, env) ? kept.findings : undefined;
+  return isUnchanged(kept.seen, env, isSelf) ? kept.findings : undefined;
 }
 
 /** Replaces the file as a whole. Not synced to the disk: a damaged one is as good as none. */
 export function writeCache(
   options: CacheOptions,
   question: Question,
-  seen: Looks["seen"],
+  seen: Seen,
   findings: Findings,
 ): void {
   const body = JSON.stringify({ key: keyOf(options, question), seen, findings } satisfies Kept);

@@ -18,7 +18,7 @@ function rejection(path: string, hostArch: string = HOST): Rejection | undefined
   return inspection.at === "rejected" ? inspection.rejection : undefined;
 }
 
-test("the shell of this machine is a program that can be run", () => {
+test("A4: the shell of this machine is a program that can be run", () => {
   const inspection = inspect("/bin/sh");
   expect(inspection).toMatchObject({
     at: "viable",
@@ -26,14 +26,14 @@ test("the shell of this machine is a program that can be run", () => {
   });
 });
 
-test("nothing there, or nothing above it, is absent", () => {
+test("A4: nothing there, or nothing above it, is absent", () => {
   using image = makeTestImage();
   image.file("plain", "x");
   expect(inspect(`${image.dir}/python3`).at).toBe("absent");
   expect(inspect(`${image.dir}/plain/python3`).at).toBe("absent");
 });
 
-test("a link to nowhere is named with where its chain ends", () => {
+test("A4: a link to nowhere is named with where its chain ends", () => {
   using image = makeTestImage();
   image.link("python3", "/nowhere/python3.12");
   const path = image.link("python", "python3");
@@ -45,21 +45,21 @@ test("a link to nowhere is named with where its chain ends", () => {
   });
 });
 
-test("a circle of links is told and ends", () => {
+test("A4: a circle of links is told and ends", () => {
   using image = makeTestImage();
   const path = image.link("python3", "python");
   image.link("python", "python3");
   expect(rejection(path)).toMatchObject({ code: "symlink_loop" });
 });
 
-test("a directory, a device and a file without the x bit are not run", () => {
+test("A4: a directory, a device and a file without the x bit are not run", () => {
   using image = makeTestImage();
   expect(rejection(image.directory("python3"))).toMatchObject({ code: "directory" });
   expect(rejection(image.link("node", "/dev/null"))).toMatchObject({ code: "not_a_file" });
   expect(rejection(image.file("ruby", "#!/bin/sh\n"))).toMatchObject({ code: "not_executable" });
 });
 
-test("a program for another machine is named, with both architectures", () => {
+test("A4: a program for another machine is named, with both architectures", () => {
   using image = makeTestImage();
   const path = image.file("python3", makeElf({ machine: FOREIGN_MACHINE, bigEndian: true }), 0o755);
   expect(rejection(path, "x64")).toMatchObject({
@@ -69,7 +69,7 @@ test("a program for another machine is named, with both architectures", () => {
   expect(rejection(path, "arm64")?.reason).toContain("this machine is aarch64");
 });
 
-test("a program whose loader is missing says which one it needs", () => {
+test("A4: a program whose loader is missing says which one it needs", () => {
   using image = makeTestImage();
   const machine = HOST === "arm64" ? 183 : 62;
   const path = image.file(
@@ -83,7 +83,7 @@ test("a program whose loader is missing says which one it needs", () => {
   });
 });
 
-test("a script runs only where its own interpreter is", () => {
+test("A4: a script runs only where its own interpreter is", () => {
   using image = makeTestImage();
   const path = image.file("pip", "#! /nowhere/python3.9 -s\n", 0o755);
   expect(rejection(path)).toMatchObject({
@@ -97,7 +97,7 @@ test("a script runs only where its own interpreter is", () => {
   });
 });
 
-test("text, an empty file and a cut-off program are no programs", () => {
+test("A4: text, an empty file and a cut-off program are no programs", () => {
   using image = makeTestImage();
   for (const [name, content] of [
     ["text", "hello"],
@@ -108,19 +108,22 @@ test("text, an empty file and a cut-off program are no programs", () => {
   }
 });
 
-test("a reason has no control characters, whatever a link's target is called", () => {
+test("A4: a reason has no control characters, whatever a link's target is called", () => {
   using image = makeTestImage();
   expect(rejection(image.link("python3", "/no\u001b[31mwhere\n"))?.reason).toBe(
     "links to /no [31mwhere , which is not here",
   );
 });
 
-test.skipIf(process.getuid?.() === 0)("a program we may run but not read is still tried", () => {
-  using image = makeTestImage();
-  const path = image.script("python3", "");
-  chmodSync(path, 0o111);
-  expect(inspect(path)).toMatchObject({
-    at: "viable",
-    executable: { format: "unread" },
-  });
-});
+test.skipIf(process.getuid?.() === 0)(
+  "A4: a program we may run but not read is still tried",
+  () => {
+    using image = makeTestImage();
+    const path = image.script("python3", "");
+    chmodSync(path, 0o111);
+    expect(inspect(path)).toMatchObject({
+      at: "viable",
+      executable: { format: "unread" },
+    });
+  },
+);

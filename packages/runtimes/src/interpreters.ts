@@ -339,7 +339,8 @@ export const INTERPRETERS: readonly Interpreter[] = [
       "~/.local/share/mise/installs/elixir/*/bin",
     ],
     versionArgs: ["--version"],
-    env: { ERL_CRASH_DUMP_SECONDS: "0" },
+    // One scheduler: those of all CPUs would wait busily beside the other version commands.
+    env: { ERL_CRASH_DUMP_SECONDS: "0", ERL_AFLAGS: "+S 1:1" },
     patterns: [{ pattern: /^Elixir (\d\S*)/m, implementation: "beam" }],
     slowness: 4,
   },

@@ -38,12 +38,23 @@ const ENTRIES_MAX = 8192;
  */
 const TICK_MS = 20n;
 
+/** All that was looked at. */
+export interface Seen {
+  /** Path → what was seen there. */
+  readonly marks: Readonly<Record<string, string>>;
+  /** Variable → its value, null when unset. */
+  readonly variables: Readonly<Record<string, string | null>>;
+  /** Paths at which the agent itself lay. */
+  readonly selves: readonly string[];
+}
+
 /** One detection's looks. */
 export class Looks {
   readonly #env: Environment;
   readonly #freshAfterMs: bigint;
   readonly #marks = new Map<string, string>();
   readonly #variables = new Map<string, string | null>();
+  readonly #selves = new Set<string>();
   #isRepeatable = true;
 
   /** `env` is the image's; `nowMs` Unix time. */
@@ -57,20 +68,22 @@ export class Looks {
     return this.#isRepeatable;
   }
 
-  /** Path → what was seen there, and variable → its value (null when unset). */
-  get seen(): {
-    readonly marks: Readonly<Record<string, string>>;
-    readonly variables: Readonly<Record<string, string | null>>;
-  } {
+  get seen(): Seen {
     return {
       marks: Object.fromEntries(this.#marks),
       variables: Object.fromEntries(this.#variables),
+      selves: [...this.#selves],
     };
   }
 
   /** A passing trouble (a timeout, a lack of memory) has shaped the result. */
   passing(): void {
     this.#isRepeatable = false;
+  }
+
+  /** The agent itself lies at `path`; another one would see a program there. */
+  self(path: string): void {
+    this.#selves.add(path);
   }
 
   /** A variable of the image; blank counts as unset. */
@@ -114,11 +127,15 @@ export class Looks {
 }
 
 /** Whether everything that was seen is still as it was. */
-export function isUnchanged({ marks, variables }: Looks["seen"], env: Environment): boolean {
+export function isUnchanged(
+  { marks, variables, selves }: Seen,
+  env: Environment,
+  isSelf: (path: string) => boolean,
+): boolean {
   for (const [name, value] of Object.entries(variables))
     if ((env[name] ?? null) !== value) return false;
   for (const [path, mark] of Object.entries(marks)) if (see(path).mark !== mark) return false;
-  return true;
+  return selves.every(isSelf);
 }
 
 /** At most TEXT_BYTES_MAX of a file; undefined when it can't be read. Size is not asked for: files of /proc and /sys say 0. */
@@ -145,13 +162,13 @@ export function errorCode(error: unknown): string {
     : "unknown error";
 }
 
-interface Seen {
+interface Sight {
   readonly look: Look;
   readonly mark: string;
   readonly changedMs: bigint;
 }
 
-function see(path: string): Seen {
+function see(path: string): Sight {
   try {
     const link = lstatSync(path, { bigint: true, throwIfNoEntry: false });
     if (link === undefined) return ABSENT;
@@ -174,7 +191,7 @@ function see(path: string): Seen {
   }
 }
 
-const ABSENT: Seen = { look: { at: "absent" }, mark: "-", changedMs: 0n };
+const ABSENT: Sight = { look: { at: "absent" }, mark: "-", changedMs: 0n };
 
 /** Not the device: each container's root file system is a new one, with the same files. */
 function markOf({ ino, size, mtimeNs, ctimeNs, mode, uid, gid }: BigIntStats): string {

@@ -39,10 +39,10 @@ export function packageDatabases(): (name: string) => string | null {
   };
   return (name) => {
     for (const database of DATABASES) {
-      const version = find(read(database.path), name, database);
+      const version = findVersion(read(database.path), name, database);
       if (version !== null) return version;
     }
-    return find(read(`${DPKG_PIECES}/${name}`), name, DATABASES[0]!);
+    return findVersion(read(`${DPKG_PIECES}/${name}`), name, DATABASES[0]!);
   };
 }
 
@@ -51,7 +51,12 @@ export function packageVersion(name: string): string | null {
   return packageDatabases()(name);
 }
 
-function find(text: string | undefined, name: string, database: Database): string | null {
+/** The upstream version of `name` in the text of a database. */
+export function findVersion(
+  text: string | undefined,
+  name: string,
+  database: Database,
+): string | null {
   if (text === undefined) return null;
   const line = `${database.name}${name}\n`;
   const at = text.startsWith(line) ? 0 : text.indexOf(`\n${line}`);
@@ -68,10 +73,10 @@ function find(text: string | undefined, name: string, database: Database): strin
 }
 
 /** Without the distribution's epoch and revision: `1:2.39.5-0+deb12u2` → `2.39.5`, `1.2.4_git20230717-r4` → `1.2.4`. */
-function upstreamVersion(version: string): string {
+export function upstreamVersion(version: string): string {
   return version
     .trim()
     .replace(/^\d+:/, "")
     .replace(/-[^-]*$/, "")
-    .replace(/[.+~_](?:ds|dfsg|repack|really|git).*$/, "");
+    .replace(/[.+~_](?:ds|dfsg|repack|really|git|deb\d).*$/, "");
 }

@@ -6,7 +6,7 @@ import { resolveRuntimes } from "./resolve-runtimes.ts";
 
 const detected = ["shell", "python"];
 
-test("without a variable or a config, what was detected is offered", () => {
+test("A5: without a variable or a config, what was detected is offered", () => {
   expect(resolveRuntimes({ override: undefined, config: undefined, detected })).toEqual({
     runtimes: ["shell", "python"],
     tier: "detected",
@@ -14,7 +14,7 @@ test("without a variable or a config, what was detected is offered", () => {
   });
 });
 
-test("the config beats detection, the variable beats both", () => {
+test("A5: the config beats detection, the variable beats both", () => {
   const config = ["python"];
   expect(resolveRuntimes({ override: undefined, config, detected })).toMatchObject({
     tier: "config",
@@ -26,7 +26,7 @@ test("the config beats detection, the variable beats both", () => {
   });
 });
 
-test("aliases mean the same in all three tiers", () => {
+test("A5: aliases mean the same in all three tiers", () => {
   expect(
     resolveRuntimes({ override: " Python3 , sh,rb", config: undefined, detected }).runtimes,
   ).toEqual(["python", "shell", "ruby"]);
@@ -40,7 +40,7 @@ test("aliases mean the same in all three tiers", () => {
   ).toEqual(["node"]);
 });
 
-test("the variable is a hard override: names stay, found or not, known or not, with a warning each", () => {
+test("A5: the variable is a hard override: names stay, found or not, known or not, with a warning each", () => {
   const { runtimes, problems } = resolveRuntimes({
     override: "python,ruby,cobol",
     config: undefined,
@@ -63,7 +63,7 @@ test("the variable is a hard override: names stay, found or not, known or not, w
   ]);
 });
 
-test("an unknown name in the config is an error and left out; one not found stays with a warning", () => {
+test("A5: an unknown name in the config is an error and left out; one not found stays with a warning", () => {
   const { runtimes, problems } = resolveRuntimes({
     override: undefined,
     config: ["cobol", "ruby"],
@@ -76,7 +76,7 @@ test("an unknown name in the config is an error and left out; one not found stay
   ]);
 });
 
-test("auto stands for what was detected, where it stands", () => {
+test("A5, A6: auto stands for what was detected, where it stands", () => {
   const { runtimes, problems } = resolveRuntimes({
     override: undefined,
     config: ["native", "auto", "python"],
@@ -89,7 +89,7 @@ test("auto stands for what was detected, where it stands", () => {
   ).toEqual(["shell", "python", "native"]);
 });
 
-test("a blank variable is an unset one, and an empty config list means none", () => {
+test("A5: a blank variable is an unset one, and an empty config list means none", () => {
   for (const override of ["", " ", ",", " , ,"]) {
     expect(resolveRuntimes({ override, config: undefined, detected }).tier).toBe("detected");
   }
@@ -100,7 +100,7 @@ test("a blank variable is an unset one, and an empty config list means none", ()
   });
 });
 
-test("the config's own interpreters are names like the others", () => {
+test("A5: the config's own interpreters are names like the others", () => {
   const interpreters = [{ name: "julia", aliases: ["jl"] }];
   expect(
     resolveRuntimes({ override: undefined, config: ["JL"], detected: ["julia"], interpreters }),
@@ -125,7 +125,7 @@ const anyChoice = fc.record({
   detected: fc.array(anyName),
 });
 
-test("native is offered only when the deciding tier names it", () => {
+test("A6: native is offered only when the deciding tier names it", () => {
   fc.assert(
     fc.property(anyChoice, (choice) => {
       const { runtimes, tier } = resolveRuntimes(choice);
@@ -141,7 +141,7 @@ test("native is offered only when the deciding tier names it", () => {
   );
 });
 
-test("each runtime comes once, under its canonical name, and auto never stays", () => {
+test("A5: each runtime comes once, under its canonical name, and auto never stays", () => {
   fc.assert(
     fc.property(anyChoice, (choice) => {
       const { runtimes, tier } = resolveRuntimes(choice);
@@ -155,7 +155,7 @@ test("each runtime comes once, under its canonical name, and auto never stays", 
   );
 });
 
-test("what the agent puts into the unset variable decides the same when read again", () => {
+test("A5: what the agent puts into the unset variable decides the same when read again", () => {
   fc.assert(
     fc.property(anyChoice, (choice) => {
       const first = resolveRuntimes(choice).runtimes;
@@ -164,4 +164,28 @@ test("what the agent puts into the unset variable decides the same when read aga
       expect(again).toMatchObject({ runtimes: first, tier: "override" });
     }),
   );
+});
+
+test("A5: every alias of the table means the same in the variable, the config and among what is detected", () => {
+  for (const { name, aliases } of INTERPRETERS)
+    for (const alias of [name, ...aliases].flatMap((one) => [one, ` ${one.toUpperCase()} `])) {
+      const none = { override: undefined, config: undefined, detected: [] };
+      for (const choice of [
+        { ...none, override: alias },
+        { ...none, config: [alias] },
+        { ...none, detected: [alias] },
+      ])
+        expect(resolveRuntimes(choice).runtimes).toEqual([name]);
+    }
+});
+
+test("A6: native among what is detected, or an interpreter of the config by that name, is not offered", () => {
+  const interpreters = [{ name: "native", aliases: ["auto"] }];
+  const choice = { override: undefined, detected: ["native", "python", "NATIVE"], interpreters };
+  expect(resolveRuntimes({ ...choice, config: undefined }).runtimes).toEqual(["python"]);
+  expect(resolveRuntimes({ ...choice, config: ["auto"] }).runtimes).toEqual(["python"]);
+  expect(resolveRuntimes({ ...choice, config: ["auto", "native"] }).runtimes).toEqual([
+    "python",
+    "native",
+  ]);
 });
