@@ -120,6 +120,16 @@ export class Root {
     symlinkSync(target, this.at(inside));
   }
 
+  /** All that is at a path of the root once more, by hard links. */
+  copy(inside: string, from: string): void {
+    copyByLinks(this.at(from), this.at(inside));
+  }
+
+  /** Takes away all that is at a path. */
+  remove(inside: string): void {
+    rmSync(this.at(inside), { recursive: true });
+  }
+
   /** A FIFO or a device, as mknod makes it. */
   node(inside: string, kind: readonly string[]): void {
     this.#parent(inside);
