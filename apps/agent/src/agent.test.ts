@@ -103,7 +103,7 @@ async function startAgent(sensors: SensorConfig[], clock: Clock = systemClock) {
   return { agent, lines, seen, identity, config, detection };
 }
 
-const LOOP = `trap 'echo "${frameText(9).replaceAll('"', '\\"')}"; exit 0' TERM; echo '${frameText(1)}'; while :; do sleep 0.01; done`;
+const LOOP = `trap 'echo "${frameText(9).replaceAll('"', '\\"')}"; exit 0' TERM; echo '${frameText(1)}'; echo up >&2; while :; do sleep 0.01; done`;
 
 test("says of itself what it is, offers the sensors that can run, and tells of the others", async () => {
   const { lines, identity } = await startAgent([
@@ -153,6 +153,8 @@ test("frames that nobody takes hold the stop up no longer than its part, and are
   const { agent, lines } = await startAgent([sensor("radar", "shell", LOOP)], clock);
   const peer = await port.accept();
   await peer.line(0);
+  // Its first frame is written, and its trap set.
+  await eventually(() => lines.some(({ fields }) => fields["stderr"] === "up"));
   const stopped = agent.stop(clock.monotonicMs() + 10_000);
   await eventually(() => lines.some(({ message }) => message === "sensor ended"));
   await new Promise((resolve) => setImmediate(resolve));

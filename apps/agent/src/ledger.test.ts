@@ -81,10 +81,8 @@ describe("A11: the ledger of processes", () => {
   test("that can't be written is told of once and keeps no sensor from running", () => {
     const { log, lines } = recordingLog();
     const spawn = new Ledger(join(dir, "gone"), log).tracking(RADAR, systemSpawn);
-    begun.push(
-      spawn({ command: ["true"], env: { PATH } }),
-      spawn({ command: ["true"], env: { PATH } }),
-    );
+    const request = { command: ["sleep", "1000"], env: { PATH } };
+    begun.push(spawn(request), spawn(request));
     expect(lines.map(({ message }) => message)).toEqual([
       "the sensors' processes can't be written down",
     ]);
