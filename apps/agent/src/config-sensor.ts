@@ -1,6 +1,7 @@
 /** One entry of `sensors:` in agent.yaml: its form, its defaults and bounds, and what becomes of it. (A10, A11) */
 import { type SensorName, sensorNameSchema } from "@fleet/protocol";
-import { canonicalRuntime, type CustomInterpreter, satisfies } from "@fleet/runtimes";
+import { canonicalRuntime, type CustomInterpreter } from "@fleet/runtimes";
+import { satisfies } from "@fleet/runtimes/version-range";
 import type { ResourceLimits } from "@fleet/supervisor";
 import { z } from "zod";
 import { durationFrom, sizeFrom } from "./config-units.ts";

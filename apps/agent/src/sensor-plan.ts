@@ -7,9 +7,9 @@ import {
   type ImageReport,
   type Installation,
   NATIVE,
-  satisfies,
   type VirtualEnvironment,
 } from "@fleet/runtimes";
+import { satisfies } from "@fleet/runtimes/version-range";
 import type { SensorConfig } from "./config-sensor.ts";
 import type { Detection } from "./detect.ts";
 import {

@@ -42,6 +42,8 @@ export class Candidates {
   readonly #context: CandidateContext;
   readonly #trail: Trail;
   readonly #seen = new Set<string>();
+  /** Directories that have given a candidate. */
+  readonly #givers = new Set<string>();
 
   constructor(interpreter: Interpreter, context: CandidateContext, trail: Trail) {
     this.#interpreter = interpreter;
@@ -96,6 +98,12 @@ export class Candidates {
       this.#trail.add("file", path, `is the same file as one before (${realPath})`);
       return undefined;
     }
+    const dir = path.slice(0, path.lastIndexOf("/"));
+    if (this.#interpreter.isOneProgram === true && this.#givers.has(dir)) {
+      this.#trail.add("file", path, "belongs to the one before");
+      return undefined;
+    }
+    this.#givers.add(dir);
     const other = this.#nameOfAnother(realPath);
     if (other !== undefined) {
       this.#say(executable, "impostor", `is ${other} under the name of ${this.#interpreter.name}`);

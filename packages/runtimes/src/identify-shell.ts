@@ -31,6 +31,19 @@ export function identifyShell(executable: Executable): ShellIdentity {
   return version === null ? { implementation, version } : { implementation: "busybox", version };
 }
 
+/**
+ * What a shell's file alone says of it, for one that is not going to be run; null for those of which only their output tells the version.
+ */
+export function knownShell(executable: Executable): ShellIdentity | null {
+  const known = identifyShell(executable);
+  if (known.implementation === "bash") {
+    const banner = textAfter(executable.realPath, "@(#)Bash version ", 16);
+    const version = /^\d+\.\d+\.\d+/.exec(banner ?? "")?.[0];
+    return version === undefined ? null : { ...known, version };
+  }
+  return known.implementation === "dash" || known.version !== null ? known : null;
+}
+
 function byName(realPath: string): string | null {
   const name = realPath.slice(realPath.lastIndexOf("/") + 1);
   return (

@@ -32,4 +32,3 @@ export type {
   RuntimeTier,
 } from "./resolve-runtimes.ts";
 export type { ProbeClock, ProbeCommand, ProbeExit, ProbeProcess, SpawnProbe } from "./run-probe.ts";
-export { coerceVersion, satisfies, VersionRangeError } from "./version-range.ts";

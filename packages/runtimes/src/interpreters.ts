@@ -34,6 +34,8 @@ export interface Interpreter {
   readonly timeoutMs?: number;
   /** Its version command is a slow one (it boots a virtual machine): the higher, the earlier it is started. Default 0. */
   readonly slowness?: number;
+  /** Its plain names are programs of one installation (R beside Rscript): the first in a directory stands for all. */
+  readonly isOneProgram?: boolean;
   /** The file, not the output, tells which shell this is. */
   readonly shell?: boolean;
 }
@@ -216,6 +218,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
     name: "r",
     aliases: ["rscript", "rlang"],
     candidates: ["Rscript", "R"],
+    isOneProgram: true,
     places: ["/opt/R/*/bin"],
     versionArgs: ["--version"],
     patterns: [
@@ -357,6 +360,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
     name: "octave",
     aliases: ["octave-cli"],
     candidates: ["octave-cli", "octave"],
+    isOneProgram: true,
     versionArgs: ["--version"],
     patterns: [{ pattern: /^GNU Octave, version (\d\S*)/m, implementation: "octave" }],
   },

@@ -55,6 +55,7 @@ export class Looks {
   readonly #marks = new Map<string, string>();
   readonly #variables = new Map<string, string | null>();
   readonly #selves = new Set<string>();
+  readonly #names = new Map<string, ReadonlySet<string>>();
   #isRepeatable = true;
 
   /** `env` is the image's; `nowMs` Unix time. */
@@ -111,11 +112,24 @@ export class Looks {
 
   /** The names in a directory, in order; none when it can't be read. */
   list(dir: string): string[] {
-    if (!this.isDirectory(dir)) return [];
+    return [...(this.#namesIn(dir) ?? [])].toSorted().slice(0, ENTRIES_MAX);
+  }
+
+  /** Whether there may be such a name in a directory; only where it can't be listed this may be wrong. Cheaper than asking for many. */
+  mayHave(dir: string, name: string): boolean {
+    return this.#namesIn(dir)?.has(name) ?? true;
+  }
+
+  #namesIn(dir: string): ReadonlySet<string> | undefined {
+    const known = this.#names.get(dir);
+    if (known !== undefined) return known;
+    if (!this.isDirectory(dir)) return new Set();
     try {
-      return readdirSync(dir).toSorted().slice(0, ENTRIES_MAX);
+      const names = new Set(readdirSync(dir));
+      this.#names.set(dir, names);
+      return names;
     } catch {
-      return [];
+      return undefined;
     }
   }
 

@@ -73,7 +73,9 @@ export function findPackageManagers(dirs: readonly string[], looks: Looks): Pack
   const found: PackageManager[] = [];
   for (const manager of MANAGERS) {
     const path = manager.candidates
-      .flatMap((candidate) => dirs.map((dir) => `${dir}/${candidate}`))
+      .flatMap((candidate) =>
+        dirs.filter((dir) => looks.mayHave(dir, candidate)).map((dir) => `${dir}/${candidate}`),
+      )
       .find((file) => isProgram(file, looks));
     if (path === undefined) continue;
     const realPath = realPathOf(path);

@@ -2,7 +2,7 @@
 import { lstatSync, statSync } from "node:fs";
 import type { Candidate } from "./candidates.ts";
 import type { Gate } from "./gate.ts";
-import { identifyShell } from "./identify-shell.ts";
+import { identifyShell, knownShell } from "./identify-shell.ts";
 import type { Installation, Rejection, RejectionCode } from "./image-report.ts";
 import { stateOf } from "./inspect-executable.ts";
 import type { Interpreter } from "./interpreters.ts";
@@ -13,7 +13,7 @@ import type { ProbeLimits, ProbeResult } from "./run-probe.ts";
 import { javaVendor, staticFacts } from "./static-facts.ts";
 import type { StaticFacts } from "./static-facts.ts";
 import type { Trail } from "./trail.ts";
-import { coerceVersion } from "./version-range.ts";
+import { coerceVersion } from "./coerce-version.ts";
 
 export interface ProbeContext extends ProbeLimits {
   readonly looks: Looks;
@@ -118,11 +118,12 @@ export function knownInstallation(
   looks: Looks,
 ): Installation | undefined {
   const facts = staticFacts(interpreter.name, candidate.executable, looks);
-  if (facts.identity === null) return undefined;
-  const { version, implementation } = facts.identity;
-  const found = `${facts.source ?? "its files"} says ${implementation} ${version}; it was not run`;
+  const identity = interpreter.shell === true ? knownShell(candidate.executable) : facts.identity;
+  if (identity === null) return undefined;
+  const { version, implementation } = identity;
+  const found = `${facts.source ?? "its files"} says ${[implementation, version].join(" ").trim()}; it was not run`;
   trail.add("facts", candidate.executable.path, found);
-  return { ...describe(candidate, facts, facts.identity), probe_ms: null };
+  return { ...describe(candidate, facts, identity), probe_ms: null };
 }
 
 function describe(

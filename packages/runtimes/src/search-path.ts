@@ -64,7 +64,8 @@ export function* plainPlaces(
   for (const candidate of interpreter.candidates) {
     if (candidate.startsWith("/")) yield { path: candidate, inKnownDir: false };
     if (candidate.includes("/")) continue;
-    for (const dir of dirs) yield { path: join(dir, candidate), inKnownDir: true };
+    for (const dir of dirs)
+      if (looks.mayHave(dir, candidate)) yield { path: join(dir, candidate), inKnownDir: true };
   }
 }
 
@@ -86,7 +87,9 @@ export function* otherPlaces(
   const plain = candidates.filter((name) => !name.includes("/"));
   for (const pattern of places)
     for (const dir of expand(pattern, search, looks))
-      yield* plain.map((name) => ({ path: join(dir, name), inKnownDir: true }));
+      yield* plain
+        .filter((name) => looks.mayHave(dir, name))
+        .map((name) => ({ path: join(dir, name), inKnownDir: true }));
 }
 
 /** The names in a directory that bear a version of some interpreter, newest first. */
@@ -94,14 +97,16 @@ export type NamesIn = (dir: string) => readonly string[];
 
 /** Reads each directory once. */
 export function namesReader(table: readonly Interpreter[], looks: Looks): NamesIn {
-  const patterns = table.flatMap(({ versioned }) => versioned ?? []);
+  const sources = table.flatMap(({ versioned }) => versioned?.source ?? []);
+  // One pattern for all: there are thousands of names.
+  const pattern = new RegExp(sources.join("|") || "(?!)");
   const read = new Map<string, readonly string[]>();
   return (dir) => {
     const known = read.get(dir);
     if (known !== undefined) return known;
     const names = looks
       .list(dir)
-      .filter((name) => HAS_DIGIT.test(name) && patterns.some((pattern) => pattern.test(name)))
+      .filter((name) => HAS_DIGIT.test(name) && pattern.test(name))
       .toSorted(newestFirst);
     read.set(dir, names);
     return names;

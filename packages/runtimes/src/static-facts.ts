@@ -1,5 +1,5 @@
 /** What the files beside an interpreter say of it, without running it. (A4) */
-import { coerceVersion } from "./version-range.ts";
+import { coerceVersion } from "./coerce-version.ts";
 import type { Installation } from "./image-report.ts";
 import type { Executable } from "./inspect-executable.ts";
 import type { Looks } from "./looks.ts";

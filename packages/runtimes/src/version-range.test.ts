@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { coerceVersion, satisfies, VersionRangeError } from "./version-range.ts";
+import { coerceVersion } from "./coerce-version.ts";
+import { satisfies, VersionRangeError } from "./version-range.ts";
 
 test("what interpreters call their version becomes three numbers", () => {
   const coerced = {

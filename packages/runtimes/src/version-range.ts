@@ -1,21 +1,12 @@
-/** Versions of interpreters as semver, and the constraints sensors put on them (`requires: ">=3.9"`). (A11) */
-import coerce from "semver/functions/coerce.js";
+/** Constraints that sensors put on the versions of interpreters (`requires: ">=3.9"`). (A11) */
 import semverSatisfies from "semver/functions/satisfies.js";
 import validRange from "semver/ranges/valid.js";
+import { coerceVersion } from "./coerce-version.ts";
 
 /** A constraint that cannot be read. */
 export class VersionRangeError extends Error {
   readonly code = "bad_version_range";
   override readonly name = "VersionRangeError";
-}
-
-/**
- * The raw version of an interpreter as `major.minor.patch`: `3.13.0rc1` → `3.13.0`, `5.4` → `5.4.0`; null when there is no number in it.
- * Java's old numbering is brought in line with its new one: `1.8.0_392` → `8.0.392`.
- */
-export function coerceVersion(raw: string): string | null {
-  const java = /^1\.(\d+)\.0_(\d+)/.exec(raw);
-  return java === null ? (coerce(raw)?.version ?? null) : `${java[1]}.0.${java[2]}`;
 }
 
 /**

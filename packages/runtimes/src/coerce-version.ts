@@ -1,0 +1,17 @@
+/** Versions as interpreters say them, in three numbers. Apart from the ranges, which take long to load. (A11) */
+
+/**
+ * The raw version of an interpreter as `major.minor.patch`: `3.13.0rc1` → `3.13.0`, `5.4` → `5.4.0`; null when there is no number in it.
+ * Java's old numbering is brought in line with its new one: `1.8.0_392` → `8.0.392`.
+ */
+export function coerceVersion(raw: string): string | null {
+  const java = /^1\.(\d+)\.0_(\d+)/.exec(raw);
+  if (java !== null) return `${java[1]}.0.${java[2]}`;
+  const numbers = /(?:^|\D)(\d{1,15})(?:\.(\d{1,15}))?(?:\.(\d{1,15}))?(?!\d)/.exec(raw);
+  return numbers === null
+    ? null
+    : numbers
+        .slice(1, 4)
+        .map((number) => Number(number ?? 0))
+        .join(".");
+}
