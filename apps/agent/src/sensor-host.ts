@@ -9,25 +9,25 @@ export interface SensorHost {
   readonly envsDir: string | undefined;
   readonly uid: number;
   readonly gid: number;
-  /** CAP_SETUID and CAP_SETGID: root has them, unless the container dropped them. */
-  readonly canSetUid: boolean;
-  readonly canSetGid: boolean;
+  /**
+   * Has CAP_SETUID and CAP_SETGID to begin a process as another user, and CAP_KILL to end it again. Root has them, unless the
+   * container dropped them.
+   */
+  readonly canSwitch: boolean;
   /** A static build: only that can set limits or a user. */
   readonly hasLauncher: boolean;
 }
 
-const CAP_SETGID = 6n;
-const CAP_SETUID = 7n;
+/** KILL, SETGID and SETUID. (capabilities(7)) */
+const SWITCH_CAPABILITIES = (1n << 5n) | (1n << 6n) | (1n << 7n);
 
 /** This process, as it is now. */
 export function thisHost(): SensorHost {
-  const capabilities = effectiveCapabilities();
   return {
     envsDir: process.env["FLEET_RUNTIME_ENVS_DIR"],
     uid: process.geteuid?.() ?? 0,
     gid: process.getegid?.() ?? 0,
-    canSetUid: hasCapability(capabilities, CAP_SETUID),
-    canSetGid: hasCapability(capabilities, CAP_SETGID),
+    canSwitch: (effectiveCapabilities() & SWITCH_CAPABILITIES) === SWITCH_CAPABILITIES,
     hasLauncher: OWN_LAUNCHER !== undefined,
   };
 }
@@ -56,15 +56,12 @@ export function switchProblem(
       reason: "asks for a user or limits of its own, which this build of the agent can't give",
       remedy: "use the static build, or take uid:, gid: and limits: out",
     };
-  if (user === undefined || (host.canSetUid && host.canSetGid)) return undefined;
+  if (user === undefined || host.canSwitch) return undefined;
   return {
     reason: `is to run as uid ${user.uid}, gid ${user.gid}; the agent runs as uid ${host.uid}, gid ${host.gid} and may not switch`,
-    remedy: "start the agent as root with CAP_SETUID and CAP_SETGID, or take uid: and gid: out",
+    remedy:
+      "start the agent as root with CAP_SETUID, CAP_SETGID and CAP_KILL, or take uid: and gid: out",
   };
-}
-
-function hasCapability(capabilities: bigint, bit: bigint): boolean {
-  return ((capabilities >> bit) & 1n) === 1n;
 }
 
 /** None where /proc can't tell. */

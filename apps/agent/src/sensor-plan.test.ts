@@ -70,8 +70,7 @@ const HOST: SensorHost = {
   envsDir: "/envs",
   uid: 1000,
   gid: 1000,
-  canSetUid: false,
-  canSetGid: false,
+  canSwitch: false,
   hasLauncher: true,
 };
 
@@ -212,14 +211,14 @@ describe("A10: a sensor with a user or limits of its own", () => {
   test("can't have another user from an agent that may not switch", () => {
     expect(problem(python({ uid: 65_534 }))).toEqual([
       "is to run as uid 65534, gid 65534; the agent runs as uid 1000, gid 1000 and may not switch",
-      "start the agent as root with CAP_SETUID and CAP_SETGID, or take uid: and gid: out",
+      "start the agent as root with CAP_SETUID, CAP_SETGID and CAP_KILL, or take uid: and gid: out",
     ]);
-    const half = { uid: 0, gid: 0, canSetUid: true };
+    const half = { uid: 0, gid: 0 };
     expect(problem(python({ uid: 65_534 }), { host: half })[0]).toEndWith("may not switch");
   });
 
   test("is switched by one that may, and not where it is the agent's own", () => {
-    const host = { uid: 0, gid: 0, canSetUid: true, canSetGid: true };
+    const host = { uid: 0, gid: 0, canSwitch: true };
     expect(plan(python({ uid: 5, gid: 6 }), { host })).toMatchObject({ user: { uid: 5, gid: 6 } });
     expect(plan(python({ uid: 1000 }))).toMatchObject({ at: "runnable", user: undefined });
     expect(plan(python())).toMatchObject({ user: undefined });
