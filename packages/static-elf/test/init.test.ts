@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Machine } from "../src/index.ts";
 import { isAlive, Pid1, type Pid1Options, UNSHARE, whyNoPid1 } from "../src/testing.ts";
 import { buildProbe } from "./build-probe.ts";
-import { buildSubject, SIGNAL } from "./subject.ts";
+import { buildSubject, SIGNAL, type Subject } from "./subject.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "static-elf-init-"));
 const NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
@@ -156,9 +156,11 @@ describeInit.each(targets.map((target) => [target.name, target] as const))(
 );
 
 describeInit("init", () => {
+  let subject: Subject;
   let file: string;
   beforeAll(() => {
-    file = buildSubject(dir).linked;
+    subject = buildSubject(dir);
+    file = subject.linked;
   });
   const start = (words: readonly string[], options?: Pid1Options): Promise<Pid1> =>
     Pid1.start([file, ...words], options);
@@ -196,14 +198,22 @@ describeInit("init", () => {
     expect(await pid1.exited).toBe(128 + SIGNAL.SEGV);
   });
 
-  test("holds no descriptor but the standard ones, while the program has what it was given (A12)", async () => {
-    const script = "ls /proc/$PPID/fd | tr '\\n' ' '; echo; exec sleep 1000";
-    await using pid1 = await start(["run", "sh", "-c", script], {
-      prepare: "exec 5</dev/null 6</dev/null",
-    });
-    expect(await pid1.line()).toBe("0 1 2 5 6 ");
-    expect(readdirSync(`/proc/${pid1.pid}/fd`)).toEqual(["0", "1", "2"]);
-  });
+  test.each([
+    ["this kernel", []],
+    ["one without close_range", ["old"]],
+  ])(
+    "holds no descriptor but the standard ones, while the program has what it was given: on %s (A12)",
+    async (_what, old) => {
+      const { plain, linked } = subject;
+      const before = old.length > 0 ? [plain, ...old] : [];
+      const script = "ls /proc/$PPID/fd | tr '\\n' ' '; echo; exec sleep 1000";
+      await using pid1 = await Pid1.start([...before, linked, "run", "sh", "-c", script], {
+        prepare: "exec 5</dev/null 6</dev/null",
+      });
+      expect(await pid1.line()).toBe("0 1 2 5 6 ");
+      expect(readdirSync(`/proc/${pid1.pid}/fd`)).toEqual(["0", "1", "2"]);
+    },
+  );
 
   test("works without any right, on a read-only root (A12)", async () => {
     await using pid1 = await Pid1.start([...POWERLESS, file, "orphans", "10"], {

@@ -10,14 +10,20 @@
  *   daemon            has a daemon that ignores what it can, and leaves it behind at TERM, ending with 3
  *   time COUNT        prints the median and the maximum of microseconds from an orphan's end to its pid being free
  *   run COMMAND...    runs a command as its child, and ends as that does
+ *   old COMMAND...    becomes a command, on a kernel as it was before close_range(2)
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -179,6 +185,20 @@ static int run(char **argv) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+static int become_on_old_kernel(char **argv) {
+  struct sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return 1;
+  if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) return 1;
+  execvp(argv[0], argv);
+  return 127;
+}
+
 int main(int argc, char **argv) {
   if (argc < 2) return 64;
   const char *mode = argv[1];
@@ -192,6 +212,7 @@ int main(int argc, char **argv) {
   if (strcmp(mode, "daemon") == 0) have_daemon();
   if (strcmp(mode, "time") == 0) return take_time(n), 0;
   if (strcmp(mode, "run") == 0) return run(argv + 2);
+  if (strcmp(mode, "old") == 0) return become_on_old_kernel(argv + 2);
   if (strcmp(mode, "die") == 0) raise(n);
   for (int i = 2; i < argc; i++) signal(atoi(argv[i]), SIG_IGN);
   ready();

@@ -3,20 +3,28 @@
  * a stop is in order, within the time a runtime gives it, with everything delivered. (A8, A12)
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Init, INITS, isAlive, Pid1, whyNoInits } from "@fleet/static-elf/testing";
 import { Outside } from "../roots/outside.ts";
 import { until } from "../roots/root.ts";
-import { writeSensors } from "./sensors.ts";
+import { type SensorSettings, writeSensors } from "./sensors.ts";
 
 const DIST = join(import.meta.dir, "../../../../dist");
 /** What Docker waits before it kills. */
 const GRACE_MS = 10_000;
 const FRAMES_MIN = 20;
 const NUMBERS_PER_RUN = 100_000;
-const { SIGKILL } = constants.signals;
+const { SIGKILL, SIGTERM } = constants.signals;
 
 const missing = [
   whyNoInits(),
@@ -28,12 +36,8 @@ const isSkipped = missing !== "" && process.env["CI"] !== "true";
 if (isSkipped) console.warn(`the agent as PID 1: skipped, missing: ${missing}`);
 
 /** One agent that registers, and whose sensors' frames have arrived. */
-interface Running extends AsyncDisposable {
+interface Running extends AsyncDisposable, SensorSettings {
   readonly pid1: Pid1;
-  readonly node: string;
-  /** Where the orderly sensor writes the number of its last frame. */
-  readonly last: string;
-  readonly first: number;
 }
 
 const dir = mkdtempSync(join(tmpdir(), "fleet-pid1-"));
@@ -50,23 +54,17 @@ afterAll(async () => {
 });
 
 /** Starts one whose node is named for its init; frames of the runs of one node differ by their numbers. */
-async function start(init: Init): Promise<Running> {
+async function start(init: Init, more: Partial<SensorSettings> = {}): Promise<Running> {
   const node = `under-${init.replaceAll(/\W+/g, "-")}`;
-  const first = ++runs * NUMBERS_PER_RUN;
-  const here = join(dir, String(runs));
+  const here = join(dir, String(++runs));
   mkdirSync(here);
-  const config = writeSensors(here, node, first);
+  const settings = { dir: here, node, first: runs * NUMBERS_PER_RUN, ...more };
+  const config = writeSensors(settings);
   const state = join(here, "state");
   mkdirSync(state, { mode: 0o700 });
   const agent = [join(DIST, "fleet-agent"), "--config", config, "--state-dir", state];
   const pid1 = await Pid1.start(INITS[init](agent, here), { env: outside.environment });
-  const running = {
-    pid1,
-    node,
-    last: join(here, "last"),
-    first,
-    [Symbol.asyncDispose]: () => pid1[Symbol.asyncDispose](),
-  };
+  const running = { ...settings, pid1, [Symbol.asyncDispose]: () => pid1[Symbol.asyncDispose]() };
   for (const sensor of ["orderly", "stubborn"])
     await until(`frames of ${node}.${sensor}`, () => frames(running, sensor).length >= FRAMES_MIN);
   await until(`${node} is LIVE`, async () => (await outside.node(node))?.state === "LIVE");
@@ -87,6 +85,18 @@ async function stop({ pid1 }: Running, signal: number): Promise<number> {
   const code = await pid1.exited;
   clearTimeout(kill);
   return code;
+}
+
+/** The number of the last frame that the sensor says it wrote. */
+function lastOf({ dir: here, first }: Running, sensor: string): number {
+  return Number(readFileSync(join(here, `last-${sensor}`), "utf8")) - first;
+}
+
+/** Asks the agent to read its config again, as one would under this init: s6 takes a HUP for itself. */
+function hup({ pid1, dir: here }: Running, init: Init): void {
+  if (init !== "s6") return void pid1.kill(constants.signals.SIGHUP);
+  const scan = readdirSync(here).find((name) => name.startsWith("scan-"))!;
+  expect(Bun.spawnSync(["s6-svc", "-h", join(here, scan, "program")]).exitCode).toBe(0);
 }
 
 function zombies({ pid1 }: Running): readonly number[] {
@@ -138,7 +148,7 @@ describe.skipIf(isSkipped).each(Object.keys(STOPS) as Init[])("the agent under %
       expect((await outside.node(running.node))?.state).toBe("SHUTDOWN");
       const numbers = frames(running, "orderly");
       expect(numbers).toEqual(numbers.map((_number, i) => i + 1));
-      expect(numbers.length).toBe(Number(readFileSync(running.last, "utf8")) - running.first);
+      expect(numbers.length).toBe(lastOf(running, "orderly"));
       expect(inside.filter(isAlive)).toEqual([]);
     },
   );
@@ -150,5 +160,43 @@ describe.skipIf(isSkipped).each(Object.keys(STOPS) as Init[])("the agent under %
     running.pid1.kill(SIGKILL, agent!.pid);
     expect(await running.pid1.exited).toBe(128 + SIGKILL);
     expect(inside.filter(isAlive)).toEqual([]);
+  });
+
+  test("reads its config again at a HUP, and leaves alone what has not changed (A12)", async () => {
+    await using running = await start(init);
+    writeSensors({ ...running, sensors: ["orderly", "added"] });
+    hup(running, init);
+    await until("frames of the new one", () => frames(running, "added").length >= FRAMES_MIN);
+    const count = frames(running, "orderly").length;
+    await until("more frames", () => frames(running, "orderly").length >= count + FRAMES_MIN);
+    const isThere = () => running.pid1.processes().some(({ name }) => name === "stubborn.sh");
+    await until("no process of the one that was removed", () => !isThere());
+
+    expect(await stop(running, SIGTERM)).toBe(128 + SIGTERM);
+    for (const sensor of ["orderly", "added"]) {
+      const numbers = frames(running, sensor);
+      expect(numbers).toEqual(numbers.map((_number, i) => i + 1));
+      expect(numbers.length).toBe(lastOf(running, sensor));
+    }
+  });
+});
+
+describe.skipIf(isSkipped)("a stop of the agent as PID 1", () => {
+  test("is done within the grace period though a sensor could take longer (A8, A12)", async () => {
+    await using running = await start("ours", { stopGrace: "60s" });
+    const inside = running.pid1.processes();
+    expect(await stop(running, SIGTERM)).toBe(128 + SIGTERM);
+    expect(inside.filter(isAlive)).toEqual([]);
+    expect(frames(running, "orderly").length).toBe(lastOf(running, "orderly"));
+    expect((await outside.node(running.node))?.state).toBe("SHUTDOWN");
+  });
+
+  test("is not held up by a config that is being read again (A8, A12)", async () => {
+    await using running = await start("ours");
+    writeSensors({ ...running, sensors: ["orderly", "added"] });
+    hup(running, "ours");
+    expect(await stop(running, SIGTERM)).toBe(128 + SIGTERM);
+    expect(frames(running, "orderly").length).toBe(lastOf(running, "orderly"));
+    expect((await outside.node(running.node))?.state).toBe("SHUTDOWN");
   });
 });

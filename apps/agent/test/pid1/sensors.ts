@@ -20,14 +20,26 @@ while :; do
 done
 `;
 
-/** Writes both scripts and a config with them; gives its path. Frames are numbered from \`first\` + 1 on. */
-export function writeSensors(dir: string, node: string, first: number): string {
-  const sensors = Object.entries({ orderly: ORDERLY, stubborn: STUBBORN }).map(([name, text]) => {
+const SCRIPTS = { orderly: ORDERLY, stubborn: STUBBORN, added: ORDERLY };
+
+/** What a config is to say. Frames are numbered from `first` + 1 on; `stopGrace` is how long a sensor may ignore TERM. */
+export interface SensorSettings {
+  readonly dir: string;
+  readonly node: string;
+  readonly first: number;
+  readonly sensors?: readonly (keyof typeof SCRIPTS)[];
+  readonly stopGrace?: string;
+}
+
+/** Writes the scripts and a config with them; gives its path. `DIR/last-NAME` is where an orderly one tells its last number. */
+export function writeSensors(settings: SensorSettings): string {
+  const { dir, node, first, stopGrace = "500ms" } = settings;
+  const sensors = (settings.sensors ?? ["orderly", "stubborn"]).map((name) => {
     const script = join(dir, `${name}.sh`);
-    writeFileSync(script, `i=${first}\n${text}`);
+    writeFileSync(script, `i=${first}\n${SCRIPTS[name]}`);
     chmodSync(script, 0o755);
-    const env = { LAST: join(dir, "last") };
-    return { name, runtime: "shell", command: [script], env, stop_grace: "500ms" };
+    const env = { LAST: join(dir, `last-${name}`) };
+    return { name, runtime: "shell", command: [script], env, stop_grace: stopGrace };
   });
   const path = join(dir, "agent.yaml");
   writeFileSync(path, JSON.stringify({ node: { name: node }, sensors }));
