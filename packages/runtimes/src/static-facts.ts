@@ -37,8 +37,9 @@ export function staticFacts(runtime: string, executable: Executable, looks: Look
 
 /** The `release` file of a Java home; its keys are those that `java -XshowSettings` knows. */
 function javaFacts(prefix: string, _program: string, looks: Looks): StaticFacts {
-  // Java 8 may have its java in jre/bin.
-  const home = prefix.replace(/\/jre$/, "");
+  // A JDK of Java 8 has its java in jre/bin, and the file above that.
+  const isNested = prefix.endsWith("/jre") && looks.at(`${prefix}/release`).at !== "there";
+  const home = isNested ? prefix.slice(0, -"/jre".length) : prefix;
   const source = `${home}/release`;
   const text = looks.text(source);
   const hasCompiler = looks.at(`${home}/bin/javac`).at === "there";
