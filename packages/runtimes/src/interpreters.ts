@@ -191,7 +191,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
       "/usr/local/openjdk/bin",
     ],
     homes: [{ variable: "JAVA_HOME", bin: "bin" }],
-    // Without the option it writes a file to /tmp.
+    // The first keeps it from writing a file to /tmp, the second from starting its compilers.
     places: [
       "/usr/lib/jvm/*/bin",
       "/opt/java/*/bin",
@@ -205,7 +205,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
       "$MISE_DATA_DIR/installs/java/*/bin",
       "~/.local/share/mise/installs/java/*/bin",
     ],
-    versionArgs: ["-XX:-UsePerfData", "-version"],
+    versionArgs: ["-XX:-UsePerfData", "-Xint", "-version"],
     patterns: [
       { pattern: /^openjdk version "(\d[^"]*)"[^]*GraalVM/m, implementation: "graalvm" },
       { pattern: /^openjdk version "(\d[^"]*)"[^]*OpenJ9/m, implementation: "openj9" },
