@@ -17,12 +17,13 @@ import { join } from "node:path";
 import { type Init, INITS, isAlive, Pid1, whyNoInits } from "@fleet/static-elf/testing";
 import { Outside } from "../roots/outside.ts";
 import { until } from "../roots/root.ts";
-import { type SensorSettings, writeSensors } from "./sensors.ts";
+import { BRIEF_CODE, type SensorSettings, writeSensors } from "./sensors.ts";
 
 const DIST = join(import.meta.dir, "../../../../dist");
 /** What Docker waits before it kills. */
 const GRACE_MS = 10_000;
 const FRAMES_MIN = 20;
+const BRIEF_RUNS_MIN = 2;
 const NUMBERS_PER_RUN = 100_000;
 const { SIGKILL, SIGTERM } = constants.signals;
 
@@ -58,15 +59,18 @@ async function start(init: Init, more: Partial<SensorSettings> = {}): Promise<Ru
   const node = `under-${init.replaceAll(/\W+/g, "-")}`;
   const here = join(dir, String(++runs));
   mkdirSync(here);
-  const settings = { dir: here, node, first: runs * NUMBERS_PER_RUN, ...more };
+  const first = runs * NUMBERS_PER_RUN;
+  const settings = { dir: here, node, first, sensors: ["orderly", "stubborn"] as const, ...more };
   const config = writeSensors(settings);
   const state = join(here, "state");
   mkdirSync(state, { mode: 0o700 });
   const agent = [join(DIST, "fleet-agent"), "--config", config, "--state-dir", state];
   const pid1 = await Pid1.start(INITS[init](agent, here), { env: outside.environment });
   const running = { ...settings, pid1, [Symbol.asyncDispose]: () => pid1[Symbol.asyncDispose]() };
-  for (const sensor of ["orderly", "stubborn"])
-    await until(`frames of ${node}.${sensor}`, () => frames(running, sensor).length >= FRAMES_MIN);
+  const endless = settings.sensors.filter((sensor) => sensor !== "brief");
+  await until(`frames of ${node}`, () =>
+    endless.every((sensor) => frames(running, sensor).length >= FRAMES_MIN),
+  );
   await until(`${node} is LIVE`, async () => (await outside.node(node))?.state === "LIVE");
   return running;
 }
@@ -130,13 +134,20 @@ const STOPS: Readonly<Partial<Record<Init, readonly (readonly [NodeJS.Signals, n
 };
 
 describe.skipIf(isSkipped).each(Object.keys(STOPS) as Init[])("the agent under %s", (init) => {
-  test("leaves no zombie of sensors whose daemons end all the time (A12)", async () => {
-    await using running = await start(init);
+  test("leaves no zombie of sensors whose daemons end all the time, and mistakes no exit (A12)", async () => {
+    await using running = await start(init, { sensors: ["stubborn", "brief"] });
     const before = zombies(running);
     const count = frames(running, "stubborn").length;
     await until("more frames", () => frames(running, "stubborn").length >= count + FRAMES_MIN);
+    await until("the brief one again", () => frames(running, "brief").length >= BRIEF_RUNS_MIN);
     const after = zombies(running);
     expect(before.filter((pid) => after.includes(pid))).toEqual([]);
+
+    await stop(running, SIGTERM);
+    const lines = (await running.pid1.err).split("\n");
+    const ends = lines.filter((line) => /"sensor":"brief".*"msg":"sensor ended"/.test(line));
+    expect(ends.length).toBeGreaterThanOrEqual(BRIEF_RUNS_MIN - 1);
+    expect(ends.filter((line) => !line.includes(`"exit_code":${BRIEF_CODE},`))).toEqual([]);
   });
 
   test.each(STOPS[init]!)(
