@@ -343,7 +343,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
     ],
     versionArgs: ["--version"],
     // One scheduler: those of all CPUs would wait busily beside the other version commands.
-    env: { ERL_CRASH_DUMP_SECONDS: "0", ERL_AFLAGS: "+S 1:1" },
+    env: { ERL_CRASH_DUMP_SECONDS: "0", ERL_AFLAGS: "+S 1:1 +SDcpu 1:1 +SDio 1" },
     patterns: [{ pattern: /^Elixir (\d\S*)/m, implementation: "beam" }],
     slowness: 4,
   },
