@@ -65,6 +65,7 @@ interface Findings {
   readonly file: readonly string[];
   readonly own: readonly string[];
   readonly fd: readonly string[];
+  readonly limit: readonly string[];
 }
 
 /** Any process may have these of any other. */
@@ -158,7 +159,11 @@ class Contract implements AsyncDisposable {
       token,
       ...["identity.json", "processes.json", "logs/snoop.log"].map((file) => join(state, file)),
     ];
-    const user = sensorUid === undefined ? {} : { uid: sensorUid };
+    // Limits, so that it is started by the launcher in every variant.
+    const user = {
+      limits: { open_files: 512 },
+      ...(sensorUid === undefined ? {} : { uid: sensorUid }),
+    };
     const snoop = {
       name: "snoop",
       runtime: "native",
@@ -207,8 +212,9 @@ class Contract implements AsyncDisposable {
         line.startsWith(`${kind} `) ? [line.slice(kind.length + 1)] : [],
       );
     const file = of("file").map((path) => path.slice(path.lastIndexOf("/") + 1));
-    const [agent, init, victim, own, fd] = ["agent", "init", "victim", "own", "fd"].map(of);
-    return { agent: agent!, init: init!, victim: victim!, file, own: own!, fd: fd! };
+    const kinds = ["agent", "init", "victim", "own", "fd", "limit"];
+    const [agent, init, victim, own, fd, limit] = kinds.map(of);
+    return { agent: agent!, init: init!, victim: victim!, file, own: own!, fd: fd!, limit: limit! };
   }
 
   /** The agent's, as seen from outside. */
@@ -222,7 +228,9 @@ class Contract implements AsyncDisposable {
 }
 
 const FILES = ["token", "identity.json", "processes.json", "snoop.log"];
-const VARIANTS: readonly (Variant & { readonly expected: Omit<Findings, "own" | "fd"> })[] = [
+const VARIANTS: readonly (Variant & {
+  readonly expected: Omit<Findings, "own" | "fd" | "limit">;
+})[] = [
   {
     name: "one user without rights for the agent and its sensors",
     uid: NOBODY,
@@ -288,8 +296,8 @@ describe.skipIf(isSkipped).each(VARIANTS.map((one) => [one.name, one] as const))
       expect(own.length).toBe(Object.keys(expected).length);
     });
 
-    test("it is given no descriptor but its input and outputs", () => {
-      expect(findings.fd).toEqual(["0", "1", "2"]);
+    test("it is given no descriptor but its input and outputs, and its limits", () => {
+      expect([findings.fd, findings.limit]).toEqual([["0", "1", "2"], ["512"]]);
     });
 
     test("nothing the agent writes is for others to read", () => {

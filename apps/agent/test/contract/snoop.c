@@ -3,7 +3,7 @@
  *
  * It waits for DIR/go. Then a line "WHOSE WHAT" for each thing of another process that it got at (the agent it was started by,
  * PID 1, and the process called "victim"), "file PATH" for each FILE it could read, "own ENTRY" for each variable of its
- * environment, escaped, "fd N" for each descriptor it was given, and at last "end".
+ * environment, escaped, "limit N" for how many files it may open, "fd N" for each it was given, and at last "end".
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -133,6 +133,9 @@ static void print_own(void) {
     for (const char *c = *entry; *c; c++) fprintf(out, *c == '\n' ? "\\n" : "%c", *c);
     fputc('\n', out);
   }
+  struct rlimit limit = {0};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  fprintf(out, "limit %lu\n", (unsigned long)limit.rlim_max);
   for (int fd = 0; fd < 1024; fd++)
     if (fd != fileno(out) && fcntl(fd, F_GETFD) >= 0) fprintf(out, "fd %d\n", fd);
 }
