@@ -121,9 +121,7 @@ const debian: Kind = {
   name: "debian",
   about: "a root with another Debian release, in which a library is preloaded",
   populate(root, { packages }) {
-    // base-files first: it has /bin, /lib and /lib64, links into /usr that the others are unpacked behind.
-    for (const name of ["base-files", "libc6", "libcrypt1", "dash", "perl-base"])
-      cpSync(packages.dir(name), root.dir, LINKS_AS_THEY_ARE);
+    addDebian(root, packages);
     // As container runtimes do; the other roots have no /dev at all.
     root.bind("/dev/null", "/dev/null");
     root.file("/etc/ld.so.preload", "/hostile/witness.so\n");
@@ -175,6 +173,13 @@ function addBusybox(root: Root, { packages, isEmulated }: Stock): void {
   root.file(binary, readFileSync(`${packages.dir("busybox-static")}/usr/bin/busybox`), 0o755);
   if (isEmulated) root.file("/bin/busybox", `#!${root.runner[0]} ${binary}\n`, 0o755);
   for (const applet of ["sh", "sleep"]) root.link(`/bin/${applet}`, "busybox");
+}
+
+/** A Debian with a shell and Perl, every file of its own. */
+export function addDebian(root: Root, packages: Packages): void {
+  // base-files first: it has /bin, /lib and /lib64, links into /usr that the others are unpacked behind.
+  for (const name of ["base-files", "libc6", "libcrypt1", "dash", "perl-base"])
+    cpSync(packages.dir(name), root.dir, LINKS_AS_THEY_ARE);
 }
 
 function addGarbage(root: Root, { ldso, triple }: Processor): void {

@@ -107,10 +107,15 @@ export class Root {
   }
 
   /** Puts a new file there, also where one was. */
-  file(inside: string, content: string | Uint8Array, mode = 0o644): void {
+  file(inside: string, content: string | Uint8Array, mode = 0o644, uid = 0): void {
     this.#parent(inside);
     rmSync(this.at(inside), { force: true });
     writeFileSync(this.at(inside), content);
+    chmodSync(this.at(inside), mode);
+    chownSync(this.at(inside), uid, uid);
+  }
+
+  mode(inside: string, mode: number): void {
     chmodSync(this.at(inside), mode);
   }
 
