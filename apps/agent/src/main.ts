@@ -74,6 +74,8 @@ async function detectOnly(flags: RunFlags, { json, fresh, why }: DetectFlags): P
 }
 
 async function runAgent(flags: RunFlags, image: Environment): Promise<void> {
+  // Asks for the config to be read, which is yet to come.
+  process.on("SIGHUP", () => {});
   const { startDetection } = await import("./detect.ts");
   const detecting = startDetection(flags, image, systemClock);
   const { run } = await import("./run.ts");

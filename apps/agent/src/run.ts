@@ -27,6 +27,9 @@ export async function run(
   clock: Clock,
   detecting: Detecting,
 ): Promise<void> {
+  let isAskedEarly = false;
+  let onHangup = (): void => void (isAskedEarly = true);
+  process.on("SIGHUP", () => onHangup());
   const config = loadConfig(flags, env);
   const log = createLog(config.logLevel, "fleet-agent");
   const identity = identify(config, clock, log);
@@ -34,10 +37,9 @@ export async function run(
   tellDetection(detection, log);
   // For whatever is started from here on. (A5)
   process.env["FLEET_AGENT_RUNTIMES"] ||= detection.resolved.runtimes.join(",");
+  let { stopTimeoutMs } = config;
   const end = (exitCode: number): void => {
-    void agent
-      .stop(clock.monotonicMs() + config.stopTimeoutMs)
-      .finally(() => process.exit(exitCode));
+    void agent.stop(clock.monotonicMs() + stopTimeoutMs).finally(() => process.exit(exitCode));
   };
   const agent = new Agent({
     config,
@@ -57,16 +59,20 @@ export async function run(
     config,
     load: () => loadConfig(flags, env),
     detect: (next) => startDetection(flags, env, clock).finish(next),
-    apply: (next, found) => agent.reconfigure(next, found),
+    apply: (next, found) => {
+      ({ stopTimeoutMs } = next);
+      return agent.reconfigure(next, found);
+    },
     log,
   });
   process.on("exit", () => agent.kill());
-  process.on("SIGHUP", () => void reload.ask());
   onStopSignals((signal) => {
     log.info({ signal }, "stopping");
     end(exitCodeOf(signal));
   });
   agent.start();
+  onHangup = () => void reload.ask();
+  if (isAskedEarly) onHangup();
 }
 
 function tellDetection({ report, resolved }: Detection, log: Log): void {

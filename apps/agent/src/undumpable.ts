@@ -1,6 +1,7 @@
 /**
  * Closes the agent's memory and environment to its sensors: processes of the same uid may read /proc/PID/{environ,mem} and
- * attach to a process only while it is dumpable. (A10)
+ * attach to a process only while it is dumpable. The static file's stub has done it before anything ran; this is for the
+ * dynamic build. (A10)
  */
 import { dlopen, FFIType } from "bun:ffi";
 import type { Log } from "@fleet/daemon";
