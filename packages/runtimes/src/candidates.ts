@@ -131,7 +131,7 @@ export class Candidates {
     const name = realPath.slice(realPath.lastIndexOf("/") + 1);
     const isNameOf = ({ candidates, versioned }: Interpreter): boolean =>
       candidates.includes(name) || versioned?.test(name) === true;
-    if (isNameOf(this.#interpreter)) return undefined;
+    if (this.#interpreter.isCustom === true || isNameOf(this.#interpreter)) return undefined;
     return this.#context.table.find(isNameOf)?.name;
   }
 

@@ -253,3 +253,17 @@ describe("A4: a library that only the image's LD_LIBRARY_PATH leads to", () => {
     expect((await detect(image)).python?.rejected).toMatchObject([{ code: "library_missing" }]);
   });
 });
+
+test("A4: an answer that could be anyone's is nobody's, and the config may call a python what it likes", async () => {
+  using image = makeTestImage();
+  image.script("bin/python3", "echo 1.4.5");
+  image.link("bin/radar-python", "python3.11");
+  image.script("bin/python3.11", "echo Python 3.11.2");
+  const interpreters = [{ name: "radar", candidates: ["radar-python"] }];
+  const { python, report } = await detect(image, { interpreters });
+  expect(python?.rejected).toMatchObject([{ code: "no_version" }]);
+  expect(report.interpreters.find(({ name }) => name === "radar")).toMatchObject({
+    verdict: "ok",
+    version: "3.11.2",
+  });
+});

@@ -36,6 +36,8 @@ export interface Interpreter {
   readonly slowness?: number;
   /** Its plain names are programs of one installation (R beside Rscript): the first in a directory stands for all. */
   readonly isOneProgram?: boolean;
+  /** Comes from the config, which may call a python whatever it likes. */
+  readonly isCustom?: boolean;
   /** The file, not the output, tells which shell this is. */
   readonly shell?: boolean;
 }
@@ -370,6 +372,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
 export function fromCustom(custom: CustomInterpreter): Interpreter {
   return {
     name: custom.name,
+    isCustom: true,
     aliases: custom.aliases ?? [],
     candidates: custom.candidates,
     versionArgs: custom.version_args ?? ["--version"],

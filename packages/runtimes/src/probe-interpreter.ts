@@ -76,19 +76,14 @@ export async function probeInterpreter(
   const output = `${result.stdout}\n${result.stderr}`;
   const answer = understand(interpreter, candidate, output, trail);
   if (answer === undefined) {
-    const other = context.table.find(
-      (one) =>
-        one !== interpreter &&
-        one.shell !== true &&
-        one.patterns.some(({ pattern }) => pattern.exec(output)?.[1] !== undefined),
-    );
     const said = printable(output, 80) || "nothing";
+    const other = whoSays(output, context.table);
     return other === undefined
       ? reject(
           "no_version",
           `answered something that is no version of ${interpreter.name}: ${said}`,
         )
-      : reject("impostor", `answers as ${other.name} would, not ${interpreter.name}: ${said}`);
+      : reject("impostor", `answers as ${other} would, not ${interpreter.name}: ${said}`);
   }
   const change = changeOf(executable.path, executable.state);
   if (change === "gone")
@@ -203,6 +198,16 @@ function understand(
       : { implementation, version: said };
   }
   return undefined;
+}
+
+/** Whose version this is, of those that name themselves in it: a bare number may be anyone's. */
+function whoSays(output: string, table: readonly Interpreter[]): string | undefined {
+  return table.find(({ shell, patterns }) =>
+    patterns.some(
+      ({ pattern }) =>
+        shell !== true && /[A-Za-z]{2}/.test(pattern.source) && pattern.exec(output) !== null,
+    ),
+  )?.name;
 }
 
 function firstLine(output: string): string {
