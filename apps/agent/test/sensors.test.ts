@@ -253,3 +253,20 @@ describe.skipIf(Bun.which("python3") === null)("A9: a sensor in a virtual enviro
     expect(log()).toContain("correct environment:, perhaps to radar");
   });
 });
+
+describe("A12: a SIGHUP while the image is still being looked at", () => {
+  test("does not end the agent, and has the config read again once there is one", async () => {
+    const slow = join(dir, "ruby");
+    const answer = `[ -e asked ] || { echo > asked; read go < go; }; echo ruby 3.0.0`;
+    writeFileSync(slow, `#!/bin/sh\ncd ${dir}; ${answer}\n`);
+    chmodSync(slow, 0o755);
+    expect(Bun.spawnSync(["mkfifo", join(dir, "go")]).exitCode).toBe(0);
+    const { agent, log } = start([], { env: { PATH: `${dir}:${IMAGE.PATH}` } });
+    await until("the interpreter was asked", () => existsSync(join(dir, "asked")));
+    agent.kill("SIGHUP");
+    const go = Bun.spawn(["sh", "-c", "echo > go"], { cwd: dir });
+    await until("it read the config again", () => log().includes("config read again"));
+    expect(agent.exitCode).toBeNull();
+    expect(await go.exited).toBe(0);
+  });
+});
