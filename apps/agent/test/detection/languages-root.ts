@@ -43,10 +43,12 @@ export async function languagesRoot(): Promise<LanguagesRoot | string> {
     const dir = join(partial, "root");
     const problem = await build(dir, release, source);
     if (problem !== undefined) return `a Debian ${release} with many languages: ${problem}`;
-    for (const name of readdirSync(CACHE))
-      if (name.startsWith(PREFIX)) rmSync(join(CACHE, name), { recursive: true });
-    const kept = join(CACHE, nameOf(release));
-    renameSync(dir, kept);
+    const name = nameOf(release);
+    for (const old of readdirSync(CACHE))
+      if (old.startsWith(PREFIX) && old !== name) rmSync(join(CACHE, old), { recursive: true });
+    const kept = join(CACHE, name);
+    // Another run may have been first.
+    if (!existsSync(kept)) renameSync(dir, kept);
     return { dir: kept };
   } finally {
     rmSync(partial, { recursive: true, force: true });

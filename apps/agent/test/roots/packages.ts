@@ -65,7 +65,8 @@ export async function fetchPackages(arch: Arch): Promise<Packages | string> {
   try {
     const problem = await unpackInto(partial, release, arch);
     if (problem !== undefined) return `packages of Debian ${release} for ${arch}: ${problem}`;
-    renameSync(partial, dir);
+    // Another run may have been first.
+    if (!existsSync(dir)) renameSync(partial, dir);
     return packages;
   } finally {
     rmSync(partial, { recursive: true, force: true });

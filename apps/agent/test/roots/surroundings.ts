@@ -1,6 +1,6 @@
 /** What all roots of a test file share: compiled programs, a coordinator outside, a proxy nobody may use; and how a root is made. */
 import { afterAll, beforeAll } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { addHostileFiles, TrapProxy } from "./hostile.ts";
 import type { Kind, Stock } from "./kinds.ts";
@@ -13,6 +13,8 @@ import { AGENT, NOBODY, Root } from "./root.ts";
 
 /** Where programs/witness.c writes. */
 export const WITNESSED = "/state/witnessed";
+
+const RUNNING = "running-";
 
 /** The programs, the coordinator and the trap that all roots of a file share; made before its tests, closed after them. */
 export interface Surroundings {
@@ -38,7 +40,8 @@ export function useSurroundings(machine: Machine): Surroundings {
   beforeAll(async () => {
     // On the file system of what is linked from.
     mkdirSync(CACHE, { recursive: true });
-    dir = mkdtempSync(join(CACHE, "running-"));
+    removeAbandoned();
+    dir = mkdtempSync(join(CACHE, `${RUNNING}${process.pid}-`));
     trap = new TrapProxy();
     programs = await compilePrograms(machine, dir);
     outside = await Outside.start(machine.coordinator, join(dir, "outside"));
@@ -72,4 +75,13 @@ export function useSurroundings(machine: Machine): Surroundings {
       return root;
     },
   };
+}
+
+/** Roots of runs that have been killed. */
+function removeAbandoned(): void {
+  for (const name of readdirSync(CACHE)) {
+    const pid = name.startsWith(RUNNING) ? name.slice(RUNNING.length).split("-")[0]! : undefined;
+    if (pid !== undefined && !existsSync(`/proc/${pid}`))
+      rmSync(join(CACHE, name), { recursive: true, force: true });
+  }
 }
