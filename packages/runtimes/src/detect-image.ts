@@ -35,7 +35,7 @@ export interface DetectOptions {
   readonly pathOnly?: boolean;
   /** How long a version command may take. Default PROBE_TIMEOUT_MS. */
   readonly timeoutMs?: number;
-  /** Version commands at a time. Default: two for each CPU. */
+  /** Version commands at a time, those under way for more than HOLD_MS not counted. Default: one for each CPU, at least two. */
   readonly probesMax?: number;
   /** The agent's own executable, which is never taken for an interpreter. Default `process.execPath`. */
   readonly selfPath?: string;
@@ -46,6 +46,12 @@ export interface DetectOptions {
 
 export const PROBE_TIMEOUT_MS = 2000;
 
+/**
+ * The slowest version command takes about this long when it is left alone, which decides how long all of it takes: the others are
+ * done one after the other beside it. What takes longer hangs, and is not waited for.
+ */
+const HOLD_MS = 250;
+
 /** What another start on the same image need not find out again. */
 export type Findings = Pick<
   ImageReport,
@@ -54,7 +60,7 @@ export type Findings = Pick<
 
 /**
  * See the file comment. Takes about as long as the slowest version command, or next to nothing with a cache. An interpreter of which
- * every candidate hangs costs two timeouts, side by side with the others as far as `probesMax` goes.
+ * every candidate hangs costs two timeouts, side by side with the others.
  */
 export async function detectImage(options: DetectOptions): Promise<ImageReport> {
   const { env, clock, cache } = options;
@@ -109,7 +115,7 @@ async function lookAround(
     clock,
     spawn: options.spawn ?? spawnProbe,
     timeoutMs: options.timeoutMs ?? PROBE_TIMEOUT_MS,
-    gate: new Gate(options.probesMax ?? availableParallelism() * 2),
+    gate: new Gate(options.probesMax ?? Math.max(2, availableParallelism()), HOLD_MS, clock),
     path: search.path,
     home: search.home,
     hostArch: process.arch,
