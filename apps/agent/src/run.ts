@@ -35,8 +35,9 @@ export async function run(
   const identity = identify(config, clock, log);
   const detection = await detecting.finish(config);
   tellDetection(detection, log);
-  // For whatever is started from here on. (A5)
-  process.env["FLEET_AGENT_RUNTIMES"] ||= detection.resolved.runtimes.join(",");
+  // For whatever is started from here on; an override stays as it was written. (A5)
+  const { tier, runtimes } = detection.resolved;
+  if (tier !== "override") process.env["FLEET_AGENT_RUNTIMES"] = runtimes.join(",");
   let { stopTimeoutMs } = config;
   const end = (exitCode: number): void => {
     void agent.stop(clock.monotonicMs() + stopTimeoutMs).finally(() => process.exit(exitCode));

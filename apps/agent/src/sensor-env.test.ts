@@ -84,7 +84,10 @@ test("A5, A10: FLEET_AGENT_RUNTIMES of the image is left untouched; an empty one
   expect(environment({ FLEET_AGENT_RUNTIMES: " Python3 , x" })["FLEET_AGENT_RUNTIMES"]).toBe(
     " Python3 , x",
   );
-  expect(environment({ FLEET_AGENT_RUNTIMES: "" })["FLEET_AGENT_RUNTIMES"]).toBe("python,node");
+  for (const unset of ["", " , "])
+    expect(environment({ FLEET_AGENT_RUNTIMES: unset })["FLEET_AGENT_RUNTIMES"]).toBe(
+      "python,node",
+    );
 });
 
 test("A10: what the sensor declares wins over the image, not over what ties it to its node", () => {

@@ -27,6 +27,8 @@ export interface SensorEnvironmentOptions {
 
 /** FLEET_ENROLL_TOKEN, its `_FILE`, `_PREVIOUS` and whatever else is derived from it. */
 const SECRET_PREFIX = "FLEET_ENROLL_TOKEN";
+/** A list without a name in it counts as unset. (A5) */
+const NAMES_ANY = /[^\s,]/;
 /** A shorter secret is looked for as a whole value only: as a part it could be met by chance. */
 const SECRET_PART_LENGTH_MIN = 8;
 
@@ -40,7 +42,8 @@ export function sensorEnvironment(options: SensorEnvironmentOptions): Record<str
   for (const [name, value] of Object.entries(image))
     if (value !== undefined && !name.startsWith(SECRET_PREFIX) && !holdsSecret(value, secrets))
       env[name] = value;
-  env["FLEET_AGENT_RUNTIMES"] ||= options.runtimes;
+  if (!NAMES_ANY.test(env["FLEET_AGENT_RUNTIMES"] ?? ""))
+    env["FLEET_AGENT_RUNTIMES"] = options.runtimes;
   Object.assign(env, declared);
   if (virtualEnv !== undefined) activate(env, virtualEnv);
   return {
