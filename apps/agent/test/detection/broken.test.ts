@@ -10,7 +10,6 @@ import { useSurroundings } from "../roots/surroundings.ts";
 import { detect, named, rejections, type Report, working } from "./seen.ts";
 
 const otherArch: Arch = thisArch === "x86_64" ? "aarch64" : "x86_64";
-const DASH = "usr/bin/dash";
 const APPLETS = ["echo", "printf", "rm", "sleep", "yes"];
 /** The second place is where something else of the same name lies. */
 const [FIRST, SECOND, THIRD] = ["/first", "/second", "/third"];
@@ -186,7 +185,7 @@ await describeRoots(
   thisArch,
   ({ packages, ...machine }: Machine, foreign: Packages) => {
     const surroundings = useSurroundings({ packages, ...machine });
-    const dash = (from: Packages): Uint8Array => readFileSync(`${from.dir("dash")}/${DASH}`);
+    const dash = (from: Packages): Uint8Array => readFileSync(from.file("dash", "bin/dash"));
     const all = cases(dash(packages), dash(foreign));
     let root: Root;
     let report: Report;

@@ -26,7 +26,7 @@ export async function muslLua(): Promise<MuslLua | string> {
     problem ?? {
       program,
       version: /_([\d.]+)\.orig/.exec(archive)![1]!,
-      loader: join(packages.dir("musl"), `usr/lib/ld-musl-${thisArch}.so.1`),
+      loader: packages.file("musl", `lib/ld-musl-${thisArch}.so.1`),
       muslVersion: packages.version("musl"),
     }
   );
@@ -44,14 +44,14 @@ async function compile(
     const problem = await problemOf(unpack, dir);
     if (problem !== undefined) return problem;
     const triple = `${thisArch}-linux-musl`;
-    const lib = (name: string): string => join(packages.dir("musl-dev"), `usr/lib/${triple}`, name);
+    const lib = (name: string): string => packages.file("musl-dev", `lib/${triple}/${name}`);
     const sources = readdirSync(join(dir, "src"))
       .filter((name) => name.endsWith(".c") && name !== "luac.c")
       .map((name) => join("src", name));
-    const include = ["-isystem", join(packages.dir("musl-dev"), `usr/include/${triple}`)];
+    const include = ["-isystem", packages.file("musl-dev", `include/${triple}`)];
     const link = ["-nostdlib", "-no-pie", `-Wl,-dynamic-linker,/lib/ld-musl-${thisArch}.so.1`];
     const start = [lib("crt1.o"), lib("crti.o")];
-    const shared = join(packages.dir("musl"), `usr/lib/${triple}`);
+    const shared = packages.file("musl", `lib/${triple}`);
     const end = [`-L${shared}`, "-lc", "-lgcc", lib("crtn.o")];
     const flags = ["-O0", "-std=gnu99", "-nostdinc", ...include, "-isystem", ownHeaders()];
     const failed = await problemOf(

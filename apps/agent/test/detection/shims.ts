@@ -27,19 +27,15 @@ export const SHIM_PATH = [
 ].join(":");
 
 /** A program of the root that becomes an installation of a version manager's, as a file of its own. */
-export function install(
-  root: Root,
-  program: string,
-  first: string,
-  ...links: readonly string[]
-): void {
+export function install(root: Root, program: string, ...names: readonly string[]): void {
+  const [first = "", ...links] = names;
   root.file(first, readFileSync(root.at(program)), 0o755);
   for (const link of links) root.link(link, first.slice(first.lastIndexOf("/") + 1));
 }
 
 /** pyenv's shims; `version` is what `pyenv global` has written, one line for each. */
 export function addPyenv(root: Root, version: string): void {
-  addRbenvLike(root, PYENV, "pyenv", ["python", "python3", "python3.13", "pypy3"], "");
+  addRbenvLike(root, PYENV, "pyenv", ["python", "python3", "pypy3"], "");
   root.file(`${PYENV}/version`, version);
 }
 

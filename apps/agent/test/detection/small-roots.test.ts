@@ -9,15 +9,13 @@ import { type MuslLua, muslLua } from "./musl-lua.ts";
 import { detect, rejections, type Report, working } from "./seen.ts";
 import { elfFacts } from "./truth.ts";
 
-const BINARY = "usr/bin/busybox";
-
 await describeRoots(
   "a small root",
   thisArch,
   (machine: Machine, lua: MuslLua) => {
     const surroundings = useSurroundings(machine);
     const { packages } = machine;
-    const busybox = readFileSync(`${packages.dir("busybox-static")}/${BINARY}`);
+    const busybox = readFileSync(packages.file("busybox-static", "bin/busybox"));
     const shell = {
       name: "shell",
       implementation: "busybox",

@@ -27,7 +27,7 @@ interface InterpreterPackage {
   readonly implementation: string;
   /** The package's file that is the interpreter. */
   readonly program: RegExp;
-  /** Prints the version of the language, where the package has another one. */
+  /** Prints the version of the language, where the package may have another one. */
   readonly ask?: readonly string[];
   /** It has no way to say its version. */
   readonly isMute?: boolean;
@@ -56,7 +56,14 @@ const PACKAGES: readonly InterpreterPackage[] = [
     ask: ["-c", "import platform; print(platform.python_version())"],
   },
   { package: /^nodejs$/, name: "node", implementation: "node", program: /^\/usr\/bin\/node$/ },
-  { package: /^ruby\d\.\d$/, name: "ruby", implementation: "mri", program: /\/bin\/ruby\d\.\d$/ },
+  {
+    package: /^ruby\d\.\d$/,
+    name: "ruby",
+    implementation: "mri",
+    program: /\/bin\/ruby\d\.\d$/,
+    // Until 3.3, with the patch level.
+    ask: ["-e", "puts RUBY_DESCRIPTION.split[1]"],
+  },
   { package: /^golang-[\d.]+-go$/, name: "go", implementation: "gc", program: /\/bin\/go$/ },
   {
     package: /^openjdk-\d+-jre-headless$/,
@@ -64,7 +71,13 @@ const PACKAGES: readonly InterpreterPackage[] = [
     implementation: "openjdk",
     program: /\/bin\/java$/,
   },
-  { package: /^r-base-core$/, name: "r", implementation: "gnu-r", program: /\/bin\/Rscript$/ },
+  {
+    package: /^r-base-core$/,
+    name: "r",
+    implementation: "gnu-r",
+    program: /\/bin\/Rscript$/,
+    ask: ["-e", "cat(R.version$major, R.version$minor, sep = '.')"],
+  },
   { package: /^perl-base$/, name: "perl", implementation: "perl5", program: /\/bin\/perl$/ },
   { package: /^php\d\.\d-cli$/, name: "php", implementation: "php", program: /\/bin\/php\d\.\d$/ },
   { package: /^lua5\.\d$/, name: "lua", implementation: "lua", program: /\/bin\/lua5\.\d$/ },

@@ -65,13 +65,13 @@ await describeRoots(
     });
 
     test("a script that starts the real one stands for it, and says so (A4)", () => {
-      const version = packageVersion(root, basename(realPathIn(root, "/usr/bin/ruby")));
+      const semver = packageVersion(root, basename(realPathIn(root, "/usr/bin/ruby")));
       expect(working(report, "ruby")).toMatchObject({
         path: `${LOCAL}/ruby`,
-        version,
+        semver,
         via: expect.stringContaining(`${LOCAL}/ruby`) as string,
         note: expect.stringContaining("/usr/bin/ruby") as string,
-        also: [{ path: "/usr/bin/ruby", version, via: null }],
+        also: [{ path: "/usr/bin/ruby", semver, via: null }],
       });
     });
 

@@ -92,9 +92,9 @@ const musl: Kind = {
   name: "musl",
   about: "a root with musl's loader, and a shell that wants glibc's",
   populate(root, { packages }) {
-    cpSync(`${packages.dir("musl")}/usr/lib`, root.at("/lib"), LINKS_AS_THEY_ARE);
+    cpSync(packages.file("musl", "lib"), root.at("/lib"), LINKS_AS_THEY_ARE);
     root.directory("/bin");
-    cpSync(`${packages.dir("dash")}/usr/bin/dash`, root.at("/bin/sh"));
+    cpSync(packages.file("dash", "bin/dash"), root.at("/bin/sh"));
   },
   check(report, { processor }) {
     expect(report.image.libc).toEqual({
@@ -148,7 +148,7 @@ const poisoned: Kind = {
   about: "a root whose loader, libraries and /etc are garbage",
   populate(root, { processor, packages }) {
     addGarbage(root, processor);
-    cpSync(`${packages.dir("dash")}/usr/bin/dash`, root.at("/bin/sh"));
+    cpSync(packages.file("dash", "bin/dash"), root.at("/bin/sh"));
   },
   check(report) {
     expect(report.image.libc).toEqual({ family: "glibc", version: null });
@@ -170,7 +170,7 @@ export const KINDS: readonly Kind[] = [empty, busybox, musl, debian, poisoned];
  */
 function addBusybox(root: Root, { packages, isEmulated }: Stock): void {
   const binary = isEmulated ? "/busybox" : "/bin/busybox";
-  root.file(binary, readFileSync(`${packages.dir("busybox-static")}/usr/bin/busybox`), 0o755);
+  root.file(binary, readFileSync(packages.file("busybox-static", "bin/busybox")), 0o755);
   if (isEmulated) root.file("/bin/busybox", `#!${root.runner[0]} ${binary}\n`, 0o755);
   for (const applet of ["sh", "sleep"]) root.link(`/bin/${applet}`, "busybox");
 }

@@ -36,6 +36,8 @@ const LAST_WORDS_MAX = 2000;
 /** The directory each package is unpacked in; that of SOURCE has its authors' archive. */
 export interface Packages {
   dir(name: string): string;
+  /** Something of it: `bin/dash` may lie in /usr, or not, as the release has it. */
+  file(name: string, path: string): string;
   /** Its authors' version, without what Debian adds. */
   version(name: string): string;
 }
@@ -57,6 +59,7 @@ export async function fetchPackages(arch: Arch): Promise<Packages | string> {
   const dir = join(CACHE, `${release}-${arch}-${contents}`);
   const packages: Packages = {
     dir: (name) => join(dir, name),
+    file: (name, path) => ["usr", ""].map((top) => join(dir, name, top, path)).find(existsSync)!,
     version: (name) => upstreamVersion(readFileSync(join(dir, `${name}.version`), "utf8")),
   };
   if (existsSync(dir)) return packages;
