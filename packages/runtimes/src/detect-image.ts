@@ -8,7 +8,7 @@ import { readCache, writeCache } from "./detection-cache.ts";
 import type { CacheOptions } from "./detection-cache.ts";
 import { Gate } from "./gate.ts";
 import { imageFacts } from "./image-facts.ts";
-import type { Evidence, ImageReport, InterpreterReport } from "./image-report.ts";
+import type { Evidence, Findings, ImageReport, InterpreterReport } from "./image-report.ts";
 import { fileId } from "./inspect-executable.ts";
 import { fromCustom, INTERPRETERS } from "./interpreters.ts";
 import type { CustomInterpreter, Interpreter } from "./interpreters.ts";
@@ -51,12 +51,6 @@ export const PROBE_TIMEOUT_MS = 2000;
  * done one after the other beside it. What takes longer hangs, and is not waited for.
  */
 const HOLD_MS = 250;
-
-/** What another start on the same image need not find out again. */
-export type Findings = Pick<
-  ImageReport,
-  "looked_at_ms" | "interpreters" | "absent" | "package_managers" | "environments" | "evidence"
->;
 
 /**
  * See the file comment. Takes about as long as the slowest version command, or next to nothing with a cache. An interpreter of which

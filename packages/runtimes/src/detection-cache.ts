@@ -15,7 +15,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from "node:fs";
-import type { Findings } from "./detect-image.ts";
+import type { Findings } from "./image-report.ts";
 import type { CustomInterpreter } from "./interpreters.ts";
 import { isUnchanged } from "./looks.ts";
 import type { Environment, Seen } from "./looks.ts";

@@ -26,8 +26,8 @@ const report: ImageReport = {
       probe_ms: 2.1,
       also: [
         {
-          path: "/root/.pyenv/versions/3.13.1/bin/python3",
-          real_path: "/root/.pyenv/versions/3.13.1/bin/python3.13",
+          path: "/data/.pyenv/versions/3.13.1/bin/python3",
+          real_path: "/data/.pyenv/versions/3.13.1/bin/python3.13",
           version: "3.13.1",
           semver: "3.13.1",
           implementation: "cpython",
@@ -35,7 +35,7 @@ const report: ImageReport = {
           kind: null,
           libc: "glibc",
           arch: "x86_64",
-          via: "pyenv shim /root/.pyenv/shims/python3",
+          via: "pyenv shim /data/.pyenv/shims/python3",
           note: null,
           probe_ms: null,
         },
@@ -113,8 +113,8 @@ test("A7: a report is a table with versions, verdicts and reasons, then environm
     `${[
       "RUNTIME  VERDICT  VERSION  KIND         LIBC   PATH",
       "python   ok       3.11.2   cpython      glibc  /usr/bin/python3 -> python3.11",
-      "         also     3.13.1   cpython      glibc  /root/.pyenv/versions/3.13.1/bin/python3 -> python3.13",
-      "                                                 through pyenv shim /root/.pyenv/shims/python3",
+      "         also     3.13.1   cpython      glibc  /data/.pyenv/versions/3.13.1/bin/python3 -> python3.13",
+      "                                                 through pyenv shim /data/.pyenv/shims/python3",
       "         passed                                /opt/bin/python3 links to /x, which is not here",
       "java     ok       17.0.15  openjdk jdk  glibc  /usr/bin/java -> /usr/lib/jvm/17/bin/java (Debian)",
       "                                                 works only with LD_LIBRARY_PATH",

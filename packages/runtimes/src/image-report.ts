@@ -52,7 +52,7 @@ export interface Installation {
   /** Of the program that runs in the end, as far as that is certain; else null. */
   readonly libc: Libc | null;
   readonly arch: string | null;
-  /** The shim or wrapper it was reached through, e.g. `pyenv shim /root/.pyenv/shims/python3`; null when none. */
+  /** The shim or wrapper it was reached through, e.g. `pyenv shim /data/.pyenv/shims/python3`; null when none. */
   readonly via: string | null;
   /** Something out of the ordinary that a person should know; null when all is as one would think. */
   readonly note: string | null;
@@ -161,3 +161,9 @@ export interface ImageReport {
   /** How each interpreter's verdict came about, in the order it was looked into, by name; the absent ones too. Bounded. */
   readonly evidence: Readonly<Record<string, readonly Evidence[]>>;
 }
+
+/** What another start on the same image need not find out again. */
+export type Findings = Pick<
+  ImageReport,
+  "looked_at_ms" | "interpreters" | "absent" | "package_managers" | "environments" | "evidence"
+>;
