@@ -18,12 +18,15 @@ const PACKAGE_IMPORTS: Readonly<Record<string, readonly string[]>> = {
 /** The coordinator's modules from top to bottom: each may import those further down, none beside it or above. */
 const COORDINATOR_LAYERS: readonly (readonly string[])[] = [
   ["main"],
+  ["command-line"],
+  ["serve", "health", "secrets"],
   ["coordinator"],
   ["http", "uplinks", "reconcile", "units"],
   ["metrics"],
-  ["registry", "commands", "trackers"],
+  ["registry", "commands", "trackers", "downloads"],
   ["auth"],
   ["db", "bus", "config", "counts", "listen-error"],
+  ["config-file", "file-problem", "host-port"],
 ];
 
 /** Every TypeScript module of apps, packages and scripts under `root`. */

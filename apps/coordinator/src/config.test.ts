@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ConfigError, loadConfig, parseConfig, readSecret } from "./config.ts";
+import { ConfigError } from "./config-file.ts";
+import { loadConfig, parseConfig, readSecret } from "./config.ts";
 import { tempDir } from "./testing.ts";
 
 function problemsOf(value: unknown): readonly string[] {

@@ -3,16 +3,7 @@ import { readFileSync } from "node:fs";
 import { parseBytes, parseDurationMs } from "@fleet/daemon";
 import { nodeIdSchema } from "@fleet/protocol";
 import { z } from "zod";
-
-/** Every problem of a configuration, each with its path. */
-export class ConfigError extends Error {
-  readonly code = "config";
-  readonly problems: readonly string[];
-  constructor(source: string, problems: readonly string[]) {
-    super(`${source}:\n${problems.map((p) => `  ${p}`).join("\n")}`);
-    this.problems = problems;
-  }
-}
+import { ConfigError, readConfigFile } from "./config-file.ts";
 
 const duration = z.string().transform((text, ctx) => {
   const ms = parseDurationMs(text);
@@ -65,6 +56,8 @@ const configSchema = z.strictObject({
   advertise_frames: z.strictObject({ host: z.string().min(1), port }).optional(),
   enroll_token_file: z.string().optional(),
   operator_token_file: z.string().optional(),
+  /** Where agents to be downloaded lie, as `ARCH/fleet-agent`. (H8) */
+  agent_binaries: z.string().min(1).optional(),
   tcp_server: tcpServerSchema.prefault({}),
   trackers: z
     .array(z.strictObject({ name: nodeIdSchema, mode: z.literal("tcp"), node_id: nodeIdSchema }))
@@ -94,19 +87,7 @@ export type Config = z.output<typeof configSchema>;
 /** Reads a YAML (or TOML, by its name) file; with no path, the defaults. Throws ConfigError. */
 export function loadConfig(path: string | undefined): Config {
   if (path === undefined) return configSchema.parse({});
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (error) {
-    throw new ConfigError(path, [`can't be read: ${(error as Error).message}`]);
-  }
-  let value: unknown;
-  try {
-    value = path.endsWith(".toml") ? Bun.TOML.parse(text) : Bun.YAML.parse(text);
-  } catch (error) {
-    throw new ConfigError(path, [`is not valid: ${(error as Error).message}`]);
-  }
-  return parseConfig(path, value ?? {});
+  return parseConfig(path, readConfigFile(path));
 }
 
 /** Checks a parsed configuration; `source` names it in the error. */

@@ -1,6 +1,6 @@
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { mkdirSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { getTableConfig, type SQLiteTable } from "drizzle-orm/sqlite-core";
 import { tempDir } from "../testing.ts";
@@ -73,12 +73,33 @@ test("a data directory that can't be one, or a file that is no database, is refu
   const file = join(dir.path, "file");
   writeFileSync(file, "");
   expect(thrownBy(() => openDb(join(file, "data")))).toBeInstanceOf(DataDirError);
-  expect(() => openDb(join(file, "data"))).toThrow("can't be used");
-  expect(() => openDb("/proc/fleet")).toThrow("data directory /proc/fleet can't be used");
+  expect(() => openDb(join(file, "data"))).toThrow("is not a directory");
+  expect(() => openDb("/proc/fleet")).toThrow("data directory /proc/fleet does not exist");
 
   writeFileSync(join(dir.path, "coordinator.db"), "this is not a database at all, but text");
   expect(() => openDb(dir.path)).toThrow(/can't be used: file is not a database/);
 });
+
+test.skipIf(process.getuid!() !== 0)(
+  "a directory that may not be written is named with its owner and our uid, also one above it",
+  () => {
+    using dir = tempDir();
+    chmodSync(dir.path, 0o755);
+    const script = `
+      const { openDb } = await import(process.argv[1]);
+      process.setgroups([]);
+      process.setgid(65532);
+      process.setuid(65532);
+      for (const dir of process.argv.slice(2)) try { openDb(dir) } catch (e) { console.log(e.message) }`;
+    const [there, missing] = [dir.path, join(dir.path, "a", "b")];
+    const open = join(import.meta.dirname, "open.ts");
+    const { stdout } = Bun.spawnSync([process.execPath, "-e", script, open, there, missing]);
+    const owner = `can't be written by uid 65532: ${dir.path} belongs to uid 0 (mode 0755)`;
+    expect(stdout.toString()).toBe(
+      `data directory ${there} ${owner}\ndata directory ${missing} ${owner}\n`,
+    );
+  },
+);
 
 test("a database written by a newer version is refused, unchanged", () => {
   using dir = tempDir();

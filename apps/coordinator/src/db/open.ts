@@ -1,8 +1,9 @@
 /** Opens the coordinator's database: one file, one process, every commit on disk before it is answered. (R1, DESIGN §7) */
 import { Database } from "bun:sqlite";
-import { mkdirSync } from "node:fs";
+import { accessSync, constants, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
+import { fileProblem } from "../file-problem.ts";
 import { migrate } from "./migrations.ts";
 import * as schema from "./schema.ts";
 
@@ -43,6 +44,8 @@ function open(dataDir: string): Database {
   let sqlite: Database | undefined;
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    // SQLite would say no more than that it can't open a file.
+    accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
     sqlite = new Database(join(dataDir, "coordinator.db"), { create: true, strict: true });
     // In exclusive mode the lock is taken by the first write and kept.
     sqlite.run("PRAGMA locking_mode = EXCLUSIVE");
@@ -53,12 +56,9 @@ function open(dataDir: string): Database {
     return sqlite;
   } catch (cause) {
     sqlite?.close();
-    const why = cause instanceof Error ? cause.message : String(cause);
-    const busy = why.includes("locked");
+    const busy = cause instanceof Error && cause.message.includes("locked");
     throw new DataDirError(
-      busy
-        ? `data directory ${dataDir} is in use by another coordinator`
-        : `data directory ${dataDir} can't be used: ${why}`,
+      `data directory ${busy ? `${dataDir} is in use by another coordinator` : fileProblem(dataDir, cause)}`,
       { cause },
     );
   }

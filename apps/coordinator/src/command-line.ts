@@ -1,0 +1,137 @@
+/** The command line of `fleet-coordinator`: its sub-commands and flags, each of which is loaded only when it is asked for. */
+import { isLogLevel, LOG_LEVELS, type LogLevel } from "@fleet/daemon";
+import { VERSION } from "@fleet/daemon/version";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { health, type HealthFlags } from "./health.ts";
+import { type HostPort, parseHostPort } from "./host-port.ts";
+import {
+  describeSecrets,
+  makeSecrets,
+  SECRET_NAMES,
+  type SecretName,
+  SecretsError,
+} from "./secrets.ts";
+import type { ServeFlags } from "./serve.ts";
+
+const EXIT_USAGE = 64;
+const EXIT_CONFIG = 78;
+const EXIT_FAILED = 1;
+const SECRET_MODE = 0o444;
+
+/** Does what the process's arguments ask for. Ends the process when that fails. */
+export async function runCommandLine(): Promise<void> {
+  try {
+    await program().parseAsync();
+  } catch (error) {
+    process.exit(exitCodeFor(error));
+  }
+}
+
+function program(): Command {
+  const root = new Command("fleet-coordinator")
+    .description("Knows the fleet's nodes, takes their frames and runs a tracker for each stream.")
+    .version(VERSION)
+    .exitOverride();
+  addServe(root);
+  root
+    .command("check-config")
+    .description("check a configuration file and list every problem")
+    .argument("<file>", "YAML or TOML configuration")
+    .action(async (file: string) => {
+      (await import("./config.ts")).loadConfig(file);
+      process.stdout.write(`${file}: ok\n`);
+    });
+  root
+    .command("health")
+    .description("ask a running coordinator whether it is well; exits 0 or 1")
+    .addOption(configOption())
+    .option("--http <host:port>", "where it listens (default 0.0.0.0:7700)", hostPort)
+    .option("--url <url>", "its address, when that is another one")
+    .action(async (flags: HealthFlags) => {
+      process.exitCode = await health(flags);
+    });
+  addSecrets(root);
+  return root;
+}
+
+function addServe(root: Command): void {
+  root
+    .command("serve")
+    .description("run the coordinator until SIGINT or SIGTERM")
+    .addOption(configOption())
+    .addOption(
+      new Option("--data-dir <dir>", "where the database and keys live; :memory: keeps nothing")
+        .env("FLEET_DATA_DIR")
+        .default("./data"),
+    )
+    .option("--http <host:port>", "listen for HTTP here (default 0.0.0.0:7700)", hostPort)
+    .option("--frames <host:port>", "listen for frames here (default 0.0.0.0:30050)", hostPort)
+    .option("--insecure-dev", "run without tokens, on loopback unless flags or config say else")
+    .addOption(
+      new Option("--log-level <level>", "least severe level logged")
+        .choices([...LOG_LEVELS])
+        .default("info")
+        .argParser(logLevel),
+    )
+    .action(async (flags: ServeFlags) => (await import("./serve.ts")).serve(flags));
+}
+
+function addSecrets(root: Command): void {
+  root
+    .command("secrets")
+    .description(`make the tokens that are missing: ${SECRET_NAMES.join(", ")}`)
+    .argument("<dir...>", "existing directories; the same tokens go into all of them")
+    .option("--only <name>", "make no other than this; may be given several times", oneMore)
+    .addOption(
+      new Option("--mode <octal>", "permissions of the files")
+        .argParser(fileMode)
+        .default(SECRET_MODE, "0444"),
+    )
+    .action((dirs: readonly string[], flags: { only?: readonly SecretName[]; mode: number }) => {
+      const { only = SECRET_NAMES, mode } = flags;
+      process.stdout.write(`${describeSecrets(makeSecrets(dirs, only, mode))}\n`);
+    });
+}
+
+function configOption(): Option {
+  return new Option("--config <file>", "YAML or TOML configuration").env(
+    "FLEET_COORDINATOR_CONFIG",
+  );
+}
+
+function hostPort(text: string): HostPort {
+  const parsed = parseHostPort(text);
+  if (parsed !== undefined) return parsed;
+  throw new InvalidArgumentError("It must be HOST:PORT, such as 127.0.0.1:7700.");
+}
+
+function oneMore(text: string, before: readonly SecretName[] = []): readonly SecretName[] {
+  const name = SECRET_NAMES.find((known) => known === text);
+  if (name !== undefined) return [...before, name];
+  throw new InvalidArgumentError(`It must be one of ${SECRET_NAMES.join(", ")}.`);
+}
+
+function fileMode(text: string): number {
+  const mode = /^[0-7]{3,4}$/.test(text) ? Number.parseInt(text, 8) : 0;
+  if (mode <= 0o777 && (mode & 0o400) !== 0) return mode;
+  throw new InvalidArgumentError("It must be octal, at most 0777, and let the owner read.");
+}
+
+function logLevel(text: string): LogLevel {
+  if (isLogLevel(text)) return text;
+  throw new InvalidArgumentError(`It must be one of ${LOG_LEVELS.join(", ")}.`);
+}
+
+/** Errors the user can mend are one clear line; anything else keeps its stack. */
+function exitCodeFor(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+  const code = (error as { code?: unknown } | null)?.code;
+  if (error instanceof Error && typeof code === "string") {
+    process.stderr.write(`fleet-coordinator: ${error.message}\n`);
+    if (error instanceof SecretsError) return error.exitCode;
+    return code === "config" ? EXIT_CONFIG : EXIT_FAILED;
+  }
+  const what = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.stderr.write(`fleet-coordinator: ${what}\n`);
+  return EXIT_FAILED;
+}

@@ -1,0 +1,157 @@
+/**
+ * `fleet-coordinator secrets DIR…`: makes the tokens that are missing, each as a file of its own, and never changes one that
+ * is there. Each appears whole or not at all; of several runs at once, and in several directories, one token is left that all
+ * of them see. For the first start of a deployment. (H1, H5)
+ */
+import { randomBytes } from "node:crypto";
+import {
+  closeSync,
+  fchmodSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { fileProblem } from "./file-problem.ts";
+
+/** The files, and what reads them: the variables `FLEET_…_TOKEN_FILE`. */
+export const SECRET_NAMES = ["enroll_token", "operator_token", "push_token"] as const;
+export type SecretName = (typeof SECRET_NAMES)[number];
+
+const TOKEN_BYTES = 32;
+/** A token of ours has 43 characters; one that somebody else put there may be another. Longer is no token. */
+const FILE_BYTES_MAX = 4096;
+
+/** How each failure ends the process; the numbers are those of `fleet-agent install`. */
+const EXITS = {
+  no_directory: 66,
+  io: 74,
+  permission: 77,
+  conflict: 78,
+  read_only: 80,
+  no_space: 81,
+} as const;
+const CODE_OF_ERRNO: Readonly<Record<string, keyof typeof EXITS>> = {
+  ENOENT: "no_directory",
+  ENOTDIR: "no_directory",
+  EACCES: "permission",
+  EPERM: "permission",
+  EROFS: "read_only",
+  ENOSPC: "no_space",
+  EDQUOT: "no_space",
+};
+
+/** Ends `secrets`. What was made before it stays, and the next run goes on from there. */
+export class SecretsError extends Error {
+  readonly code: keyof typeof EXITS;
+
+  constructor(code: keyof typeof EXITS, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.code = code;
+  }
+
+  get exitCode(): number {
+    return EXITS[this.code];
+  }
+}
+
+/** Paths of what this run made and of what it found. */
+export interface SecretsMade {
+  readonly made: readonly string[];
+  readonly found: readonly string[];
+}
+
+/**
+ * Puts a token for each of `names` into each of `dirs`, the same token into all of them, with permissions `mode` whatever the
+ * umask. Throws SecretsError: a directory that is missing or can't be written, or a file that is there and differs.
+ */
+export function makeSecrets(
+  dirs: readonly string[],
+  names: readonly SecretName[],
+  mode: number,
+): SecretsMade {
+  const made: string[] = [];
+  const found: string[] = [];
+  // In one order, so that two runs that name the directories differently begin at the same one.
+  const ordered = [...new Set(dirs)].toSorted();
+  for (const name of names) {
+    let token = ordered.map((dir) => readToken(dir, name)).find((there) => there !== undefined);
+    for (const dir of ordered) {
+      const path = join(dir, name);
+      const there = readToken(dir, name);
+      if (there === undefined) {
+        token ??= randomBytes(TOKEN_BYTES).toString("base64url");
+        (publish(dir, name, token, mode) ? made : found).push(path);
+      } else found.push(path);
+      // Another run may have been first.
+      const settled = there ?? readToken(dir, name);
+      if (dir === ordered[0]) token = settled;
+      if (settled !== token)
+        throw new SecretsError(
+          "conflict",
+          `${name} is not the same in ${ordered.join(" and ")}; remove the one that is wrong`,
+        );
+    }
+  }
+  return { made, found };
+}
+
+/** What `made` comes to, in one line; no token is in it. */
+export function describeSecrets({ made, found }: SecretsMade): string {
+  const parts = [
+    ...(made.length > 0 ? [`made ${made.join(", ")}`] : []),
+    ...(found.length > 0 ? [`there already: ${found.join(", ")}`] : []),
+  ];
+  return parts.join("; ");
+}
+
+function readToken(dir: string, name: SecretName): string | undefined {
+  const path = join(dir, name);
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8").trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw asSecretsError(path, error);
+  }
+  if (text === "" || text.length > FILE_BYTES_MAX)
+    throw new SecretsError("conflict", `${path} holds no token; remove it to have one made`);
+  return text;
+}
+
+/** A name that is given by link(2) is given once, to a file that is whole. False when it is taken. */
+function publish(dir: string, name: SecretName, token: string, mode: number): boolean {
+  const staged = join(dir, `.${name}.${randomBytes(8).toString("hex")}.tmp`);
+  try {
+    const fd = openSync(staged, "wx", 0o600);
+    try {
+      writeSync(fd, `${token}\n`);
+      fchmodSync(fd, mode);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    linkSync(staged, join(dir, name));
+    syncDirectory(dir);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw asSecretsError(dir, error);
+  } finally {
+    rmSync(staged, { force: true });
+  }
+}
+
+function syncDirectory(dir: string): void {
+  const fd = openSync(dir, "r");
+  fsyncSync(fd);
+  closeSync(fd);
+}
+
+function asSecretsError(path: string, error: unknown): SecretsError {
+  const code = CODE_OF_ERRNO[(error as NodeJS.ErrnoException).code ?? ""] ?? "io";
+  return new SecretsError(code, fileProblem(path, error), error);
+}

@@ -1,0 +1,122 @@
+/** `fleet-coordinator serve`: puts flags, environment, files and config together and runs a coordinator until a signal. */
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import {
+  createLog,
+  exitCodeOf,
+  type LogLevel,
+  onStopSignals,
+  systemClock,
+  systemRandom,
+} from "@fleet/daemon";
+import { revealEnvironment } from "@fleet/daemon/environment";
+import { VERSION } from "@fleet/daemon/version";
+import type { SharedTokens } from "./auth.ts";
+import { ConfigError } from "./config-file.ts";
+import { type Config, loadConfig, readSecret } from "./config.ts";
+import { createCoordinator, defaultOutputDir } from "./coordinator.ts";
+import type { HostPort } from "./host-port.ts";
+
+const STOP_MS = 15_000;
+const LOOPBACK = "127.0.0.1";
+const DEFAULT_TRACKER = ["--tcp", "--tcp-host", "127.0.0.1", "--tcp-port", "{port}", "-s", "-"];
+
+/** What `serve` was told. */
+export interface ServeFlags {
+  readonly config?: string;
+  readonly dataDir: string;
+  readonly http?: HostPort;
+  readonly frames?: HostPort;
+  readonly insecureDev?: true;
+  readonly logLevel: LogLevel;
+}
+
+/** Starts a coordinator; it ends the process after SIGINT, SIGQUIT or SIGTERM. Throws what can't be used, with a `code`. */
+export async function serve(flags: ServeFlags): Promise<void> {
+  const config = withFlags(loadConfig(flags.config), flags);
+  const { env } = process;
+  const tokens = readTokens(config, flags.insecureDev === true);
+  const log = createLog(flags.logLevel, "fleet-coordinator");
+  const coordinator = createCoordinator({
+    config,
+    dataDir: flags.dataDir,
+    outputDir: config.output.dir ?? defaultOutputDir(flags.dataDir),
+    tokens,
+    trackerCommand: config.tracker.command ?? [findTracker(), ...DEFAULT_TRACKER],
+    trackerEnv: Object.fromEntries(
+      Object.entries(revealEnvironment(env)).filter(
+        (e): e is [string, string] => e[1] !== undefined && !/^FLEET_.*TOKEN/.test(e[0]),
+      ),
+    ),
+    version: VERSION,
+    clock: systemClock,
+    random: systemRandom,
+    log,
+  });
+  onStopSignals((signal) => {
+    log.info({ signal }, "stopping");
+    void coordinator.stop(systemClock.monotonicMs() + STOP_MS).then(() => {
+      log.info({}, "stopped");
+      process.exit(exitCodeOf(signal));
+    });
+  });
+  await coordinator.start();
+  const { httpPort: http_port, framesPort: frames_port } = coordinator;
+  if (tokens.insecureDev) log.warn({}, "running without tokens: anybody who reaches us is let in");
+  log.info({ version: VERSION, http_port, frames_port, data_dir: flags.dataDir }, "ready");
+}
+
+function withFlags(config: Config, flags: ServeFlags): Config {
+  const host = flags.insecureDev === true ? { host: LOOPBACK } : {};
+  // One without a value is as good as none.
+  const agentBinaries = process.env["FLEET_AGENT_BINARIES"] || config.agent_binaries;
+  return {
+    ...config,
+    ...(agentBinaries === undefined ? {} : { agent_binaries: agentBinaries }),
+    http: { ...host, ...config.http, ...flags.http },
+    tcp_server: { ...host, ...config.tcp_server, ...flags.frames },
+  };
+}
+
+/** Tokens from the environment, the files it names, or the files the config names. (H5) */
+function readTokens(config: Config, insecureDev: boolean): SharedTokens {
+  const { env } = process;
+  const some = (...secrets: (string | undefined)[]): string[] =>
+    secrets.filter((s) => s !== undefined);
+  const enroll = some(
+    readSecret(env, "FLEET_ENROLL_TOKEN", config.enroll_token_file),
+    readSecret(env, "FLEET_ENROLL_TOKEN_PREVIOUS"),
+  );
+  const operator = some(readSecret(env, "FLEET_OPERATOR_TOKEN", config.operator_token_file));
+  const push = some(readSecret(env, "FLEET_PUSH_TOKEN", config.tcp_server.token_file));
+  const missing = [
+    ...(enroll.length === 0 ? ["FLEET_ENROLL_TOKEN: agents could not register"] : []),
+    ...(operator.length === 0 ? ["FLEET_OPERATOR_TOKEN: nobody could look or steer"] : []),
+  ];
+  if (missing.length > 0 && !insecureDev) {
+    throw new ConfigError("tokens missing (set NAME or NAME_FILE, or use --insecure-dev)", missing);
+  }
+  const isIn = (others: readonly string[]) => (secret: string) => others.includes(secret);
+  const shared = [
+    ...(push.some(isIn([...enroll, ...operator]))
+      ? ["FLEET_PUSH_TOKEN: plain nodes send it with every line"]
+      : []),
+    ...(enroll.some(isIn(operator))
+      ? ["FLEET_ENROLL_TOKEN: every agent would be an operator"]
+      : []),
+  ];
+  if (shared.length > 0) throw new ConfigError("a token must differ from the others", shared);
+  return { enroll, operator, push, insecureDev };
+}
+
+/** `fleet-tracker` beside this program, else on PATH. */
+function findTracker(): string {
+  const beside = join(dirname(process.execPath), "fleet-tracker");
+  const found = existsSync(beside) ? beside : Bun.which("fleet-tracker");
+  if (found === null) {
+    throw new ConfigError("fleet-tracker", [
+      `is neither beside ${process.execPath} nor on PATH; tracker.command in the config names another`,
+    ]);
+  }
+  return found;
+}
