@@ -6,12 +6,19 @@ import { health, type HealthFlags } from "./health.ts";
 import { type HostPort, parseHostPort } from "./host-port.ts";
 import {
   describeSecrets,
-  makeSecrets,
+  makeSecret,
   SECRET_NAMES,
   type SecretName,
   SecretsError,
+  showSecret,
 } from "./secrets.ts";
 import type { ServeFlags } from "./serve.ts";
+
+interface SecretsFlags {
+  readonly agents?: string;
+  readonly mode: number;
+  readonly show?: SecretName;
+}
 
 const EXIT_USAGE = 64;
 const EXIT_CONFIG = 78;
@@ -79,17 +86,22 @@ function addServe(root: Command): void {
 function addSecrets(root: Command): void {
   root
     .command("secrets")
-    .description(`make the tokens that are missing: ${SECRET_NAMES.join(", ")}`)
+    .description(`make the tokens that are missing, each a file: ${SECRET_NAMES.join(", ")}`)
     .argument("<dir...>", "existing directories; the same tokens go into all of them")
-    .option("--only <name>", "make no other than this; may be given several times", oneMore)
+    .option("--agents <dir>", "one that agents read: it gets enroll_token and nothing else")
     .addOption(
       new Option("--mode <octal>", "permissions of the files")
         .argParser(fileMode)
         .default(SECRET_MODE, "0444"),
     )
-    .action((dirs: readonly string[], flags: { only?: readonly SecretName[]; mode: number }) => {
-      const { only = SECRET_NAMES, mode } = flags;
-      process.stdout.write(`${describeSecrets(makeSecrets(dirs, only, mode))}\n`);
+    .option("--show <name>", "make nothing, and print this token", secretName)
+    .action((dirs: readonly string[], { agents, mode, show }: SecretsFlags) => {
+      const places = agents === undefined ? dirs : [...dirs, agents];
+      if (show !== undefined) return say(showSecret(dirs, show));
+      const made = SECRET_NAMES.map((name) =>
+        makeSecret(name, name === "enroll_token" ? places : dirs, mode),
+      );
+      return say(describeSecrets(made));
     });
 }
 
@@ -105,10 +117,14 @@ function hostPort(text: string): HostPort {
   throw new InvalidArgumentError("It must be HOST:PORT, such as 127.0.0.1:7700.");
 }
 
-function oneMore(text: string, before: readonly SecretName[] = []): readonly SecretName[] {
+function secretName(text: string): SecretName {
   const name = SECRET_NAMES.find((known) => known === text);
-  if (name !== undefined) return [...before, name];
+  if (name !== undefined) return name;
   throw new InvalidArgumentError(`It must be one of ${SECRET_NAMES.join(", ")}.`);
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
 }
 
 function fileMode(text: string): number {

@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describeSecrets, makeSecrets, SECRET_NAMES, SecretsError } from "./secrets.ts";
+import { describeSecrets, makeSecret, SECRET_NAMES, SecretsError } from "./secrets.ts";
 
 const MAIN = join(import.meta.dirname, "main.ts");
 const MODE = 0o444;
@@ -22,15 +22,20 @@ const NOBODY = 65_534;
 let top: string;
 let a: string;
 let b: string;
+let c: string;
 
 beforeEach(() => {
   top = mkdtempSync(join(tmpdir(), "secrets-"));
   chmodSync(top, 0o755);
-  [a, b] = [join(top, "a"), join(top, "b")];
-  for (const dir of [a, b]) mkdirSync(dir);
+  [a, b, c] = [join(top, "a"), join(top, "b"), join(top, "c")];
+  for (const dir of [a, b, c]) mkdirSync(dir);
 });
 
 afterEach(() => rmSync(top, { recursive: true }));
+
+const makeAll = (dir: string): void => {
+  for (const name of SECRET_NAMES) makeSecret(name, [dir], MODE);
+};
 
 const read = (...parts: string[]): string => readFileSync(join(...parts), "utf8");
 
@@ -53,7 +58,7 @@ async function run(
 
 function failure(dirs: readonly string[]): SecretsError {
   try {
-    makeSecrets(dirs, SECRET_NAMES, MODE);
+    makeSecret("enroll_token", dirs, MODE);
   } catch (error) {
     if (error instanceof SecretsError) return error;
     throw error;
@@ -64,10 +69,8 @@ function failure(dirs: readonly string[]): SecretsError {
 describe("secrets (H1, H5)", () => {
   test("makes what is missing: 32 random bytes in base64url and a line feed, readable as asked whatever the umask", async () => {
     const before = process.umask(0o077);
-    const { made, found } = makeSecrets([a], SECRET_NAMES, MODE);
+    makeAll(a);
     process.umask(before);
-    expect(made).toEqual(SECRET_NAMES.map((name) => join(a, name)));
-    expect(found).toEqual([]);
     const tokens = SECRET_NAMES.map((name) => read(a, name));
     for (const token of tokens) expect(token).toMatch(/^[A-Za-z0-9_-]{43}\n$/);
     expect(new Set(tokens).size).toBe(SECRET_NAMES.length);
@@ -77,38 +80,41 @@ describe("secrets (H1, H5)", () => {
 
   test("never overwrites: a second run finds all, and one that somebody put there stays", () => {
     writeFileSync(join(a, "push_token"), "mine");
-    makeSecrets([a], SECRET_NAMES, MODE);
+    makeAll(a);
     const before = SECRET_NAMES.map((name) => read(a, name));
     expect(before.at(-1)).toBe("mine");
-    const again = makeSecrets([a], SECRET_NAMES, MODE);
-    expect(again.made).toEqual([]);
+    makeAll(a);
     expect(SECRET_NAMES.map((name) => read(a, name))).toEqual(before);
   });
 
   test("puts the same token into several directories, whichever has it already", () => {
-    makeSecrets([b], ["enroll_token"], MODE);
-    const first = makeSecrets([a, b], ["enroll_token"], MODE);
+    makeSecret("enroll_token", [b], MODE);
+    const first = makeSecret("enroll_token", [a, b], MODE);
     expect(first).toEqual({ made: [join(a, "enroll_token")], found: [join(b, "enroll_token")] });
-    makeSecrets([b, a], ["operator_token"], MODE);
+    makeSecret("operator_token", [b, a], MODE);
     for (const name of ["enroll_token", "operator_token"])
       expect(read(a, name)).toBe(read(b, name));
     expect(readdirSync(b)).not.toContain("push_token");
-    expect(describeSecrets(first)).toBe(`made ${a}/enroll_token; there already: ${b}/enroll_token`);
+    expect(describeSecrets([first])).toBe(
+      `made ${a}/enroll_token; there already: ${b}/enroll_token`,
+    );
   });
 
   test("of many runs at once, naming the directories in either order, one token is left that all see", async () => {
     const results = await Promise.all(
-      Array.from({ length: RUNS }, (_, n) => run(n % 2 === 0 ? [a, b] : [b, a])),
+      Array.from({ length: RUNS }, (_, n) => run(n % 2 === 0 ? [a, b] : [b, "--agents", c, a])),
     );
     for (const { code, err } of results) expect([code, err]).toEqual([0, ""]);
     for (const name of SECRET_NAMES) {
       expect(read(a, name)).toBe(read(b, name));
+      if (name === "enroll_token") expect(read(c, name)).toBe(read(a, name));
       const makers = results.filter(
         ({ out }) => out.split(";")[0]!.includes(join(a, name)) && out.startsWith("made"),
       );
       expect(makers).toHaveLength(1);
     }
     expect(readdirSync(a).toSorted()).toEqual([...SECRET_NAMES]);
+    expect(readdirSync(c)).toEqual(["enroll_token"]);
     expect(JSON.stringify(results)).not.toContain(read(a, "enroll_token").trim());
   });
 
@@ -134,7 +140,7 @@ describe("secrets (H1, H5)", () => {
       run([file]),
       run([]),
       run([a, "--mode", "0044"]),
-      run(["--only", "password", a]),
+      run(["--show", "password", a]),
     ]);
     expect([missing.code, missing.err]).toEqual([
       66,
@@ -146,11 +152,29 @@ describe("secrets (H1, H5)", () => {
     expect(readdirSync(a)).toEqual([]);
   });
 
-  test("--only and --mode are for one token in the directory of others", async () => {
-    const { code, out } = await run(["--only", "enroll_token", "--mode", "0400", a, b]);
-    expect([code, out]).toEqual([0, `made ${a}/enroll_token, ${b}/enroll_token\n`]);
+  test("--agents gets the enrolment token and nothing else; --mode is that of the files", async () => {
+    const { code, out } = await run([a, "--agents", b, "--mode", "0400"]);
+    expect([code, out]).toEqual([
+      0,
+      `made ${a}/enroll_token, ${b}/enroll_token, ${a}/operator_token, ${a}/push_token\n`,
+    ]);
     expect(readdirSync(b)).toEqual(["enroll_token"]);
     expect(statSync(join(b, "enroll_token")).mode & 0o777).toBe(0o400);
+  });
+
+  test("--show prints one token for people, and makes nothing", async () => {
+    makeAll(a);
+    const [shown, none] = await Promise.all([
+      run(["--show", "operator_token", a]),
+      run(["--show", "operator_token", b]),
+    ]);
+    expect(shown).toEqual({ code: 0, out: read(a, "operator_token"), err: "" });
+    expect([none.code, none.out, none.err]).toEqual([
+      1,
+      "",
+      `fleet-coordinator: there is no operator_token in ${b}\n`,
+    ]);
+    expect(readdirSync(b)).toEqual([]);
   });
 
   test.skipIf(process.getuid!() !== 0)(

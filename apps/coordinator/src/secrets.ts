@@ -27,6 +27,7 @@ const FILE_BYTES_MAX = 4096;
 
 /** How each failure ends the process; the numbers are those of `fleet-agent install`. */
 const EXITS = {
+  no_secret: 1,
   no_directory: 66,
   io: 74,
   permission: 77,
@@ -58,54 +59,55 @@ export class SecretsError extends Error {
   }
 }
 
-/** Paths of what this run made and of what it found. */
-export interface SecretsMade {
+/** Paths of what was made and of what was found. */
+export interface SecretMade {
   readonly made: readonly string[];
   readonly found: readonly string[];
 }
 
 /**
- * Puts a token for each of `names` into each of `dirs`, the same token into all of them, with permissions `mode` whatever the
- * umask. Throws SecretsError: a directory that is missing or can't be written, or a file that is there and differs.
+ * Puts one token, the same, into each of `dirs`, with permissions `mode` whatever the umask. Throws SecretsError: a directory
+ * that is missing or can't be written, or files that are there and differ.
  */
-export function makeSecrets(
-  dirs: readonly string[],
-  names: readonly SecretName[],
-  mode: number,
-): SecretsMade {
+export function makeSecret(name: SecretName, dirs: readonly string[], mode: number): SecretMade {
   const made: string[] = [];
   const found: string[] = [];
   // In one order, so that two runs that name the directories differently begin at the same one.
   const ordered = [...new Set(dirs)].toSorted();
-  for (const name of names) {
-    let token = ordered.map((dir) => readToken(dir, name)).find((there) => there !== undefined);
-    for (const dir of ordered) {
-      const path = join(dir, name);
-      const there = readToken(dir, name);
-      if (there === undefined) {
-        token ??= randomBytes(TOKEN_BYTES).toString("base64url");
-        (publish(dir, name, token, mode) ? made : found).push(path);
-      } else found.push(path);
-      // Another run may have been first.
-      const settled = there ?? readToken(dir, name);
-      if (dir === ordered[0]) token = settled;
-      if (settled !== token)
-        throw new SecretsError(
-          "conflict",
-          `${name} is not the same in ${ordered.join(" and ")}; remove the one that is wrong`,
-        );
-    }
+  let token = ordered.map((dir) => readToken(dir, name)).find((there) => there !== undefined);
+  token ??= randomBytes(TOKEN_BYTES).toString("base64url");
+  for (const dir of ordered) {
+    const isThere = readToken(dir, name) !== undefined || !publish(dir, name, token, mode);
+    (isThere ? found : made).push(join(dir, name));
+    const settled = readToken(dir, name);
+    // Another run may have been first.
+    if (dir === ordered[0] && settled !== undefined) token = settled;
+    if (settled !== token)
+      throw new SecretsError(
+        "conflict",
+        `${name} is not the same in ${ordered.join(" and ")}; remove the one that is wrong`,
+      );
   }
   return { made, found };
 }
 
-/** What `made` comes to, in one line; no token is in it. */
-export function describeSecrets({ made, found }: SecretsMade): string {
-  const parts = [
+/** The token of that name in the first of `dirs` that has it. Throws SecretsError when none has. */
+export function showSecret(dirs: readonly string[], name: SecretName): string {
+  for (const dir of dirs) {
+    const token = readToken(dir, name);
+    if (token !== undefined) return token;
+  }
+  throw new SecretsError("no_secret", `there is no ${name} in ${dirs.join(" or ")}`);
+}
+
+/** What was done, in one line; no token is in it. */
+export function describeSecrets(secrets: readonly SecretMade[]): string {
+  const made = secrets.flatMap((secret) => secret.made);
+  const found = secrets.flatMap((secret) => secret.found);
+  return [
     ...(made.length > 0 ? [`made ${made.join(", ")}`] : []),
     ...(found.length > 0 ? [`there already: ${found.join(", ")}`] : []),
-  ];
-  return parts.join("; ");
+  ].join("; ");
 }
 
 function readToken(dir: string, name: SecretName): string | undefined {
