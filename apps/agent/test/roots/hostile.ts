@@ -36,7 +36,7 @@ export function hostileEnvironment(proxy: string): Record<string, string> {
 }
 
 /** Puts the files there that the variables name, and those that Bun would take from the directory it is started in. */
-export function addHostileFiles(root: Root, witness: Uint8Array): void {
+export function addHostileFiles(root: Pick<Root, "file">, witness: Uint8Array): void {
   root.file("/hostile/witness.so", witness, 0o755);
   // What Bun needs and sensors do not: they get LD_LIBRARY_PATH back, and would not start any more.
   for (const name of ["libpthread.so.0", "libdl.so.2"])

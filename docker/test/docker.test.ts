@@ -1,0 +1,22 @@
+/** The agent and the coordinator in real Docker: one engine and one fleet for all tests, which take a minute or two. */
+import { afterAll, beforeAll } from "bun:test";
+import { Engine } from "./engine.ts";
+import { Fleet } from "./fleet.ts";
+import { describeDocker } from "./machine.ts";
+import { testStockImages } from "./stock-images.ts";
+import { makeImages } from "./stock.ts";
+
+const START_MS_MAX = 180_000;
+
+await describeDocker("in Docker", () => {
+  let engine: Engine | undefined;
+  let fleet: Fleet | undefined;
+  beforeAll(async () => {
+    engine = await Engine.start();
+    await makeImages(engine);
+    fleet = await Fleet.start(engine);
+  }, START_MS_MAX);
+  afterAll(() => engine?.stop(), START_MS_MAX);
+
+  testStockImages(() => fleet!);
+});

@@ -1,0 +1,238 @@
+/**
+ * A coordinator and agents in containers, on a network of the engine's, with sensors that number their frames and trackers
+ * that write them down: what was produced can be held against what arrived.
+ */
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import type { NodeView, TrackerView } from "../../packages/protocol/src/index.ts";
+import { runOrThrow } from "./command.ts";
+import { type Engine, until } from "./engine.ts";
+
+const NOBODY = 65_534;
+const COORDINATOR_UID = 65_532;
+const HTTP_PORT = 7700;
+const NETWORK = "field";
+/** The tests' own; the coordinator reads them from files. */
+const TOKENS = {
+  enroll_token: "enroll-token-of-the-containers",
+  operator_token: "operator-token-of-the-containers",
+  push_token: "push-token-of-the-containers",
+} as const;
+
+/** As every agent's container is run: nobody's, on a root it can't write to, with no capability and no way to one. */
+export const POWERLESS = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"];
+
+/** What differs from one agent's container to the other. */
+export interface AgentOptions {
+  readonly image: string;
+  readonly runtime: string;
+  /** A file of /sensors, with arguments. */
+  readonly sensor: readonly string[];
+  /** More for its config. */
+  readonly config?: Readonly<Record<string, unknown>>;
+  /** More for `docker run`. */
+  readonly flags?: readonly string[];
+}
+
+export class Fleet {
+  readonly engine: Engine;
+  readonly #dir: string;
+  #socket = "";
+
+  private constructor(engine: Engine) {
+    this.engine = engine;
+    this.#dir = join(engine.dir, "fleet");
+  }
+
+  /** Starts a coordinator and fills the volume that agents are started from. */
+  static async start(engine: Engine): Promise<Fleet> {
+    const fleet = new Fleet(engine);
+    fleet.#directory("", 0);
+    fleet.#directory("data", COORDINATOR_UID);
+    for (const name of ["agents", "frames", "secrets", "sensors"]) fleet.#directory(name, 0);
+    chmodSync(join(fleet.#dir, "frames"), 0o777);
+    for (const [name, token] of Object.entries(TOKENS)) fleet.#write(`secrets/${name}`, token);
+    const tracker = {
+      command: ["/sensors/recorder", "{port}", "/frames/{stream}"],
+      stop_grace: "1s",
+    };
+    fleet.#write("coordinator.yaml", JSON.stringify({ tracker }));
+    await fleet.#fillSensors();
+    await engine.docker("network", "create", NETWORK);
+    await engine.docker("volume", "create", "agent");
+    await fleet.install();
+    await fleet.runCoordinator("coordinator", ["--publish", `127.0.0.1:${HTTP_PORT}:${HTTP_PORT}`]);
+    fleet.#socket = await engine.relay(HTTP_PORT);
+    await fleet.untilReady();
+    return fleet;
+  }
+
+  /** What an init container does: puts the agent into the volume. Its output. */
+  install(): Promise<string> {
+    // The volume is root's: a volume takes its owner from the image's directory of that name, and there is none.
+    const flags = ["--rm", "--user=0:0", ...POWERLESS, "--volume=agent:/fleet"];
+    return this.engine.docker("run", ...flags, "fleet-agent", "install", "/fleet");
+  }
+
+  /** Starts a coordinator with this fleet's data. */
+  async runCoordinator(name: string, flags: readonly string[] = []): Promise<void> {
+    const files = Object.keys(TOKENS).map(
+      (token) => `--env=FLEET_${token.toUpperCase()}_FILE=/run/secrets/${token}`,
+    );
+    const volumes = [
+      `${this.#dir}/data:/data`,
+      `${this.#dir}/frames:/frames`,
+      `${this.#dir}/secrets:/run/secrets:ro`,
+      `${this.#dir}/sensors:/sensors:ro`,
+      `${this.#dir}/coordinator.yaml:/etc/fleet/coordinator.yaml:ro`,
+    ].map((volume) => `--volume=${volume}`);
+    const all = ["--detach", `--name=${name}`, `--network=${NETWORK}`, ...POWERLESS, ...files];
+    const command = ["serve", "--data-dir", "/data", "--config", "/etc/fleet/coordinator.yaml"];
+    await this.engine.docker("run", ...all, ...volumes, ...flags, "fleet-coordinator", ...command);
+  }
+
+  /** Starts an agent in a stock image, as the node `name`, with one sensor, `radar`. */
+  async runAgent(name: string, options: AgentOptions): Promise<void> {
+    const [file, ...args] = options.sensor;
+    const command = [`/sensors/${file}`, "/state/last", ...args];
+    const sensors = [{ name: "radar", runtime: options.runtime, command }];
+    const config = { node: { name }, runtimes: ["auto", "native"], sensors, ...options.config };
+    this.#write(`agents/${name}.yaml`, JSON.stringify(config));
+    this.#directory(`state-${name}`, NOBODY);
+    const volumes = [
+      "agent:/opt/fleet:ro",
+      `${this.#dir}/agents/${name}.yaml:/etc/fleet/agent.yaml:ro`,
+      `${this.#dir}/secrets/enroll_token:/run/secrets/enroll_token:ro`,
+      `${this.#dir}/sensors:/sensors:ro`,
+      `${this.#dir}/state-${name}:/state`,
+    ].map((volume) => `--volume=${volume}`);
+    const variables = {
+      FLEET_COORDINATOR_URL: `http://coordinator:${HTTP_PORT}`,
+      FLEET_ENROLL_TOKEN_FILE: "/run/secrets/enroll_token",
+      FLEET_AGENT_CONFIG: "/etc/fleet/agent.yaml",
+      FLEET_STATE_DIR: "/state",
+    };
+    const env = Object.entries(variables).map(([key, value]) => `--env=${key}=${value}`);
+    const all = [
+      "--detach",
+      `--name=${name}`,
+      `--network=${NETWORK}`,
+      `--user=${NOBODY}:${NOBODY}`,
+    ];
+    const flags = [...POWERLESS, ...volumes, ...env, ...(options.flags ?? [])];
+    const entrypoint = "--entrypoint=/opt/fleet/fleet-agent";
+    await this.engine.docker("run", ...all, ...flags, entrypoint, options.image);
+  }
+
+  /** Asks the API as the operator; undefined while it does not answer well. */
+  async get<T>(path: string): Promise<T | undefined> {
+    const headers = { Authorization: `Bearer ${TOKENS.operator_token}` };
+    try {
+      const response = await fetch(`http://coordinator${path}`, { headers, unix: this.#socket });
+      return response.ok ? ((await response.json()) as T) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  async node(name: string): Promise<NodeView | undefined> {
+    const list = await this.get<{ agents: readonly NodeView[] }>("/api/v1/agents");
+    return list?.agents.find(({ node_id }) => node_id === name);
+  }
+
+  tracker(name: string): Promise<TrackerView | undefined> {
+    return this.get(`/api/v1/trackers/${name}.radar`);
+  }
+
+  async untilReady(): Promise<void> {
+    await until("the coordinator answers", () => this.get("/api/v1/agents"));
+  }
+
+  /** Waits until a node is in a state; fails with what its container has said. */
+  async untilState(name: string, state: NodeView["state"]): Promise<NodeView> {
+    return this.#orLogs(name, () =>
+      until(`${name} is ${state}`, async () => {
+        const node = await this.node(name);
+        return node?.state === state && node;
+      }),
+    );
+  }
+
+  /** Waits until the node's tracker has been given `count` frames; fails with what its container has said. */
+  async untilFrames(name: string, count: number): Promise<void> {
+    const what = `${count} frames of ${name}`;
+    await this.#orLogs(name, () => until(what, () => this.frames(name).length >= count));
+  }
+
+  /** The numbers of the frames that the node's trackers were given, in that order. */
+  frames(name: string): readonly number[] {
+    const lines = this.#read(`frames/${name}.radar`).split("\n");
+    // What stands behind the last LF is still being written.
+    return lines.slice(0, -1).map((line) => Number(/"delay":\[(\d+)/.exec(line)?.[1]));
+  }
+
+  /** The number of the last frame its sensor has produced, once that has ended in order; NaN before. */
+  lastFrame(name: string): number {
+    return Number(this.#read(`state-${name}/last`) || Number.NaN);
+  }
+
+  /** What a container has printed. */
+  async logs(container: string): Promise<string> {
+    const { stdout, stderr } = await this.engine.attempt("logs", container);
+    return stdout + stderr;
+  }
+
+  /** How a container that has ended did so. */
+  async ending(container: string): Promise<{ readonly code: number; readonly oom: boolean }> {
+    const format = "--format={{.State.ExitCode}} {{.State.OOMKilled}}";
+    const [code, oom] = (await this.engine.docker("inspect", format, container)).split(" ");
+    return { code: Number(code), oom: oom === "true" };
+  }
+
+  async remove(...containers: readonly string[]): Promise<void> {
+    await this.engine.docker("rm", "--force", "--volumes", ...containers);
+  }
+
+  async #orLogs<T>(container: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      const logs = await this.logs(container);
+      throw new Error(`${String(error)}; ${container} printed:\n${logs}`, { cause: error });
+    }
+  }
+
+  /** The sensors of these tests, and the tracker, compiled where that is needed. */
+  async #fillSensors(): Promise<void> {
+    const to = join(this.#dir, "sensors");
+    cpSync(join(import.meta.dir, "sensors"), to, { recursive: true });
+    const flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-static"];
+    for (const name of ["numbers", "recorder"]) {
+      const source = join(import.meta.dir, "programs", `${name}.c`);
+      await runOrThrow(["gcc", ...flags, source, "-o", join(to, name)]);
+    }
+  }
+
+  #directory(name: string, uid: number): void {
+    const path = join(this.#dir, name);
+    mkdirSync(path, { recursive: true });
+    chownSync(path, uid, uid);
+  }
+
+  #write(name: string, text: string): void {
+    writeFileSync(join(this.#dir, name), text, { mode: 0o644 });
+  }
+
+  #read(name: string): string {
+    const path = join(this.#dir, name);
+    return existsSync(path) ? readFileSync(path, "utf8") : "";
+  }
+}

@@ -1,0 +1,44 @@
+/** What has to hold in every stock image, whatever is in it. (A1, A3, A12) */
+import { describe, expect, test } from "bun:test";
+import type { Fleet } from "./fleet.ts";
+import { STAND_INS } from "./stock.ts";
+
+const FRAMES_MIN = 20;
+const NOBODY = 65_534;
+
+/** The tests of all stand-ins, with the fleet that `fleetOf` gives once they run. */
+export function testStockImages(fleetOf: () => Fleet): void {
+  describe.each(STAND_INS.map((image) => [image.name, image] as const))(
+    "the agent in the stock image %s",
+    (name, { runtime, sensor }) => {
+      const pauseUs = sensor === "numbers" ? ["20000"] : [];
+
+      test("is LIVE, its sensor's frames reach the tracker, and docker stop loses none (A1, A3, A12)", async () => {
+        const fleet = fleetOf();
+        await fleet.runAgent(name, { image: name, runtime, sensor: [sensor, ...pauseUs] });
+        await fleet.untilState(name, "LIVE");
+        await fleet.untilFrames(name, FRAMES_MIN);
+        expectPowerless(await fleet.engine.ofInit(name, "status"));
+
+        await fleet.engine.docker("stop", "--time=10", name);
+        // 137, had it been killed after the grace.
+        expect(await fleet.ending(name)).toEqual({ code: 143, oom: false });
+        expect((await fleet.node(name))?.state).toBe("SHUTDOWN");
+        const last = fleet.lastFrame(name);
+        expect(last).toBeGreaterThanOrEqual(FRAMES_MIN);
+        expect(fleet.frames(name)).toEqual(Array.from({ length: last }, (_, i) => i + 1));
+        await fleet.remove(name);
+      });
+    },
+  );
+}
+
+/** Nobody, with no capability and no way to one. */
+function expectPowerless(status: string): void {
+  const field = (name: string): string | undefined =>
+    new RegExp(`^${name}:\\s*(.+)$`, "m").exec(status)?.[1];
+  expect(field("Uid")).toBe([NOBODY, NOBODY, NOBODY, NOBODY].join("\t"));
+  for (const set of ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"])
+    expect([set, field(set)]).toEqual([set, "0".repeat(16)]);
+  expect(field("NoNewPrivs")).toBe("1");
+}
