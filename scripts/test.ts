@@ -14,7 +14,9 @@ import { countTests } from "./lib/test-report.ts";
 const TEST_TIMEOUT_MS = 60_000;
 
 const args = process.argv.slice(2);
-const paths = args.some((arg) => !arg.startsWith("-")) ? [] : ["packages", "apps", "scripts"];
+const paths = args.some((arg) => !arg.startsWith("-"))
+  ? []
+  : ["packages", "apps", "docker", "scripts"];
 
 await ensureInstalled();
 try {

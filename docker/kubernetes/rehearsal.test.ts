@@ -1,0 +1,232 @@
+/**
+ * The pods without a cluster: the commands, variables and files of the manifests, with the built binaries for images and
+ * directories for volumes. What a container closes off is not tried here.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { until } from "../../apps/coordinator/test/harness.ts";
+import type { NodeView, TrackList } from "../../packages/protocol/src/index.ts";
+import { root } from "../../scripts/lib/root.ts";
+import type { Manifest } from "./kustomize.ts";
+import {
+  type Container,
+  copyKustomizations,
+  dataOf,
+  readKustomization,
+  type Workload,
+} from "./pods.ts";
+
+const DIST = join(root, "dist");
+const COORDINATOR = "fleet-coordinator";
+const ENTRYPOINTS: Readonly<Record<string, string>> = {
+  "fleet-agent": join(DIST, "fleet-agent"),
+  [COORDINATOR]: join(DIST, COORDINATOR),
+};
+/** What the downward API says of the pods. */
+const FIELDS: Readonly<Record<string, string>> = {
+  "metadata.name": "radar-7c9d8b5f64-x2k4q",
+  "spec.nodeName": "ip-10-0-1-23.eu-west-1.compute.internal",
+};
+const NODES = [
+  { workload: "radar", id: "radar-7c9d8b5f64-x2k4q", nodeClass: "ephemeral" },
+  { workload: "mast", id: "mast-ip-10-0-1-23-eu-west-1-compute-internal", nodeClass: "persistent" },
+];
+const STOP_MS = 12_000;
+
+const kustomization = copyKustomizations((secrets) => {
+  const { exitCode, stderr } = Bun.spawnSync([ENTRYPOINTS[COORDINATOR]!, "secrets", secrets]);
+  if (exitCode !== 0) throw new Error(stderr.toString());
+});
+const { manifests, workloads } = readKustomization(kustomization, "base");
+const dir = mkdtempSync(join(tmpdir(), "fleet-rehearsal-"));
+const started: Bun.Subprocess<"ignore", "ignore", "pipe">[] = [];
+const logs = new Map<string, string>();
+let url = "";
+
+/** A directory for each volume of a pod, holding the files it would. */
+class RehearsedPod {
+  readonly #workload: Workload;
+  readonly #dir: string;
+
+  constructor(workload: Workload) {
+    this.#workload = workload;
+    this.#dir = join(dir, workload.name);
+    for (const volume of [...(workload.pod.volumes ?? []), { name: "data" }]) {
+      mkdirSync(join(this.#dir, volume.name), { recursive: true });
+      for (const [key, text] of filesOf(volume, manifests))
+        writeFileSync(join(this.#dir, volume.name, key), text);
+    }
+  }
+
+  container(name: string): Container {
+    const { initContainers = [], containers } = this.#workload.pod;
+    return [...initContainers, ...containers].find((container) => container.name === name)!;
+  }
+
+  /** `text` with the volumes' directories in place of their mount paths. */
+  here(container: Container, text: string): string {
+    let path = text;
+    for (const { mountPath, name } of container.volumeMounts ?? [])
+      path = path.replaceAll(
+        new RegExp(`(?<![\\w./])${mountPath}(?=/|$)`, "g"),
+        join(this.#dir, name),
+      );
+    return path;
+  }
+
+  /** Starts a container. `more` comes after its own arguments, `env` wins over its own. */
+  start(container: Container, more: readonly string[], env: Record<string, string>) {
+    const entrypoint = ENTRYPOINTS[container.image.split(":")[0]!];
+    const command = container.command ?? [entrypoint!];
+    const words = [...command, ...(container.args ?? [])].map((word) => this.here(container, word));
+    const variables: Record<string, string> = {};
+    for (const { name, value, valueFrom } of container.env ?? [])
+      variables[name] = this.here(container, value ?? FIELDS[valueFrom!.fieldRef.fieldPath]!);
+    const child = Bun.spawn([...words, ...more], {
+      cwd: this.here(container, container.workingDir ?? this.#dir),
+      env: { PATH: process.env["PATH"] ?? "", ...variables, ...env },
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    started.push(child);
+    void collect(this.#workload.name, child.stderr);
+    return child;
+  }
+}
+
+async function collect(name: string, stream: ReadableStream<Uint8Array>): Promise<void> {
+  const decoder = new TextDecoder();
+  for await (const chunk of stream)
+    logs.set(name, (logs.get(name) ?? "") + decoder.decode(chunk, { stream: true }));
+}
+
+type Volume = NonNullable<Workload["pod"]["volumes"]>[number];
+
+function filesOf(volume: Volume, from: readonly Manifest[]): [string, string][] {
+  const { configMap, secret, projected } = volume;
+  if (configMap !== undefined) return Object.entries(dataOf(from, "ConfigMap", configMap.name));
+  const secrets =
+    projected?.sources.map((source) => source.secret.name) ??
+    (secret === undefined ? [] : [secret.secretName]);
+  return secrets.flatMap((name) =>
+    Object.entries(dataOf(from, "Secret", name)).map(([key, value]): [string, string] => [
+      key,
+      Buffer.from(value, "base64").toString(),
+    ]),
+  );
+}
+
+async function get<T>(path: string): Promise<T | undefined> {
+  const token = readFileSync(join(kustomization, "base/secrets/operator_token"), "utf8").trim();
+  const response = await fetch(`${url}${path}`, { headers: { Authorization: `Bearer ${token}` } });
+  return response.ok ? ((await response.json()) as T) : undefined;
+}
+
+function podOf(name: string): RehearsedPod {
+  return new RehearsedPod(workloads.find((workload) => workload.name === name)!);
+}
+
+beforeAll(async () => {
+  const pod = podOf("coordinator");
+  const ports = ["--http", "127.0.0.1:0", "--frames", "127.0.0.1:0"];
+  const child = pod.start(pod.container("coordinator"), ports, {});
+  const ready = await until("the coordinator is ready", () => {
+    const log = logs.get("coordinator") ?? "";
+    if (child.exitCode !== null) throw new Error(`the coordinator ended: ${log}`);
+    return log.split("\n").find((line) => line.includes('"msg":"ready"'));
+  });
+  url = `http://127.0.0.1:${(JSON.parse(ready) as { http_port: number }).http_port}`;
+});
+
+afterAll(async () => {
+  // Nodes first: they say goodbye to the coordinator.
+  for (const child of started.toReversed()) {
+    child.kill("SIGTERM");
+    await Promise.race([child.exited, Bun.sleep(STOP_MS)]);
+    child.kill("SIGKILL");
+    await child.exited;
+  }
+  for (const path of [dir, kustomization]) rmSync(path, { recursive: true, force: true });
+});
+
+describe("the pods' commands, without a cluster (A3, H9)", () => {
+  test("the coordinator's answers its probes", async () => {
+    const pod = workloads.find(({ name }) => name === "coordinator")!.pod;
+    const { startupProbe, livenessProbe, readinessProbe } = pod.containers[0]!;
+    for (const probe of [startupProbe, livenessProbe, readinessProbe])
+      expect((await fetch(`${url}${probe!.httpGet.path}`)).status).toBe(200);
+  });
+
+  for (const { workload, id, nodeClass } of NODES)
+    test(`${workload}'s put the agent in place, and ${id} is LIVE with a confirmed track`, async () => {
+      const pod = podOf(workload);
+      const init = pod.start(pod.container("agent"), [], {});
+      expect(await init.exited).toBe(0);
+      pod.start(pod.container("sensors"), [], { FLEET_COORDINATOR_URL: url });
+      const node = await until(`${id} is LIVE`, async () => {
+        const view = await get<NodeView>(`/api/v1/agents/${id}`);
+        return view?.state === "LIVE" && view;
+      });
+      expect(node.class).toBe(nodeClass as typeof node.class);
+      await until(`${id} has a confirmed track`, async () => {
+        const list = await get<TrackList>(`/api/v1/trackers/${id}.radar/tracks`);
+        return list !== undefined && list.tracks.length > 0;
+      });
+    });
+});
+
+describe("the configs of the ConfigMaps (H9)", () => {
+  function run(binary: string, args: readonly string[]): { code: number; said: string } {
+    const { exitCode, stderr } = Bun.spawnSync([join(DIST, binary), ...args], {
+      env: { PATH: process.env["PATH"] ?? "" },
+    });
+    return { code: exitCode, said: stderr.toString() };
+  }
+
+  for (const node of ["radar", "mast"])
+    test(`${node}'s is one that the agent takes`, () => {
+      const path = join(dir, `${node}.yaml`);
+      const yaml = dataOf(manifests, "ConfigMap", node)["agent.yaml"]!;
+      writeFileSync(path, yaml);
+      expect(run("fleet-agent", ["--detect-only", "--config", path])).toEqual({
+        code: 0,
+        said: "",
+      });
+      writeFileSync(path, yaml.replace("bytes_max", "bytes"));
+      expect(run("fleet-agent", ["--detect-only", "--config", path])).toEqual({
+        code: 78,
+        said: `fleet-agent: ${path}: spool.bytes: unknown key\n`,
+      });
+    });
+
+  test("the coordinator's is one that it takes", () => {
+    const path = join(dir, "coordinator.yaml");
+    writeFileSync(path, dataOf(manifests, "ConfigMap", "coordinator")["coordinator.yaml"]!);
+    expect(run(COORDINATOR, ["check-config", path])).toEqual({ code: 0, said: "" });
+  });
+});
+
+describe("the DaemonSet's command", () => {
+  const mast = workloads.find(({ name }) => name === "mast")!.pod.containers[0]!;
+  const script = mast.command!.at(-1)!.replace(/exec \S+$/, 'echo "$FLEET_NODE_ID"');
+  const shells = [["dash"], ["bash", "--posix"], ["busybox", "sh"]].filter(([shell]) => {
+    if (Bun.which(shell!) !== null || process.env["CI"] !== undefined) return true;
+    console.log(`no ${shell} here: what it makes of machines' names is not tried`);
+    return false;
+  });
+
+  for (const shell of shells)
+    test(`makes an id of a machine's name in ${shell[0]}`, () => {
+      for (const [machine, id] of [
+        ["worker1", "mast-worker1"],
+        ["ip-10-0-1-23.eu-west-1.compute.internal", "mast-ip-10-0-1-23-eu-west-1-compute-internal"],
+        ["192.0.2.7", "mast-192-0-2-7"],
+      ] as const) {
+        const { stdout } = Bun.spawnSync([...shell, "-c", script], {
+          env: { PATH: process.env["PATH"] ?? "", MACHINE: machine },
+        });
+        expect(stdout.toString()).toBe(`${id}\n`);
+      }
+    });
+});
