@@ -145,7 +145,7 @@ const CASES: readonly Case[] = [
       expect(await pid1.line()).toBe("ready");
       // Ours takes its own name when it has closed what it does not need; the program may be quicker.
       const comm = () => readFileSync(`/proc/${pid1.pid}/comm`, "utf8").trim();
-      while (init === "ours" && comm() !== "fleet-init") await new Promise(setImmediate);
+      if (init === "ours") while (comm() !== "fleet-init") await new Promise(setImmediate);
       return readdirSync(`/proc/${pid1.pid}/fd`).includes("9");
     },
     expected: { others: true, ours: false },
