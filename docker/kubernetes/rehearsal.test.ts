@@ -164,17 +164,32 @@ describe("the pods' commands, without a cluster (A3, H9)", () => {
       const init = pod.start(pod.container("agent"), [], {});
       expect(await init.exited).toBe(0);
       pod.start(pod.container("sensors"), [], { FLEET_COORDINATOR_URL: url });
-      const node = await until(`${id} is LIVE`, async () => {
-        const view = await get<NodeView>(`/api/v1/agents/${id}`);
-        return view?.state === "LIVE" && view;
-      });
-      expect(node.class).toBe(nodeClass as typeof node.class);
+      expect((await untilLive(id, 1)).class).toBe(nodeClass as NodeView["class"]);
       await until(`${id} has a confirmed track`, async () => {
         const list = await get<TrackList>(`/api/v1/trackers/${id}.radar/tracks`);
         return list !== undefined && list.tracks.length > 0;
       });
     });
+
+  test("mast's next pod is the same node, though it has nothing of the one before (A14)", async () => {
+    const { id } = NODES.find(({ workload }) => workload === "mast")!;
+    const before = started.at(-1)!;
+    before.kill("SIGTERM");
+    expect(await before.exited).toBe(143);
+    rmSync(join(dir, "mast"), { recursive: true });
+    const pod = podOf("mast");
+    expect(await pod.start(pod.container("agent"), [], {}).exited).toBe(0);
+    pod.start(pod.container("sensors"), [], { FLEET_COORDINATOR_URL: url });
+    await untilLive(id, 2);
+  });
 });
+
+function untilLive(id: string, epoch: number): Promise<NodeView> {
+  return until(`${id} is LIVE in epoch ${epoch}`, async () => {
+    const view = await get<NodeView>(`/api/v1/agents/${id}`);
+    return view?.state === "LIVE" && view.epoch === epoch && view;
+  });
+}
 
 describe("the configs of the ConfigMaps (H9)", () => {
   function run(binary: string, args: readonly string[]): { code: number; said: string } {
