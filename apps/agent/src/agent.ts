@@ -26,6 +26,7 @@ import { RepeatGate } from "./repeat-gate.ts";
 import { thisHost } from "./sensor-host.ts";
 import { SensorLines, type SensorPlans } from "./sensor-lines.ts";
 import { planSensor } from "./sensor-plan.ts";
+import { spoolBytesMax } from "./spool-size.ts";
 import { makeUndumpable } from "./undumpable.ts";
 import { Uplink } from "./uplink.ts";
 import { VERSION } from "@fleet/daemon/version";
@@ -137,7 +138,11 @@ export class Agent implements Service {
       coordinatorUrl: config.coordinatorUrl,
       secrets: this.#enrollTokens(),
       stateDir,
-      spoolBytesMax: config.spoolBytesMax,
+      spoolBytesMax: spoolBytesMax({
+        configured: config.spoolBytesMax,
+        sensors: config.sensors.length,
+        memoryMaxBytes: detection.report.image.cgroup.memory_max_bytes,
+      }),
       ledger: new Ledger(stateDir, log),
       newUplink: (sensor, spool, lineLog) => this.#newUplink(sensor, spool, lineLog),
       clock,

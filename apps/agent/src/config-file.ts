@@ -6,8 +6,6 @@ import { namesCoordinator, ruleProblems, SENSORS_MAX } from "./config-rules.ts";
 import { sensorSchema } from "./config-sensor.ts";
 import { durationFrom, sizeFrom } from "./config-units.ts";
 
-/** In memory; the frames of a minute's outage at 1 MiB/s. */
-const SPOOL_DEFAULT = "64MiB";
 /** Container runtimes kill what has not ended after 10 s. */
 const STOP_TIMEOUT_DEFAULT = "8s";
 
@@ -61,7 +59,7 @@ const fileSchema = z.strictObject({
   sensors: z.array(sensorSchema).max(SENSORS_MAX).default([]),
   spool: z
     .strictObject({
-      bytes_max: sizeFrom("64KiB").prefault(SPOOL_DEFAULT),
+      bytes_max: sizeFrom("64KiB").optional(),
       on_full: z.literal("drop_oldest").default("drop_oldest"),
     })
     .prefault({}),

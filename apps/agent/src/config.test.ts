@@ -102,7 +102,7 @@ test("the whole file is read, with runtimes under their canonical names", () => 
 
 test("no file is needed: a coordinator from the environment is enough", () => {
   const config = load(undefined, { FLEET_COORDINATOR_URL: "http://c:7700" });
-  expect(config).toMatchObject({ sensors: [], enrollTokens: [], spoolBytesMax: 64 * 1024 * 1024 });
+  expect(config).toMatchObject({ sensors: [], enrollTokens: [], spoolBytesMax: undefined });
 });
 
 test("a flag wins over a variable, a variable over the file", () => {

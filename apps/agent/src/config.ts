@@ -29,7 +29,8 @@ export interface AgentConfig {
   readonly runtimes: readonly string[] | undefined;
   readonly interpreters: readonly CustomInterpreter[];
   readonly sensors: readonly SensorConfig[];
-  readonly spoolBytesMax: number;
+  /** For each sensor; undefined: it follows from the memory there is. (spool-size.ts) */
+  readonly spoolBytesMax: number | undefined;
   /** How long an orderly stop may take. (A8) */
   readonly stopTimeoutMs: number;
   readonly logLevel: LogLevel;
