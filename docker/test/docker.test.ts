@@ -2,7 +2,10 @@
 import { afterAll, beforeAll } from "bun:test";
 import { Engine } from "./engine.ts";
 import { Fleet } from "./fleet.ts";
+import { testInjection } from "./injection.ts";
+import { testLifecycle } from "./lifecycle.ts";
 import { describeDocker } from "./machine.ts";
+import { testMemory } from "./memory.ts";
 import { testStockImages } from "./stock-images.ts";
 import { makeImages } from "./stock.ts";
 
@@ -18,5 +21,9 @@ await describeDocker("in Docker", () => {
   }, START_MS_MAX);
   afterAll(() => engine?.stop(), START_MS_MAX);
 
-  testStockImages(() => fleet!);
+  const fleetOf = (): Fleet => fleet!;
+  testStockImages(fleetOf);
+  testInjection(fleetOf);
+  testLifecycle(fleetOf);
+  testMemory(fleetOf);
 });

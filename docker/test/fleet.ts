@@ -19,6 +19,8 @@ import { type Engine, until } from "./engine.ts";
 const NOBODY = 65_534;
 const COORDINATOR_UID = 65_532;
 const HTTP_PORT = 7700;
+/** On the engine's loopback; 7700 is left to Compose. */
+const PUBLISHED_PORT = 17_700;
 const NETWORK = "field";
 /** The tests' own; the coordinator reads them from files. */
 const TOKENS = {
@@ -36,8 +38,8 @@ export interface AgentOptions {
   readonly runtime: string;
   /** A file of /sensors, with arguments. */
   readonly sensor: readonly string[];
-  /** More for its config. */
-  readonly config?: Readonly<Record<string, unknown>>;
+  /** Where the agent is in the container. Default: in the volume. */
+  readonly program?: string;
   /** More for `docker run`. */
   readonly flags?: readonly string[];
 }
@@ -52,6 +54,11 @@ export class Fleet {
     this.#dir = join(engine.dir, "fleet");
   }
 
+  /** What must not be seen. */
+  get tokens(): readonly string[] {
+    return Object.values(TOKENS);
+  }
+
   /** Starts a coordinator and fills the volume that agents are started from. */
   static async start(engine: Engine): Promise<Fleet> {
     const fleet = new Fleet(engine);
@@ -64,13 +71,18 @@ export class Fleet {
       command: ["/sensors/recorder", "{port}", "/frames/{stream}"],
       stop_grace: "1s",
     };
-    fleet.#write("coordinator.yaml", JSON.stringify({ tracker }));
+    // Counters come with heartbeats.
+    const registry = { heartbeat_interval: "1s" };
+    fleet.#write("coordinator.yaml", JSON.stringify({ tracker, registry }));
     await fleet.#fillSensors();
     await engine.docker("network", "create", NETWORK);
     await engine.docker("volume", "create", "agent");
     await fleet.install();
-    await fleet.runCoordinator("coordinator", ["--publish", `127.0.0.1:${HTTP_PORT}:${HTTP_PORT}`]);
-    fleet.#socket = await engine.relay(HTTP_PORT);
+    await fleet.runCoordinator("coordinator", [
+      "--publish",
+      `127.0.0.1:${PUBLISHED_PORT}:${HTTP_PORT}`,
+    ]);
+    fleet.#socket = await engine.relay(PUBLISHED_PORT);
     await fleet.untilReady();
     return fleet;
   }
@@ -104,7 +116,7 @@ export class Fleet {
     const [file, ...args] = options.sensor;
     const command = [`/sensors/${file}`, "/state/last", ...args];
     const sensors = [{ name: "radar", runtime: options.runtime, command }];
-    const config = { node: { name }, runtimes: ["auto", "native"], sensors, ...options.config };
+    const config = { node: { name }, runtimes: ["auto", "native"], sensors };
     this.#write(`agents/${name}.yaml`, JSON.stringify(config));
     this.#directory(`state-${name}`, NOBODY);
     const volumes = [
@@ -128,7 +140,7 @@ export class Fleet {
       `--user=${NOBODY}:${NOBODY}`,
     ];
     const flags = [...POWERLESS, ...volumes, ...env, ...(options.flags ?? [])];
-    const entrypoint = "--entrypoint=/opt/fleet/fleet-agent";
+    const entrypoint = `--entrypoint=${options.program ?? "/opt/fleet/fleet-agent"}`;
     await this.engine.docker("run", ...all, ...flags, entrypoint, options.image);
   }
 

@@ -1,6 +1,7 @@
 /** What has to hold in every stock image, whatever is in it. (A1, A3, A12) */
 import { describe, expect, test } from "bun:test";
 import type { Fleet } from "./fleet.ts";
+import { upTo } from "./lifecycle.ts";
 import { STAND_INS } from "./stock.ts";
 
 const FRAMES_MIN = 20;
@@ -26,7 +27,7 @@ export function testStockImages(fleetOf: () => Fleet): void {
         expect((await fleet.node(name))?.state).toBe("SHUTDOWN");
         const last = fleet.lastFrame(name);
         expect(last).toBeGreaterThanOrEqual(FRAMES_MIN);
-        expect(fleet.frames(name)).toEqual(Array.from({ length: last }, (_, i) => i + 1));
+        expect(fleet.frames(name)).toEqual(upTo(last));
         await fleet.remove(name);
       });
     },

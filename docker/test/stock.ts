@@ -15,9 +15,10 @@ import { dirname, join } from "node:path";
 import { addHostileFiles, CWD, hostileEnvironment } from "../../apps/agent/test/roots/hostile.ts";
 import { otherRelease, problemOf, sourceOf } from "../../apps/agent/test/roots/packages.ts";
 import { PROCESSORS, thisArch } from "../../apps/agent/test/roots/processor.ts";
+import { runOrThrow } from "./command.ts";
 import { CACHE, type Engine } from "./engine.ts";
 
-const DIST = join(import.meta.dir, "../../dist");
+const ROOT = join(import.meta.dir, "../..");
 const BUILD_MS_MAX = 240_000;
 /** Below /usr/share. */
 const UNWANTED = ["doc/*", "locale/*", "man/*"];
@@ -88,32 +89,11 @@ export async function build(
   rmSync(dir, { recursive: true });
 }
 
-/** From what has been built here; in each only what belongs there. */
+/** Ours, as compose.yaml has them built, from what has been compiled here. */
 async function buildOurs(engine: Engine): Promise<void> {
-  const agents = `usr/share/fleet/agents/${thisArch}/fleet-agent`;
-  await build(
-    engine,
-    "fleet-agent",
-    ["FROM scratch", "COPY . /", "USER 65534:65534", 'ENTRYPOINT ["/fleet-agent"]'],
-    { "fleet-agent": join(DIST, "fleet-agent") },
-  );
-  await build(
-    engine,
-    "fleet-coordinator",
-    [
-      "FROM scratch",
-      "COPY . /",
-      "ENV PATH=/usr/bin FLEET_AGENT_BINARIES=/usr/share/fleet/agents",
-      "USER 65532:65532",
-      'ENTRYPOINT ["/usr/bin/fleet-coordinator"]',
-      'CMD ["serve", "--data-dir", "/data"]',
-    ],
-    {
-      "usr/bin/fleet-coordinator": join(DIST, "fleet-coordinator"),
-      "usr/bin/fleet-tracker": join(DIST, "fleet-tracker"),
-      [agents]: join(DIST, "fleet-agent"),
-    },
-  );
+  const options = { cwd: ROOT, env: { ...engine.env, FLEET_TARGET_SUFFIX: "-dist" } };
+  await runOrThrow([process.execPath, "scripts/dist.ts"], options);
+  await runOrThrow(["docker-compose", "build"], options);
 }
 
 async function buildSmall(engine: Engine): Promise<void> {

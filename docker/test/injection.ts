@@ -1,0 +1,65 @@
+/** How the agent gets into a container, and what is said when it can't. (A2, A3) */
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "bun:test";
+import type { Fleet } from "./fleet.ts";
+import { POWERLESS } from "./fleet.ts";
+import { build } from "./stock.ts";
+
+/** What is in the way, where, and what the init container has to say and end with. */
+const FAILURES = [
+  ["is mounted noexec", "--tmpfs=/fleet:noexec,mode=1777", 82, /\/fleet.*noexec/],
+  ["is full", "--tmpfs=/fleet:exec,size=16m,mode=1777", 81, /\/fleet.*no space/],
+  ["is somebody else's", "--tmpfs=/fleet:exec,mode=0755", 77, /\/fleet.*65534/],
+  ["is not there", "--tmpfs=/elsewhere", 66, /\/fleet/],
+] as const;
+
+export function testInjection(fleetOf: () => Fleet): void {
+  describe("the agent's image", () => {
+    test("run as an init container once more changes nothing (A2)", async () => {
+      const fleet = fleetOf();
+      const dir = await fleet.engine.docker(
+        "volume",
+        "inspect",
+        "--format={{.Mountpoint}}",
+        "agent",
+      );
+      const stat = (): unknown => {
+        const { ino, mtimeMs, ctimeMs, mode } = statSync(join(dir, "fleet-agent"));
+        return { ino, mtimeMs, ctimeMs, mode: mode & 0o777 };
+      };
+      const before = stat();
+      await fleet.install();
+      expect(stat()).toEqual(before);
+      expect(before).toMatchObject({ mode: 0o755 });
+    });
+
+    test.each(FAILURES)(
+      "as an init container whose volume %s says so",
+      async (_what, tmpfs, code, words) => {
+        const { engine } = fleetOf();
+        const flags = ["--name=init", tmpfs, ...POWERLESS];
+        const ended = await engine.attempt("run", ...flags, "fleet-agent", "install", "/fleet");
+        const { stdout, stderr } = await engine.attempt("logs", "init");
+        await engine.docker("rm", "init");
+        expect([ended.code, stdout]).toEqual([code, ""]);
+        expect(stderr.trim().split("\n")).toEqual([expect.stringMatching(words) as string]);
+      },
+    );
+
+    test("gives its file to another image by COPY --from (A3)", async () => {
+      const fleet = fleetOf();
+      const copy = "COPY --from=fleet-agent /fleet-agent /usr/bin/fleet-agent";
+      await build(fleet.engine, "copied", ["FROM busybox", copy]);
+      await fleet.runAgent("copied", {
+        image: "copied",
+        runtime: "shell",
+        sensor: ["numbers.sh"],
+        program: "/usr/bin/fleet-agent",
+      });
+      await fleet.untilState("copied", "LIVE");
+      await fleet.untilFrames("copied", 1);
+      await fleet.remove("copied");
+    });
+  });
+}
