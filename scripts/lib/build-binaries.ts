@@ -171,6 +171,8 @@ export async function compile(
     format: "esm",
     bytecode: true,
     minify: { syntax: true },
+    // Tells the version to who can't run the file: the coordinator's downloads are for other processors too.
+    banner: `// fleet-version ${rootPackage.version}`,
     define: {
       FLEET_VERSION: JSON.stringify(rootPackage.version),
       FLEET_COMMIT: JSON.stringify(commit),

@@ -6,6 +6,8 @@ import { Bus } from "./bus.ts";
 import type { Config } from "./config.ts";
 import { Counts } from "./counts.ts";
 import { type Db, MEMORY, openDb, type OpenedDb } from "./db/open.ts";
+import { ActiveDownloads } from "./downloads/active-downloads.ts";
+import { AgentBinaries } from "./downloads/agent-binaries.ts";
 import { createApp } from "./http/app.ts";
 import { HttpServer } from "./http/server.ts";
 import { Metrics } from "./metrics.ts";
@@ -19,6 +21,8 @@ import { TcpServer } from "./uplinks/tcp-server.ts";
 
 const FAILED_START_MS = 5000;
 const ANY_HOST = "0.0.0.0";
+/** Agents downloaded at once: each takes an open file and a share of the network, next to no memory. */
+const DOWNLOADS_MAX = 32;
 
 /** What `main.ts` has read from flags, environment and files. */
 export interface CoordinatorOptions {
@@ -76,6 +80,8 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   );
   registry.onSuperseded = (node) => frames.endSessions(node);
   const connections = (): number => frames.connections;
+  const answers = new Counts();
+  const downloads = new ActiveDownloads(clock, DOWNLOADS_MAX);
   const app = createApp({
     registry,
     auth,
@@ -83,7 +89,17 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     log,
     manager,
     bus,
-    metrics: new Metrics({ registry, manager, output, lines: counts, connections }),
+    metrics: new Metrics({
+      registry,
+      manager,
+      output,
+      lines: counts,
+      connections,
+      downloads: answers,
+    }),
+    binaries: new AgentBinaries(config.agent_binaries),
+    downloads,
+    answers,
     version: options.version,
     heartbeatIntervalMs: config.registry.heartbeat_interval,
     frames: () => config.advertise_frames ?? { host: undefined, port: frames.port },
@@ -100,6 +116,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     { name: "track output", service: output },
     { name: "trackers", service: manager },
     { name: "frames", service: frames },
+    { name: "downloads", service: downloads },
     { name: "http", service: http },
   ]);
   return {

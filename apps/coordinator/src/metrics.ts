@@ -13,6 +13,8 @@ export interface MetricsSources {
   readonly output: Output;
   readonly lines: Counts;
   readonly connections: () => number;
+  /** Answers to downloads of agents, by status. */
+  readonly downloads: Counts;
 }
 
 /** The coordinator's metrics in the Prometheus text format. */
@@ -28,6 +30,9 @@ export class Metrics {
     );
     this.#counter("fleet_lines_refused_total", "Lines and connections refused", ["reason"], (c) => {
       for (const [reason, n] of sources.lines.entries()) c.inc({ reason }, n);
+    });
+    this.#counter("fleet_agent_downloads_total", "Agents asked for", ["status"], (c) => {
+      for (const [status, n] of sources.downloads.entries()) c.inc({ status }, n);
     });
     this.#counter("fleet_track_events_lost_total", "Events not written to files", [], (c) =>
       c.inc(sources.output.lost),

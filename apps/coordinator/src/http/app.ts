@@ -5,18 +5,20 @@ import { secureHeaders } from "hono/secure-headers";
 import type { Bus } from "../bus.ts";
 import type { Metrics } from "../metrics.ts";
 import type { TrackerManager } from "../trackers/manager.ts";
+import { type AgentDownloadDeps, agentDownloadRoutes } from "./agent-downloads.ts";
 import { type AgentRoutesDeps, agentRoutes } from "./agents.ts";
 import { authRoutes } from "./auth.ts";
 import { bearerToken } from "./body.ts";
 import { codeOfThrown, errorLevel, fail } from "./errors.ts";
 import { eventRoutes } from "./event-stream.ts";
+import { installScript } from "./install-script.ts";
 import type { HttpEnv } from "./server.ts";
 import { trackerRoutes } from "./trackers.ts";
 
 const BODY_BYTES_MAX = 256 * 1024;
 
 /** What the application works with. */
-export interface AppDeps extends Omit<AgentRoutesDeps, "operator"> {
+export interface AppDeps extends Omit<AgentRoutesDeps, "operator">, AgentDownloadDeps {
   readonly manager: TrackerManager;
   readonly bus: Bus;
   readonly metrics: Metrics;
@@ -49,6 +51,8 @@ export function createApp(deps: AppDeps): Hono<{ Bindings: HttpEnv }> {
     c.body(await deps.metrics.render(), 200, { "Content-Type": deps.metrics.contentType }),
   );
 
+  app.get("/install.sh", installScript);
+  app.route("/api/v1/agent", agentDownloadRoutes(deps));
   app.route("/api/v1/agents", agentRoutes({ ...deps, operator }));
   app.route("/api/v1/auth", authRoutes(deps));
   app.route("/api/v1/trackers", trackerRoutes(deps.manager, operator));

@@ -23,6 +23,18 @@ const ERRORS = {
     level: "warn",
   },
   too_large: { status: 413, message: "the body is too large", level: "warn" },
+  no_downloads: {
+    status: 503,
+    message: "no agents are offered here (agent_binaries)",
+    level: "warn",
+  },
+  unknown_arch: {
+    status: 404,
+    message: "there is no agent for this processor here",
+    level: "warn",
+  },
+  agent_changing: { status: 503, message: "the agent is being replaced", level: "warn" },
+  too_many_downloads: { status: 503, message: "too many downloads at once", level: "warn" },
   too_many_subscribers: { status: 503, message: "too many subscribers", level: "warn" },
   unavailable: { status: 503, message: "can't write to the database", level: "error" },
   internal: { status: 500, message: "internal error", level: "error" },

@@ -10,6 +10,10 @@ const SILENT_S = 30;
 export interface HttpEnv {
   /** How long this request's connection may be silent, in seconds; 0 for ever. Writing to it does not count as a sound. */
   readonly allowSilence: (seconds: number) => void;
+  /** Whether its answer is still to be sent, or being sent. */
+  readonly isOpen: () => boolean;
+  /** The address it came from; null once it is not open. */
+  readonly peer: () => string | null;
 }
 
 /** Where to listen. Port 0 takes any. */
@@ -45,6 +49,8 @@ export class HttpServer {
         fetch: (request, server) => {
           const env: HttpEnv = {
             allowSilence: (seconds) => server.timeout(request, seconds),
+            isOpen: () => server.requestIP(request) !== null,
+            peer: () => server.requestIP(request)?.address ?? null,
           };
           return this.#app.fetch(request, env);
         },

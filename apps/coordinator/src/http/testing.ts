@@ -7,6 +7,8 @@ import { Auth } from "../auth.ts";
 import { Bus } from "../bus.ts";
 import { Counts } from "../counts.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
+import { ActiveDownloads } from "../downloads/active-downloads.ts";
+import { AgentBinaries } from "../downloads/agent-binaries.ts";
 import { Metrics } from "../metrics.ts";
 import { Registry } from "../registry/registry.ts";
 import { freePort, RecordingLog } from "../testing.ts";
@@ -44,10 +46,13 @@ export class Api implements AsyncDisposable {
   readonly registry: Registry;
   readonly manager: TrackerManager;
   readonly server: HttpServer;
+  readonly downloads: ActiveDownloads;
   advertised: { host: string | undefined; port: number } = { host: undefined, port: 30_050 };
   ready = true;
 
-  constructor() {
+  /** `dir` is where agents to be downloaded lie; without it there are none. */
+  constructor(agents: { readonly dir?: string; readonly max?: number } = {}) {
+    this.downloads = new ActiveDownloads(this.clock, agents.max ?? 100);
     const { clock, log, bus, db, auth } = this;
     const windows = { staleAfterMs: 90_000, deadAfterMs: 300_000 };
     this.registry = new Registry(db, clock, log, bus, windows);
@@ -55,12 +60,14 @@ export class Api implements AsyncDisposable {
     const limits = { rotateBytes: 1e9, keepDays: 1, totalBytesMax: 1e9 };
     const output = new Output("/nowhere", limits, clock, log);
     this.manager = makeManager(this, output);
+    const answers = new Counts();
     const metrics = new Metrics({
       registry: this.registry,
       manager: this.manager,
       output,
       lines: this.counts,
       connections: () => 3,
+      downloads: answers,
     });
     const app = createApp({
       registry: this.registry,
@@ -70,6 +77,9 @@ export class Api implements AsyncDisposable {
       manager: this.manager,
       bus,
       metrics,
+      binaries: new AgentBinaries(agents.dir),
+      downloads: this.downloads,
+      answers,
       version: "1.2.3",
       heartbeatIntervalMs: 30_000,
       frames: () => this.advertised,
@@ -81,6 +91,7 @@ export class Api implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.server.stop();
+    await this.downloads.stop();
     await this.manager.stop(this.clock.monotonicMs() + 1e6);
     await this.registry.stop();
   }

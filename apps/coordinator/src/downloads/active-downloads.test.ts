@@ -1,0 +1,32 @@
+import { expect, test } from "bun:test";
+import { FakeClock } from "@fleet/daemon/testing";
+import { ActiveDownloads } from "./active-downloads.ts";
+
+test("one more than the most is turned away until one has ended, however it ended (H8)", () => {
+  const downloads = new ActiveDownloads(new FakeClock(), 2);
+  const open = [true, true];
+  const ended: number[] = [];
+  for (const n of [0, 1]) downloads.begin(() => open[n]!)!.onEnd(() => ended.push(n));
+  expect(downloads.begin(() => true)).toBeUndefined();
+  expect([downloads.count, ended]).toEqual([2, []]);
+  open[1] = false;
+  expect(downloads.begin(() => true)).toBeDefined();
+  expect([downloads.count, ended]).toEqual([2, [1]]);
+});
+
+test("what a download holds is let go within a second of its end; with none under way no timer runs", async () => {
+  const clock = new FakeClock();
+  const downloads = new ActiveDownloads(clock, 2);
+  let isOpen = true;
+  let ends = 0;
+  downloads.begin(() => isOpen)!.onEnd(() => ends++);
+  clock.advance(10_000);
+  expect([ends, clock.timers]).toEqual([0, 1]);
+  isOpen = false;
+  clock.advance(1000);
+  expect([ends, downloads.count, clock.timers]).toEqual([1, 0, 0]);
+  downloads.begin(() => true)!.onEnd(() => ends++);
+  await downloads.stop();
+  clock.advance(10_000);
+  expect([ends, downloads.count, clock.timers]).toEqual([2, 0, 0]);
+});

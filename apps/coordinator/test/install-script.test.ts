@@ -1,0 +1,420 @@
+/**
+ * `install.sh` as a node runs it: the coordinator's own, in dash and in busybox's sh, with curl, GNU wget and busybox's wget,
+ * with nothing else of the machine's on PATH. What is downloaded is a small program of the test's own.
+ */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ENROLL_TOKEN, Fleet, until } from "./harness.ts";
+
+const ARCH = process.arch === "arm64" ? "aarch64" : "x86_64";
+const AGENT = "#!/bin/sh\n# // fleet-version 1.2.3\necho 1.2.3\n";
+/** Larger than what sockets and pipes take in, so that a download is still under way when the test looks. */
+const LARGE_BYTES = 24 * 1024 ** 2;
+const TOOLS = "sh cat chmod df find grep id ls mkdir mv rm sed sync tail tr uname wc".split(" ");
+const HOUR_AGO_S = 3700;
+
+interface Kit {
+  readonly name: string;
+  readonly shell: string;
+  readonly client: "curl" | "wget";
+  /** Its tools and its client are busybox's. */
+  readonly isBusybox: boolean;
+}
+
+const KITS: readonly Kit[] = [
+  { name: "dash with curl", shell: "dash", client: "curl", isBusybox: false },
+  { name: "dash with GNU wget", shell: "dash", client: "wget", isBusybox: false },
+  { name: "busybox with its wget", shell: "busybox", client: "wget", isBusybox: true },
+];
+
+/** In CI nothing is missing; elsewhere a test that can't be run says why. */
+function lacks(kit: Kit): boolean {
+  const missing = [kit.shell, kit.isBusybox ? "busybox" : kit.client].filter(
+    (program) => Bun.which(program) === null,
+  );
+  if (missing.length === 0 || process.env["CI"] !== undefined) return false;
+  console.log(`no ${missing.join(" and no ")} here: install.sh in ${kit.name} is not tried`);
+  return true;
+}
+
+interface Result {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+let fleet: Fleet;
+let script: string;
+let agents: string;
+let top: string;
+let target: string;
+
+beforeAll(async () => {
+  fleet = new Fleet();
+  agents = join(fleet.dir, "agents");
+  mkdirSync(join(agents, ARCH), { recursive: true });
+  await fleet.coordinator({ agent_binaries: agents });
+  script = join(fleet.dir, "install.sh");
+  writeFileSync(script, await (await fetch(`${url()}/install.sh`)).text());
+});
+afterAll(() => fleet.close());
+
+beforeEach(() => {
+  top = mkdtempSync(join(tmpdir(), "install-sh-"));
+  target = join(top, "fleet", "fleet-agent");
+  offer(AGENT);
+});
+afterEach(() => rmSync(top, { recursive: true, force: true }));
+
+const url = (): string => `http://127.0.0.1:${fleet.ports.http}`;
+const sha256 = (content: string | Buffer): string =>
+  createHash("sha256").update(content).digest("hex");
+
+function offer(content: string | Buffer): void {
+  writeFileSync(join(agents, "new"), content);
+  renameSync(join(agents, "new"), join(agents, ARCH, "fleet-agent"));
+}
+
+/** A program that runs, padded to be large. */
+function largeAgent(): Buffer {
+  return Buffer.concat([Buffer.from(`${AGENT}exit 0\n`), Buffer.alloc(LARGE_BYTES, "\n")]);
+}
+
+function toolsOf(kit: Kit, more: readonly string[]): string {
+  const dir = mkdtempSync(join(top, "bin-"));
+  chmodSync(dir, 0o755);
+  for (const tool of [...TOOLS, ...more]) {
+    const program = kit.isBusybox ? Bun.which("busybox") : Bun.which(tool);
+    if (program !== null) symlinkSync(program, join(dir, tool));
+  }
+  return dir;
+}
+
+function start(
+  kit: Kit,
+  options: {
+    readonly args?: readonly string[];
+    readonly env?: Record<string, string>;
+    readonly tools?: readonly string[];
+  } = {},
+): Bun.Subprocess<"ignore", "pipe", "pipe"> {
+  const { args = ["--dir", join(top, "fleet")], env = {}, tools } = options;
+  const shell = kit.shell === "busybox" ? [Bun.which("busybox")!, "sh"] : [Bun.which(kit.shell)!];
+  return Bun.spawn([...shell, script, ...args], {
+    cwd: top,
+    env: {
+      PATH: toolsOf(kit, tools ?? [kit.client, "sha256sum"]),
+      FLEET_ENROLL_TOKEN: ENROLL_TOKEN,
+      ...env,
+    },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+}
+
+async function resultOf(child: Bun.Subprocess<"ignore", "pipe", "pipe">): Promise<Result> {
+  const [out, err, code] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  return { code, out, err };
+}
+
+const run = (...args: Parameters<typeof start>): Promise<Result> => resultOf(start(...args));
+
+/** A text that has this in it. */
+const saying = (part: string): string => expect.stringContaining(part) as string;
+
+/** What is in the directory besides the agent: nothing may stay. */
+const leftIn = (dir: string): string[] => readdirSync(dir).filter((n) => n !== "fleet-agent");
+
+/** A server between the script and the coordinator, which changes what the coordinator answers to a path. */
+async function between(
+  path: string,
+  change: (answer: Response) => Response | Promise<Response>,
+): Promise<AsyncDisposable & { readonly url: string }> {
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    async fetch(request) {
+      const { pathname, search } = new URL(request.url);
+      const answer = await fetch(`${url()}${pathname}${search}`, {
+        method: request.method,
+        headers: request.headers,
+        ...(request.method === "POST" ? { body: await request.text() } : {}),
+      });
+      return pathname === path ? change(answer) : answer;
+    },
+  });
+  return {
+    url: `http://127.0.0.1:${server.port}`,
+    [Symbol.asyncDispose]: () => server.stop(true),
+  };
+}
+
+/** A server that answers `binary` with a length, sends less, and then waits or closes. */
+function cutting(after: "close" | "wait"): Disposable & { readonly url: string; asked: boolean } {
+  const server = Bun.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: {
+      data(socket, chunk) {
+        const isInfo = chunk.toString().includes("/agent/info");
+        const body = JSON.stringify({
+          agents: [{ arch: ARCH, version: null, bytes: LARGE_BYTES, sha256: "0".repeat(64) }],
+        });
+        const head = `HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length:`;
+        if (isInfo) socket.end(`${head} ${body.length}\r\n\r\n${body}`);
+        else {
+          cut.asked = true;
+          socket.write(`${head} ${LARGE_BYTES}\r\n\r\n#!/bin/sh\n`);
+          if (after === "close") socket.end();
+        }
+      },
+    },
+  });
+  const cut = {
+    url: `http://127.0.0.1:${server.port}`,
+    asked: false,
+    [Symbol.dispose]: () => server.stop(true),
+  };
+  return cut;
+}
+
+for (const kit of KITS) {
+  describe.skipIf(lacks(kit))(`install.sh in ${kit.name} (H8)`, () => {
+    test("installs the agent, executable, and a second run changes nothing", async () => {
+      const first = await run(kit);
+      expect(first).toEqual({
+        code: 0,
+        out: `installed ${target}: version 1.2.3, ${AGENT.length} bytes, sha256 ${sha256(AGENT)}\n`,
+        err: "",
+      });
+      expect([readFileSync(target, "utf8"), statSync(target).mode & 0o777]).toEqual([AGENT, 0o755]);
+      const { ino } = statSync(target);
+      const again = await run(kit);
+      expect(again).toEqual({
+        code: 0,
+        out: `already installed ${target}: sha256 ${sha256(AGENT)}\n`,
+        err: "",
+      });
+      expect([statSync(target).ino, leftIn(join(top, "fleet"))]).toEqual([ino, []]);
+    });
+
+    test("replaces another version, whole", async () => {
+      await run(kit);
+      offer(largeAgent());
+      expect(await run(kit)).toMatchObject({ code: 0, err: "" });
+      expect(sha256(readFileSync(target))).toBe(sha256(largeAgent()));
+    });
+
+    test("takes the token from a file too, and shows it on no command line", async () => {
+      using server = cutting("wait");
+      const file = join(top, "token");
+      writeFileSync(file, `${ENROLL_TOKEN}\n`);
+      const env = { FLEET_ENROLL_TOKEN: "", FLEET_ENROLL_TOKEN_FILE: file };
+      const child = start(kit, { env: { ...env, FLEET_COORDINATOR_URL: server.url } });
+      await until("the download is under way", () => server.asked);
+      const lines = readdirSync("/proc")
+        .filter((name) => /^\d+$/.test(name))
+        .map((pid) => {
+          try {
+            return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+          } catch {
+            return ""; // It has ended.
+          }
+        });
+      expect(lines.some((line) => line.includes(server.url))).toBe(true);
+      expect(lines.filter((line) => line.includes(ENROLL_TOKEN))).toEqual([]);
+      child.kill("SIGTERM");
+      expect(await child.exited).toBe(143);
+      expect(await run(kit, { env })).toMatchObject({ code: 0 });
+    });
+
+    test("refuses what differs from the sha256 that was told, and leaves the old one whole", async () => {
+      await run(kit);
+      offer(`${AGENT}# new\n`);
+      await using flipping = await between("/api/v1/agent/binary", async (answer) => {
+        const bytes = new Uint8Array(await answer.arrayBuffer());
+        bytes[0]! ^= 1;
+        return new Response(bytes);
+      });
+      const { code, err } = await run(kit, { env: { FLEET_COORDINATOR_URL: flipping.url } });
+      expect([code, err]).toEqual([85, saying("sha256 of the download is")]);
+      expect([readFileSync(target, "utf8"), leftIn(join(top, "fleet"))]).toEqual([AGENT, []]);
+    });
+
+    test("says that the download was cut off, and leaves the old one whole", async () => {
+      await run(kit);
+      using server = cutting("close");
+      const { code } = await run(kit, { env: { FLEET_COORDINATOR_URL: server.url } });
+      expect(code).toBe(69);
+      expect([readFileSync(target, "utf8"), leftIn(join(top, "fleet"))]).toEqual([AGENT, []]);
+    });
+
+    test("ended by a signal goes at once and clears up; killed it leaves the old one whole, and a later run clears up", async () => {
+      await run(kit);
+      const dir = join(top, "fleet");
+      for (const [signal, code] of [
+        ["SIGTERM", 143],
+        ["SIGINT", 130],
+        ["SIGHUP", 129],
+        ["SIGKILL", 137],
+      ] as const) {
+        using server = cutting("wait");
+        const child = start(kit, { env: { FLEET_COORDINATOR_URL: server.url } });
+        await until("the download is under way", () => server.asked);
+        child.kill(signal);
+        expect(await child.exited).toBe(code);
+        expect(readFileSync(target, "utf8")).toBe(AGENT);
+        if (signal !== "SIGKILL") expect([signal, leftIn(dir)]).toEqual([signal, []]);
+      }
+      const [left] = leftIn(dir);
+      expect(statSync(join(dir, left!)).mode & 0o777).toBe(0o700);
+      const longAgo = statSync(join(dir, left!)).mtimeMs / 1000 - HOUR_AGO_S;
+      utimesSync(join(dir, left!), longAgo, longAgo);
+      expect(await run(kit)).toMatchObject({ code: 0 });
+      expect(leftIn(dir)).toEqual([]);
+    });
+
+    test("two at once both end well", async () => {
+      offer(largeAgent());
+      const both = await Promise.all([run(kit), run(kit)]);
+      for (const { code, err } of both) expect([code, err]).toEqual([0, ""]);
+      expect(sha256(readFileSync(target))).toBe(sha256(largeAgent()));
+      expect(leftIn(join(top, "fleet"))).toEqual([]);
+    });
+
+    test("says what is wrong, with an exit code of its own for each", async () => {
+      const file = join(top, "file");
+      writeFileSync(file, "");
+      mkdirSync(join(top, "taken", "fleet-agent"), { recursive: true });
+      const cases: readonly (readonly [number, string, Parameters<typeof start>[1]])[] = [
+        [64, "unknown argument: --help-me", { args: ["--help-me"] }],
+        [64, "--dir needs a directory", { args: ["--dir"] }],
+        [66, "is not a directory", { args: ["--dir", file] }],
+        [69, "does not answer", { env: { FLEET_COORDINATOR_URL: "http://127.0.0.1:1" } }],
+        // busybox's shell finds its own programs anywhere.
+        ...(kit.isBusybox
+          ? []
+          : [[72, "neither curl nor wget", { tools: ["sha256sum"] }] as const]),
+        [73, "is a directory", { args: ["--dir", join(top, "taken")] }],
+        [78, "refuses the token", { env: { FLEET_ENROLL_TOKEN: "wrong" } }],
+        [78, "refuses the token", { env: { FLEET_ENROLL_TOKEN: "" } }],
+        [78, "the token holds a character", { env: { FLEET_ENROLL_TOKEN: 'a"\nb' } }],
+        [78, "must begin with http://", { env: { FLEET_COORDINATOR_URL: "ftp://x" } }],
+        [78, "has no place in it", { env: { FLEET_COORDINATOR_URL: "http://x/'$(id)" } }],
+      ];
+      for (const [code, reason, options] of cases) {
+        const result = await run(kit, options);
+        expect([result.code, result.err]).toEqual([code, saying(reason)]);
+        expect(result.err).toMatch(/^install\.sh: [^\n]+\n$/);
+        expect(`${result.out}${result.err}`).not.toContain(ENROLL_TOKEN);
+      }
+    });
+
+    test("tells an agent that isn't there, a busy coordinator and a stranger apart", async () => {
+      rmSync(join(agents, ARCH, "fleet-agent"));
+      expect(await run(kit)).toMatchObject({ code: 83 });
+      offer("#!/bin/sh\necho broken; exit 3\n");
+      const broken = await run(kit);
+      expect([broken.code, broken.err]).toEqual([70, saying("ends with 3: broken")]);
+      for (const [status, code] of [
+        [503, 75],
+        [500, 76],
+      ] as const) {
+        await using proxy = await between("/api/v1/agent/info", () => new Response("", { status }));
+        const env = { FLEET_COORDINATOR_URL: proxy.url };
+        expect(await run(kit, { env })).toMatchObject({ code });
+      }
+      await using stranger = await between("/api/v1/agent/info", () => new Response("<html>"));
+      const env = { FLEET_COORDINATOR_URL: stranger.url };
+      expect(await run(kit, { env })).toMatchObject({ code: 76 });
+      expect(existsSync(target)).toBe(false);
+    });
+
+    test("checks the sha256 with shasum or openssl where there is no sha256sum, or says so", async () => {
+      if (kit.isBusybox) return; // busybox has sha256sum.
+      for (const tool of ["shasum", "openssl"]) {
+        if (Bun.which(tool) === null) continue;
+        rmSync(join(top, "fleet"), { recursive: true, force: true });
+        const tools = [kit.client, tool, "perl"];
+        expect(await run(kit, { tools })).toMatchObject({ code: 0, err: "" });
+      }
+      rmSync(join(top, "fleet"), { recursive: true, force: true });
+      const { code, err } = await run(kit, { tools: [kit.client] });
+      expect([code, err]).toEqual([72, saying("none of sha256sum")]);
+    });
+
+    test.skipIf(process.getuid!() !== 0)(
+      "says that the file system is full, read-only or noexec, and leaves nothing there",
+      async () => {
+        const volume = join(top, "volume");
+        mkdirSync(volume);
+        offer(largeAgent());
+        const args = ["--dir", volume];
+        for (const [how, code] of [
+          ["size=8m", 81],
+          ["size=64m,ro", 80],
+          ["size=64m,noexec", 82],
+        ] as const) {
+          mount(volume, how);
+          try {
+            expect([how, await run(kit, { args })]).toMatchObject([how, { code }]);
+            expect(readdirSync(volume)).toEqual([]);
+          } finally {
+            Bun.spawnSync(["umount", volume]);
+          }
+        }
+      },
+    );
+
+    test.skipIf(process.getuid!() !== 0)("runs as anybody who may write there", async () => {
+      chmodSync(top, 0o777);
+      chmodSync(fleet.dir, 0o755);
+      const asNobody = async (dir: string): Promise<Result> => {
+        const shell = kit.shell === "busybox" ? "busybox sh" : kit.shell;
+        const command = `exec ${shell} ${script} --dir ${dir}`;
+        const env = {
+          FLEET_ENROLL_TOKEN: ENROLL_TOKEN,
+          PATH: toolsOf(kit, [kit.client, "sha256sum", kit.shell]),
+        };
+        chmodSync(script, 0o644);
+        return resultOf(
+          Bun.spawn([Bun.which("sh")!, "-c", command], {
+            cwd: top,
+            env,
+            stdio: ["ignore", "pipe", "pipe"],
+            uid: 65_534,
+            gid: 65_534,
+          }),
+        );
+      };
+      expect(await asNobody(join(top, "own"))).toMatchObject({ code: 0, err: "" });
+      expect(statSync(join(top, "own", "fleet-agent")).uid).toBe(65_534);
+      const refused = await asNobody("/usr/fleet-test");
+      expect([refused.code, refused.err]).toEqual([77, saying("can't be written by uid 65534")]);
+    });
+  });
+}
+
+function mount(dir: string, options: string): void {
+  const { exitCode, stderr } = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", options, "none", dir]);
+  if (exitCode !== 0) throw new Error(stderr.toString());
+}
