@@ -414,6 +414,23 @@ for (const kit of KITS) {
   });
 }
 
+const FIRST = KITS[0]!;
+
+test.skipIf(lacks(FIRST))(
+  "the real agent tells its own sha256 where nothing else here can (A3, H8)",
+  async () => {
+    symlinkSync(join(import.meta.dir, "../../../dist/fleet-agent"), join(agents, "real"));
+    renameSync(join(agents, "real"), join(agents, ARCH, "fleet-agent"));
+    const { code, out, err } = await run(FIRST, { tools: [FIRST.client] });
+    expect([code, err]).toEqual([0, ""]);
+    expect(out).toStartWith(`installed ${target}: version `);
+    expect(sha256(readFileSync(target))).toBe(
+      sha256(readFileSync(join(agents, ARCH, "fleet-agent"))),
+    );
+    expect(leftIn(join(top, "fleet"))).toEqual([]);
+  },
+);
+
 function mount(dir: string, options: string): void {
   const { exitCode, stderr } = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", options, "none", dir]);
   if (exitCode !== 0) throw new Error(stderr.toString());

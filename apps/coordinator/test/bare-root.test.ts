@@ -1,0 +1,156 @@
+/**
+ * The coordinator as its image has it: process 1 of a root that holds nothing but Fleet's files and /proc, read-only, as a
+ * uid that nobody has named. There is no /tmp, no /etc and no shell.
+ */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { until } from "./harness.ts";
+
+const DIST = join(import.meta.dir, "../../../dist");
+const UID = 65_532;
+const ARCH = process.arch === "arm64" ? "aarch64" : "x86_64";
+
+/** Mounts die with the namespace. $1: where to build the root, $2: dist, $3: data, $4: secrets; the rest is run in it. */
+const IN_ROOT = `
+set -e
+root=$1 dist=$2 data=$3 secrets=$4
+shift 4
+mount -t tmpfs -o mode=755 none "$root"
+mkdir -p "$root/proc" "$root/usr/bin" "$root/data" "$root/secrets" "$root/usr/share/fleet/agents/${ARCH}"
+for name in fleet-coordinator fleet-tracker; do
+  : >"$root/usr/bin/$name"
+  mount --bind "$dist/$name" "$root/usr/bin/$name"
+done
+: >"$root/usr/share/fleet/agents/${ARCH}/fleet-agent"
+mount --bind "$dist/fleet-agent" "$root/usr/share/fleet/agents/${ARCH}/fleet-agent"
+mount --bind "$data" "$root/data"
+mount --bind "$secrets" "$root/secrets"
+mount -t proc none "$root/proc"
+mount -o remount,ro "$root"
+chroot=$(command -v chroot)
+cd "$root"
+exec env -i PATH=/usr/bin FLEET_AGENT_BINARIES=/usr/share/fleet/agents FLEET_ENROLL_TOKEN_FILE=/secrets/enroll_token \\
+  FLEET_OPERATOR_TOKEN_FILE=/secrets/operator_token FLEET_PUSH_TOKEN_FILE=/secrets/push_token \\
+  "$chroot" --userspec=${UID}:${UID} "$root" /usr/bin/fleet-coordinator "$@"
+`;
+const SERVE = ["serve", "--data-dir", "/data", "--http", "127.0.0.1:0", "--frames", "127.0.0.1:0"];
+
+/** In CI nothing is missing; elsewhere a test that can't be run says why. */
+function lacksMeans(): boolean {
+  const isRoot = process.getuid!() === 0;
+  if ((isRoot && Bun.which("unshare") !== null) || process.env["CI"] !== undefined) return false;
+  console.log("not root, or no unshare here: the coordinator in a bare root is not tried");
+  return true;
+}
+
+let top: string;
+const running: Bun.Subprocess[] = [];
+
+beforeEach(() => {
+  top = mkdtempSync(join(tmpdir(), "bare-root-"));
+  chmodSync(top, 0o755);
+  for (const name of ["root", "data", "secrets"]) mkdirSync(join(top, name));
+  for (const name of ["data", "secrets"]) {
+    chownSync(join(top, name), UID, UID);
+    chmodSync(join(top, name), 0o700);
+  }
+});
+afterEach(async () => {
+  for (const child of running.splice(0)) {
+    child.kill("SIGKILL");
+    await child.exited;
+  }
+  rmSync(top, { recursive: true, force: true });
+});
+
+interface Started {
+  readonly child: Bun.Subprocess;
+  readonly out: () => string;
+}
+
+function start(...args: readonly string[]): Started {
+  const namespaces = ["-m", "-p", "-f", "--kill-child", "--propagation", "private"];
+  const places = [join(top, "root"), DIST, join(top, "data"), join(top, "secrets")];
+  const child = Bun.spawn(
+    ["unshare", ...namespaces, "sh", "-c", IN_ROOT, "sh", ...places, ...args],
+    { stdio: ["ignore", "pipe", "pipe"] },
+  );
+  running.push(child);
+  let out = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    void (async () => {
+      for await (const chunk of stream) out += new TextDecoder().decode(chunk);
+    })();
+  }
+  return { child, out: () => out };
+}
+
+async function untilReady({ child, out }: Started): Promise<number> {
+  const line = await until("the coordinator is ready", () => {
+    if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}: ${out()}`);
+    return /"http_port":(\d+).*"msg":"ready"/.exec(out()) ?? undefined;
+  });
+  return Number(line[1]);
+}
+
+/** The process that is number 1 there: what the runtime would signal. */
+function firstOf({ child }: Started): number {
+  return Number(readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").trim());
+}
+
+describe.skipIf(lacksMeans())("a coordinator alone in its root", () => {
+  test("makes its tokens, serves, offers agents, and ends at SIGTERM with 143 (H1, H8)", async () => {
+    const secrets = start("secrets", "/secrets");
+    expect([await secrets.child.exited, secrets.out()]).toEqual([
+      0,
+      "made /secrets/enroll_token, /secrets/operator_token, /secrets/push_token\n",
+    ]);
+    const serving = start(...SERVE);
+    const url = `http://127.0.0.1:${await untilReady(serving)}`;
+    const token = readFileSync(join(top, "secrets/enroll_token"), "utf8").trim();
+    const offered = await fetch(`${url}/api/v1/agent/binary?arch=${ARCH}`, {
+      headers: { "X-Fleet-Agent-Token": token },
+    });
+    const sha256 = new Bun.CryptoHasher("sha256").update(await offered.arrayBuffer()).digest("hex");
+    expect([offered.status, offered.headers.get("X-Fleet-Agent-Sha256")]).toEqual([200, sha256]);
+    expect((await fetch(`${url}/readyz`)).status).toBe(200);
+    process.kill(firstOf(serving), "SIGTERM");
+    expect(await serving.child.exited).toBe(143);
+    expect(serving.out()).not.toContain('"level":"error"');
+    expect(readdirSync(join(top, "data"))).toContain("coordinator.db");
+  });
+
+  test("keeps a second one in a container of its own off its volume, until it is gone (R1)", async () => {
+    await start("secrets", "/secrets").child.exited;
+    const first = start(...SERVE);
+    await untilReady(first);
+    const second = start(...SERVE);
+    expect([await second.child.exited, second.out()]).toEqual([
+      1,
+      "fleet-coordinator: data directory /data is in use by another coordinator\n",
+    ]);
+    process.kill(firstOf(first), "SIGKILL");
+    await first.child.exited;
+    await untilReady(start(...SERVE));
+  });
+
+  test("names a volume's owner and its own uid when it may not write there", async () => {
+    await start("secrets", "/secrets").child.exited;
+    chownSync(join(top, "data"), 0, 0);
+    const { child, out } = start(...SERVE);
+    expect([await child.exited, out()]).toEqual([
+      1,
+      "fleet-coordinator: data directory /data can't be written by uid 65532: /data belongs to uid 0 (mode 0700)\n",
+    ]);
+  });
+});
