@@ -2,6 +2,8 @@
 import { afterAll, beforeAll } from "bun:test";
 import { Engine } from "./engine.ts";
 import { Fleet } from "./fleet.ts";
+import { testCompose } from "./compose.ts";
+import { testEngineEnd } from "./engine-end.ts";
 import { testInjection } from "./injection.ts";
 import { testLifecycle } from "./lifecycle.ts";
 import { describeDocker } from "./machine.ts";
@@ -26,4 +28,6 @@ await describeDocker("in Docker", () => {
   testInjection(fleetOf);
   testLifecycle(fleetOf);
   testMemory(fleetOf);
+  testCompose(() => engine!);
+  testEngineEnd();
 });

@@ -94,6 +94,7 @@ export class Engine {
   /** A Unix socket by which `port` of the engine's loopback is reached: for fetch's `unix`. */
   async relay(port: number): Promise<string> {
     const socket = join(this.dir, `port-${port}`);
+    if (existsSync(socket)) return socket;
     const command = [process.execPath, join(import.meta.dir, "relay.ts"), socket, `${port}`];
     const child = Bun.spawn(["nsenter", "--net", `--target=${this.#pid}`, "--", ...command], {
       cwd: "/",

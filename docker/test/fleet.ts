@@ -15,6 +15,7 @@ import { join } from "node:path";
 import type { NodeView, TrackerView } from "../../packages/protocol/src/index.ts";
 import { runOrThrow } from "./command.ts";
 import { type Engine, until } from "./engine.ts";
+import { AGENT_IMAGE, COORDINATOR_IMAGE } from "./stock.ts";
 
 const NOBODY = 65_534;
 const COORDINATOR_UID = 65_532;
@@ -40,6 +41,7 @@ export interface AgentOptions {
   readonly sensor: readonly string[];
   /** Where the agent is in the container. Default: in the volume. */
   readonly program?: string;
+  readonly args?: readonly string[];
   /** More for `docker run`. */
   readonly flags?: readonly string[];
 }
@@ -91,7 +93,7 @@ export class Fleet {
   install(): Promise<string> {
     // The volume is root's: a volume takes its owner from the image's directory of that name, and there is none.
     const flags = ["--rm", "--user=0:0", ...POWERLESS, "--volume=agent:/fleet"];
-    return this.engine.docker("run", ...flags, "fleet-agent", "install", "/fleet");
+    return this.engine.docker("run", ...flags, AGENT_IMAGE, "install", "/fleet");
   }
 
   /** Starts a coordinator with this fleet's data. */
@@ -108,7 +110,7 @@ export class Fleet {
     ].map((volume) => `--volume=${volume}`);
     const all = ["--detach", `--name=${name}`, `--network=${NETWORK}`, ...POWERLESS, ...files];
     const command = ["serve", "--data-dir", "/data", "--config", "/etc/fleet/coordinator.yaml"];
-    await this.engine.docker("run", ...all, ...volumes, ...flags, "fleet-coordinator", ...command);
+    await this.engine.docker("run", ...all, ...volumes, ...flags, COORDINATOR_IMAGE, ...command);
   }
 
   /** Starts an agent in a stock image, as the node `name`, with one sensor, `radar`. */
@@ -141,7 +143,14 @@ export class Fleet {
     ];
     const flags = [...POWERLESS, ...volumes, ...env, ...(options.flags ?? [])];
     const entrypoint = `--entrypoint=${options.program ?? "/opt/fleet/fleet-agent"}`;
-    await this.engine.docker("run", ...all, ...flags, entrypoint, options.image);
+    await this.engine.docker(
+      "run",
+      ...all,
+      ...flags,
+      entrypoint,
+      options.image,
+      ...(options.args ?? []),
+    );
   }
 
   /** Asks the API as the operator; undefined while it does not answer well. */

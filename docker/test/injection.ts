@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "bun:test";
 import type { Fleet } from "./fleet.ts";
 import { POWERLESS } from "./fleet.ts";
-import { build } from "./stock.ts";
+import { AGENT_IMAGE, build } from "./stock.ts";
 
 /** What is in the way, where, and what the init container has to say and end with. */
 const FAILURES = [
@@ -39,7 +39,7 @@ export function testInjection(fleetOf: () => Fleet): void {
       async (_what, tmpfs, code, words) => {
         const { engine } = fleetOf();
         const flags = ["--name=init", tmpfs, ...POWERLESS];
-        const ended = await engine.attempt("run", ...flags, "fleet-agent", "install", "/fleet");
+        const ended = await engine.attempt("run", ...flags, AGENT_IMAGE, "install", "/fleet");
         const { stdout, stderr } = await engine.attempt("logs", "init");
         await engine.docker("rm", "init");
         expect([ended.code, stdout]).toEqual([code, ""]);
@@ -49,7 +49,7 @@ export function testInjection(fleetOf: () => Fleet): void {
 
     test("gives its file to another image by COPY --from (A3)", async () => {
       const fleet = fleetOf();
-      const copy = "COPY --from=fleet-agent /fleet-agent /usr/bin/fleet-agent";
+      const copy = `COPY --from=${AGENT_IMAGE} /fleet-agent /usr/bin/fleet-agent`;
       await build(fleet.engine, "copied", ["FROM busybox", copy]);
       await fleet.runAgent("copied", {
         image: "copied",
@@ -61,5 +61,26 @@ export function testInjection(fleetOf: () => Fleet): void {
       await fleet.untilFrames("copied", 1);
       await fleet.remove("copied");
     });
+  });
+
+  test("a container without the volume downloads the agent from its coordinator, and runs it (H8)", async () => {
+    const fleet = fleetOf();
+    await fleet.runAgent("downloader", {
+      image: "busybox",
+      runtime: "shell",
+      sensor: ["numbers.sh"],
+      program: "/bin/sh",
+      flags: ["--tmpfs=/tmp:exec,mode=1777"],
+      args: [
+        "-ec",
+        `wget -qO- "$FLEET_COORDINATOR_URL/install.sh" | sh -s -- --dir /tmp
+         cmp /tmp/fleet-agent /opt/fleet/fleet-agent
+         exec /tmp/fleet-agent`,
+      ],
+    });
+    await fleet.untilState("downloader", "LIVE");
+    await fleet.engine.docker("stop", "downloader");
+    expect(await fleet.ending("downloader")).toEqual({ code: 143, oom: false });
+    await fleet.remove("downloader");
   });
 }

@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import { version } from "../../package.json";
 import { addHostileFiles, CWD, hostileEnvironment } from "../../apps/agent/test/roots/hostile.ts";
 import { otherRelease, problemOf, sourceOf } from "../../apps/agent/test/roots/packages.ts";
 import { PROCESSORS, thisArch } from "../../apps/agent/test/roots/processor.ts";
@@ -24,6 +25,10 @@ const BUILD_MS_MAX = 240_000;
 const UNWANTED = ["doc/*", "locale/*", "man/*"];
 /** Nobody is there. */
 const PROXY = "http://127.0.0.1:9";
+
+/** Ours, as compose.yaml calls them. */
+export const AGENT_IMAGE = `fleet-agent:${version}`;
+export const COORDINATOR_IMAGE = `fleet-coordinator:${version}`;
 
 /** An image, and the sensor that its agent runs: its runtime and command. */
 export interface StandIn {

@@ -1,0 +1,158 @@
+/** The README's Compose commands, taken from the README and run at the top of the repository. (H1) */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "bun:test";
+import type { NodeView, TrackerView } from "../../packages/protocol/src/index.ts";
+import { type Engine, until } from "./engine.ts";
+
+const ROOT = join(import.meta.dir, "../..");
+const HTTP_PORT = 7700;
+const UP_MS_MAX = 120_000;
+/** As the services are called. */
+const NODES = ["alpine", "native", "node", "python"];
+/** No registry is asked, and ours are built already. */
+const IMAGES = {
+  FLEET_TARGET_SUFFIX: "-dist",
+  FLEET_PYTHON_IMAGE: "python",
+  FLEET_NODE_IMAGE: "node",
+  FLEET_ALPINE_IMAGE: "busybox",
+};
+const OURS = "label=com.docker.compose.project";
+
+/** What `docker inspect` says of a container, as far as it matters here. */
+interface Inspected {
+  readonly Name: string;
+  readonly Config: { readonly User: string };
+  readonly State: { readonly Status: string; readonly ExitCode: number };
+  readonly HostConfig: {
+    readonly ReadonlyRootfs: boolean;
+    readonly Privileged: boolean;
+    readonly CapAdd: readonly string[] | null;
+    readonly CapDrop: readonly string[];
+    readonly SecurityOpt: readonly string[];
+    readonly Memory: number;
+    readonly PortBindings: Readonly<Record<string, readonly { readonly HostIp: string }[]>> | null;
+  };
+}
+
+export function testCompose(engineOf: () => Engine): void {
+  describe.each(composeCommands())("the README's commands with %s", (compose) => {
+    const [up, look, down, ...others] = readmeBlocks(compose);
+    let socket = "";
+    let token = "";
+
+    async function get<T>(path: string): Promise<T> {
+      const headers = { Authorization: `Bearer ${token}` };
+      const response = await fetch(`http://localhost${path}`, { headers, unix: socket });
+      return (await response.json()) as T;
+    }
+
+    async function live(epoch: number): Promise<readonly NodeView[]> {
+      return until(`all nodes are LIVE in epoch ${epoch}`, async () => {
+        const { agents } = await get<{ agents: readonly NodeView[] }>("/api/v1/agents");
+        const nodes = agents.filter((node) => node.state === "LIVE" && node.epoch === epoch);
+        return nodes.length === NODES.length && nodes;
+      });
+    }
+
+    test(
+      "bring up every node, LIVE and with confirmed tracks",
+      async () => {
+        const engine = engineOf();
+        expect(others).toEqual([]);
+        await sh(engine, up!);
+        socket = await engine.relay(HTTP_PORT);
+        const ask = look!.split("\n").find((line) => line.startsWith("token="))!;
+        token = await sh(engine, `${ask}\nprintf %s "$token"`);
+        expect(token).toMatch(/^[\w-]{43}$/);
+        const nodes = await live(1);
+        expect(nodes.map(({ node_id }): string => node_id).toSorted()).toEqual(NODES);
+        await until("every node has a confirmed track", async () => {
+          const { trackers } = await get<{ trackers: readonly TrackerView[] }>("/api/v1/trackers");
+          return trackers.length === NODES.length && trackers.every(({ tracks }) => tracks > 0);
+        });
+        const shown = await sh(engine, look!);
+        expect(shown.match(/"state":"LIVE"/g)).toHaveLength(NODES.length);
+        expect(shown).toContain('"stream_id":"python.radar"');
+        expect(shown).toContain('"msg":"session open"');
+      },
+      UP_MS_MAX,
+    );
+
+    test("start nothing that has a privilege, or shows a token", async () => {
+      const engine = engineOf();
+      const ids = (await engine.docker("ps", "--all", "--quiet", "--filter", OURS)).split("\n");
+      const text = await engine.docker("inspect", ...ids);
+      expect(text).not.toContain(token);
+      const containers = JSON.parse(text) as readonly Inspected[];
+      expect(containers.length).toBeGreaterThan(NODES.length);
+      for (const { Name, Config, State, HostConfig } of containers) {
+        const opened = Object.values(HostConfig.PortBindings ?? {}).flat();
+        expect([Name, HostConfig]).toMatchObject([
+          Name,
+          { ReadonlyRootfs: true, Privileged: false, CapAdd: null, CapDrop: ["ALL"] },
+        ]);
+        expect(HostConfig.SecurityOpt).toEqual(["no-new-privileges:true"]);
+        expect(HostConfig.Memory).toBeGreaterThan(0);
+        expect(opened.map(({ HostIp }) => HostIp)).toEqual(opened.map(() => "127.0.0.1"));
+        // What runs on is nobody's; what ended ended well.
+        if (State.Status === "running") expect(Config.User).toMatch(/^655\d\d:655\d\d$/);
+        else expect([Name, State.Status, State.ExitCode]).toEqual([Name, "exited", 0]);
+      }
+      const logs = await sh(engine, `${compose} logs --no-color`);
+      expect(logs).toContain("registered");
+      expect(logs).not.toContain(token);
+    });
+
+    test(
+      "keep every node's identity when its container is made anew (A14)",
+      async () => {
+        const engine = engineOf();
+        const seen = (nodes: readonly NodeView[]): unknown =>
+          Object.fromEntries(nodes.map(({ node_id, first_seen }) => [node_id, first_seen]));
+        const before = seen(await live(1));
+        await sh(engine, up!.replace(" up ", " up --force-recreate "));
+        expect(seen(await live(2))).toEqual(before);
+      },
+      UP_MS_MAX,
+    );
+
+    test(
+      "leave nothing behind",
+      async () => {
+        const engine = engineOf();
+        await sh(engine, down!);
+        for (const list of [
+          ["ps", "--all"],
+          ["volume", "ls"],
+          ["network", "ls"],
+        ])
+          expect(await engine.docker(...list, "--quiet", "--filter", OURS)).toBe("");
+      },
+      UP_MS_MAX,
+    );
+  });
+}
+
+/** Those that are here: docker-compose, which may be of either kind, and Docker's own. */
+function composeCommands(): readonly string[] {
+  const own = Bun.spawnSync(["docker", "compose", "version"]).exitCode === 0;
+  return ["docker-compose", ...(own ? ["docker compose"] : [])];
+}
+
+/** The sh blocks of the README's section on Compose, for `command`. */
+function readmeBlocks(command: string): readonly string[] {
+  const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+  const section = /^## .*Compose\n(.*?)^## /ms.exec(readme)?.[1] ?? "";
+  return [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, text = ""]) =>
+    text.replaceAll("docker compose", command),
+  );
+}
+
+/** Runs a script in the engine's network, at the top of the repository. Throws unless it ends well; gives its stdout. */
+async function sh(engine: Engine, script: string): Promise<string> {
+  const options = { cwd: ROOT, env: IMAGES, timeoutMs: UP_MS_MAX };
+  const { code, stdout, stderr } = await engine.inside(["sh", "-ec", script], options);
+  if (code !== 0) throw new Error(`${script} ended with ${code}: ${stdout}${stderr}`);
+  return stdout;
+}
