@@ -152,6 +152,29 @@ describe("serve", () => {
     expect(listening[1] ?? listening[2]).toBe("127.0.0.1");
   });
 
+  test("offers the agents of FLEET_AGENT_BINARIES or the config, to anybody with --insecure-dev (H8)", async () => {
+    using dir = tempDir();
+    for (const name of ["variable", "file"]) {
+      mkdirSync(join(dir.path, name, "x86_64"), { recursive: true });
+      writeFileSync(join(dir.path, name, "x86_64", "fleet-agent"), name);
+    }
+    const config = join(dir.path, "c.yaml");
+    const offered = async (env: Record<string, string>): Promise<string> => {
+      const file = `tracker: { command: [fleet-tracker] }\nagent_binaries: ${dir.path}/file\n`;
+      writeFileSync(config, file);
+      const args = ["serve", "--data-dir", ":memory:", "--insecure-dev", ...ANY];
+      const child = start(args, { FLEET_COORDINATOR_CONFIG: config, ...env });
+      const ready = await readUntil(child.stderr, /"http_port":(\d+).*"msg":"ready"/);
+      const url = `http://127.0.0.1:${ready[1]}/api/v1/agent/binary?arch=amd64`;
+      const text = await (await fetch(url)).text();
+      child.kill("SIGTERM");
+      await child.exited;
+      return text;
+    };
+    const variable = { FLEET_AGENT_BINARIES: join(dir.path, "variable") };
+    expect(await Promise.all([offered({}), offered(variable)])).toEqual(["file", "variable"]);
+  });
+
   test("finds the tracker beside itself or on PATH", async () => {
     using dir = tempDir();
     symlinkSync("/bin/true", join(dir.path, "fleet-tracker"));

@@ -33,7 +33,7 @@ export interface ServeFlags {
 
 /** Starts a coordinator; it ends the process after SIGINT, SIGQUIT or SIGTERM. Throws what can't be used, with a `code`. */
 export async function serve(flags: ServeFlags): Promise<void> {
-  const config = withFlags(loadConfig(flags.config), flags);
+  const config = withFlags(loadConfig(flags.config || undefined), flags);
   const { env } = process;
   const tokens = readTokens(config, flags.insecureDev === true);
   const log = createLog(flags.logLevel, "fleet-coordinator");

@@ -28,6 +28,7 @@ const AGENT = "#!/bin/sh\n# // fleet-version 1.2.3\necho 1.2.3\n";
 const LARGE_BYTES = 24 * 1024 ** 2;
 const TOOLS = "sh cat chmod df find grep id ls mkdir mv rm sed sync tail tr uname wc".split(" ");
 const HOUR_AGO_S = 3700;
+const CUTS = 25;
 
 interface Kit {
   readonly name: string;
@@ -291,6 +292,27 @@ for (const kit of KITS) {
       utimesSync(join(dir, left!), longAgo, longAgo);
       expect(await run(kit)).toMatchObject({ code: 0 });
       expect(leftIn(dir)).toEqual([]);
+    });
+
+    test("does nothing when the script itself was cut off, wherever", () => {
+      const text = readFileSync(script, "utf8").trimEnd();
+      const shell = kit.shell === "busybox" ? ["busybox", "sh"] : [kit.shell];
+      const env = { PATH: toolsOf(kit, [kit.client]), FLEET_ENROLL_TOKEN: ENROLL_TOKEN };
+      const lengths = [...Array(CUTS).keys()].flatMap((n) => [
+        text.length - 1 - n,
+        Math.floor((text.length * n) / CUTS),
+      ]);
+      for (const length of lengths) {
+        const cut = Bun.spawnSync(
+          [Bun.which(shell[0]!)!, ...shell.slice(1), "-s", "--", "--dir", join(top, "fleet")],
+          { cwd: top, env, stdin: Buffer.from(text.slice(0, length)) },
+        );
+        expect([length, cut.stdout.toString(), existsSync(join(top, "fleet"))]).toEqual([
+          length,
+          "",
+          false,
+        ]);
+      }
     });
 
     test("two at once both end well", async () => {

@@ -92,6 +92,12 @@ describe("the agents offered (H8)", () => {
     expect(await binaries.list()).toEqual([]);
     mkdirSync(join(dir, "aarch64", "fleet-agent"), { recursive: true });
     expect(await binaries.open("aarch64")).toBe("no_file");
+    Bun.spawnSync(["mkfifo", join(dir, "x86_64")]);
+    expect(await binaries.open("x86_64")).toBe("no_file");
+    rmSync(join(dir, "x86_64"));
+    mkdirSync(join(dir, "x86_64"));
+    Bun.spawnSync(["mkfifo", join(dir, "x86_64", "fleet-agent")]);
+    expect(await binaries.open("x86_64")).toBe("no_file");
     put("x86_64", "x");
     rmSync(dir, { recursive: true });
     expect(await binaries.open("x86_64")).toBe("no_directory");

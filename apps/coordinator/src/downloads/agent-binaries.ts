@@ -3,7 +3,7 @@
  * sha256, version) is said of that open file: one that is renamed into its place meanwhile changes nothing for who already
  * downloads. (H8)
  */
-import type { Stats } from "node:fs";
+import { constants, type Stats } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -110,7 +110,8 @@ export class AgentBinaries {
 
 async function openFile(path: string): Promise<FileHandle | undefined> {
   try {
-    return await open(path, "r");
+    // Without waiting for somebody to write, should it be a pipe.
+    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;

@@ -291,5 +291,5 @@ main() {
   echo "installed $target: version $version, $bytes bytes, sha256 $wanted"
 }
 
-# On the last line, so that a script that was cut off does nothing.
-main "$@"
+# Last, and in braces, so that a script that was cut off does nothing.
+{ main "$@"; exit; }
