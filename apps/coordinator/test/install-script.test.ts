@@ -21,38 +21,21 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ENROLL_TOKEN, Fleet, until } from "./harness.ts";
+import {
+  ARCH,
+  between,
+  cutting,
+  type Kit,
+  KITS,
+  lacks,
+  LARGE_BYTES,
+  mount,
+  toolsOf,
+} from "./install-kits.ts";
 
-const ARCH = process.arch === "arm64" ? "aarch64" : "x86_64";
 const AGENT = "#!/bin/sh\n# // fleet-version 1.2.3\necho 1.2.3\n";
-/** Larger than what sockets and pipes take in, so that a download is still under way when the test looks. */
-const LARGE_BYTES = 24 * 1024 ** 2;
-const TOOLS = "sh cat chmod df find grep id ls mkdir mv rm sed sync tail tr uname wc".split(" ");
 const HOUR_AGO_S = 3700;
 const CUTS = 25;
-
-interface Kit {
-  readonly name: string;
-  readonly shell: string;
-  readonly client: "curl" | "wget";
-  /** Its tools and its client are busybox's. */
-  readonly isBusybox: boolean;
-}
-
-const KITS: readonly Kit[] = [
-  { name: "dash with curl", shell: "dash", client: "curl", isBusybox: false },
-  { name: "dash with GNU wget", shell: "dash", client: "wget", isBusybox: false },
-  { name: "busybox with its wget", shell: "busybox", client: "wget", isBusybox: true },
-];
-
-/** In CI nothing is missing; elsewhere a test that can't be run says why. */
-function lacks(kit: Kit): boolean {
-  const missing = [kit.shell, kit.isBusybox ? "busybox" : kit.client].filter(
-    (program) => Bun.which(program) === null,
-  );
-  if (missing.length === 0 || process.env["CI"] !== undefined) return false;
-  console.log(`no ${missing.join(" and no ")} here: install.sh in ${kit.name} is not tried`);
-  return true;
-}
 
 interface Result {
   readonly code: number;
@@ -97,16 +80,6 @@ function largeAgent(): Buffer {
   return Buffer.concat([Buffer.from(`${AGENT}exit 0\n`), Buffer.alloc(LARGE_BYTES, "\n")]);
 }
 
-function toolsOf(kit: Kit, more: readonly string[]): string {
-  const dir = mkdtempSync(join(top, "bin-"));
-  chmodSync(dir, 0o755);
-  for (const tool of [...TOOLS, ...more]) {
-    const program = kit.isBusybox ? Bun.which("busybox") : Bun.which(tool);
-    if (program !== null) symlinkSync(program, join(dir, tool));
-  }
-  return dir;
-}
-
 function start(
   kit: Kit,
   options: {
@@ -120,7 +93,7 @@ function start(
   return Bun.spawn([...shell, script, ...args], {
     cwd: top,
     env: {
-      PATH: toolsOf(kit, tools ?? [kit.client, "sha256sum"]),
+      PATH: toolsOf(top, kit, tools ?? [kit.client, "sha256sum"]),
       FLEET_ENROLL_TOKEN: ENROLL_TOKEN,
       ...env,
     },
@@ -144,59 +117,6 @@ const saying = (part: string): string => expect.stringContaining(part) as string
 
 /** What is in the directory besides the agent: nothing may stay. */
 const leftIn = (dir: string): string[] => readdirSync(dir).filter((n) => n !== "fleet-agent");
-
-/** A server between the script and the coordinator, which changes what the coordinator answers to a path. */
-async function between(
-  path: string,
-  change: (answer: Response) => Response | Promise<Response>,
-): Promise<AsyncDisposable & { readonly url: string }> {
-  const server = Bun.serve({
-    hostname: "127.0.0.1",
-    port: 0,
-    async fetch(request) {
-      const { pathname, search } = new URL(request.url);
-      const answer = await fetch(`${url()}${pathname}${search}`, {
-        method: request.method,
-        headers: request.headers,
-        ...(request.method === "POST" ? { body: await request.text() } : {}),
-      });
-      return pathname === path ? change(answer) : answer;
-    },
-  });
-  return {
-    url: `http://127.0.0.1:${server.port}`,
-    [Symbol.asyncDispose]: () => server.stop(true),
-  };
-}
-
-/** A server that answers `binary` with a length, sends less, and then waits or closes. */
-function cutting(after: "close" | "wait"): Disposable & { readonly url: string; asked: boolean } {
-  const server = Bun.listen({
-    hostname: "127.0.0.1",
-    port: 0,
-    socket: {
-      data(socket, chunk) {
-        const isInfo = chunk.toString().includes("/agent/info");
-        const body = JSON.stringify({
-          agents: [{ arch: ARCH, version: null, bytes: LARGE_BYTES, sha256: "0".repeat(64) }],
-        });
-        const head = `HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length:`;
-        if (isInfo) socket.end(`${head} ${body.length}\r\n\r\n${body}`);
-        else {
-          cut.asked = true;
-          socket.write(`${head} ${LARGE_BYTES}\r\n\r\n#!/bin/sh\n`);
-          if (after === "close") socket.end();
-        }
-      },
-    },
-  });
-  const cut = {
-    url: `http://127.0.0.1:${server.port}`,
-    asked: false,
-    [Symbol.dispose]: () => server.stop(true),
-  };
-  return cut;
-}
 
 for (const kit of KITS) {
   describe.skipIf(lacks(kit))(`install.sh in ${kit.name} (H8)`, () => {
@@ -251,7 +171,7 @@ for (const kit of KITS) {
     test("refuses what differs from the sha256 that was told, and leaves the old one whole", async () => {
       await run(kit);
       offer(`${AGENT}# new\n`);
-      await using flipping = await between("/api/v1/agent/binary", async (answer) => {
+      await using flipping = between(url(), "/api/v1/agent/binary", async (answer) => {
         const bytes = new Uint8Array(await answer.arrayBuffer());
         bytes[0]! ^= 1;
         return new Response(bytes);
@@ -297,7 +217,7 @@ for (const kit of KITS) {
     test("does nothing when the script itself was cut off, wherever", () => {
       const text = readFileSync(script, "utf8").trimEnd();
       const shell = kit.shell === "busybox" ? ["busybox", "sh"] : [kit.shell];
-      const env = { PATH: toolsOf(kit, [kit.client]), FLEET_ENROLL_TOKEN: ENROLL_TOKEN };
+      const env = { PATH: toolsOf(top, kit, [kit.client]), FLEET_ENROLL_TOKEN: ENROLL_TOKEN };
       const lengths = [...Array(CUTS).keys()].flatMap((n) => [
         text.length - 1 - n,
         Math.floor((text.length * n) / CUTS),
@@ -361,11 +281,15 @@ for (const kit of KITS) {
         [503, 75],
         [500, 76],
       ] as const) {
-        await using proxy = await between("/api/v1/agent/info", () => new Response("", { status }));
+        await using proxy = between(
+          url(),
+          "/api/v1/agent/info",
+          () => new Response("", { status }),
+        );
         const env = { FLEET_COORDINATOR_URL: proxy.url };
         expect(await run(kit, { env })).toMatchObject({ code });
       }
-      await using stranger = await between("/api/v1/agent/info", () => new Response("<html>"));
+      await using stranger = between(url(), "/api/v1/agent/info", () => new Response("<html>"));
       const env = { FLEET_COORDINATOR_URL: stranger.url };
       expect(await run(kit, { env })).toMatchObject({ code: 76 });
       expect(existsSync(target)).toBe(false);
@@ -415,7 +339,7 @@ for (const kit of KITS) {
         const command = `exec ${shell} ${script} --dir ${dir}`;
         const env = {
           FLEET_ENROLL_TOKEN: ENROLL_TOKEN,
-          PATH: toolsOf(kit, [kit.client, "sha256sum", kit.shell]),
+          PATH: toolsOf(top, kit, [kit.client, "sha256sum", kit.shell]),
         };
         chmodSync(script, 0o644);
         return resultOf(
@@ -452,8 +376,3 @@ test.skipIf(lacks(FIRST))(
     expect(leftIn(join(top, "fleet"))).toEqual([]);
   },
 );
-
-function mount(dir: string, options: string): void {
-  const { exitCode, stderr } = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", options, "none", dir]);
-  if (exitCode !== 0) throw new Error(stderr.toString());
-}
