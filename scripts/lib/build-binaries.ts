@@ -210,17 +210,18 @@ function hashInputs(dirs: readonly string[]): string {
   return hasher.digest("hex");
 }
 
-/** The last commit that touched `paths`, with a `+` when they have changed since; "unknown" outside a git clone. */
+/** The last commit that touched `paths`, with a `+` when they have changed since; outside a git clone FLEET_REVISION, or "unknown". */
 function commitOf(paths: readonly string[]): string {
+  const told = process.env["FLEET_REVISION"] || "unknown";
   const git = (...args: string[]): string | undefined => {
     const { exitCode, stdout } = Bun.spawnSync(["git", ...args, "--", ...paths], { cwd: root });
     return exitCode === 0 ? stdout.toString().trim() : undefined;
   };
   try {
     const commit = git("log", "-1", "--format=%h");
-    if (commit === undefined || commit === "") return "unknown";
+    if (commit === undefined || commit === "") return told;
     return git("status", "--porcelain") === "" ? commit : `${commit}+`;
   } catch {
-    return "unknown";
+    return told;
   }
 }
