@@ -41,17 +41,22 @@ export function testCompose(engineOf: () => Engine): void {
     let socket = "";
     let token = "";
 
-    async function get<T>(path: string): Promise<T> {
+    /** Undefined while there is no answer. */
+    async function get<T>(path: string): Promise<T | undefined> {
       const headers = { Authorization: `Bearer ${token}` };
-      const response = await fetch(`http://localhost${path}`, { headers, unix: socket });
-      return (await response.json()) as T;
+      try {
+        const response = await fetch(`http://localhost${path}`, { headers, unix: socket });
+        return response.ok ? ((await response.json()) as T) : undefined;
+      } catch {
+        return undefined;
+      }
     }
 
     async function live(epoch: number): Promise<readonly NodeView[]> {
       return until(`all nodes are LIVE in epoch ${epoch}`, async () => {
-        const { agents } = await get<{ agents: readonly NodeView[] }>("/api/v1/agents");
-        const nodes = agents.filter((node) => node.state === "LIVE" && node.epoch === epoch);
-        return nodes.length === NODES.length && nodes;
+        const list = await get<{ agents: readonly NodeView[] }>("/api/v1/agents");
+        const nodes = list?.agents.filter((node) => node.state === "LIVE" && node.epoch === epoch);
+        return nodes?.length === NODES.length && nodes;
       });
     }
 
@@ -68,8 +73,9 @@ export function testCompose(engineOf: () => Engine): void {
         const nodes = await live(1);
         expect(nodes.map(({ node_id }): string => node_id).toSorted()).toEqual(NODES);
         await until("every node has a confirmed track", async () => {
-          const { trackers } = await get<{ trackers: readonly TrackerView[] }>("/api/v1/trackers");
-          return trackers.length === NODES.length && trackers.every(({ tracks }) => tracks > 0);
+          const list = await get<{ trackers: readonly TrackerView[] }>("/api/v1/trackers");
+          const tracking = list?.trackers.filter(({ tracks }) => tracks > 0);
+          return tracking?.length === NODES.length;
         });
         const shown = await sh(engine, look!);
         expect(shown.match(/"state":"LIVE"/g)).toHaveLength(NODES.length);
@@ -102,6 +108,15 @@ export function testCompose(engineOf: () => Engine): void {
       const logs = await sh(engine, `${compose} logs --no-color`);
       expect(logs).toContain("registered");
       expect(logs).not.toContain(token);
+    });
+
+    test("have a coordinator that comes back from a crash, and every node with it (A13, R3)", async () => {
+      const engine = engineOf();
+      const container = (await sh(engine, `${compose} ps --quiet coordinator`)).trim();
+      await engine.crash(container);
+      const restarts = ["inspect", "--format={{.RestartCount}}", container];
+      await until("it is started again", async () => (await engine.docker(...restarts)) === "1");
+      await live(1);
     });
 
     test(

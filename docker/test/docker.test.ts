@@ -1,4 +1,4 @@
-/** The agent and the coordinator in real Docker: one engine and one fleet for all tests, which take a minute or two. */
+/** The agent and the coordinator in real Docker: one engine and one fleet for all tests. A minute and a half, two the first time, and 2 GB. */
 import { afterAll, beforeAll } from "bun:test";
 import { Engine } from "./engine.ts";
 import { Fleet } from "./fleet.ts";

@@ -110,20 +110,22 @@ export class Engine {
 
   /** What /proc/1/FILE says in a container that runs. */
   async ofInit(container: string, file: string): Promise<string> {
-    const pid = await this.docker("inspect", "--format={{.State.Pid}}", container);
-    const namespaces = ["--mount", "--pid", `--target=${this.#pid}`];
-    return runOrThrow(["nsenter", ...namespaces, "--", "cat", `/proc/${pid}/${file}`]);
+    return this.#amongProcesses(["cat", `/proc/${await this.#initOf(container)}/${file}`]);
   }
 
-  /** The most memory a container has held at once, page cache included, bytes. */
-  async memoryPeak(container: string): Promise<number> {
-    const id = await this.docker("inspect", "--format={{.Id}}", container);
-    const paths = [
-      `/sys/fs/cgroup/memory/${this.#name}/${id}/memory.max_usage_in_bytes`,
-      `/sys/fs/cgroup/${this.#name}/${id}/memory.peak`,
-    ];
-    const path = paths.find((candidate) => existsSync(candidate));
-    return path === undefined ? Number.NaN : Number(readFileSync(path, "utf8"));
+  /** Ends a container's first process, unlike `docker kill` as if by itself: its restart policy holds. */
+  async crash(container: string): Promise<void> {
+    await this.#amongProcesses(["sh", "-c", `kill -KILL ${await this.#initOf(container)}`]);
+  }
+
+  /** Its process id among the engine's processes. */
+  #initOf(container: string): Promise<string> {
+    return this.docker("inspect", "--format={{.State.Pid}}", container);
+  }
+
+  #amongProcesses(command: readonly string[]): Promise<string> {
+    const namespaces = ["--mount", "--pid", `--target=${this.#pid}`];
+    return runOrThrow(["nsenter", ...namespaces, "--", ...command]);
   }
 
   /** Ends it with all its containers, and removes its files. */

@@ -33,6 +33,11 @@ const TOKENS = {
 /** As every agent's container is run: nobody's, on a root it can't write to, with no capability and no way to one. */
 export const POWERLESS = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"];
 
+/** 1, 2 … `last`: how a sensor of these tests numbers its frames. */
+export function upTo(last: number): number[] {
+  return Array.from({ length: last }, (_, i) => i + 1);
+}
+
 /** What differs from one agent's container to the other. */
 export interface AgentOptions {
   readonly image: string;
@@ -235,6 +240,8 @@ export class Fleet {
   async #fillSensors(): Promise<void> {
     const to = join(this.#dir, "sensors");
     cpSync(join(import.meta.dir, "sensors"), to, { recursive: true });
+    // Whatever the umask of the clone was.
+    await runOrThrow(["chmod", "-R", "a+rX", to]);
     const flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-static"];
     for (const name of ["numbers", "recorder"]) {
       const source = join(import.meta.dir, "programs", `${name}.c`);
@@ -245,11 +252,14 @@ export class Fleet {
   #directory(name: string, uid: number): void {
     const path = join(this.#dir, name);
     mkdirSync(path, { recursive: true });
+    chmodSync(path, 0o755);
     chownSync(path, uid, uid);
   }
 
   #write(name: string, text: string): void {
-    writeFileSync(join(this.#dir, name), text, { mode: 0o644 });
+    const path = join(this.#dir, name);
+    writeFileSync(path, text);
+    chmodSync(path, 0o644);
   }
 
   #read(name: string): string {

@@ -2,8 +2,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "bun:test";
-import type { Fleet } from "./fleet.ts";
-import { POWERLESS } from "./fleet.ts";
+import { type Fleet, POWERLESS } from "./fleet.ts";
 import { AGENT_IMAGE, build } from "./stock.ts";
 
 /** What is in the way, where, and what the init container has to say and end with. */

@@ -2,26 +2,25 @@
 import { describe, expect, test } from "bun:test";
 import type { NodeView } from "../../packages/protocol/src/index.ts";
 import { until } from "./engine.ts";
-import type { AgentOptions, Fleet } from "./fleet.ts";
+import { type AgentOptions, type Fleet, upTo } from "./fleet.ts";
 import { build } from "./stock.ts";
 
 const FRAMES = 20;
 const NATIVE: AgentOptions = { image: "empty", runtime: "native", sensor: ["numbers", "20000"] };
 const SHELL: AgentOptions = { image: "busybox", runtime: "shell", sensor: ["numbers.sh"] };
 
-/** 1, 2 … `last`. */
-export function upTo(last: number): number[] {
-  return Array.from({ length: last }, (_, i) => i + 1);
-}
-
 export function testLifecycle(fleetOf: () => Fleet): void {
   describe("an agent's container", () => {
+    // As images have it: of databases, of web servers, of proxies and of whole systems.
     test.each([
       ["SIGINT", 130],
       ["SIGQUIT", 131],
+      ["SIGWINCH", 156],
+      ["SIGUSR1", 138],
+      ["SIGRTMIN+3", 165],
     ] as const)("whose image is stopped by %s stops in order (A8, A12)", async (signal, code) => {
       const fleet = fleetOf();
-      const name = signal.toLowerCase();
+      const name = signal.toLowerCase().replace("+", "-");
       await build(fleet.engine, name, ["FROM busybox", `STOPSIGNAL ${signal}`]);
       await fleet.runAgent(name, { ...SHELL, image: name });
       await fleet.untilFrames(name, FRAMES);
@@ -30,6 +29,31 @@ export function testLifecycle(fleetOf: () => Fleet): void {
       expect((await fleet.node(name))?.state).toBe("SHUTDOWN");
       expect(fleet.frames(name)).toEqual(upTo(fleet.lastFrame(name)));
       await fleet.remove(name);
+    });
+
+    test.each(["--init", "--tty", "--cpus=0.1", "--pids-limit=24", "--ulimit=nofile=64:64"])(
+      "run with %s works and stops in order (A8)",
+      async (flag) => {
+        const fleet = fleetOf();
+        const name = `with${flag.replace(/=.*/, "")}`;
+        await fleet.runAgent(name, { ...NATIVE, flags: [flag] });
+        await fleet.untilFrames(name, FRAMES);
+        await fleet.engine.docker("stop", name);
+        expect(await fleet.ending(name)).toEqual({ code: 143, oom: false });
+        expect(fleet.frames(name)).toEqual(upTo(fleet.lastFrame(name)));
+        await fleet.remove(name);
+      },
+    );
+
+    test("stops in time though its coordinator does not answer (A8)", async () => {
+      const fleet = fleetOf();
+      await fleet.runAgent("unheard", NATIVE);
+      await fleet.untilFrames("unheard", FRAMES);
+      await fleet.engine.docker("pause", "coordinator");
+      await fleet.engine.docker("stop", "--time=10", "unheard");
+      await fleet.engine.docker("unpause", "coordinator");
+      expect(await fleet.ending("unheard")).toEqual({ code: 143, oom: false });
+      await fleet.remove("unheard");
     });
 
     test("that was killed is the same node when it is started again, in its next epoch (A14, R9)", async () => {

@@ -1,33 +1,54 @@
-/** What an agent's container needs when its sensor gives it more than the uplink can take. (A16) */
+/** What an agent's container needs when its sensor gives it more than the uplink can take, or takes more than there is. (A11, A16) */
 import { describe, expect, test } from "bun:test";
 import { until } from "./engine.ts";
 import type { Fleet } from "./fleet.ts";
 
 const LIMIT_BYTES = 64 * 1024 ** 2;
-/** Several times what the spool holds. */
-const PRODUCED_MIN = 1_000_000;
+/** The kernel ends who holds most: a sensor that holds more than the agent. */
+const HOGGED_BYTES = 2 * LIMIT_BYTES;
+/** As much as the container may hold, and more. */
+const PRODUCED_MIN = 1_500_000;
 
 export function testMemory(fleetOf: () => Fleet): void {
-  describe("an agent's container limited to 64 MiB", () => {
-    test("holds while its sensor prints as fast as it can and its spool is full", async () => {
+  describe("an agent's container", () => {
+    test.each([
+      ["disk", []],
+      ["memory", ["--env=FLEET_STATE_DIR="]],
+    ] as const)(
+      "of 64 MiB holds while its sensor prints as fast as it can, with its spool (%s)",
+      async (where, flags) => {
+        const fleet = fleetOf();
+        const name = `busy-${where}`;
+        await fleet.runAgent(name, {
+          image: "empty",
+          runtime: "native",
+          sensor: ["numbers", "0"],
+          flags: [`--memory=${LIMIT_BYTES}`, ...flags],
+        });
+        const { produced, acked, spooled, dropped } = await until("many frames", async () => {
+          const counters = (await fleet.node(name))?.counters["radar"];
+          return counters !== undefined && counters.produced > PRODUCED_MIN && counters;
+        });
+        expect(acked + spooled + (dropped["spool_full"] ?? 0)).toBe(produced);
+        await fleet.engine.docker("stop", name);
+        expect(await fleet.ending(name)).toEqual({ code: 143, oom: false });
+        await fleet.remove(name);
+      },
+    );
+
+    test("lives on when its sensor takes all memory, and starts that again", async () => {
       const fleet = fleetOf();
-      const { engine } = fleet;
-      await fleet.runAgent("busy", {
-        image: "empty",
-        runtime: "native",
-        sensor: ["numbers", "0"],
-        flags: [`--memory=${LIMIT_BYTES}`],
-      });
-      const { produced, acked, spooled, dropped } = await until("frames are dropped", async () => {
-        const counters = (await fleet.node("busy"))?.counters["radar"];
-        const { produced: count = 0, dropped: reasons = {} } = counters ?? {};
-        return count > PRODUCED_MIN && (reasons["spool_full"] ?? 0) > 0 && counters;
-      });
-      expect(acked + spooled + (dropped["spool_full"] ?? 0)).toBe(produced);
-      expect(await engine.memoryPeak("busy")).toBeLessThan(LIMIT_BYTES);
-      await engine.docker("stop", "busy");
-      expect(await fleet.ending("busy")).toEqual({ code: 143, oom: false });
-      await fleet.remove("busy");
+      const limits = [`--memory=${HOGGED_BYTES}`, `--memory-swap=${HOGGED_BYTES}`];
+      const sensor = ["hog.py"];
+      await fleet.runAgent("hogged", { image: "python", runtime: "python", sensor, flags: limits });
+      const ended = /"sensor":"radar","signal":"SIGKILL"/;
+      await until("it is killed", async () => ended.test(await fleet.logs("hogged")));
+      const before = fleet.frames("hogged").length;
+      await fleet.untilFrames("hogged", before + 1);
+      expect(await fleet.node("hogged")).toMatchObject({ state: "LIVE", epoch: 1 });
+      await fleet.engine.docker("stop", "hogged");
+      expect((await fleet.ending("hogged")).code).toBe(143);
+      await fleet.remove("hogged");
     });
   });
 }

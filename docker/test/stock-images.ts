@@ -1,11 +1,12 @@
 /** What has to hold in every stock image, whatever is in it. (A1, A3, A12) */
 import { describe, expect, test } from "bun:test";
-import type { Fleet } from "./fleet.ts";
-import { upTo } from "./lifecycle.ts";
+import { type Fleet, upTo } from "./fleet.ts";
 import { STAND_INS } from "./stock.ts";
 
 const FRAMES_MIN = 20;
 const NOBODY = 65_534;
+/** As some clusters choose them. */
+const UNKNOWN_UID = 1_000_660_000;
 
 /** The tests of all stand-ins, with the fleet that `fleetOf` gives once they run. */
 export function testStockImages(fleetOf: () => Fleet): void {
@@ -32,6 +33,16 @@ export function testStockImages(fleetOf: () => Fleet): void {
       });
     },
   );
+
+  test("the agent runs as a user no image has heard of, without any directory of its own (A1)", async () => {
+    const fleet = fleetOf();
+    const flags = [`--user=${UNKNOWN_UID}:0`, "--env=FLEET_STATE_DIR="];
+    const sensor = ["numbers", "20000"];
+    await fleet.runAgent("stranger", { image: "empty", runtime: "native", sensor, flags });
+    expect((await fleet.untilState("stranger", "LIVE")).class).toBe("ephemeral");
+    await fleet.untilFrames("stranger", FRAMES_MIN);
+    await fleet.remove("stranger");
+  });
 }
 
 /** Nobody, with no capability and no way to one. */

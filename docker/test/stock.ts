@@ -7,6 +7,7 @@ import {
   existsSync,
   linkSync,
   mkdirSync,
+  readdirSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -88,8 +89,9 @@ export async function build(
     const path = join(dir, to);
     mkdirSync(dirname(path), { recursive: true });
     if (typeof from === "string") linkOrCopy(from, path);
-    else writeFileSync(path, from.text, { mode: 0o755 });
+    else writeFileSync(path, from.text);
   }
+  await runOrThrow(["chmod", "-R", "a+rX", dir]);
   await engine.docker("build", "--quiet", "--tag", name, dir);
   rmSync(dir, { recursive: true });
 }
@@ -117,6 +119,7 @@ async function buildSmall(engine: Engine): Promise<void> {
   addHostileFiles({ file: add }, Buffer.from(garbage.text));
   for (const path of loaderAndLibraries()) files[path] = garbage;
   files["/etc/ld.so.preload"] = { text: "/hostile/witness.so /hostile/missing.so\n" };
+  // Without any module that works, no program of the image would find the coordinator's address.
   files["/etc/nsswitch.conf"] = { text: "passwd: broken missing\nhosts: broken files dns\n" };
   const environment = Object.entries(hostileEnvironment(PROXY)).map(
     ([name, value]) => `ENV ${name}=${JSON.stringify(value)}`,
@@ -154,9 +157,14 @@ async function bootstrap(
   ];
   const command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=essential", ...options];
   const problem = await problemOf([...command, release, partial, source], "/", BUILD_MS_MAX);
-  if (problem === undefined) renameSync(partial, archive);
-  else rmSync(partial, { force: true });
-  return problem && `a Debian ${release} with ${packages}: ${problem}`;
+  if (problem !== undefined) {
+    rmSync(partial, { force: true });
+    return `a Debian ${release} with ${packages}: ${problem}`;
+  }
+  for (const name of readdirSync(CACHE))
+    if (name.startsWith(`${packages}-`) && join(CACHE, name) !== partial) rmSync(join(CACHE, name));
+  renameSync(partial, archive);
+  return undefined;
 }
 
 /** Another recipe is another archive. */
