@@ -15,7 +15,7 @@ export function testMemory(fleetOf: () => Fleet): void {
       ["disk", []],
       ["memory", ["--env=FLEET_STATE_DIR="]],
     ] as const)(
-      "of 64 MiB holds while its sensor prints as fast as it can, with its spool (%s)",
+      "of 64 MiB holds while its sensor prints as fast as it can, with a %s spool",
       async (where, flags) => {
         const fleet = fleetOf();
         const name = `busy-${where}`;
