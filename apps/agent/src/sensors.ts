@@ -65,6 +65,7 @@ function streamSensor(options: SensorOptions<StreamConfig>): Sensor {
       cwd: config.cwd,
       ...user,
       limits: config.limits,
+      isExpendable: true,
       restart: config.restart,
       backoff: RESTART_BACKOFF,
       stableAfterMs: STABLE_AFTER_MS,

@@ -62,6 +62,7 @@ struct r_debug {
 
 #define AT_FDCWD (-100)
 #define O_RDONLY 0
+#define O_WRONLY 1
 #define O_CLOEXEC 02000000
 #define F_DUPFD_CLOEXEC 1030
 #define MFD_CLOEXEC 1

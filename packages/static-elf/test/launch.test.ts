@@ -45,6 +45,11 @@ describe("limits (A10)", () => {
   });
 });
 
+test("it is taken before others when memory runs out, if told to", () => {
+  const { out } = launch(["oom", "1000", "--", "/bin/cat", "/proc/self/oom_score_adj"]);
+  expect(out).toBe("1000\n");
+});
+
 describe("another user (A10)", () => {
   asRoot("has its ids alone: no group of ours, no capability, no way back", () => {
     const { out } = launch(["uid", "65534", "gid", "65533", "--", "/bin/cat", "/proc/self/status"]);

@@ -245,6 +245,15 @@ describe("a real child", () => {
   });
 });
 
+test("an expendable child is taken before us when memory runs out (A10)", async () => {
+  const score = "until grep -x 1000 /proc/self/oom_score_adj; do :; done";
+  const w = new Watched(score, { isExpendable: true });
+  w.child.start();
+  await w.until(() => w.ends.length > 0);
+  expect(w.stdout).toBe("1000\n");
+  await w.stop();
+});
+
 async function until(what: () => boolean): Promise<void> {
   while (!what()) await new Promise((resolve) => setImmediate(resolve));
 }

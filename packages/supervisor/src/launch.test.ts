@@ -24,6 +24,12 @@ describe("the launcher's arguments (A10)", () => {
     );
   });
 
+  test("ask to be taken first when memory runs out, of what is expendable", () => {
+    const words = launchArguments({ limits: { coreBytes: 0 }, isExpendable: true });
+    expect(words?.join(" ")).toBe("oom 1000 core 0 --");
+    expect(launchArguments({ isExpendable: true })).toBeUndefined();
+  });
+
   test.each([{}, { limits: {} }, { limits: { openFiles: undefined } }])(
     "are not needed for %j",
     (settings) => {

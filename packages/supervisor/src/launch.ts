@@ -3,7 +3,7 @@
  * instruction, so the child starts as the static file's launcher (packages/static-elf/loader/launch.h), which applies them
  * and becomes the program. Used by spawn.ts. (A10)
  */
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { LIBC } from "@fleet/daemon/version";
 
 /** What a process and its children may use; each is both the soft and the hard limit of setrlimit(2). Whole numbers ≥ 0. */
@@ -25,7 +25,12 @@ export interface LaunchSettings {
   readonly uid?: number | undefined;
   readonly gid?: number | undefined;
   readonly limits?: ResourceLimits | undefined;
+  /** The kernel is to take it before us when memory runs out: it is cheaper to lose. As far as the kernel lets us. */
+  readonly isExpendable?: boolean | undefined;
 }
+
+/** "Always first" (proc(5)). Less would not do: pages of our own file count as ours, though the container is not charged for them. */
+const OOM_SCORE = "1000";
 
 /** The name under which the static file is the launcher. */
 export const LAUNCHER_NAME = "fleet-launch";
@@ -34,7 +39,8 @@ export const LAUNCHER_NAME = "fleet-launch";
 export const OWN_LAUNCHER: string | undefined = LIBC === null ? undefined : "/proc/self/exe";
 
 /** The launcher's arguments, up to and with its `--`; undefined when nothing is to be set and no launcher is needed. */
-export function launchArguments({ uid, gid, limits = {} }: LaunchSettings): string[] | undefined {
+export function launchArguments(launch: LaunchSettings): string[] | undefined {
+  const { uid, gid, limits = {}, isExpendable = false } = launch;
   const { openFiles, processes, memoryBytes, cpuMs, fileBytes, coreBytes } = limits;
   const settings: Readonly<Record<string, number | undefined>> = {
     nofile: openFiles,
@@ -49,7 +55,17 @@ export function launchArguments({ uid, gid, limits = {} }: LaunchSettings): stri
   const words = Object.entries(settings).flatMap(([name, value]) =>
     value === undefined ? [] : [name, String(value)],
   );
-  return words.length === 0 ? undefined : [...words, "--"];
+  if (words.length === 0) return undefined;
+  return [...(isExpendable ? ["oom", OOM_SCORE] : []), ...words, "--"];
+}
+
+/** Does for a process that needed no launcher what the launcher would have done. */
+export function makeExpendable(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, OOM_SCORE);
+  } catch {
+    // It has ended already, or its files are another's: it is taken by its size, then.
+  }
 }
 
 /**

@@ -14,6 +14,7 @@ import {
   LAUNCHER_NAME,
   type LaunchSettings,
   locateProgram,
+  makeExpendable,
   OWN_LAUNCHER,
 } from "./launch.ts";
 import { openPipe } from "./pipe.ts";
@@ -87,6 +88,7 @@ function spawn(request: SpawnRequest, launcher: string | undefined): SpawnedProc
     });
     const { pid } = child;
     void child.stdin?.end();
+    if (request.isExpendable === true && argv0 === undefined) makeExpendable(pid);
     return {
       pid,
       stdout: out === undefined ? streamSource(child.stdout) : fdSource(out.takeRead()),
