@@ -77,7 +77,7 @@ async function startAgent(sensors: SensorConfig[], clock: Clock = systemClock) {
     runtimes: undefined,
     interpreters: [],
     sensors,
-    spoolBytesMax: 1 << 20,
+    spool: { bytesMax: 1 << 20, ageMaxMs: undefined, onFull: "drop_oldest" },
     stopTimeoutMs: 8000,
     logLevel: "info",
   };

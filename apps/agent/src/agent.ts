@@ -20,13 +20,13 @@ import type { Identity } from "./identity.ts";
 import type { Environment } from "./image-env.ts";
 import { Ledger, type LedgerEntry, readLedger } from "./ledger.ts";
 import { endLeftovers } from "./leftovers.ts";
-import type { MemorySpool } from "./memory-spool.ts";
 import { Registration } from "./registration.ts";
 import { RepeatGate } from "./repeat-gate.ts";
 import { thisHost } from "./sensor-host.ts";
 import { SensorLines, type SensorPlans } from "./sensor-lines.ts";
 import { planSensor } from "./sensor-plan.ts";
-import { spoolBytesMax } from "./spool-size.ts";
+import { spoolBounds } from "./spool-size.ts";
+import type { Spool } from "./spool.ts";
 import { makeUndumpable } from "./undumpable.ts";
 import { Uplink } from "./uplink.ts";
 import { VERSION } from "@fleet/daemon/version";
@@ -138,8 +138,9 @@ export class Agent implements Service {
       coordinatorUrl: config.coordinatorUrl,
       secrets: this.#enrollTokens(),
       stateDir,
-      spoolBytesMax: spoolBytesMax({
-        configured: config.spoolBytesMax,
+      spool: spoolBounds({
+        config: config.spool,
+        hasDir: stateDir !== undefined,
         sensors: config.sensors.length,
         memoryMaxBytes: detection.report.image.cgroup.memory_max_bytes,
       }),
@@ -151,7 +152,7 @@ export class Agent implements Service {
     });
   }
 
-  #newUplink(sensor: SensorName, spool: MemorySpool, log: Log): Uplink {
+  #newUplink(sensor: SensorName, spool: Spool, log: Log): Uplink {
     const { clock, random } = this.#options;
     return new Uplink({
       sensor,

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { namesCoordinator, ruleProblems, SENSORS_MAX } from "./config-rules.ts";
 import { sensorSchema } from "./config-sensor.ts";
 import { durationFrom, sizeFrom } from "./config-units.ts";
+import { ON_FULL } from "./spool-size.ts";
 
 /** Container runtimes kill what has not ended after 10 s. */
 const STOP_TIMEOUT_DEFAULT = "8s";
@@ -60,7 +61,8 @@ const fileSchema = z.strictObject({
   spool: z
     .strictObject({
       bytes_max: sizeFrom("64KiB").optional(),
-      on_full: z.literal("drop_oldest").default("drop_oldest"),
+      age_max: durationFrom("1s", "3650d").optional(),
+      on_full: z.enum(ON_FULL).default("drop_oldest"),
     })
     .prefault({}),
   stop_timeout: durationFrom("1s", "10m").prefault(STOP_TIMEOUT_DEFAULT),

@@ -43,7 +43,7 @@ sensors:
   - { name: radar, runtime: python3, requires: ">=3.9", command: [radar.py, --rate, "2"], mode: stream, restart: on-failure, env: { GAIN: "3" }, cwd: /opt }
   - { name: noise, runtime: native, command: [/opt/bin/noise], mode: poll, interval: 5s, timeout: 2s }
   - { name: own, runtime: julia, command: [own.jl] }
-spool: { bytes_max: 256MiB, on_full: drop_oldest }
+spool: { bytes_max: 256MiB, age_max: 7d, on_full: block }
 `;
 
 const DEFAULTS = {
@@ -66,7 +66,7 @@ test("the whole file is read, with runtimes under their canonical names", () => 
     labels: { site: "hill" },
     stateDir: { at: "writable" },
     runtimes: ["auto", "native"],
-    spoolBytesMax: 256 * 1024 * 1024,
+    spool: { bytesMax: 256 * 1024 * 1024, ageMaxMs: 604_800_000, onFull: "block" },
     stopTimeoutMs: 8000,
     logLevel: "info",
   });
@@ -102,7 +102,11 @@ test("the whole file is read, with runtimes under their canonical names", () => 
 
 test("no file is needed: a coordinator from the environment is enough", () => {
   const config = load(undefined, { FLEET_COORDINATOR_URL: "http://c:7700" });
-  expect(config).toMatchObject({ sensors: [], enrollTokens: [], spoolBytesMax: undefined });
+  expect(config).toMatchObject({
+    sensors: [],
+    enrollTokens: [],
+    spool: { bytesMax: undefined, ageMaxMs: undefined, onFull: "drop_oldest" },
+  });
 });
 
 test("a flag wins over a variable, a variable over the file", () => {
@@ -140,7 +144,7 @@ sensors:
   - { name: radar, runtime: cobol, command: x, interval: 5s }
   - { name: noise, runtime: native, requires: ">=1", command: [x], mode: poll, timeout: soon, restart: always }
   - { runtime: python, command: [x] }
-spool: { bytes_max: 5, on_full: block }
+spool: { bytes_max: 5, on_full: wait }
 surprise: 1
 `;
   expect(
@@ -174,7 +178,7 @@ surprise: 1
       'sensors.2.timeout: must be a duration such as "500ms", "30s" or "5m", from 10ms to 7d',
       "sensors.3.name: Invalid input: expected string, received undefined",
       "spool.bytes_max: Invalid input: expected string, received number",
-      'spool.on_full: Invalid input: expected "drop_oldest"',
+      'spool.on_full: Invalid option: expected one of "drop_oldest"|"drop_newest"|"block"',
       "surprise: unknown key",
     ].toSorted(),
   );

@@ -13,6 +13,7 @@ import { type SensorConfig, sensorConfig } from "./config-sensor.ts";
 import { configPath, type DetectionConfig } from "./detect.ts";
 import { isToken, type TokenSource } from "./enroll-tokens.ts";
 import type { Environment } from "./image-env.ts";
+import type { SpoolConfig } from "./spool-size.ts";
 import { openStateDir, type StateDir } from "./state-dir.ts";
 
 /** Everything the agent is told. */
@@ -29,8 +30,7 @@ export interface AgentConfig {
   readonly runtimes: readonly string[] | undefined;
   readonly interpreters: readonly CustomInterpreter[];
   readonly sensors: readonly SensorConfig[];
-  /** For each sensor; undefined: it follows from the memory there is. (spool-size.ts) */
-  readonly spoolBytesMax: number | undefined;
+  readonly spool: SpoolConfig;
   /** How long an orderly stop may take. (A8) */
   readonly stopTimeoutMs: number;
   readonly logLevel: LogLevel;
@@ -98,7 +98,11 @@ export function surveyConfig(
     runtimes: file.runtimes,
     interpreters: file.interpreters,
     sensors: file.sensors.map((sensor) => sensorConfig(sensor, file.interpreters)),
-    spoolBytesMax: file.spool.bytes_max,
+    spool: {
+      bytesMax: file.spool.bytes_max,
+      ageMaxMs: file.spool.age_max,
+      onFull: file.spool.on_full,
+    },
     stopTimeoutMs: file.stop_timeout,
     logLevel,
   };

@@ -37,7 +37,13 @@ test("a new spool is empty and numbers from 1", () => {
   const spool = newSpool(1000);
   expect([spool.firstSeq, spool.nextSeq]).toEqual([1, 1]);
   expect(spool.read(1, 100)).toBeUndefined();
-  expect(spool.stats()).toEqual({ acked: 0, held: 0, heldBytes: 0, dropped: {} });
+  expect(spool.stats()).toEqual({
+    appended: 0,
+    acked: 0,
+    held: 0,
+    heldBytes: 0,
+    dropped: {},
+  });
 });
 
 test("a read gives at most the bytes asked for, but at least one frame", () => {
@@ -149,9 +155,10 @@ test("whatever happens to it: nothing is lost uncounted, the bound holds, and re
           expect(readAll(spool, 1, op.do === "read" ? op.bytesMax : 100)).toEqual(
             expected as [number, string][],
           );
-          const { acked, held, heldBytes, dropped } = spool.stats();
+          const { appended, acked, held, heldBytes, dropped } = spool.stats();
           const droppedSum = Object.values(dropped).reduce((a, b) => a + b, 0);
           expect(acked + held + droppedSum).toBe(spool.nextSeq - 1);
+          expect(appended).toBe(spool.nextSeq - 1);
           if (spool.nextSeq - spool.firstSeq > 1) expect(heldBytes).toBeLessThanOrEqual(bytesMax);
         }
       },

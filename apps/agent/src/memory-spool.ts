@@ -1,9 +1,9 @@
 /**
- * A spool in memory. It numbers anew under a new `spoolId` at each start. Frames lie one after the other in segments, so
+ * A spool in memory: the youngest part of every sensor's (disk-spool.ts). Frames lie one after the other in segments, so
  * reading a run of them copies nothing; every operation takes constant time a frame, amortised.
  */
 import type { SpoolId } from "@fleet/protocol";
-import type { Spool, SpoolChunk, SpoolStats } from "./spool.ts";
+import { newSpoolId, type Spool, type SpoolChunk, type SpoolStats } from "./spool.ts";
 
 const LF = 10;
 const SEGMENT_BYTES = 256 * 1024;
@@ -25,11 +25,13 @@ export interface MemorySpoolOptions {
   readonly spoolId: SpoolId;
   readonly bytesMax: number;
   readonly segmentBytes?: number;
+  /** The number of the first frame; 1 by default. */
+  readonly firstSeq?: number;
 }
 
 /** Holds the youngest `bytesMax` bytes of unacknowledged frames, and always at least the youngest frame. (A16) */
 export class MemorySpool implements Spool {
-  readonly spoolId: SpoolId;
+  #spoolId: SpoolId;
   readonly #bytesMax: number;
   readonly #segmentBytes: number;
   /** Oldest first. Only the last one is written to. */
@@ -39,8 +41,9 @@ export class MemorySpool implements Spool {
   /** Memory of the segment that was emptied last, for the next one. */
   #spare: Uint8Array | undefined;
   #heldBytes = 0;
-  #firstSeq = 1;
-  #nextSeq = 1;
+  #firstSeq: number;
+  #nextSeq: number;
+  #appended = 0;
   #acked = 0;
   readonly #dropped = new Map<string, number>();
   /** Held frames that the coordinator rejected, with the reason they will be counted under. */
@@ -49,9 +52,15 @@ export class MemorySpool implements Spool {
   #listener: () => void = () => {};
 
   constructor(options: MemorySpoolOptions) {
-    this.spoolId = options.spoolId;
+    this.#spoolId = options.spoolId;
     this.#bytesMax = options.bytesMax;
     this.#segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
+    this.#firstSeq = options.firstSeq ?? 1;
+    this.#nextSeq = this.#firstSeq;
+  }
+
+  get spoolId(): SpoolId {
+    return this.#spoolId;
   }
 
   get firstSeq(): number {
@@ -60,6 +69,14 @@ export class MemorySpool implements Spool {
 
   get nextSeq(): number {
     return this.#nextSeq;
+  }
+
+  get held(): number {
+    return this.#nextSeq - this.#firstSeq;
+  }
+
+  get heldBytes(): number {
+    return this.#heldBytes;
   }
 
   onAppend(listener: () => void): void {
@@ -74,6 +91,7 @@ export class MemorySpool implements Spool {
     segment.bytes[at + length - 1] = LF;
     segment.ends.push(at + length);
     this.#nextSeq++;
+    this.#appended++;
     this.#heldBytes += length;
     while (this.#heldBytes > this.#bytesMax && this.#nextSeq - this.#firstSeq > 1)
       this.#release("spool_full");
@@ -109,11 +127,22 @@ export class MemorySpool implements Spool {
     const dropped: Record<string, number> = Object.fromEntries(this.#dropped);
     for (const reason of this.#rejected.values()) dropped[reason] = (dropped[reason] ?? 0) + 1;
     return {
+      appended: this.#appended,
       acked: this.#acked,
       held: this.#nextSeq - this.#firstSeq - this.#rejected.size,
       heldBytes: this.#heldBytes,
       dropped,
     };
+  }
+
+  room(): undefined {
+    return undefined;
+  }
+
+  resume(acked: number): boolean {
+    if (acked < this.#nextSeq) return true;
+    this.#spoolId = newSpoolId();
+    return false;
   }
 
   /** Lets the oldest frame go: dropped for `reason`, or else acked, unless it was rejected before. */

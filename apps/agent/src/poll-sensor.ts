@@ -70,6 +70,7 @@ export class PollSensor implements Sensor {
       cwd: config.cwd,
       ...user,
       limits: config.limits,
+      isExpendable: true,
       clock,
       spawn: this.#spawn,
       timeoutMs: config.timeoutMs,
@@ -80,8 +81,9 @@ export class PollSensor implements Sensor {
       signal: this.#abort.signal,
     });
     if (result.ended !== "spawn_failed") {
-      output.push(result.stdout);
+      const room = output.push(result.stdout);
       output.end(result.ended === "exit" && result.code === 0);
+      await room;
     }
     this.#tell(result);
   }

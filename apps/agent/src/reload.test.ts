@@ -8,7 +8,7 @@ const DETECTION = {} as Detection;
 const CONFIG = {
   coordinatorUrl: "http://a",
   nodeName: undefined,
-  spoolBytesMax: 1,
+  spool: { bytesMax: 1, ageMaxMs: undefined, onFull: "drop_oldest" },
   group: "old",
   sensors: [],
 } as unknown as AgentConfig;
@@ -36,12 +36,13 @@ describe("the config is read again (A12)", () => {
   });
 
   test("but for what a running agent is built on, which is named each time it differs", async () => {
-    const next = { ...CONFIG, coordinatorUrl: "http://b", spoolBytesMax: 2, group: "new" };
+    const spool = { ...CONFIG.spool, bytesMax: 2 };
+    const next = { ...CONFIG, coordinatorUrl: "http://b", spool, group: "new" };
     const { reload, applied, lines } = setUp(() => next);
     await reload.ask();
     expect(applied).toEqual([{ ...CONFIG, group: "new" }]);
     const warnings = () => lines.filter(({ level }) => level === "warn").map((l) => l.fields);
-    expect(warnings()).toEqual([{ setting: "coordinator.url" }, { setting: "spool.bytes_max" }]);
+    expect(warnings()).toEqual([{ setting: "coordinator.url" }, { setting: "spool" }]);
     await reload.ask();
     expect(warnings()).toHaveLength(4);
   });

@@ -20,7 +20,7 @@ export interface ReloadOptions {
 const FIXED = {
   "coordinator.url": "coordinatorUrl",
   "node.name": "nodeName",
-  "spool.bytes_max": "spoolBytesMax",
+  spool: "spool",
 } as const satisfies Readonly<Record<string, keyof AgentConfig>>;
 
 /** One reload at a time; however many are asked for meanwhile, one more follows. */
@@ -70,11 +70,11 @@ export class Reload {
   }
 
   #keepFixed(read: AgentConfig): AgentConfig {
-    const { coordinatorUrl, nodeName, spoolBytesMax } = this.#config;
+    const { coordinatorUrl, nodeName, spool } = this.#config;
     for (const [setting, key] of Object.entries(FIXED)) {
-      if (read[key] !== this.#config[key])
+      if (!Bun.deepEquals(read[key], this.#config[key]))
         this.#options.log.warn({ setting }, `a changed ${setting} takes effect at the next start`);
     }
-    return { ...read, coordinatorUrl, nodeName, spoolBytesMax };
+    return { ...read, coordinatorUrl, nodeName, spool };
   }
 }

@@ -3,15 +3,11 @@
  * be replaced while the rest stays, so that a changed config loses no frame. Made and kept by SensorLines. (A11, A16)
  */
 import { type Clock, type Log, type Random } from "@fleet/daemon";
-import {
-  type NodeId,
-  type SensorCounters,
-  type SensorName,
-  type SpoolId,
-  spoolIdSchema,
-} from "@fleet/protocol";
+import { join } from "node:path";
+import type { NodeId, SensorCounters, SensorName } from "@fleet/protocol";
 import { systemSpawn } from "@fleet/supervisor";
 import type { SensorConfig } from "./config-sensor.ts";
+import { DiskSpool } from "./disk-spool.ts";
 import type { Environment } from "./image-env.ts";
 import type { Ledger } from "./ledger.ts";
 import { logPath } from "./logs/log-files.ts";
@@ -19,12 +15,13 @@ import { type LogStore, memoryStore } from "./logs/log-store.ts";
 import { RotatedFile } from "./logs/rotated-file.ts";
 import { SensorLog } from "./logs/sensor-log.ts";
 import { StderrEcho } from "./logs/stderr-echo.ts";
-import { MemorySpool } from "./memory-spool.ts";
 import { sensorEnvironment } from "./sensor-env.ts";
 import type { SensorPlan } from "./sensor-plan.ts";
 import { SensorOutput } from "./sensor-output.ts";
 import type { Sensor } from "./sensor.ts";
 import { newSensor } from "./sensors.ts";
+import type { SpoolBounds } from "./spool-size.ts";
+import type { Spool } from "./spool.ts";
 import type { Uplink } from "./uplink.ts";
 
 /** What all lines of an agent are made with. */
@@ -36,9 +33,9 @@ export interface LineContext {
   /** What no sensor may find in its environment. */
   readonly secrets: readonly string[];
   readonly stateDir: string | undefined;
-  readonly spoolBytesMax: number;
+  readonly spool: SpoolBounds;
   readonly ledger: Ledger;
-  readonly newUplink: (sensor: SensorName, spool: MemorySpool, log: Log) => Uplink;
+  readonly newUplink: (sensor: SensorName, spool: Spool, log: Log) => Uplink;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -59,6 +56,7 @@ export class SensorLine {
   readonly uplink: Uplink;
   readonly #context: LineContext;
   readonly #log: Log;
+  readonly #spool: DiskSpool;
   readonly #output: SensorOutput;
   #recipe: Recipe;
   #sensorLog: SensorLog;
@@ -66,20 +64,24 @@ export class SensorLine {
 
   constructor(plan: RunnablePlan, runtimes: string, context: LineContext) {
     const { name, lineBytesMax, log } = plan.config;
-    const { clock, spoolBytesMax, newUplink } = context;
+    const { clock, stateDir, newUplink } = context;
     this.name = name;
     this.#context = context;
     this.#log = context.log.child({ sensor: name });
-    const spoolId: SpoolId = spoolIdSchema.parse(crypto.randomUUID());
-    const spool = new MemorySpool({ spoolId, bytesMax: spoolBytesMax });
+    this.#spool = new DiskSpool({
+      ...context.spool,
+      dir: stateDir === undefined ? undefined : join(stateDir, "spool", name),
+      clock,
+      log: this.#log,
+    });
     this.#output = new SensorOutput({
-      spool,
+      spool: this.#spool,
       clock,
       log: this.#log,
       lineBytesMax,
       onDropped: (text) => this.#sensorLog.event(text),
     });
-    this.uplink = newUplink(name, spool, this.#log);
+    this.uplink = newUplink(name, this.#spool, this.#log);
     this.#recipe = this.#recipeOf(plan, runtimes);
     this.#sensorLog = this.#newSensorLog(log);
     this.#sensor = this.#newSensor();
@@ -100,11 +102,13 @@ export class SensorLine {
 
   /** Begins the first run, or the first poll. */
   run(): void {
+    this.#spool.setBlocking(true);
     void this.#sensor.start();
   }
 
   /** Ends the process; frames that are there already go on to the coordinator. */
   stopSensor(deadlineMs: number): Promise<void> {
+    this.#spool.setBlocking(false);
     return this.#sensor.stop(deadlineMs);
   }
 
@@ -124,6 +128,7 @@ export class SensorLine {
     mayRun: () => boolean,
   ): Promise<void> {
     const { log: logBounds } = this.config;
+    this.#spool.setBlocking(false);
     await this.#sensor
       .stop(deadlineMs)
       .catch((err: unknown) => this.#log.error({ err }, "the sensor could not be ended in time"));
@@ -137,10 +142,10 @@ export class SensorLine {
     if (mayRun()) this.run();
   }
 
-  /** Closes the connection and the log; the process has ended before. */
+  /** Closes the connection, the log and the spool; the process has ended before. What is left goes to disk, where there is one. */
   async close(deadlineMs: number): Promise<void> {
     this.#sensorLog.close();
-    await this.uplink.stop(deadlineMs);
+    await this.uplink.stop(deadlineMs).finally(() => this.#spool.close());
   }
 
   /** The agent ends now: leaves no process behind. */

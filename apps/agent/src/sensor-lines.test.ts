@@ -61,7 +61,12 @@ function setUp(plans: SensorPlans, clock: Clock = systemClock) {
     coordinatorUrl: "http://c:7700",
     secrets: [],
     stateDir,
-    spoolBytesMax: 1 << 20,
+    spool: {
+      bytesMax: 1 << 20,
+      memoryBytesMax: 1 << 20,
+      ageMaxMs: undefined,
+      onFull: "drop_oldest",
+    },
     ledger: new Ledger(stateDir, log),
     newUplink: (sensor, spool, lineLog) =>
       new Uplink({

@@ -12,7 +12,7 @@ function setUp(bytesMax = 1 << 20) {
   const spool = new MemorySpool({ spoolId: spoolIdSchema.parse("s1"), bytesMax });
   const { log, lines } = recordingLog();
   const output = new SensorOutput({ spool, clock: new FakeClock(), log });
-  const push = (text: string): void => output.push(encoder.encode(text));
+  const push = (text: string): void => void output.push(encoder.encode(text));
   const held = (): string => new TextDecoder().decode(spool.read(1, 1 << 20)?.bytes);
   return { spool, output, lines, push, held };
 }
@@ -27,7 +27,7 @@ test("frames go to the spool as they were written", () => {
 test("a chunk's memory may be used again as soon as it was pushed", () => {
   const { output, held } = setUp();
   const chunk = encoder.encode(`${frameText(1)}\n`);
-  output.push(chunk);
+  void output.push(chunk);
   chunk.fill(0);
   expect(held()).toBe(`${frameText(1)}\n`);
 });
@@ -91,7 +91,7 @@ test("produced = acked + spooled + Σ dropped, however the output is cut and wha
         let at = 0;
         for (let i = 0; at < bytes.length; i++) {
           const end = Math.min(bytes.length, at + cuts[i % cuts.length]!);
-          output.push(bytes.subarray(at, end));
+          void output.push(bytes.subarray(at, end));
           at = end;
           const ack = acks[i % Math.max(1, acks.length)];
           if (ack !== undefined && i % 3 === 0) spool.ack(ack);

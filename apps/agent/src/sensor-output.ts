@@ -36,7 +36,8 @@ export class SensorOutput {
   /** Lines that were too long for decoders that are gone. */
   #oversized = 0;
   readonly #dropped = new Map<string, number>();
-  #whole = 0;
+  /** Lines that were no frames. */
+  #noFrames = 0;
 
   constructor(options: SensorOutputOptions) {
     this.#spool = options.spool;
@@ -55,9 +56,10 @@ export class SensorOutput {
     this.#lines = new LineDecoder(bytesMax);
   }
 
-  /** A piece of stdout, cut anywhere. */
-  push(chunk: Uint8Array): void {
+  /** A piece of stdout, cut anywhere. A promise settles when the next piece should come: the spool is full and blocks. */
+  push(chunk: Uint8Array): void | Promise<void> {
     this.#lines.push(chunk, this.#onLine, this.#onOversized);
+    return this.#spool.room();
   }
 
   /**
@@ -65,29 +67,32 @@ export class SensorOutput {
    * forgotten.
    */
   end(isClean: boolean): void {
-    if (isClean && this.#lines.pendingBytes > 0) this.push(LF_CHUNK);
+    if (isClean && this.#lines.pendingBytes > 0) void this.push(LF_CHUNK);
     this.#lines.reset();
   }
 
-  /** The balance of all runs. */
+  /** The balance of all runs; frames that are on disk since an earlier start of the agent included. */
   counters(): SensorCounters {
-    const { acked, held, dropped } = this.#spool.stats();
+    const { appended, acked, held, dropped } = this.#spool.stats();
     const reasons = { ...Object.fromEntries(this.#dropped), ...dropped };
     const oversized = this.#oversized + this.#lines.oversized;
     if (oversized > 0) reasons["too_long"] = (reasons["too_long"] ?? 0) + oversized;
-    return { produced: this.#whole + oversized, acked, spooled: held, dropped: reasons };
+    return {
+      produced: appended + this.#noFrames + oversized,
+      acked,
+      spooled: held,
+      dropped: reasons,
+    };
   }
 
   readonly #onLine = (bytes: Uint8Array, start: number, end: number): void => {
     const verdict = checkFrame(bytes, start, end);
     if (verdict.at === "frame") {
-      this.#whole++;
       this.#spool.append(bytes, start, end);
     } else if (verdict.at === "reencoded") {
-      this.#whole++;
       this.#spool.append(verdict.replacement, 0, verdict.replacement.length - 1);
     } else if (!isBlank(bytes, start, end)) {
-      this.#whole++;
+      this.#noFrames++;
       this.#drop(verdict.problem, bytes.subarray(start, Math.min(end, start + SAMPLE_BYTES)));
     }
   };

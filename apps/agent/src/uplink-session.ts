@@ -107,7 +107,9 @@ export class UplinkSession {
 
   /** Sends what the window and the socket allow. Cheap when there is nothing to do. */
   pump(): void {
-    const { spool } = this.#options;
+    const { spool, hello } = this.#options;
+    if (this.#at === "open" && spool.spoolId !== hello.spool_id)
+      return this.#bad("the spool has another id by now");
     while (this.#at === "open" && this.#rest.length === 0) {
       const room = this.#windowBytes - this.#flightBytes;
       if (room <= 0) return;
@@ -145,7 +147,7 @@ export class UplinkSession {
   #welcome(acked: number, windowBytes: number): void {
     const { hello, spool } = this.#options;
     if (this.#at !== "greeting") return this.#bad('a second "welcome"');
-    if (acked >= spool.nextSeq) return this.#bad("an ack of frames that do not exist");
+    if (!spool.resume(acked)) return this.#bad("an ack of frames that do not exist");
     this.#at = "open";
     this.#windowBytes = Math.min(windowBytes, WINDOW_BYTES_MAX);
     this.#nextSeq = Math.max(hello.first_seq, acked + 1);

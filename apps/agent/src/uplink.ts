@@ -94,7 +94,7 @@ export class Uplink implements Service {
 
   /** Frames not yet acknowledged. */
   get framesLeft(): number {
-    return this.#options.spool.nextSeq - this.#options.spool.firstSeq;
+    return this.#options.spool.held;
   }
 
   /** Begins to follow the spool. Connects at once when there is a grant. */

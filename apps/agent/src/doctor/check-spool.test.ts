@@ -15,6 +15,7 @@ test.each([
     const [found] = checkSpool({
       sensors,
       bytesMax: mebibytes * MIB,
+      hasDir: false,
       memoryMaxBytes: limit === null ? null : limit * MIB,
     });
     expect(found).toMatchObject({ id: "spool", status });
@@ -24,5 +25,16 @@ test.each([
 );
 
 test("without sensors there is no spool to look at (A9)", () => {
-  expect(checkSpool({ sensors: 0, bytesMax: MIB, memoryMaxBytes: 1 })).toEqual([]);
+  expect(checkSpool({ sensors: 0, bytesMax: MIB, hasDir: false, memoryMaxBytes: 1 })).toEqual([]);
+});
+
+test("on disk they take no memory that would matter (A9, A16)", () => {
+  const [found] = checkSpool({
+    sensors: 2,
+    bytesMax: 256 * MIB,
+    hasDir: true,
+    memoryMaxBytes: MIB,
+  });
+  expect(found).toMatchObject({ id: "spool", status: "ok" });
+  expect(found?.message).toBe("on disk, up to 256 MiB for each of 2 sensors");
 });

@@ -9,7 +9,7 @@ import { type ConfigSurvey, surveyConfig } from "../config.ts";
 import { CoordinatorClient } from "../coordinator-client.ts";
 import { configPath, type Detection } from "../detect.ts";
 import type { Environment } from "../image-env.ts";
-import { spoolBytesMax } from "../spool-size.ts";
+import { spoolBounds } from "../spool-size.ts";
 import { DEFAULT_STATE_DIR } from "../state-dir.ts";
 import { type Check, type CheckId, fail, ok } from "./check.ts";
 import { checkClock } from "./check-clock.ts";
@@ -165,8 +165,9 @@ async function detect(
 function spoolOf({ config }: ConfigSurvey, { report }: Detection): readonly Check[] {
   const sensors = config.sensors.length;
   const { memory_max_bytes: memoryMaxBytes } = report.image.cgroup;
-  const bytesMax = spoolBytesMax({ configured: config.spoolBytesMax, sensors, memoryMaxBytes });
-  return checkSpool({ sensors, bytesMax, memoryMaxBytes });
+  const hasDir = config.stateDir.at === "writable";
+  const { bytesMax } = spoolBounds({ config: config.spool, hasDir, sensors, memoryMaxBytes });
+  return checkSpool({ sensors, bytesMax, hasDir, memoryMaxBytes });
 }
 
 function hung(id: CheckId): Check {
