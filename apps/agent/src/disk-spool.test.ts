@@ -366,6 +366,17 @@ describe("A16: what is damaged is dropped and counted, the rest is used", () => 
     expect(next.files).not.toContain("0000000000000002-00000000.frames");
   });
 
+  test("2 GiB of nothing, as a power loss can leave it, which are not all looked at", () => {
+    const bench = batches();
+    bench.spool.close();
+    const hollow = join(bench.options.dir!, "0000000000000002-00000000.frames");
+    writeFileSync(hollow, "");
+    truncateSync(hollow, 2 * 1024 * MIB);
+    const next = new Bench(bench.options.dir);
+    expect(next.texts).toEqual(numbered(1, 12));
+    expect(next.files.length).toBe(1);
+  });
+
   test("books that can't be read: the frames go on under a new id", () => {
     const bench = batches();
     const { spoolId } = bench.spool;

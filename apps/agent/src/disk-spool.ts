@@ -120,6 +120,11 @@ export class DiskSpool implements Spool {
     return (this.#disk?.files.framesFrom(this.#firstSeq) ?? 0) + this.#tail.held;
   }
 
+  /** Not in memory alone. */
+  get isOnDisk(): boolean {
+    return this.#disk?.isOn === true;
+  }
+
   onAppend(listener: () => void): void {
     this.#listener = listener;
   }
@@ -225,13 +230,9 @@ export class DiskSpool implements Spool {
     return (this.#disk?.files.bytes ?? 0) + this.#tail.heldBytes;
   }
 
-  get #isOnDisk(): boolean {
-    return this.#disk?.isOn === true;
-  }
-
   #isFull(more: number): boolean {
     if (this.#heldBytes + more > this.#bytesMax) return true;
-    return !this.#isOnDisk && this.#tail.heldBytes + more > this.#options.memoryBytesMax;
+    return !this.isOnDisk && this.#tail.heldBytes + more > this.#options.memoryBytesMax;
   }
 
   #refuses(length: number): boolean {
@@ -256,11 +257,11 @@ export class DiskSpool implements Spool {
     if (this.#options.onFull !== "drop_oldest") return;
     while (this.#heldBytes > this.#bytesMax && this.#dropOldestFile("spool_full"));
     const { memoryBytesMax } = this.#options;
-    const tailMax = this.#isOnDisk ? this.#bytesMax : Math.min(memoryBytesMax, this.#bytesMax);
+    const tailMax = this.isOnDisk ? this.#bytesMax : Math.min(memoryBytesMax, this.#bytesMax);
     // What makes room on a full disk is giving up the oldest of what is there.
     const isFull = this.#disk?.isFull === true && this.#tail.heldBytes > tailMax;
     if (isFull && this.#dropOldestFile("spool_full")) this.#disk?.retry();
-    if (this.#isOnDisk) return;
+    if (this.isOnDisk) return;
     while (this.#tail.heldBytes > tailMax && this.#tail.held > 1)
       this.#dropTail(this.#tail.firstSeq, "spool_full");
   }
@@ -334,7 +335,7 @@ export class DiskSpool implements Spool {
     const dueSeq = this.#dueSeq;
     this.#dueSeq = this.nextSeq;
     this.#dropOld(nowMs);
-    if (this.#tail.firstSeq < dueSeq || !this.#isOnDisk) this.#disk?.write(dueSeq);
+    if (this.#tail.firstSeq < dueSeq || !this.isOnDisk) this.#disk?.write(dueSeq);
     this.#disk?.tick(nowMs);
     this.#bound();
     this.#giveRoom();

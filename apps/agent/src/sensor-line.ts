@@ -91,6 +91,11 @@ export class SensorLine {
     return this.#recipe.plan.config;
   }
 
+  /** Frames that are left at the end are there at the next start. */
+  get keepsFrames(): boolean {
+    return this.#spool.isOnDisk;
+  }
+
   counters(): SensorCounters {
     return this.#output.counters();
   }

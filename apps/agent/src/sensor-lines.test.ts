@@ -211,7 +211,7 @@ describe("A11: a new config of the sensors", () => {
     expect(Object.keys(lines.counters())).toEqual(["radar"]);
     await clock.run(5000);
     expect(await done).toMatchObject({ stopped: ["radar"] });
-    const left = said.find(({ message }) => message === "frames are left behind");
+    const left = said.find(({ message }) => message.startsWith("frames wait in the spool"));
     expect(left?.fields).toEqual({ sensor: "radar", frames: 1 });
   });
 

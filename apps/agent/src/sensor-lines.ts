@@ -208,7 +208,10 @@ function runnable({ plans }: SensorPlans): RunnablePlan[] {
   return plans.filter((plan) => plan.at === "runnable");
 }
 
-function tellLeft({ name, uplink }: SensorLine, log: Log): void {
-  if (uplink.framesLeft > 0)
-    log.warn({ sensor: name, frames: uplink.framesLeft }, "frames are left behind");
+function tellLeft({ name, uplink, keepsFrames }: SensorLine, log: Log): void {
+  const frames = uplink.framesLeft;
+  if (frames === 0) return;
+  if (keepsFrames)
+    log.info({ sensor: name, frames }, "frames wait in the spool for the next start");
+  else log.warn({ sensor: name, frames }, "frames are left behind");
 }
