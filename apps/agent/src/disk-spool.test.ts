@@ -282,7 +282,7 @@ describe("A16: what survives", () => {
           bench.spool.close();
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 150 },
     );
   }, 60_000);
 });

@@ -314,6 +314,8 @@ export class DiskSpool implements Spool {
     const frames = Math.max(0, Math.min(acked, to) - from + 1);
     this.#numbered += frames;
     this.#counts.acked += frames;
+    // After another kill nobody could say it again.
+    this.#disk?.save();
   }
 
   #giveRoom(): void {

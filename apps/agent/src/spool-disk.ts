@@ -86,6 +86,11 @@ export class SpoolDisk {
     this.#isChanged = true;
   }
 
+  /** Writes the books now. */
+  save(): void {
+    this.#attempt(() => this.#saveBooks());
+  }
+
   /** Goes on under an id the coordinator can't know. */
   renew(): void {
     this.#spoolId = newSpoolId();
@@ -117,8 +122,7 @@ export class SpoolDisk {
   /** Writes and syncs what is due. */
   tick(nowMs: number): void {
     if (!this.#mayTry()) return;
-    if (this.#isChanged && nowMs - this.#booksMs >= BOOKS_MS)
-      this.#attempt(() => this.#saveBooks());
+    if (this.#isChanged && nowMs - this.#booksMs >= BOOKS_MS) this.save();
     if (!this.files.isUnsynced || nowMs - this.#syncedMs < BOOKS_MS) return;
     this.#syncedMs = nowMs;
     this.files.sync((error) => {
@@ -130,7 +134,7 @@ export class SpoolDisk {
   removeDone(): void {
     if (!this.files.hasDone) return;
     // Before its frames are gone, the books say where they went.
-    this.#attempt(() => this.#saveBooks());
+    this.save();
     this.files.removeDone();
   }
 
