@@ -15,7 +15,8 @@ import { join } from "node:path";
 import { FakeClock } from "@fleet/daemon/testing";
 import fc from "fast-check";
 import { DiskSpool, type DiskSpoolOptions } from "./disk-spool.ts";
-import { recordingLog } from "./testing.ts";
+import { SensorOutput } from "./sensor-output.ts";
+import { frameText, recordingLog } from "./testing.ts";
 
 const MIB = 1024 * 1024;
 const TICK_MS = 100;
@@ -460,6 +461,20 @@ describe("A16: at the bound", () => {
       expect(bench.spool.room()).toBeUndefined();
     },
   );
+
+  test("block makes the sensor's output wait, and no longer than the sensor lives", async () => {
+    const { spool, clock, logged } = new Bench(newDir(), { ...small, onFull: "block" });
+    const output = new SensorOutput({ spool, clock, log: logged.log });
+    const piece = encoder.encode(`${frameText(1)}\n`.repeat(1000));
+    let waiting: void | Promise<void> = undefined;
+    for (let i = 0; i < 4 && waiting === undefined; i++) waiting = output.push(piece);
+    expect(waiting).toBeInstanceOf(Promise);
+    spool.setBlocking(false);
+    await waiting;
+    expect(output.push(piece)).toBeUndefined();
+    const { produced, spooled } = output.counters();
+    expect(spooled).toBe(produced);
+  });
 
   test("age_max drops what is older, wherever it waits", () => {
     for (const dir of [newDir(), undefined]) {

@@ -322,6 +322,21 @@ test("an ack of frames that were not sent closes the session and lets nothing go
   expect(spool.stats()).toMatchObject({ acked: 0, held: 2 });
 });
 
+test("a coordinator that has frames the spool never had, as after the state was put back from a copy, gets all under a new id (A16)", async () => {
+  const { uplink, produce, spool, clock, at } = setUp();
+  produce(1, 3);
+  uplink.start();
+  const { hello } = await welcomed(4);
+  await at("waiting");
+  await clock.run(1000);
+  const { peer, hello: second } = await welcomed(0);
+  expect(second).toMatchObject({ spool_id: spool.spoolId, first_seq: 1 });
+  expect((hello as { spool_id: string }).spool_id).not.toBe(spool.spoolId);
+  await eventually(() => peer.lines.length === 4);
+  peer.send({ type: "ack", seq: 3 });
+  await eventually(() => spool.held === 0);
+});
+
 test("no welcome for 10 s, and it is tried again", async () => {
   const { uplink, at, clock } = setUp();
   uplink.start();
