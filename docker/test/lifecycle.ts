@@ -74,7 +74,7 @@ export function testLifecycle(fleetOf: () => Fleet): void {
       await fleet.untilFrames("killed", first + FRAMES);
       await fleet.engine.docker("stop", "killed");
       expect(await fleet.ending("killed")).toEqual({ code: 143, oom: false });
-      // The sensor numbers anew; what the first one had on its way when it was killed is lost, and nothing else.
+      // The sensor numbers anew. What of the first one comes, comes first, without a gap; the last it printed may be lost.
       const frames = fleet.frames("killed");
       const restart = frames.lastIndexOf(1);
       expect(frames.slice(0, restart)).toEqual(upTo(restart));

@@ -4,8 +4,6 @@ import { until } from "./engine.ts";
 import type { Fleet } from "./fleet.ts";
 
 const LIMIT_BYTES = 64 * 1024 ** 2;
-/** The kernel ends who holds most: a sensor that holds more than the agent. */
-const HOGGED_BYTES = 2 * LIMIT_BYTES;
 /** As much as the container may hold, and more. */
 const PRODUCED_MIN = 1_500_000;
 
@@ -36,9 +34,9 @@ export function testMemory(fleetOf: () => Fleet): void {
       },
     );
 
-    test("lives on when its sensor takes all memory, and starts that again", async () => {
+    test("of 64 MiB lives on when its sensor takes all memory, and starts that again", async () => {
       const fleet = fleetOf();
-      const limits = [`--memory=${HOGGED_BYTES}`, `--memory-swap=${HOGGED_BYTES}`];
+      const limits = [`--memory=${LIMIT_BYTES}`, `--memory-swap=${LIMIT_BYTES}`];
       const sensor = ["hog.py"];
       await fleet.runAgent("hogged", { image: "python", runtime: "python", sensor, flags: limits });
       const ended = /"sensor":"radar","signal":"SIGKILL"/;
