@@ -288,6 +288,44 @@ describe("A16: what survives", () => {
   }, 60_000);
 });
 
+describe("A16: the youngest frames that are gone are kept for a replay", () => {
+  const goneOf = ({ spool }: Bench, bytesMax = 1 << 20): string[] => {
+    const texts: string[] = [];
+    for (let next = 1; ;) {
+      const chunk = spool.readGone(next, bytesMax);
+      if (chunk === undefined) return texts;
+      texts.push(...decoder.decode(chunk.bytes).trimEnd().split("\n"));
+      next = chunk.lastSeq + 1;
+    }
+  };
+
+  test.each([1, 7, 100])("acknowledged %p at a time, written to disk or not", (step) => {
+    const bench = new Bench(newDir());
+    const frames = numbered(1, 300, 90);
+    for (let at = 0; at < 300; at += step) {
+      const part = frames.slice(at, at + step);
+      if (at % 2 === 0) bench.append(...part);
+      else bench.commit(...part);
+      bench.spool.ack(at + part.length - 1);
+      expect(goneOf(bench, 500)).toEqual(frames.slice(0, at + part.length - 1));
+    }
+    expect(bench.texts).toEqual(frames.slice(299));
+  });
+
+  test("and no more than the bound of them", () => {
+    const bench = new Bench(undefined, { memoryBytesMax: 16 * 64 * 1024 });
+    const frames = numbered(1, 3000, 999);
+    for (const [i, frame] of frames.entries()) {
+      bench.append(frame);
+      bench.spool.ack(i + 1);
+    }
+    const gone = goneOf(bench);
+    expect(gone).toEqual(frames.slice(-gone.length));
+    expect(gone.length).toBeGreaterThan(50);
+    expect(gone.length).toBeLessThanOrEqual(65);
+  });
+});
+
 describe("A16: what is damaged is dropped and counted, the rest is used", () => {
   const batches = (): Bench => {
     const bench = new Bench(newDir());

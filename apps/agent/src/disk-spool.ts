@@ -32,6 +32,8 @@ export interface DiskSpoolOptions extends SpoolBounds {
 
 const TICK_MS = 100;
 const TAIL_BYTES_MAX = 8 * 1024 * 1024;
+/** Of frames that are gone, for a replay. */
+const KEEP_BYTES_MAX = 1024 * 1024;
 const BATCH_FRAME_BYTES_MAX = 256 * 1024;
 /** What still comes when a sensor's output is not read on: the chunk at hand, and at its end what its pipe holds. */
 const BLOCK_SLACK_BYTES = 4 * 1024 * 1024;
@@ -80,6 +82,7 @@ export class DiskSpool implements Spool {
       spoolId: this.#memoryId,
       bytesMax: Number.POSITIVE_INFINITY,
       firstSeq: nextSeq,
+      keepBytesMax: Math.min(KEEP_BYTES_MAX, memoryBytesMax / 16),
     });
     this.#firstSeq = opened?.firstSeq ?? nextSeq;
     this.#settled = nextSeq;
@@ -161,6 +164,11 @@ export class DiskSpool implements Spool {
         "frames in the spool are damaged; dropped",
       );
     }
+  }
+
+  /** Frames that are gone, nearly all of them acknowledged: as `read`, of the youngest 1 MiB of this run. For a replay. */
+  readGone(fromSeq: number, bytesMax: number): SpoolChunk | undefined {
+    return this.#tail.readKept(fromSeq, this.#firstSeq, bytesMax);
   }
 
   ack(seq: number): void {

@@ -3,16 +3,13 @@
  * reading a run of them copies nothing; every operation takes constant time a frame, amortised.
  */
 import type { SpoolId } from "@fleet/protocol";
+import { SpoolCounts } from "./spool-counts.ts";
 import { newSpoolId, type Spool, type SpoolChunk, type SpoolStats } from "./spool.ts";
 
 const LF = 10;
 const SEGMENT_BYTES = 256 * 1024;
 /** An idle sensor should not hold a whole segment: the first one starts small and doubles. */
 const SEGMENT_BYTES_MIN = 4096;
-/** Most different codes of rejected frames that are counted apart; the rest are `rejected:other`. */
-const REJECT_CODES_MAX = 16;
-const REJECT_CODE_LENGTH_MAX = 40;
-
 /** Frames `firstSeq … firstSeq + ends.length − 1`; frame i ends, LF included, at `ends[i]` in `bytes`. */
 interface Segment {
   readonly firstSeq: number;
@@ -27,6 +24,8 @@ export interface MemorySpoolOptions {
   readonly segmentBytes?: number;
   /** The number of the first frame; 1 by default. */
   readonly firstSeq?: number;
+  /** How much of what it has let go it keeps; nothing by default. */
+  readonly keepBytesMax?: number;
 }
 
 /** Holds the youngest `bytesMax` bytes of unacknowledged frames, and always at least the youngest frame. (A16) */
@@ -34,6 +33,7 @@ export class MemorySpool implements Spool {
   #spoolId: SpoolId;
   readonly #bytesMax: number;
   readonly #segmentBytes: number;
+  readonly #keepBytesMax: number;
   /** Oldest first. Only the last one is written to. */
   readonly #segments: Segment[] = [];
   /** Frames of the first segment that are gone already. */
@@ -44,17 +44,17 @@ export class MemorySpool implements Spool {
   #firstSeq: number;
   #nextSeq: number;
   #appended = 0;
-  #acked = 0;
-  readonly #dropped = new Map<string, number>();
-  /** Held frames that the coordinator rejected, with the reason they will be counted under. */
-  readonly #rejected = new Map<number, string>();
-  readonly #rejectReasons = new Set<string>();
+  readonly #counts = new SpoolCounts();
+  /** Segments that are gone, oldest first, and the memory they take. */
+  readonly #kept: Segment[] = [];
+  #keptBytes = 0;
   #listener: () => void = () => {};
 
   constructor(options: MemorySpoolOptions) {
     this.#spoolId = options.spoolId;
     this.#bytesMax = options.bytesMax;
     this.#segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
+    this.#keepBytesMax = options.keepBytesMax ?? 0;
     this.#firstSeq = options.firstSeq ?? 1;
     this.#nextSeq = this.#firstSeq;
   }
@@ -93,8 +93,8 @@ export class MemorySpool implements Spool {
     this.#nextSeq++;
     this.#appended++;
     this.#heldBytes += length;
-    while (this.#heldBytes > this.#bytesMax && this.#nextSeq - this.#firstSeq > 1)
-      this.#release("spool_full");
+    while (this.#heldBytes > this.#bytesMax && this.held > 1)
+      this.#letGo(this.#firstSeq, "spool_full");
     this.#listener();
   }
 
@@ -102,36 +102,24 @@ export class MemorySpool implements Spool {
     const first = Math.max(fromSeq, this.#firstSeq);
     if (first >= this.#nextSeq) return undefined;
     const segment = this.#segmentOf(first);
-    const { ends } = segment;
-    const index = first - segment.firstSeq;
-    const start = index === 0 ? 0 : ends[index - 1]!;
-    const last = lastWithin(ends, index, start + bytesMax);
-    return {
-      firstSeq: first,
-      lastSeq: segment.firstSeq + last,
-      bytes: segment.bytes.subarray(start, ends[last]),
-    };
+    return chunkOf(segment, first, segment.firstSeq + segment.ends.length - 1, bytesMax);
   }
 
   ack(seq: number): void {
-    const last = Math.min(seq, this.#nextSeq - 1);
-    while (this.#firstSeq <= last) this.#release(undefined);
+    this.#letGo(Math.min(seq, this.#nextSeq - 1));
   }
 
   reject(seq: number, code: string): void {
-    if (seq < this.#firstSeq || seq >= this.#nextSeq || this.#rejected.has(seq)) return;
-    this.#rejected.set(seq, this.#rejectReason(code));
+    if (seq >= this.#firstSeq && seq < this.#nextSeq) this.#counts.reject(seq, code);
   }
 
   stats(): SpoolStats {
-    const dropped: Record<string, number> = Object.fromEntries(this.#dropped);
-    for (const reason of this.#rejected.values()) dropped[reason] = (dropped[reason] ?? 0) + 1;
     return {
       appended: this.#appended,
-      acked: this.#acked,
-      held: this.#nextSeq - this.#firstSeq - this.#rejected.size,
+      acked: this.#counts.acked,
+      held: this.held - this.#counts.rejected,
       heldBytes: this.#heldBytes,
-      dropped,
+      dropped: this.#counts.droppedByReason(),
     };
   }
 
@@ -145,36 +133,58 @@ export class MemorySpool implements Spool {
     return false;
   }
 
-  /** Lets the oldest frame go: dropped for `reason`, or else acked, unless it was rejected before. */
-  #release(reason: string | undefined): void {
-    const segment = this.#segments[0]!;
-    const index = this.#gone;
-    const start = index === 0 ? 0 : segment.ends[index - 1]!;
-    this.#heldBytes -= segment.ends[index]! - start;
-    const why = this.#takeRejected(this.#firstSeq) ?? reason;
-    if (why === undefined) this.#acked++;
-    else this.#dropped.set(why, (this.#dropped.get(why) ?? 0) + 1);
-    this.#firstSeq++;
-    this.#gone++;
-    if (this.#gone < segment.ends.length) return;
-    this.#segments.shift();
-    this.#gone = 0;
-    if (segment.bytes.length <= this.#segmentBytes) this.#spare = segment.bytes;
+  /** As `read`, of frames below `belowSeq` that it has let go and still keeps. */
+  readKept(fromSeq: number, belowSeq: number, bytesMax: number): SpoolChunk | undefined {
+    const below = Math.min(belowSeq, this.#firstSeq);
+    const gone = [...this.#kept, ...this.#segments.slice(0, this.#gone > 0 ? 1 : 0)];
+    const segment = gone.find(({ firstSeq, ends }) => firstSeq + ends.length > fromSeq);
+    if (segment === undefined) return undefined;
+    const first = Math.max(fromSeq, segment.firstSeq);
+    if (first >= below) return undefined;
+    return chunkOf(
+      segment,
+      first,
+      Math.min(below, segment.firstSeq + segment.ends.length) - 1,
+      bytesMax,
+    );
   }
 
-  #takeRejected(seq: number): string | undefined {
-    if (this.#rejected.size === 0) return undefined;
-    const reason = this.#rejected.get(seq);
-    this.#rejected.delete(seq);
-    return reason;
+  /** Lets the oldest frames go, up to `last`: dropped for `reason`, or else acked, unless they were rejected before. */
+  #letGo(last: number, reason?: string): void {
+    this.#counts.release(this.#firstSeq, last, reason);
+    while (this.#firstSeq <= last) {
+      const segment = this.#segments[0]!;
+      const { firstSeq, ends } = segment;
+      const start = this.#gone === 0 ? 0 : ends[this.#gone - 1]!;
+      this.#gone = Math.min(ends.length, last - firstSeq + 1);
+      this.#heldBytes -= ends[this.#gone - 1]! - start;
+      this.#firstSeq = firstSeq + this.#gone;
+      if (this.#gone < ends.length) return;
+      this.#segments.shift();
+      this.#gone = 0;
+      this.#keep(segment);
+    }
   }
 
-  #rejectReason(code: string): string {
-    const reason = `rejected:${code.slice(0, REJECT_CODE_LENGTH_MAX)}`;
-    if (this.#rejectReasons.has(reason)) return reason;
-    if (this.#rejectReasons.size >= REJECT_CODES_MAX) return "rejected:other";
-    this.#rejectReasons.add(reason);
-    return reason;
+  /** Keeps the youngest segments that are gone; the memory of one that isn't kept serves the next. */
+  #keep(segment: Segment): void {
+    const used = usedBytes(segment);
+    if (used <= this.#keepBytesMax && used < segment.bytes.length / 2) {
+      this.#recycle(segment.bytes);
+      segment.bytes = segment.bytes.slice(0, used);
+    }
+    this.#kept.push(segment);
+    this.#keptBytes += segment.bytes.length;
+    while (this.#keptBytes > this.#keepBytesMax) {
+      const { bytes } = this.#kept.shift()!;
+      this.#keptBytes -= bytes.length;
+      this.#recycle(bytes);
+    }
+  }
+
+  #recycle(bytes: Uint8Array): void {
+    if (bytes.length >= SEGMENT_BYTES_MIN && bytes.length <= this.#segmentBytes)
+      this.#spare = bytes;
   }
 
   /** The last segment, made big enough for `length` more bytes, or a new one. */
@@ -224,10 +234,19 @@ function usedBytes(segment: Segment): number {
   return segment.ends.length === 0 ? 0 : segment.ends[segment.ends.length - 1]!;
 }
 
-/** The last index ≥ `from` whose end is at most `limit`, or `from` when not even that one is. */
-function lastWithin(ends: readonly number[], from: number, limit: number): number {
+/** Frames `first … last` of a segment, as many of them as `bytesMax` allows, but at least one. */
+function chunkOf(segment: Segment, first: number, last: number, bytesMax: number): SpoolChunk {
+  const { firstSeq, bytes, ends } = segment;
+  const index = first - firstSeq;
+  const start = index === 0 ? 0 : ends[index - 1]!;
+  const end = lastWithin(ends, index, last - firstSeq, start + bytesMax);
+  return { firstSeq: first, lastSeq: firstSeq + end, bytes: bytes.subarray(start, ends[end]) };
+}
+
+/** The last index in `from … to` whose end is at most `limit`, or `from` when not even that one is. */
+function lastWithin(ends: readonly number[], from: number, to: number, limit: number): number {
   let low = from;
-  let high = ends.length - 1;
+  let high = to;
   while (low < high) {
     const middle = (low + high + 1) >>> 1;
     if (ends[middle]! <= limit) low = middle;
