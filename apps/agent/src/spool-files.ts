@@ -72,6 +72,7 @@ export class SpoolFiles {
   /** Descriptors with something that a power loss could take; `done` ones are closed once it can't. */
   readonly #unsynced = new Map<number, "current" | "done">();
   #isSyncing = false;
+  #isClosed = false;
 
   constructor(dir: string, fileBytesMax: number, fileAgeMaxMs: number) {
     this.#dir = dir;
@@ -195,7 +196,8 @@ export class SpoolFiles {
         // What was rolled meanwhile is still in the map and is closed by its own turn.
         if (use === "done") closeSync(fd);
       }
-      done(problem);
+      // The end of the spool has synced and closed what was still open, under this one's hands.
+      if (!this.#isClosed) done(problem);
     };
     for (const [fd] of due) fdatasync(fd, one);
   }
@@ -206,6 +208,7 @@ export class SpoolFiles {
 
   /** Closes what is open; nothing is to be called after it. */
   close(): void {
+    this.#isClosed = true;
     this.#closeCurrent();
     for (const [fd] of this.#unsynced) {
       try {
