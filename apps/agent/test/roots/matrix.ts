@@ -90,8 +90,17 @@ function testKind(kind: Kind, surroundings: Surroundings): void {
     expect(root.processes()).toEqual([]);
     const made = root.list().filter((path) => !before.includes(path) && path !== DETECTION);
     const logs = sensors.map(({ name }) => `state/logs/${name}.log`);
-    const [first, last] = [["state/env", "state/identity.json"], ["state/processes.json"]];
-    expect(made).toEqual([...first, "state/logs", ...logs, ...last]);
+    // All was acknowledged: of a spool its books remain, and no frame.
+    const spools = sensors.flatMap(({ name }) => [
+      `state/spool/${name}`,
+      `state/spool/${name}/spool.state`,
+    ]);
+    expect(made).toEqual(
+      [
+        ...["state/env", "state/identity.json", "state/processes.json"],
+        ...["state/logs", ...logs, "state/spool", ...spools],
+      ].toSorted(),
+    );
     expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(root.dir);
     expect(surroundings.trap().visitors).toBe(0);
   });
