@@ -54,7 +54,7 @@ function lacksMeans(): boolean {
 }
 
 let top: string;
-const running: Bun.Subprocess[] = [];
+const running: Started[] = [];
 
 beforeEach(() => {
   top = mkdtempSync(join(tmpdir(), "bare-root-"));
@@ -66,7 +66,10 @@ beforeEach(() => {
   }
 });
 afterEach(async () => {
-  for (const child of running.splice(0)) {
+  for (const { child, first } of running.splice(0)) {
+    // The change of uid took from it that it ends with its parent.
+    const pid = first();
+    if (pid !== undefined) process.kill(pid, "SIGKILL");
     child.kill("SIGKILL");
     await child.exited;
   }
@@ -76,6 +79,8 @@ afterEach(async () => {
 interface Started {
   readonly child: Bun.Subprocess;
   readonly out: () => string;
+  /** The process that is number 1 there, what the runtime would signal; undefined once it has gone. */
+  readonly first: () => number | undefined;
 }
 
 function start(...args: readonly string[]): Started {
@@ -85,14 +90,15 @@ function start(...args: readonly string[]): Started {
     ["unshare", ...namespaces, "sh", "-c", IN_ROOT, "sh", ...places, ...args],
     { stdio: ["ignore", "pipe", "pipe"] },
   );
-  running.push(child);
   let out = "";
   for (const stream of [child.stdout, child.stderr]) {
     void (async () => {
       for await (const chunk of stream) out += new TextDecoder().decode(chunk);
     })();
   }
-  return { child, out: () => out };
+  const started = { child, out: () => out, first: () => firstOf(child) };
+  running.push(started);
+  return started;
 }
 
 async function untilReady({ child, out }: Started): Promise<number> {
@@ -103,9 +109,10 @@ async function untilReady({ child, out }: Started): Promise<number> {
   return Number(line[1]);
 }
 
-/** The process that is number 1 there: what the runtime would signal. */
-function firstOf({ child }: Started): number {
-  return Number(readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").trim());
+function firstOf({ pid, exitCode, signalCode }: Bun.Subprocess): number | undefined {
+  if (exitCode !== null || signalCode !== null) return undefined;
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+  return children === "" ? undefined : Number(children);
 }
 
 describe.skipIf(lacksMeans())("a coordinator alone in its root", () => {
@@ -124,7 +131,7 @@ describe.skipIf(lacksMeans())("a coordinator alone in its root", () => {
     const sha256 = new Bun.CryptoHasher("sha256").update(await offered.arrayBuffer()).digest("hex");
     expect([offered.status, offered.headers.get("X-Fleet-Agent-Sha256")]).toEqual([200, sha256]);
     expect((await fetch(`${url}/readyz`)).status).toBe(200);
-    process.kill(firstOf(serving), "SIGTERM");
+    process.kill(serving.first()!, "SIGTERM");
     expect(await serving.child.exited).toBe(143);
     expect(serving.out()).not.toContain('"level":"error"');
     expect(readdirSync(join(top, "data"))).toContain("coordinator.db");
@@ -139,7 +146,7 @@ describe.skipIf(lacksMeans())("a coordinator alone in its root", () => {
       1,
       "fleet-coordinator: data directory /data is in use by another coordinator\n",
     ]);
-    process.kill(firstOf(first), "SIGKILL");
+    process.kill(first.first()!, "SIGKILL");
     await first.child.exited;
     await untilReady(start(...SERVE));
   });
