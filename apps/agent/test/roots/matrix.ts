@@ -95,12 +95,8 @@ function testKind(kind: Kind, surroundings: Surroundings): void {
       `state/spool/${name}`,
       `state/spool/${name}/spool.state`,
     ]);
-    expect(made).toEqual(
-      [
-        ...["state/env", "state/identity.json", "state/processes.json"],
-        ...["state/logs", ...logs, "state/spool", ...spools],
-      ].toSorted(),
-    );
+    const files = ["state/env", "state/identity.json", "state/processes.json", ...logs, ...spools];
+    expect(made).toEqual(["state/logs", "state/spool", ...files].toSorted());
     expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(root.dir);
     expect(surroundings.trap().visitors).toBe(0);
   });
