@@ -65,6 +65,8 @@ export function stream(node: string, change: Partial<TrackerView> = {}): Tracker
     node_id: node,
     state: "RUNNING",
     source: "auto",
+    mode: "tcp",
+    url: null,
     port: 31_000,
     run: 1,
     pid: 4711,

@@ -18,13 +18,13 @@ import {
 } from "@fleet/supervisor";
 import type { Bus } from "../bus.ts";
 import { EventReader } from "./event-reader.ts";
+import { type Feed, PUSHED } from "./feed.ts";
 import type { Output } from "./output.ts";
 import type { PortPool } from "./port-pool.ts";
 import { Receiver, type Sink } from "./receiver.ts";
 import { TrackView } from "./track-view.ts";
 import type { TrackerRow, TrackerStore } from "./tracker-store.ts";
 
-const LOOPBACK = "127.0.0.1";
 /** How often a starting tracker's port is tried. */
 const CONNECT_RETRY_MS = 20;
 const STABLE_AFTER_MS = 10_000;
@@ -60,6 +60,7 @@ export interface TrackerDeps {
 /** See the head of this file. */
 export class Tracker {
   readonly streamId: StreamId;
+  readonly feed: Feed;
   readonly receiver = new Receiver();
   readonly view = new TrackView();
   readonly #events: EventReader;
@@ -83,8 +84,9 @@ export class Tracker {
   readonly #frameCounts: number[] = [];
   #stopping: Promise<void> | undefined;
 
-  constructor(deps: TrackerDeps, row: TrackerRow) {
+  constructor(deps: TrackerDeps, row: TrackerRow, feed: Feed = PUSHED) {
     this.#deps = deps;
+    this.feed = feed;
     this.streamId = row.streamId as StreamId;
     this.#log = deps.log.child({ stream_id: this.streamId });
     this.#events = new EventReader(deps, this.streamId, this.view);
@@ -182,19 +184,19 @@ export class Tracker {
   toView(): TrackerView {
     const counts = this.#frameCounts;
     const seconds = Math.max(1, counts.length - 1);
-    const recent = (counts.at(-1) ?? 0) - (counts[0] ?? 0);
     return {
       stream_id: this.streamId,
       node_id: nodeOfStream(this.streamId),
       state: this.state,
       source: this.#source,
+      ...this.feed,
       port: this.#deps.pool.portOf(this.streamId) ?? null,
       run: this.#runs,
       pid: this.#child?.pid ?? null,
       frames: this.receiver.framesAccepted,
       frames_waiting: this.receiver.waitingFrames,
       frames_dropped: { ...this.receiver.dropped },
-      frames_per_s: recent / seconds,
+      frames_per_s: ((counts.at(-1) ?? 0) - (counts[0] ?? 0)) / seconds,
       events: this.view.events,
       tracks: this.view.tracks,
       tracks_live: this.view.live(this.#deps.clock.nowMs()),
@@ -327,7 +329,7 @@ export class Tracker {
   async #open(child: Child): Promise<void> {
     const run = child.run;
     await Bun.connect({
-      hostname: LOOPBACK,
+      hostname: "127.0.0.1",
       port: this.#port!,
       socket: {
         open: (socket) => {
