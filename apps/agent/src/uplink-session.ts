@@ -77,11 +77,6 @@ export class UplinkSession {
     return this.#at === "open";
   }
 
-  /** Whether frames are sent that are not acknowledged yet. */
-  get isWaitingForAck(): boolean {
-    return this.#flights.length > 0;
-  }
-
   /** Says hello. Call once, when the connection stands. */
   start(): void {
     this.#send(encoder.encode(encodeLine(this.#options.hello)));
@@ -118,7 +113,7 @@ export class UplinkSession {
       if (chunk.bytes.length > room && this.#flights.length > 0) return;
       if (chunk.firstSeq > this.#nextSeq) {
         this.#nextSeq = chunk.firstSeq;
-        this.#send(encoder.encode(encodeLine({ type: "skip", to: chunk.firstSeq })));
+        this.#skipTo(chunk.firstSeq);
         continue;
       }
       this.#nextSeq = chunk.lastSeq + 1;
@@ -126,6 +121,15 @@ export class UplinkSession {
       this.#flightBytes += chunk.bytes.length;
       this.#send(chunk.bytes);
     }
+  }
+
+  /** Shows the coordinator that somebody is there, unless it has enough to read as it is. */
+  keepAlive(): void {
+    if (this.#at === "open" && this.#rest.length === 0) this.#skipTo(this.#nextSeq);
+  }
+
+  #skipTo(seq: number): void {
+    this.#send(encoder.encode(encodeLine({ type: "skip", to: seq })));
   }
 
   #handle(line: ServerLine): void {

@@ -349,20 +349,56 @@ test("no welcome for 10 s, and it is tried again", async () => {
   await eventually(() => silent.isClosed);
 });
 
-test("frames without an ack for 30 s mean a dead peer; silence without frames does not", async () => {
-  const { uplink, produce, at, clock } = setUp();
+test("a coordinator that says nothing for 30 s is gone; one that still speaks is not, however long frames wait", async () => {
+  const { uplink, produce, at, clock, spool } = setUp();
   uplink.start();
   const { peer } = await welcomed();
   await at("open");
-  clock.advance(3_600_000);
+  produce(1, 9);
+  await peer.line(9);
+  for (let acked = 1; acked <= 8; acked++) {
+    clock.advance(29_999);
+    peer.send({ type: "ack", seq: acked - 1 });
+    peer.send({ type: "ack", seq: acked });
+    await eventually(() => spool.stats().acked === acked);
+  }
+  clock.advance(29_999);
   expect(uplink.state.at).toBe("open");
-  produce(1, 1);
-  await peer.line(1);
-  clock.advance(29_000);
-  expect(uplink.state.at).toBe("open");
-  clock.advance(5_000);
-  expect(uplink.state.at).not.toBe("open");
+  clock.advance(1);
+  expect(uplink.state.at).toBe("waiting");
   await eventually(() => peer.isClosed);
+});
+
+test("an agent with nothing to say for 10 s repeats which number comes next, and the numbering stays", async () => {
+  const { uplink, produce, at, clock } = setUp();
+  produce(1, 2);
+  uplink.start();
+  const { peer } = await welcomed();
+  await at("open");
+  await peer.line(2);
+  clock.advance(9_999);
+  expect(peer.lines.length).toBe(3);
+  clock.advance(1);
+  expect(await peer.line(3)).toEqual({ type: "skip", to: 3 });
+  clock.advance(10_000);
+  expect(await peer.line(4)).toEqual({ type: "skip", to: 3 });
+  produce(3, 3);
+  expect(await peer.line(5)).toMatchObject({ delay: [3.5] });
+});
+
+test("an agent whose coordinator reads nothing does not heap up what it would repeat", async () => {
+  const { uplink, produce, at, clock } = setUp();
+  uplink.start();
+  const { peer } = await welcomed(0, 1 << 26);
+  await at("open");
+  peer.pause();
+  produce(1, 3000, 10_000);
+  for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+  clock.advance(29_999);
+  expect(uplink.state.at).toBe("open");
+  peer.resume();
+  await eventually(() => peer.lines.length === 3001, "all frames");
+  expect(peer.lines.filter((line) => line.includes("skip"))).toEqual([]);
 });
 
 test("a port nobody listens on is tried again with growing delays, for ever", async () => {

@@ -12,13 +12,13 @@ import {
   backoffMs,
   type BackoffOptions,
   type Clock,
-  every,
+  Keepalive,
   type Log,
   type Random,
   type Service,
   type Timer,
 } from "@fleet/daemon";
-import { PROTOCOL_VERSION, type SensorName } from "@fleet/protocol";
+import { KEEPALIVE_MS, PROTOCOL_VERSION, type SensorName, SILENT_MS_MAX } from "@fleet/protocol";
 import type { Grant } from "./grant.ts";
 import { RepeatGate } from "./repeat-gate.ts";
 import type { Spool } from "./spool.ts";
@@ -34,10 +34,11 @@ export type UplinkState =
 interface Attempt {
   readonly grant: Grant;
   readonly session: UplinkSession;
-  readonly timers: Timer[];
+  /** Cuts off a greeting that takes too long. */
+  greeting: Timer | undefined;
+  /** Of an open session. */
+  keepalive: Keepalive | undefined;
   socket: Socket | undefined;
-  /** When the coordinator last showed that frames arrive, monotonic ms. */
-  aliveMs: number;
 }
 
 type Socket = Bun.Socket<undefined>;
@@ -64,10 +65,6 @@ const BACKOFF: BackoffOptions = { baseMs: 100, capMs: 5000 };
 const REFUSED_BACKOFF: BackoffOptions = { baseMs: 1000, capMs: 30_000 };
 /** From connect to welcome. */
 const GREETING_MS_MAX = 10_000;
-/** Frames under way without an ack for this long: the peer is taken for dead. */
-const ACK_SILENT_MS_MAX = 30_000;
-const ACK_CHECK_MS = 5000;
-const KEEPALIVE_IDLE_MS = 15_000;
 
 /** See the head of this file. (A13, A16, DESIGN §6) */
 export class Uplink implements Service {
@@ -169,14 +166,8 @@ export class Uplink implements Service {
     this.#pumpAsked = true;
     queueMicrotask(() => {
       this.#pumpAsked = false;
-      if (this.#state.at === "open") this.#pump(this.#state.attempt);
+      if (this.#state.at === "open") this.#state.attempt.session.pump();
     });
-  }
-
-  #pump(attempt: Attempt): void {
-    const wasIdle = !attempt.session.isWaitingForAck;
-    attempt.session.pump();
-    if (wasIdle) attempt.aliveMs = this.#options.clock.monotonicMs();
   }
 
   #connect(grant: Grant): void {
@@ -185,14 +176,11 @@ export class Uplink implements Service {
     const attempt: Attempt = {
       grant,
       session: this.#newSession(grant, () => attempt),
-      timers: [],
+      greeting: clock.after(GREETING_MS_MAX, () => this.#lost(attempt, "no welcome in time")),
+      keepalive: undefined,
       socket: undefined,
-      aliveMs: clock.monotonicMs(),
     };
     this.#enter({ at: "connecting", attempt });
-    attempt.timers.push(
-      clock.after(GREETING_MS_MAX, () => this.#lost(attempt, "no welcome in time")),
-    );
     const { host, port, tls } = grant.frames;
     Bun.connect<undefined>({
       hostname: host,
@@ -201,7 +189,9 @@ export class Uplink implements Service {
       socket: {
         open: (socket) => this.#opened(attempt, socket),
         data: (_socket, chunk) => {
-          if (this.#isCurrent(attempt)) attempt.session.receive(chunk);
+          if (!this.#isCurrent(attempt)) return;
+          attempt.keepalive?.heard();
+          attempt.session.receive(chunk);
         },
         drain: () => {
           if (this.#isCurrent(attempt)) attempt.session.drained();
@@ -214,7 +204,7 @@ export class Uplink implements Service {
   }
 
   #newSession(grant: Grant, attempt: () => Attempt): UplinkSession {
-    const { sensor, spool, clock } = this.#options;
+    const { sensor, spool } = this.#options;
     return new UplinkSession({
       hello: {
         type: "hello",
@@ -228,10 +218,13 @@ export class Uplink implements Service {
         first_seq: spool.firstSeq,
       },
       spool,
-      write: (bytes) => attempt().socket?.write(bytes) ?? -1,
+      write: (bytes) => {
+        const { keepalive, socket } = attempt();
+        keepalive?.said();
+        return socket?.write(bytes) ?? -1;
+      },
       onOpen: () => this.#welcomed(attempt()),
       onAck: () => {
-        attempt().aliveMs = clock.monotonicMs();
         if (this.framesLeft === 0) this.#tellDrained();
       },
       onEnd: (end) => this.#sessionEnded(attempt(), end),
@@ -242,25 +235,23 @@ export class Uplink implements Service {
     if (!this.#isCurrent(attempt)) return void socket.terminate();
     attempt.socket = socket;
     socket.setNoDelay(true);
-    socket.setKeepAlive(true, KEEPALIVE_IDLE_MS);
     this.#enter({ at: "greeting", attempt });
     attempt.session.start();
   }
 
   #welcomed(attempt: Attempt): void {
-    for (const timer of attempt.timers.splice(0)) timer.cancel();
-    attempt.timers.push(every(this.#options.clock, ACK_CHECK_MS, () => this.#checkAlive(attempt)));
+    attempt.greeting?.cancel();
+    attempt.keepalive = new Keepalive({
+      clock: this.#options.clock,
+      quietMs: KEEPALIVE_MS,
+      deadMs: SILENT_MS_MAX,
+      onQuiet: () => attempt.session.keepAlive(),
+      onDead: () => this.#lost(attempt, `nothing heard for ${SILENT_MS_MAX / 1000} s`),
+    });
     this.#failures = 0;
     this.#complaints.reset();
-    attempt.aliveMs = this.#options.clock.monotonicMs();
     this.#enter({ at: "open", attempt });
     this.#log.info({ first_seq: this.#options.spool.firstSeq }, "session open");
-  }
-
-  #checkAlive(attempt: Attempt): void {
-    const silentMs = this.#options.clock.monotonicMs() - attempt.aliveMs;
-    if (attempt.session.isWaitingForAck && silentMs >= ACK_SILENT_MS_MAX)
-      this.#lost(attempt, "frames are not acknowledged");
   }
 
   #sessionEnded(attempt: Attempt, end: SessionEnd): void {
@@ -318,7 +309,8 @@ export class Uplink implements Service {
   }
 
   #ended(attempt: Attempt, next: UplinkState): void {
-    for (const timer of attempt.timers.splice(0)) timer.cancel();
+    attempt.greeting?.cancel();
+    attempt.keepalive?.stop();
     this.#enter(next);
     // Last, since the socket's close handler may run within.
     attempt.socket?.terminate();

@@ -11,6 +11,10 @@ export const PROTOCOL_VERSION = 1;
 export const WINDOW_BYTES = 4 * 1024 * 1024;
 /** Longest time between a frame's acceptance and its ack, while frames are arriving. */
 export const ACK_INTERVAL_MS = 50;
+/** An end that had nothing to say for this long repeats itself: the agent its `skip`, the coordinator its `ack`. */
+export const KEEPALIVE_MS = 10_000;
+/** Who hears nothing of a session for this long, while reading, gives it up. */
+export const SILENT_MS_MAX = 30_000;
 /** Longest control line (hello included). */
 export const CONTROL_BYTES_MAX = 8192;
 

@@ -190,6 +190,7 @@ export class Connection {
         ...this.#flow(),
         send: (text) => this.#send(text),
         end: (code) => this.end(code),
+        dead: () => this.#cutOff("silent"),
       },
       clock,
       tracker,
@@ -235,8 +236,12 @@ export class Connection {
       // Our lines are ASCII (see greeting.ts), so characters are bytes.
       if (written < text.length) this.#outgoing = text.slice(written);
     }
-    if (this.#outgoing.length <= OUTGOING_BYTES_MAX) return;
-    this.#deps.counts.add("slow_reader");
+    if (this.#outgoing.length > OUTGOING_BYTES_MAX) this.#cutOff("slow_reader");
+  }
+
+  /** Of a peer that would not read what is said to it. */
+  #cutOff(reason: string): void {
+    this.#deps.counts.add(reason);
     this.#socket.terminate();
     this.closed();
   }

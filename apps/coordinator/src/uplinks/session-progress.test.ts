@@ -20,7 +20,7 @@ function sessionOn(writes: number) {
   receiver.connect({ write: (bytes) => (left-- > 0 ? bytes.length : 0), end: () => {} });
   const session = new Session({
     nodeId: nodeIdSchema.parse("n"),
-    link: { send: () => {}, pause: () => {}, resume: () => {}, end: () => {} },
+    link: { send: () => {}, pause: () => {}, resume: () => {}, end: () => {}, dead: () => {} },
     clock,
     tracker: { receiver, detach: () => {}, sawFrames: () => {} } as unknown as Tracker,
     progress,

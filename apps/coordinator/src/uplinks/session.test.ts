@@ -107,8 +107,8 @@ describe("a session (T1, T8, DESIGN §6)", () => {
 
   test("counts as hearing the node (R5)", async () => {
     await using port = new FramePort();
-    const peer = await port.session();
     port.clock.advance(100_000);
+    const peer = await port.session();
     const node = port.registry.get((await port.hello()).node_id)!;
     node.heardAtMs = port.clock.monotonicMs() - 100_000;
     expect(port.registry.stateOf(node)).toBe("STALE");

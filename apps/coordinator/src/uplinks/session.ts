@@ -5,15 +5,18 @@
  * What makes it fast: authentication, routing and fencing happened once, at `hello`. A line is looked at once, in place;
  * neighbouring good lines of a chunk go to the tracker's socket as one slice of that chunk, uncopied; an ack covers many.
  */
-import type { Clock, Timer } from "@fleet/daemon";
+import { type Clock, Keepalive, type Timer } from "@fleet/daemon";
 import {
   ACK_INTERVAL_MS,
   type ByeCode,
   checkFrame,
   encodeLine,
   type FrameProblem,
+  KEEPALIVE_MS,
   type LineDecoder,
   type NodeId,
+  type ServerLine,
+  SILENT_MS_MAX,
   skipSchema,
   WINDOW_BYTES,
 } from "@fleet/protocol";
@@ -31,6 +34,8 @@ export interface SessionLink {
   resume(): void;
   /** Sends `bye` and closes. */
   end(code: ByeCode): void;
+  /** The agent is not there any more. */
+  dead(): void;
 }
 
 /** What a session is made of. */
@@ -54,6 +59,7 @@ export class Session {
   #ackedSeq: number;
   #unackedBytes = 0;
   #ackTimer: Timer | undefined;
+  readonly #keepalive: Keepalive;
   #closed = false;
   #paused = false;
   // The run of neighbouring good lines that is being collected from the current chunk.
@@ -61,6 +67,8 @@ export class Session {
   #runStart = 0;
   #runEnd = 0;
   #runFrames = 0;
+  /** Whether the current chunk had frames in it. */
+  #sawFrames = false;
   /** Bytes of the current chunk that an earlier connection has handed over already. */
   #duplicateBytes = 0;
   readonly #onLine = (bytes: Uint8Array, start: number, end: number): void =>
@@ -76,6 +84,7 @@ export class Session {
       return;
     }
     this.#paused = false;
+    this.#keepalive.listens(true);
     link.resume();
   };
 
@@ -84,20 +93,30 @@ export class Session {
     this.#parts = parts;
     this.#nextSeq = parts.firstSeq;
     this.#ackedSeq = parts.firstSeq - 1;
+    this.#keepalive = new Keepalive({
+      clock: parts.clock,
+      quietMs: KEEPALIVE_MS,
+      deadMs: SILENT_MS_MAX,
+      onQuiet: () => this.#say({ type: "ack", seq: this.#ackedSeq }),
+      onDead: () => parts.link.dead(),
+    });
   }
 
   /** Takes a chunk off the wire. */
   data(chunk: Uint8Array, decoder: LineDecoder): void {
     const { tracker } = this.#parts;
+    this.#keepalive.heard();
     this.#chunk = chunk;
     decoder.push(chunk, this.#onLine, this.#onOversized);
     this.#flushRun();
     this.#chunk = NO_BYTES;
     if (this.#closed) return;
     if (this.#duplicateBytes > 0) this.#ackDuplicates();
-    tracker.sawFrames();
+    if (this.#sawFrames) tracker.sawFrames();
+    this.#sawFrames = false;
     if (tracker.receiver.full && !this.#paused) {
       this.#paused = true;
+      this.#keepalive.listens(false);
       this.#parts.link.pause();
       tracker.receiver.onRoom(this.#resume);
     }
@@ -107,6 +126,7 @@ export class Session {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#keepalive.stop();
     this.#ackTimer?.cancel();
     this.#parts.tracker.receiver.offRoom(this.#resume);
     this.#parts.tracker.detach();
@@ -120,6 +140,7 @@ export class Session {
       else this.#reject(verdict.problem);
       return;
     }
+    this.#sawFrames = true;
     const seq = this.#nextSeq++;
     const { progress } = this.#parts;
     if (seq <= progress.enqueued) {
@@ -180,16 +201,21 @@ export class Session {
     const seq = Math.min(this.#parts.progress.accepted, this.#nextSeq - 1);
     if (this.#closed || seq <= this.#ackedSeq) return;
     this.#ackedSeq = seq;
-    this.#parts.link.send(encodeLine({ type: "ack", seq }));
+    this.#say({ type: "ack", seq });
+  }
+
+  #say(line: ServerLine): void {
+    this.#keepalive.said();
+    this.#parts.link.send(encodeLine(line));
   }
 
   /** A line that is no frame has used its number; it counts as handled once all before it are. */
   #reject(problem: FrameProblem): void {
     this.#flushRun();
     const seq = this.#nextSeq++;
-    const { progress, counts, link } = this.#parts;
+    const { progress, counts } = this.#parts;
     counts.add(problem);
-    link.send(encodeLine({ type: "rejected", seq, code: "bad_frame" }));
+    this.#say({ type: "rejected", seq, code: "bad_frame" });
     if (seq <= progress.enqueued) {
       this.#duplicateBytes++;
       return;
