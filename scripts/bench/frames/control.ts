@@ -1,41 +1,33 @@
 /**
- * How the parts of the frame bench, each a process of its own, tell the bench when they are done: one line of JSON over a
- * loopback connection. Times are `Date.now()`-like ms of the one host clock.
+ * How the parts of the frame bench, each a process of its own, and the bench speak: a part sends one line of JSON over a
+ * loopback connection, which the bench closes once the part may go on. One that is ready waits so for `go`.
  */
 
-/** What a part reports. */
+/** What a part reports. `figures` is what it measured itself, if it did. */
 export interface Report {
-  readonly part: "sink" | "sender" | "publisher" | "subscriber";
-  readonly event: "ready" | "done";
-  /** Unix ms, fractional. */
-  readonly atMs: number;
-  readonly pid: number;
+  readonly part: "sink" | "source" | "sensor" | "latency";
+  readonly event: "ready" | "first" | "done";
+  /** Unix ms, fractional; absent from a shell script's. */
+  readonly atMs?: number;
+  readonly figures?: readonly number[];
 }
 
-/** The variables the parts find their orders in. */
-export interface Orders {
-  readonly BENCH_CONTROL_PORT: string;
-  /** Bytes of the wire after which a receiving part is done. */
-  readonly BENCH_EXPECT_BYTES: string;
-}
+const WAIT_MS_MAX = 120_000;
 
 /** Unix ms with the resolution of the monotonic clock, comparable between processes. */
 export function nowMs(): number {
   return performance.timeOrigin + performance.now();
 }
 
-/** Sends one report and resolves when it is out. */
-export async function report(part: Report["part"], event: Report["event"]): Promise<void> {
-  const line = JSON.stringify({ part, event, atMs: nowMs(), pid: process.pid } satisfies Report);
+/** Sends one report and resolves when the bench has closed the connection. */
+export async function report(port: number, what: Omit<Report, "atMs">): Promise<void> {
+  const line = JSON.stringify({ ...what, atMs: nowMs() } satisfies Report);
   const { promise, resolve } = Promise.withResolvers<void>();
   await Bun.connect({
     hostname: "127.0.0.1",
-    port: Number(process.env["BENCH_CONTROL_PORT"]),
+    port,
     socket: {
-      open(socket) {
-        socket.write(`${line}\n`);
-        socket.end();
-      },
+      open: (socket) => void socket.write(`${line}\n`),
       data() {},
       close: () => resolve(),
     },
@@ -43,10 +35,14 @@ export async function report(part: Report["part"], event: Report["event"]): Prom
   await promise;
 }
 
+/** A report as the bench has it, with the time of its arrival where it had none. */
+export type Received = Report & { readonly atMs: number };
+
 /** Collects reports; `wait` resolves with the first that matches, past or future. */
 export class Control {
-  readonly #reports: Report[] = [];
-  readonly #waiting: ((r: Report) => void)[] = [];
+  readonly #reports: Received[] = [];
+  readonly #held: Bun.Socket<{ text: string }>[] = [];
+  readonly #waiting = new Set<(r: Received | Error) => void>();
   readonly #listener = Bun.listen<{ text: string }>({
     hostname: "127.0.0.1",
     port: 0,
@@ -54,10 +50,10 @@ export class Control {
       open(socket) {
         socket.data = { text: "" };
       },
-      data(socket, chunk) {
+      data: (socket, chunk) => {
         socket.data.text += chunk.toString("utf8");
+        if (socket.data.text.endsWith("\n")) this.#take(socket);
       },
-      close: (socket) => this.#take(JSON.parse(socket.data.text) as Report),
     },
   });
 
@@ -66,25 +62,41 @@ export class Control {
   }
 
   /** Rejects after `limitMs`: a bench that hangs is worse than one that fails. */
-  wait(part: Report["part"], event: Report["event"], limitMs = 120_000): Promise<Report> {
+  wait(part: Report["part"], event: Report["event"], limitMs = WAIT_MS_MAX): Promise<Received> {
     const matches = (r: Report): boolean => r.part === part && r.event === event;
     const seen = this.#reports.find(matches);
     if (seen !== undefined) return Promise.resolve(seen);
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new Error(`the ${part} was not ${event} after ${limitMs / 1000} s`)),
-        limitMs,
-      );
-      this.#waiting.push((r) => {
-        if (!matches(r)) return;
+      const onReport = (r: Received | Error): void => {
+        if (!(r instanceof Error) && !matches(r)) return;
         clearTimeout(timer);
-        resolve(r);
-      });
+        this.#waiting.delete(onReport);
+        if (r instanceof Error) reject(r);
+        else resolve(r);
+      };
+      const timer = setTimeout(() => {
+        this.#waiting.delete(onReport);
+        reject(new Error(`the ${part} was not ${event} after ${limitMs / 1000} s`));
+      }, limitMs);
+      this.#waiting.add(onReport);
     });
+  }
+
+  /** Ends all waiting: a part has died. */
+  fail(error: Error): void {
+    for (const waiter of this.#waiting) waiter(error);
+  }
+
+  /** Lets all that are ready begin, and says when that was. */
+  go(): number {
+    const atMs = nowMs();
+    for (const socket of this.#held.splice(0)) socket.end();
+    return atMs;
   }
 
   /** Forgets what was reported, for the next round. */
   reset(): void {
+    this.go();
     this.#reports.length = 0;
   }
 
@@ -92,8 +104,11 @@ export class Control {
     this.#listener.stop(true);
   }
 
-  #take(r: Report): void {
-    this.#reports.push(r);
-    for (const waiter of this.#waiting) waiter(r);
+  #take(socket: Bun.Socket<{ text: string }>): void {
+    const received = { atMs: nowMs(), ...(JSON.parse(socket.data.text) as Report) };
+    if (received.event === "ready") this.#held.push(socket);
+    else socket.end();
+    this.#reports.push(received);
+    for (const waiter of this.#waiting) waiter(received);
   }
 }

@@ -1,0 +1,94 @@
+/**
+ * A real coordinator for the bench. In the place of a tracker it starts a shell that names the tracker's port to the sink and
+ * waits, so that one light process receives for all streams, as one subscriber does beside.
+ */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "../../lib/root.ts";
+import { freePorts, start, untilOk } from "./processes.ts";
+
+export const ENROLL_TOKEN = "bench-enroll";
+const OPERATOR_TOKEN = "bench-operator";
+const SENSORS_PER_NODE = 100;
+const STAND_IN = 'exec 3<>/dev/tcp/127.0.0.1/$0 && printf "%s %s" "$1" "$2" >&3 && read -r _ <&3';
+const TRACKER_PORT_FIRST = 15_000;
+
+/** A coordinator's addresses and its directory, which outlive a restart. */
+export interface Place {
+  readonly dir: string;
+  readonly httpPort: number;
+  readonly framesPort: number;
+  /** Where trackers' stand-ins name their ports. */
+  readonly sinkPort: number;
+}
+
+export function newPlace(dir: string, sinkPort: number): Place {
+  const [httpPort, framesPort] = freePorts(2) as [number, number];
+  return { dir, httpPort, framesPort, sinkPort };
+}
+
+/** Starts it and waits until it answers. */
+export async function startCoordinator(place: Place): Promise<Bun.Subprocess> {
+  const { dir, httpPort, framesPort, sinkPort } = place;
+  const config = join(dir, "coordinator.yaml");
+  writeFileSync(
+    config,
+    JSON.stringify({
+      tracker: { command: ["bash", "-c", STAND_IN, String(sinkPort), "{port}", "{stream}"] },
+      tcp_server: {
+        auto_provision_port_start: TRACKER_PORT_FIRST,
+        auto_provision_port_end: TRACKER_PORT_FIRST + 4000,
+      },
+    }),
+  );
+  const addresses = ["--http", `127.0.0.1:${httpPort}`, "--frames", `127.0.0.1:${framesPort}`];
+  const flags = ["--config", config, "--data-dir", join(dir, "data"), "--log-level", "error"];
+  const server = start([join(root, "dist/fleet-coordinator"), "serve", ...flags, ...addresses], {
+    FLEET_ENROLL_TOKEN: ENROLL_TOKEN,
+    FLEET_OPERATOR_TOKEN: OPERATOR_TOKEN,
+  });
+  await untilOk(`http://127.0.0.1:${httpPort}/healthz`);
+  return server;
+}
+
+/** Registers nodes with `streams` sensors in all; gives the hello of each. */
+export async function hellosFor(place: Place, streams: number): Promise<readonly object[]> {
+  const hellos: object[] = [];
+  for (let node = 0; hellos.length < streams; node++) {
+    const count = Math.min(SENSORS_PER_NODE, streams - hellos.length);
+    hellos.push(...(await register(place, `bench${node}`, count)));
+  }
+  return hellos;
+}
+
+async function register(place: Place, node: string, count: number): Promise<object[]> {
+  const sensors = Array.from({ length: count }, (_, i) => ({
+    name: `s${i}`,
+    runtime: "native",
+    mode: "stream",
+  }));
+  const names = { node_id: node, instance_id: "bench" };
+  const response = await untilOk(`http://127.0.0.1:${place.httpPort}/api/v1/agents/register`, {
+    method: "POST",
+    headers: {
+      Authorization: `Bearer ${ENROLL_TOKEN}`,
+      "Content-Type": "application/json",
+      "X-Fleet-Protocol-Version": "1",
+    },
+    body: JSON.stringify({ ...names, version: "bench", sensors }),
+  });
+  const { access_token: token, epoch } = (await response.json()) as {
+    access_token: string;
+    epoch: number;
+  };
+  return sensors.map(({ name: sensor }) => ({
+    type: "hello",
+    protocol: 1,
+    ...names,
+    sensor,
+    spool_id: "bench",
+    token,
+    epoch,
+    first_seq: 1,
+  }));
+}

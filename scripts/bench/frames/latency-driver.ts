@@ -1,0 +1,145 @@
+/**
+ * Both ends of the latency bench in one process, so that one clock times a frame's way: it writes a frame of one stream after
+ * the other, evenly over each period, and notes when each comes out at the other end. Reports `ready`, waits for `go`, reports
+ * `done` with p50, p99 and the longest in ms, and how many frames were timed.
+ */
+import { readFileSync } from "node:fs";
+import { report } from "./control.ts";
+import { fail } from "./orders.ts";
+import type { LatencyOrders } from "./latency.ts";
+import { quantile } from "./table.ts";
+import { natsSource } from "./wires/nats.ts";
+import { sessionSource } from "./wires/session.ts";
+
+const HOST = "127.0.0.1";
+const TICK_MS = 1;
+const LAST_ONES_MS = 1000;
+
+const orders = JSON.parse(readFileSync(process.argv[2]!, "utf8")) as LatencyOrders;
+const { streams, periodMs, periods, hellos } = orders;
+const frame = Buffer.from(orders.frame);
+const sources: Bun.Socket[] = [];
+/** When each stream's frame on the way was written; a stream has one at a time, unless it is slower than a period. */
+const sentMs = Array.from({ length: streams }, (): number[] => []);
+const took: number[] = [];
+/** Ends of connections that wait for the server's leave to begin: a source and a sink a stream. */
+let waitingEnds = 2 * streams;
+const allReady = Promise.withResolvers<void>();
+
+function noteReady(): void {
+  if (--waitingEnds === 0) allReady.resolve();
+}
+
+function came(stream: number, nowMs: number): void {
+  const sent = sentMs[stream]!.shift();
+  if (sent !== undefined) took.push(nowMs - sent);
+}
+
+/** Splits what comes for a stream into frames by their length alone. */
+function frameCounter(stream: number, frameBytes: number): (chunk: Buffer) => void {
+  let bytes = 0;
+  return (chunk) => {
+    const nowMs = performance.now();
+    for (bytes += chunk.length; bytes >= frameBytes; bytes -= frameBytes) came(stream, nowMs);
+  };
+}
+
+async function connectSources(): Promise<readonly Uint8Array[]> {
+  const ends = Array.from({ length: streams }, (_, i) =>
+    orders.wire === "nats" ? natsSource(i, frame) : sessionSource(hellos[i]!, frame),
+  );
+  for (const [i, end] of ends.entries()) {
+    let isReady = false;
+    sources[i] = await Bun.connect({
+      hostname: HOST,
+      port: orders.port,
+      socket: {
+        open: (socket) => void socket.write(end.opening),
+        data(socket, chunk) {
+          const answer = end.read(chunk);
+          if (answer !== undefined) socket.write(answer);
+          if (end.ready && !isReady) noteReady();
+          isReady = end.ready;
+        },
+        close: () => fail("latency: a source's connection was closed"),
+      },
+    });
+    sources[i].setNoDelay(true);
+  }
+  return ends.map((end) => end.block.bytes);
+}
+
+async function subscribe(): Promise<void> {
+  for (let i = 0; i < streams; i++) {
+    const count = frameCounter(i, `MSG f.${i} 1 ${frame.length - 1}\r\n`.length + frame.length + 1);
+    let isReady = false;
+    await Bun.connect({
+      hostname: HOST,
+      port: orders.port,
+      socket: {
+        open: (socket) =>
+          void socket.write(`CONNECT {"verbose":false}\r\nSUB f.${i} 1\r\nPING\r\n`),
+        data(_socket, chunk) {
+          if (isReady) count(chunk);
+          else if (chunk.includes("PONG")) {
+            isReady = true;
+            noteReady();
+          }
+        },
+        close: () => fail("latency: a subscriber's connection was closed"),
+      },
+    });
+  }
+}
+
+/** Trackers' stand-ins name their port and stream here. */
+function standForTrackers(): void {
+  const names = new Map(
+    hellos.map((h, i) => {
+      const { node_id, sensor } = h as { node_id: string; sensor: string };
+      return [`${node_id}.${sensor}`, i];
+    }),
+  );
+  Bun.listen({
+    hostname: HOST,
+    port: orders.sinkPort,
+    socket: {
+      data(_socket, chunk) {
+        const [port, name] = chunk.toString("latin1").split(" ") as [string, string];
+        const count = frameCounter(names.get(name)!, frame.length);
+        Bun.listen({
+          hostname: HOST,
+          port: Number(port),
+          socket: { open: noteReady, data: (_s, bytes) => count(bytes) },
+        });
+      },
+    },
+  });
+}
+
+/** Every stream once each period, in turn. A tick that comes late makes up for what it missed. */
+async function send(messages: readonly Uint8Array[]): Promise<void> {
+  const startMs = performance.now();
+  const total = streams * periods;
+  for (let sent = 0; sent < total; await Bun.sleep(TICK_MS)) {
+    const due = Math.min(total, ((performance.now() - startMs) / periodMs) * streams);
+    for (; sent < due; sent++) {
+      const stream = sent % streams;
+      sentMs[stream]!.push(performance.now());
+      sources[stream]!.write(messages[stream]!);
+    }
+  }
+  await Bun.sleep(LAST_ONES_MS);
+}
+
+if (orders.wire === "nats") await subscribe();
+else standForTrackers();
+const messages = await connectSources();
+await allReady.promise;
+await report(orders.controlPort, { part: "latency", event: "ready" });
+await send(messages);
+const lost = streams * periods - took.length;
+if (lost !== 0) fail(`latency: ${lost} frames did not come`);
+const sorted = took.toSorted((a, b) => a - b);
+const figures = [quantile(sorted, 0.5), quantile(sorted, 0.99), sorted.at(-1)!, sorted.length];
+await report(orders.controlPort, { part: "latency", event: "done", figures });

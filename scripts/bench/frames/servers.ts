@@ -1,0 +1,166 @@
+/**
+ * What frames are sent through: Fleet's coordinator, and the public servers beside it, each run from a configuration of
+ * our own on loopback, at its best for this work, and ended by its process id.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { hellosFor, newPlace, startCoordinator } from "./coordinator.ts";
+import type { Wire } from "./orders.ts";
+import { end, freePorts, programPath, start, untilListening, versionOf } from "./processes.ts";
+
+/** A server that is up. */
+export interface Server {
+  readonly pid: number;
+  /** Where sources, and the subscribers among the sinks, connect to. */
+  readonly port: number;
+  readonly hellos: readonly object[];
+  stop(): Promise<void>;
+}
+
+/** A kind of server. */
+export interface Contender {
+  readonly name: string;
+  readonly version: string | undefined;
+  /** What it promises of a message, in a few words. */
+  readonly promises: string;
+  readonly wire: Wire;
+  /** Part of the whole work that it is given; the slow ones get less, at the same frames. */
+  readonly share: number;
+  /** `dir` is empty and its own; what it forwards by itself goes to `sinkPort`. */
+  readonly start: (dir: string, sinkPort: number, streams: number) => Promise<Server>;
+}
+
+const ALL = 1;
+const LESS = 0.15;
+const HOST = "127.0.0.1";
+
+const natsPath = programPath("nats-server");
+const mosquittoPath = programPath("mosquitto");
+const rsyslogPath = programPath("rsyslogd");
+
+/** All contenders, ours first. One whose `version` is undefined is not installed. */
+export const CONTENDERS: readonly Contender[] = [
+  {
+    name: "fleet",
+    version: "this one",
+    promises: "each frame checked, and acked once its tracker's socket has it",
+    wire: "session",
+    share: ALL,
+    async start(dir, sinkPort, streams) {
+      const place = newPlace(dir, sinkPort);
+      const server = await startCoordinator(place);
+      const hellos = await hellosFor(place, streams);
+      return serverOf(server, place.framesPort, hellos);
+    },
+  },
+  {
+    name: "nats core",
+    version: versionOf(natsPath, "--version"),
+    promises: "neither checked nor acked",
+    wire: "nats",
+    share: ALL,
+    // A slow moment of the subscriber must not end it: what is measured is the server passing messages on.
+    start: (dir) => startNats(dir, `max_pending: 1GB\nwrite_deadline: "60s"\n`),
+  },
+  {
+    name: "mosquitto QoS 1",
+    version: versionOf(mosquittoPath, "-h"),
+    promises: "acked to the sender at arrival, and by the receiver; kept in memory",
+    wire: "mqtt",
+    share: LESS,
+    start: startMosquitto,
+  },
+  {
+    name: "jetstream file",
+    version: versionOf(natsPath, "--version"),
+    promises: "acked once in the file store, not synced; receiver does not ack",
+    wire: "jetstream",
+    share: LESS * 2,
+    start: (dir) =>
+      startNats(
+        dir,
+        `max_pending: 1GB\nwrite_deadline: "60s"\njetstream { store_dir: "${join(dir, "store")}", max_file: 20GB }\n`,
+      ),
+  },
+  {
+    name: "rsyslog TCP",
+    version: versionOf(rsyslogPath, "-v"),
+    promises: "neither checked nor acked; a queue in memory",
+    wire: "lines",
+    share: LESS * 2,
+    start: startRsyslog,
+  },
+];
+
+function serverOf(
+  process_: Bun.Subprocess,
+  port: number,
+  hellos: readonly object[] = [],
+  signal: NodeJS.Signals = "SIGTERM",
+): Server {
+  return { pid: process_.pid, port, hellos, stop: () => end([process_], signal) };
+}
+
+async function startNats(dir: string, text: string): Promise<Server> {
+  const [port] = freePorts(1) as [number];
+  const config = join(dir, "nats.conf");
+  writeFileSync(config, text);
+  const server = start([natsPath!, "-c", config, "-a", HOST, "-p", String(port)], {}, true);
+  await untilListening(port);
+  return serverOf(server, port);
+}
+
+async function startMosquitto(dir: string): Promise<Server> {
+  const [port] = freePorts(1) as [number];
+  const config = join(dir, "mosquitto.conf");
+  writeFileSync(
+    config,
+    [
+      `listener ${port} ${HOST}`,
+      "allow_anonymous true",
+      "persistence false",
+      "set_tcp_nodelay true",
+      // Its default of 20 in flight would make it wait; a queue with a bound would drop.
+      "max_inflight_messages 1000",
+      "max_queued_messages 0",
+      "log_type error",
+      // Started as root it would change to a user who can't read this.
+      "user root",
+      "",
+    ].join("\n"),
+  );
+  const server = start([mosquittoPath!, "-c", config], {}, true);
+  await untilListening(port);
+  return serverOf(server, port);
+}
+
+async function startRsyslog(dir: string, sinkPort: number): Promise<Server> {
+  const [port] = freePorts(1) as [number];
+  const process_ = await startRsyslogd(dir, [
+    'module(load="imptcp")',
+    'template(name="line" type="string" string="%rawmsg%\\n")',
+    `ruleset(name="out" queue.type="LinkedList" queue.size="200000" queue.dequeueBatchSize="2000" queue.timeoutEnqueue="60000") {
+       action(type="omfwd" target="${HOST}" port="${sinkPort}" protocol="tcp" template="line" action.resumeRetryCount="-1")
+     }`,
+    `input(type="imptcp" port="${port}" address="${HOST}" ruleset="out")`,
+  ]);
+  await untilListening(port);
+  return serverOf(process_, port, [], "SIGKILL");
+}
+
+/** Whether rsyslogd, and its module for RELP when that is asked for, is there. */
+export function rsyslogVersion(): string | undefined {
+  return versionOf(rsyslogPath, "-v");
+}
+
+/** Runs rsyslogd in the foreground with a directory and a configuration of its own. */
+export async function startRsyslogd(
+  dir: string,
+  config: readonly string[],
+): Promise<Bun.Subprocess> {
+  mkdirSync(dir, { recursive: true });
+  const file = join(dir, "rsyslog.conf");
+  const general = `global(workDirectory="${dir}" maxMessageSize="64k" parser.escapeControlCharactersOnReceive="off")`;
+  writeFileSync(file, [general, ...config, ""].join("\n"));
+  return start([rsyslogPath!, "-n", "-f", file, "-i", join(dir, "pid")], {}, true);
+}
