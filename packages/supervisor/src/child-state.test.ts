@@ -75,8 +75,9 @@ describe("a child's next state", () => {
     ).toEqual(STOPPED);
   });
 
-  test("counts a start timeout as a failure once the process is gone", () => {
-    const stopping = nextState(STARTING, { type: "start_timeout", killAtMs: 500 }, POLICY);
+  test("counts a run that was given up as a failure once the process is gone", () => {
+    const failed: ChildEvent = { type: "failed", atMs: 300, killAtMs: 500 };
+    const stopping = nextState(STARTING, failed, POLICY);
     expect(stopping).toEqual({
       at: "stopping",
       pid: 7,
@@ -87,6 +88,15 @@ describe("a child's next state", () => {
     expect(nextState(stopping, exited(400, true), POLICY)).toMatchObject({
       at: "backoff",
       failures: 4,
+    });
+  });
+
+  test("counts a run that was given up after it was stable as the first failure", () => {
+    const failed: ChildEvent = { type: "failed", atMs: 100 + 10_000, killAtMs: 20_000 };
+    const stopping = nextState(RUNNING, failed, POLICY);
+    expect(nextState(stopping, exited(12_000), POLICY)).toMatchObject({
+      at: "backoff",
+      failures: 1,
     });
   });
 
@@ -118,7 +128,7 @@ const anEvent: fc.Arbitrary<ChildEvent> = fc.oneof(
   fc.record({ type: fc.constant("spawned"), pid: fc.integer({ min: 2, max: 99 }), atMs: fc.nat() }),
   fc.record({ type: fc.constant("spawn_failed"), atMs: fc.nat(), chance: aChance() }),
   fc.record({ type: fc.constant("ready"), atMs: fc.nat() }),
-  fc.record({ type: fc.constant("start_timeout"), killAtMs: fc.nat() }),
+  fc.record({ type: fc.constant("failed"), atMs: fc.nat(), killAtMs: fc.nat() }),
   fc.record({
     type: fc.constant("exited"),
     atMs: fc.nat(),

@@ -3,8 +3,8 @@
  * `Child` (child.ts) feeds it events and acts on the state that comes back.
  *
  *   stopped  → starting | running (spawned) | backoff, stopped (spawn failed) | backoff (restart)
- *   starting → running (ready) | stopping (stop, restart, start timeout) | backoff, stopped (exit)
- *   running  → stopping (stop, restart) | backoff, stopped (exit)
+ *   starting → running (ready) | stopping (stop, restart, failed) | backoff, stopped (exit)
+ *   running  → stopping (stop, restart, failed) | backoff, stopped (exit)
  *   backoff  → starting | running (spawned) | backoff, stopped (spawn failed) | backoff (restart) | stopped (stop)
  *   stopping → stopped | backoff (exit)
  *
@@ -45,7 +45,7 @@ export type ChildEvent =
   | { readonly type: "spawned"; readonly pid: number; readonly atMs: number }
   | { readonly type: "spawn_failed"; readonly atMs: number; readonly chance: number }
   | { readonly type: "ready"; readonly atMs: number }
-  | { readonly type: "start_timeout"; readonly killAtMs: number }
+  | { readonly type: "failed"; readonly atMs: number; readonly killAtMs: number }
   | {
       readonly type: "exited";
       readonly atMs: number;
@@ -76,8 +76,12 @@ export function nextState(state: ChildState, event: ChildEvent, policy: ChildPol
       return state.at === "backoff" ? afterFailure(state.failures, event, policy) : state;
     case "ready":
       return state.at === "starting" ? { ...state, at: "running", sinceMs: event.atMs } : state;
-    case "start_timeout":
-      return state.at === "starting" ? ending(state, event.killAtMs, "failure") : state;
+    case "failed":
+      if (state.at !== "starting" && state.at !== "running") return state;
+      return {
+        ...ending(state, event.killAtMs, "failure"),
+        failures: failuresBefore(state, event.atMs, policy),
+      };
     case "exited":
       return onExited(state, event, policy);
     case "restart_asked":
@@ -105,12 +109,17 @@ function onExited(state: ChildState, event: Ended, policy: ChildPolicy): ChildSt
       return afterFailure(state.failures, event, policy);
     case "running": {
       if (policy.restart === "on-failure" && event.clean) return { at: "stopped" };
-      const stable = event.atMs - state.sinceMs >= policy.stableAfterMs;
-      return afterFailure(stable ? 0 : state.failures, event, policy);
+      return afterFailure(failuresBefore(state, event.atMs, policy), event, policy);
     }
     case "stopping":
       return onEnded(state.then, state.failures, event, policy);
   }
+}
+
+/** Failures in a row before this run, which ends at `atMs`: none when it was stable. */
+function failuresBefore(state: Live, atMs: number, policy: ChildPolicy): number {
+  const stable = state.at === "running" && atMs - state.sinceMs >= policy.stableAfterMs;
+  return stable ? 0 : state.failures;
 }
 
 function onEnded(
@@ -157,17 +166,21 @@ function onStopAsked(state: ChildState, killAtMs: number): ChildState {
   }
 }
 
-function ending(state: Live, killAtMs: number, then: AfterStopping): ChildState {
+function ending(
+  state: Live,
+  killAtMs: number,
+  then: AfterStopping,
+): Extract<ChildState, { at: "stopping" }> {
   return { at: "stopping", pid: state.pid, killAtMs, failures: state.failures, then };
 }
 
 function afterFailure(
-  failuresBefore: number,
+  failuresSoFar: number,
   event: { readonly atMs: number; readonly chance: number },
   policy: ChildPolicy,
 ): ChildState {
   if (policy.restart === "never") return { at: "stopped" };
-  const failures = failuresBefore + 1;
+  const failures = failuresSoFar + 1;
   const delayMs = backoffMs(policy.backoff, failures, { next: () => event.chance });
   return { at: "backoff", failures, retryAtMs: event.atMs + delayMs };
 }

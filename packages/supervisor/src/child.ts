@@ -122,6 +122,14 @@ export class Child implements Service {
     });
   }
 
+  /** Ends the current run, if any, as one that has failed: the next comes after the backoff. */
+  fail(reason: string): void {
+    if (this.#current === undefined || this.#state.at === "stopping") return;
+    this.#log.warn({ reason, run: this.#runNumber, pid: this.pid }, "ending it");
+    const killAtMs = this.#killAtMs(Number.POSITIVE_INFINITY);
+    this.#apply({ type: "failed", atMs: this.#clock.monotonicMs(), killAtMs });
+  }
+
   /** Says that the current run is up, with `ready: "manual"`. No-op in any state but `starting`. */
   markReady(): void {
     this.#apply({ type: "ready", atMs: this.#clock.monotonicMs() });
@@ -151,11 +159,7 @@ export class Child implements Service {
     this.#timer = undefined;
     if (next.at === "starting" && this.#spec.startTimeoutMs !== undefined) {
       this.#timer = this.#clock.after(this.#spec.startTimeoutMs, () => {
-        this.#log.warn({ run: this.#runNumber, pid: next.pid }, "not ready in time, ending it");
-        this.#apply({
-          type: "start_timeout",
-          killAtMs: this.#killAtMs(Number.POSITIVE_INFINITY),
-        });
+        this.fail("not ready in time");
       });
     }
     if (next.at === "stopping") {
