@@ -44,6 +44,7 @@ const trackerSchema = z.strictObject({
   stop_grace: duration.default(5000),
   extended_outage: duration.default(60_000),
   start_timeout: duration.default(10_000),
+  stall_timeout: duration.default(60_000),
 });
 
 const configSchema = z.strictObject({

@@ -16,6 +16,7 @@ import { TrackerManager } from "./trackers/manager.ts";
 import { Output } from "./trackers/output.ts";
 import { PortPool } from "./trackers/port-pool.ts";
 import { TrackerStore } from "./trackers/tracker-store.ts";
+import { Unread } from "./trackers/unread.ts";
 import { ProgressStore } from "./uplinks/stream-progress.ts";
 import { TcpServer } from "./uplinks/tcp-server.ts";
 
@@ -180,12 +181,14 @@ function createManager(
       output,
       pool: new PortPool(tcp.auto_provision_port_start, tcp.auto_provision_port_end),
       store: new TrackerStore(db, log),
+      unread: new Unread(clock),
       options: {
         command: options.trackerCommand,
         env: options.trackerEnv,
         stopGraceMs: config.tracker.stop_grace,
         extendedOutageMs: config.tracker.extended_outage,
         startTimeoutMs: config.tracker.start_timeout,
+        stallTimeoutMs: config.tracker.stall_timeout,
       },
     },
     {

@@ -69,8 +69,22 @@ export class Metrics {
           c.inc({ stream: t.streamId, reason }, n);
       }
     });
+    this.#counter(
+      "fleet_frames_fed_again_total",
+      "Frames given to a later run",
+      ["stream"],
+      (c) => {
+        for (const t of manager.list()) c.inc({ stream: t.streamId }, t.receiver.framesFedAgain);
+      },
+    );
+    this.#counter("fleet_frames_given_up_total", "Frames runs died of", ["stream"], (c) => {
+      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.framesGivenUp);
+    });
     this.#counter("fleet_track_events_total", "Track events read", ["stream"], (c) => {
       for (const t of manager.list()) c.inc({ stream: t.streamId }, t.view.events);
+    });
+    this.#counter("fleet_track_events_repeated_total", "Events said again", ["stream"], (c) => {
+      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.repeatedEvents);
     });
     this.#counter("fleet_tracker_lines_bad_total", "Lines that were no event", ["stream"], (c) => {
       for (const t of manager.list()) c.inc({ stream: t.streamId }, t.badEvents);

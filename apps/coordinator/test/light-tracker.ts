@@ -1,7 +1,7 @@
 /**
  * A light tracker for tests. argv: PORT FILE [MODE]. Appends every line it is given to FILE, with its pid, and prints an
  * event for each. Modes: `deaf` never reads, `mute` never listens, `exits` ends at once with a word on stderr, `floods`
- * prints without end, `hangs-up` closes every connection, `stubborn` ignores TERM.
+ * prints without end, `hangs-up` closes every connection, `stubborn` ignores TERM, `dies-of-7` ends at the frame of time 7.
  */
 import { appendFileSync } from "node:fs";
 import { argv, pid, stderr, stdout } from "node:process";
@@ -34,7 +34,8 @@ else {
         for (const line of lines) {
           appendFileSync(file, `${line}\n`);
           const { timestamp } = JSON.parse(line) as { timestamp: number };
-          stdout.write(`{"track_id":"t${timestamp}","length":1}\n`);
+          stdout.write(`{"track_id":"t${timestamp}","timestamp":${timestamp},"length":1}\n`);
+          if (mode === "dies-of-7" && timestamp === 7) process.exit(7);
         }
       },
     },

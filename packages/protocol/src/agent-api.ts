@@ -166,6 +166,7 @@ export const trackerViewSchema = z.object({
   frames: count,
   frames_waiting: count,
   frames_dropped: z.record(z.string(), count),
+  frames_fed_again: count,
   frames_per_s: z.number(),
   events: count,
   tracks: count,

@@ -118,7 +118,13 @@ describe("trackers (T9)", () => {
     await using api = new Api();
     const tracker = api.manager.attach(streamId("radar3.radar")) as Tracker;
     const event = Buffer.from(`{"track_id":"a","length":2}`);
-    tracker.view.add({ trackId: "a", end: event.length }, event, 0, 1, api.clock.nowMs());
+    tracker.view.add(
+      { trackId: "a", timestamp: 1, end: event.length },
+      event,
+      0,
+      1,
+      api.clock.nowMs(),
+    );
     const list = await api.call("GET", "/api/v1/trackers", { token: OPERATOR });
     expect(trackerListSchema.parse(list.body).trackers).toHaveLength(1);
     const one = await api.call("GET", "/api/v1/trackers/radar3.radar", { token: OPERATOR });

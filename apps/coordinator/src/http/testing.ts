@@ -16,6 +16,7 @@ import { TrackerManager } from "../trackers/manager.ts";
 import { Output } from "../trackers/output.ts";
 import { PortPool } from "../trackers/port-pool.ts";
 import { TrackerStore } from "../trackers/tracker-store.ts";
+import { Unread } from "../trackers/unread.ts";
 import { createApp } from "./app.ts";
 import { HttpServer } from "./server.ts";
 
@@ -149,12 +150,14 @@ function makeManager({ clock, log, bus, db }: Api, output: Output): TrackerManag
       spawn: spawn.spawn,
       pool: new PortPool(first, first),
       store: new TrackerStore(db, log),
+      unread: new Unread(clock),
       options: {
         command: ["tracker"],
         env: {},
         stopGraceMs: 1000,
         extendedOutageMs: 60_000,
         startTimeoutMs: 1e9,
+        stallTimeoutMs: 1e9,
       },
     },
     { autoProvision: true, configured: [] },

@@ -1,12 +1,32 @@
-/** Reads what the tracker of one stream prints, run by run, and passes each track event to the view, the files and the bus. (T9) */
+/**
+ * Reads what the tracker of one stream prints, run by run, and passes each track event to the view, the files and the bus.
+ * A run that is given frames of the one before says again what that one has said of them: this is not passed on. (T5, T9)
+ */
 import type { Clock } from "@fleet/daemon";
 import { LineDecoder, type StreamId } from "@fleet/protocol";
 import type { Bus } from "../bus.ts";
+import type { Fed } from "./fed-history.ts";
 import type { Output } from "./output.ts";
 import { readEvent, type TrackView } from "./track-view.ts";
 
 /** Longest tracker event: longer than the 1 MiB of a frame, since events are many times their input. */
 const EVENT_BYTES_MAX = 4 * 1024 * 1024;
+
+/** The frame of which events were passed on last, and how many. */
+interface Said {
+  readonly timestamp: number;
+  events: number;
+}
+
+/** What a run is expected to say again. */
+interface Repeats {
+  readonly run: number;
+  /** Frames of which an earlier run has said all it had to say. */
+  readonly said: ReadonlySet<number>;
+  /** The frame after them, and how many of its events have been passed on. */
+  readonly last: number;
+  lastEvents: number;
+}
 
 /** Where events go. */
 export interface EventReaderDeps {
@@ -19,6 +39,10 @@ export interface EventReaderDeps {
 export class EventReader {
   /** Lines that were not track events. */
   bad = 0;
+  /** Events that were not passed on, since an earlier run had said them. */
+  repeated = 0;
+  #said: Said | undefined;
+  #repeats: Repeats | undefined;
   readonly #deps: EventReaderDeps;
   readonly #streamId: StreamId;
   readonly #view: TrackView;
@@ -28,6 +52,17 @@ export class EventReader {
     this.#deps = deps;
     this.#streamId = streamId;
     this.#view = view;
+  }
+
+  /** `run` begins, and is given `again` before anything new. */
+  beginRun(run: number, again: readonly Fed[]): void {
+    this.#repeats = undefined;
+    if (this.#said === undefined || again.length === 0) return;
+    const { timestamp: last, events: lastEvents } = this.#said;
+    const timestamps = again.flatMap(({ bytes }) => timestampsOf(bytes));
+    const at = timestamps.lastIndexOf(last);
+    if (at < 0) return;
+    this.#repeats = { run, said: new Set(timestamps.slice(0, at)), last, lastEvents };
   }
 
   /** A piece of what `run` printed. */
@@ -55,6 +90,11 @@ export class EventReader {
       this.bad++;
       return;
     }
+    if (this.#isRepeated(run, event.timestamp)) {
+      this.repeated++;
+      return;
+    }
+    this.#note(event.timestamp);
     const { clock, output, bus } = this.#deps;
     const atMs = clock.nowMs();
     this.#view.add(event, bytes, start, run, atMs);
@@ -66,4 +106,35 @@ export class EventReader {
       data: { stream_id: this.#streamId, track_id: event.trackId, run },
     });
   }
+
+  /** The first event of a frame that nothing was said of ends it. */
+  #isRepeated(run: number, timestamp: number | undefined): boolean {
+    const repeats = this.#repeats;
+    if (repeats?.run !== run || timestamp === undefined) return false;
+    if (timestamp === repeats.last) return repeats.lastEvents-- > 0;
+    if (repeats.said.has(timestamp)) return true;
+    this.#repeats = undefined;
+    return false;
+  }
+
+  #note(timestamp: number | undefined): void {
+    if (timestamp === undefined) return;
+    if (this.#said?.timestamp === timestamp) this.#said.events++;
+    else this.#said = { timestamp, events: 1 };
+  }
+}
+
+/** The timestamps of frames, one a line; the end of the last line may be missing. */
+function timestampsOf(lines: Uint8Array): number[] {
+  return Buffer.from(lines.buffer, lines.byteOffset, lines.length)
+    .toString("latin1")
+    .split("\n")
+    .flatMap((line) => {
+      try {
+        const { timestamp } = JSON.parse(line) as { timestamp?: unknown };
+        return typeof timestamp === "number" ? [timestamp] : [];
+      } catch {
+        return [];
+      }
+    });
 }

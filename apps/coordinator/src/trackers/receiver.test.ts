@@ -1,10 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { type Fed, HISTORY_BYTES_MAX, KEEP_BYTES } from "./fed-history.ts";
 import { Receiver, RECEIVER_BYTES_MAX, RECEIVER_FRAMES_MAX, type Sink } from "./receiver.ts";
 
 const encoder = new TextEncoder();
 const bytesOf = (text: string): Uint8Array => encoder.encode(text);
 const line = (n: number, size = 0): string => `${String(n).padStart(size, "0")}\n`;
+
+function textOf(fed: readonly Fed[]): string {
+  return fed.map(({ bytes }) => Buffer.from(bytes).toString("latin1")).join("");
+}
 
 /** A tracker's socket that takes as much as it is told to. */
 class ScriptedSink implements Sink {
@@ -55,28 +60,87 @@ describe("a receiver (T8)", () => {
     expect([sink.taken, accepted]).toEqual(["abcd\ne\n", 2]);
   });
 
-  test("gives a line that was cut to the next socket whole, and not those before it", () => {
+  test("gives the next socket again what the last one took, and a line that was cut whole (T5)", () => {
     const receiver = new Receiver();
     const first = new ScriptedSink();
-    first.room = "one\ntwo\nth".length;
+    first.room = "one\ntwo\nthree\nfo".length;
     receiver.connect(first);
-    receiver.write(bytesOf("one\ntwo\nthree\nfour\n"), 4);
+    const accepted: string[] = [];
+    receiver.write(bytesOf("one\ntwo\n"), 2, () => accepted.push("two"));
+    receiver.write(bytesOf("three\nfour\n"), 2, () => accepted.push("four"));
     receiver.disconnect(first);
+    expect(textOf(receiver.fed())).toBe("one\ntwo\nthree\nfo");
     const second = new ScriptedSink();
     receiver.connect(second);
-    expect(second.taken).toBe("three\nfour\n");
+    expect(second.taken).toBe("one\ntwo\nthree\nfour\n");
+    expect(accepted).toEqual(["two", "four"]);
+    expect([receiver.framesAccepted, receiver.framesFedAgain]).toEqual([4, 2]);
+    expect(receiver.bytesWritten).toBe(second.taken.length);
   });
 
-  test("resumes a batch that was cut at a line's end with the next line", () => {
+  test("goes on with what is given again when that is cut, too", () => {
+    const receiver = new Receiver();
+    receiver.write(bytesOf("one\n"), 1);
+    receiver.write(bytesOf("two\n"), 1);
+    const sinks = [100, 6, 100].map((room) => {
+      const sink = new ScriptedSink();
+      sink.room = room;
+      receiver.connect(sink);
+      receiver.disconnect(sink);
+      receiver.write(bytesOf("new\n"), 1);
+      return sink.taken;
+    });
+    expect(sinks).toEqual(["one\ntwo\n", "one\ntw", "one\ntwo\nnew\nnew\n"]);
+    expect(receiver.framesAccepted).toBe(4);
+  });
+
+  test("keeps what may be unread and a little more, and nothing that is forgotten", () => {
     const receiver = new Receiver();
     const first = new ScriptedSink();
-    first.room = "one\n".length;
     receiver.connect(first);
-    receiver.write(bytesOf("one\ntwo\n"), 2);
+    const lines = Array.from({ length: 200 }, (_, n) => line(n, 10_000));
+    for (const text of lines) receiver.write(bytesOf(text), 1);
+    receiver.wasRead(500_000);
+    const kept = textOf(receiver.fed());
+    expect(lines.join("").endsWith(kept)).toBe(true);
+    expect(kept.length).toBeGreaterThanOrEqual(500_000 + KEEP_BYTES);
+    expect(kept.length).toBeLessThan(500_000 + KEEP_BYTES + 2 * 10_001);
+    expect(receiver.forget()).toBe(kept.length / 10_001);
     receiver.disconnect(first);
+    receiver.write(bytesOf("next\n"), 1);
     const second = new ScriptedSink();
     receiver.connect(second);
-    expect(second.taken).toBe("two\n");
+    expect(second.taken).toBe("next\n");
+  });
+
+  test("forgets what is to be given again while it waits for that, and keeps what is new", () => {
+    const receiver = new Receiver();
+    const first = new ScriptedSink();
+    receiver.connect(first);
+    for (let n = 0; n < 3; n++) receiver.write(new Uint8Array(10_000).fill(10), 1);
+    receiver.disconnect(first);
+    const second = new ScriptedSink();
+    second.room = 15_000;
+    receiver.connect(second);
+    receiver.write(bytesOf("new\n"), 1);
+    receiver.disconnect(second);
+    expect(receiver.forget()).toBe(3);
+    const third = new ScriptedSink();
+    receiver.connect(third);
+    expect([third.taken, receiver.full, receiver.waitingFrames]).toEqual(["new\n", false, 0]);
+  });
+
+  test("keeps 16 MiB at most when nobody says what is read", () => {
+    const receiver = new Receiver();
+    receiver.connect({ write: (bytes) => bytes.length, end: () => {} });
+    const chunk = new Uint8Array(1024 * 1024).fill(10);
+    for (let n = 0; n < 40; n++) {
+      receiver.write(chunk, 1);
+      for (let m = 0; m < 100; m++) receiver.write(bytesOf("small\n"), 1);
+    }
+    const kept = receiver.fed().reduce((sum, { bytes }) => sum + bytes.length, 0);
+    expect(kept).toBeLessThanOrEqual(HISTORY_BYTES_MAX);
+    expect(kept).toBeGreaterThan(HISTORY_BYTES_MAX - 2 * 1024 * 1024);
   });
 
   test("takes a closed socket's −1 for nothing written", () => {
@@ -239,7 +303,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ do: fc.constant("connect" as const), bytes: fc.nat(60) }),
 );
 
-test("over any writes, cuts and partial acceptances: each entry is accepted exactly once, in order, and every line reaches one socket whole", () => {
+test("over any writes, cuts and partial acceptances: each entry is accepted exactly once, in order, and every socket gets all lines from the first on", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
       const receiver = new Receiver();
@@ -274,8 +338,13 @@ test("over any writes, cuts and partial acceptances: each entry is accepted exac
       expect(accepted).toHaveLength(entries);
       expect(receiver.framesAccepted).toBe(lines);
       expect([receiver.waitingFrames, receiver.full]).toEqual([0, false]);
-      const whole = sinks.flatMap((s) => s.taken.split("\n").slice(0, -1)).map(Number);
-      expect(whole).toEqual(Array.from({ length: lines }, (_, n) => n));
+      const all = Array.from({ length: lines }, (_, n) => n);
+      // Far less than what is kept: each socket begins with the first line again.
+      for (const sink of sinks) {
+        const whole = sink.taken.split("\n").slice(0, -1).map(Number);
+        expect(whole).toEqual(all.slice(0, whole.length));
+      }
+      expect(sinks.at(-1)!.taken.split("\n")).toHaveLength(lines + 1);
     }),
     { numRuns: 300 },
   );

@@ -2,16 +2,20 @@
  * The feed into one tracker: takes frames in order, hands them to the tracker's socket, and says when they were accepted
  * there, which is what an ack means. Bounded by RECEIVER_FRAMES_MAX and RECEIVER_BYTES_MAX: while the tracker runs a full
  * feed asks its sources to stop reading; while it is down a source that can't wait has its oldest frame dropped. (T8)
+ *
+ * Each connection is another run of the tracker. It is first given again what the last one may not have read. (T5)
  */
+import { type Fed, FedHistory } from "./fed-history.ts";
 
 /** Frames that may wait for the tracker. (DESIGN §6) */
 export const RECEIVER_FRAMES_MAX = 2000;
 /** Bytes that may wait for the tracker, beyond the chunk that crossed the line. */
 export const RECEIVER_BYTES_MAX = 1024 * 1024;
 
-const LF = 10;
 /** Handled entries, and with them the chunks they lie in, that may stay in the queue beside as many waiting ones. */
 const COMPACT_MIN = 64;
+/** So much more given than was known to be read makes a look at what is unread worth its while. */
+const LOOK_BYTES = 1024 * 1024;
 
 /** Where accepted bytes go: the part of a Bun socket that is used here. */
 export interface Sink {
@@ -25,8 +29,8 @@ interface Entry {
   readonly frames: number;
   /** Called once, when the socket has taken all of `bytes`. */
   readonly onAccepted: () => void;
-  /** A source that can't be made to wait: dropped first when the tracker is down. */
-  readonly droppable: boolean;
+  /** `new`, or new from a source that can't be made to wait: dropped first when the tracker is down; or given before. */
+  readonly kind: "new" | "droppable" | "again";
 }
 
 const NOTHING = (): void => {};
@@ -35,17 +39,25 @@ const NOTHING = (): void => {};
 export class Receiver {
   /** Frames the tracker's socket has taken. */
   framesAccepted = 0;
+  /** Frames given again to a later run; not counted in `framesAccepted` another time. */
+  framesFedAgain = 0;
   /** Frames dropped by reason. */
   readonly dropped = { tracker_down: 0 };
+  readonly #history = new FedHistory();
   readonly #queue: Entry[] = [];
   #head = 0;
   #headWritten = 0;
   #frames = 0;
   #bytes = 0;
   #sink: Sink | undefined;
+  /** Bytes the current socket has taken. */
+  #written = 0;
   #blocked = false;
   readonly #waiting = new Set<() => void>();
   readonly #idleWaiters: (() => void)[] = [];
+  #lookAtBytes = LOOK_BYTES;
+  /** Called when much was given since `wasRead`. */
+  onMuch: () => void = NOTHING;
 
   /** Whether a source should stop reading until `onRoom`. Entries count too: those of a source that sends none but bad lines. */
   get full(): boolean {
@@ -56,7 +68,12 @@ export class Receiver {
     );
   }
 
-  /** Frames waiting. */
+  /** Bytes the tracker's current socket has taken. */
+  get bytesWritten(): number {
+    return this.#written;
+  }
+
+  /** Frames waiting, those to be given again left out. */
   get waitingFrames(): number {
     return this.#frames;
   }
@@ -76,24 +93,56 @@ export class Receiver {
    * bytes at all, `onAccepted` is called in its turn, behind everything queued before.
    */
   write(bytes: Uint8Array, frames: number, onAccepted: () => void = NOTHING): void {
-    this.#push({ bytes, frames, onAccepted, droppable: false });
+    this.#push({ bytes, frames, onAccepted, kind: "new" });
   }
 
   /** Queues one frame. While the tracker is down a full feed drops its oldest such frames and counts them. (T1) */
   writeDroppable(bytes: Uint8Array): void {
     while (this.full && this.#sink === undefined && this.#dropOldest());
-    this.#push({ bytes, frames: 1, onAccepted: NOTHING, droppable: true });
+    this.#push({ bytes, frames: 1, onAccepted: NOTHING, kind: "droppable" });
   }
 
-  /** The tracker's socket is open: what waits goes there. A line that an earlier socket took in part is sent again whole. */
+  /** The socket of a new run is open: it gets what the last run may have left unread, then what waits. */
   connect(sink: Sink): void {
     this.#sink = sink;
     this.#blocked = false;
-    const head = this.#queue[this.#head];
-    if (head !== undefined && this.#headWritten > 0) {
-      this.#headWritten = head.bytes.lastIndexOf(LF, this.#headWritten - 1) + 1;
-    }
+    this.#written = 0;
+    // A line that the last socket took in part is sent again whole.
+    this.#headWritten = 0;
+    const again = this.#history
+      .take()
+      .map((fed): Entry => ({ ...fed, onAccepted: NOTHING, kind: "again" }));
+    this.#queue.splice(0, this.#head, ...again);
+    this.#head = 0;
+    for (const { bytes } of again) this.#bytes += bytes.length;
     this.#flush();
+  }
+
+  /** What the next run gets that an earlier one was given. */
+  fed(): readonly Fed[] {
+    const again = this.#queue.slice(this.#head).filter((e) => e.kind === "again");
+    const head = this.#queue[this.#head];
+    const part = head !== undefined && head.kind !== "again" ? this.#headWritten : 0;
+    const cut = part === 0 ? [] : [{ bytes: head!.bytes.subarray(0, part), frames: 0 }];
+    return [...this.#history.list(), ...again, ...cut];
+  }
+
+  /** The tracker has all but the last `unreadBytes`: what lies well before them is not kept any longer. */
+  wasRead(unreadBytes: number): void {
+    this.#history.trim(unreadBytes);
+    this.#lookAtBytes = this.#history.bytes + LOOK_BYTES;
+  }
+
+  /** Nothing is given again: the tracker has read it all, or dies of it. Gives the frames that are forgotten. */
+  forget(): number {
+    const fed = this.fed();
+    this.#history.clear();
+    const kept = this.#queue.slice(this.#head).filter((e) => e.kind !== "again");
+    if (this.#queue[this.#head]?.kind === "again") this.#headWritten = 0;
+    this.#queue.splice(0, this.#queue.length, ...kept);
+    this.#head = 0;
+    this.#bytes = kept.reduce((sum, e) => sum + e.bytes.length, 0);
+    return fed.reduce((sum, { frames }) => sum + frames, 0);
   }
 
   /** The tracker's socket is gone. An older socket than the current one is ignored. */
@@ -132,27 +181,38 @@ export class Receiver {
       const written = rest.length === 0 ? 0 : sink.write(rest);
       if (written < rest.length) {
         this.#headWritten += Math.max(0, written);
+        this.#written += Math.max(0, written);
         this.#blocked = true;
         break;
       }
+      this.#written += written;
       this.#shift(entry);
+      this.#history.add(entry.bytes, entry.frames);
+      if (entry.kind === "again") {
+        this.framesFedAgain += entry.frames;
+        continue;
+      }
       this.framesAccepted += entry.frames;
       entry.onAccepted();
     }
     this.#compact();
+    if (this.#history.bytes >= this.#lookAtBytes) {
+      this.#lookAtBytes += LOOK_BYTES;
+      this.onMuch();
+    }
     if (!this.full) this.#wake();
   }
 
   #shift(entry: Entry): void {
     this.#head++;
     this.#headWritten = 0;
-    this.#frames -= entry.frames;
+    if (entry.kind !== "again") this.#frames -= entry.frames;
     this.#bytes -= entry.bytes.length;
   }
 
   /** False when there is none to drop. */
   #dropOldest(): boolean {
-    const at = this.#queue.findIndex((e, i) => i >= this.#head && e.droppable);
+    const at = this.#queue.findIndex((e, i) => i >= this.#head && e.kind === "droppable");
     if (at < 0) return false;
     const [entry] = this.#queue.splice(at, 1);
     if (at === this.#head) this.#headWritten = 0;

@@ -17,6 +17,7 @@ describe("an event line", () => {
     [`{"track_id":"with \\"quotes\\""}`, 'with "quotes"'],
     [`{"track_id":"é"}`, "é"],
     [`{"track_id":"${"x".repeat(300)}"}`, "x".repeat(300)],
+    [`{"track_id":"a","timestamp":3,"é":1}`, "a"],
   ])("%p is about track %p", (text, id) => {
     expect(idOf(text)).toBe(id);
   });
@@ -34,6 +35,25 @@ describe("an event line", () => {
     "{}",
   ])("%p is no event", (text) => {
     expect(idOf(text)).toBeUndefined();
+  });
+});
+
+describe("an event's frame", () => {
+  const timeOf = (text: string): number | undefined =>
+    readEvent(encoder.encode(text), 0, text.length)?.timestamp;
+
+  test.each([
+    [`{"track_id":"a","adsb_hex":null,"adsb_initialized":false,"timestamp":1783500000500,"n":1}`],
+    [`{"track_id": "a", "timestamp": 1783500000500.0}`],
+    [`{"detections":[{"timestamp":1}],"timestamp":1783500000500,"track_id":"a"}`],
+    [`{"track_id":"a","detections":[{"timestamp":1}],"timestamp":1783500000500}`],
+  ])("is known by its own time: %p", (text) => {
+    expect(timeOf(text)).toBe(1_783_500_000_500);
+  });
+
+  test("is not known when the tracker doesn't say", () => {
+    expect(timeOf(`{"track_id":"a","detections":[{"timestamp":1}]}`)).toBeUndefined();
+    expect(timeOf(`{"track_id":"a","timestamp":"1"}`)).toBeUndefined();
   });
 });
 
@@ -87,7 +107,7 @@ describe("the view of a stream's tracks (T9)", () => {
 
   test("leaves out an event that only looked like JSON, and gives out the others", () => {
     const view = new TrackView();
-    add(view, "bad", 1, 0, `,"x":`);
+    add(view, "bad", 1, 0, `,"timestamp":1,"x":`);
     add(view, "good");
     expect(view.list()).toEqual([{ track_id: "good", run: 1 }]);
   });

@@ -5,9 +5,13 @@ export const TRACKS_MAX = 100;
 /** How long after its last event a track counts as live, ms. */
 const LIVE_MS = 10_000;
 
-/** Public trackers write the id first, so that it is found without parsing 2–4 kB of JSON. One that isn't ASCII is parsed. */
-const LEADING_ID = /^\{\s*"track_id"\s*:\s*"([^"\\\x80-\xff]{1,128})"/;
-const HEAD_BYTES = 160;
+/**
+ * Public trackers write the id first and the time before all that is nested, so that both are found without parsing 2–4 kB
+ * of JSON. An event that looks otherwise, or isn't ASCII, is parsed.
+ */
+const LEADING =
+  /^\{\s*"track_id"\s*:\s*"([^"\\\x80-\xff]{1,128})"[^{[\x80-\xff]*?"timestamp"\s*:\s*(-?\d+(?:\.\d+)?)\s*[,}]/;
+const HEAD_BYTES = 240;
 const RBRACE = 125;
 const WHITE_SPACE_MAX = 32;
 
@@ -17,26 +21,30 @@ interface Track {
   readonly atMs: number;
 }
 
-/** One line of tracker output: the object's place in the line, and the track it is about. */
+/** One line of tracker output: the object's place in the line, the track it is about, and the frame it comes from. */
 export interface TrackEvent {
   readonly trackId: string;
+  /** The frame's time as the tracker gives it back; undefined when it doesn't. */
+  readonly timestamp: number | undefined;
   readonly end: number;
 }
 
-/** Finds the track id of an event line, `bytes[start..end)`. Undefined when it is not a track event. */
+/** Reads an event line, `bytes[start..end)`. Undefined when it is not a track event. */
 export function readEvent(bytes: Uint8Array, start: number, end: number): TrackEvent | undefined {
   while (end > start && bytes[end - 1]! <= WHITE_SPACE_MAX) end--;
   if (bytes[end - 1] !== RBRACE) return undefined;
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const head = view.toString("latin1", start, Math.min(end, start + HEAD_BYTES));
-  const id = LEADING_ID.exec(head)?.[1] ?? parsedId(view.toString("utf8", start, end));
-  return id === undefined ? undefined : { trackId: id, end };
+  const found = LEADING.exec(view.toString("latin1", start, Math.min(end, start + HEAD_BYTES)));
+  if (found !== null) return { trackId: found[1]!, timestamp: Number(found[2]), end };
+  return parseEvent(view.toString("utf8", start, end), end);
 }
 
-function parsedId(text: string): string | undefined {
+function parseEvent(text: string, end: number): TrackEvent | undefined {
   try {
-    const value = JSON.parse(text) as { track_id?: unknown } | null;
-    return typeof value?.track_id === "string" ? value.track_id : undefined;
+    const value = JSON.parse(text) as { track_id?: unknown; timestamp?: unknown } | null;
+    if (typeof value?.track_id !== "string") return undefined;
+    const { track_id: trackId, timestamp } = value;
+    return { trackId, timestamp: typeof timestamp === "number" ? timestamp : undefined, end };
   } catch {
     return undefined;
   }

@@ -4,9 +4,11 @@
  *
  *   STOPPED → STARTING → RUNNING ⇄ OUTAGE → STOPPING → STOPPED;   any run that dies → BACKOFF → STARTING
  *
- * OUTAGE is a running process without a source; after `extendedOutageMs` of it the process is stopped. (T2, T4, T5)
+ * OUTAGE is a running process without a source; after `extendedOutageMs` of it the process is stopped. A run that dies,
+ * hangs up or reads nothing for `stallTimeoutMs` is followed by another, which is first given again what the dead one may
+ * not have worked on. (T2, T4, T5)
  */
-import { type Clock, type Log, type Random, sleep, type Timer } from "@fleet/daemon";
+import { type Clock, type Log, type Random, type Timer } from "@fleet/daemon";
 import { nodeOfStream, type StreamId, type TrackerView } from "@fleet/protocol";
 import {
   Child,
@@ -21,13 +23,18 @@ import { EventReader } from "./event-reader.ts";
 import { type Feed, PUSHED } from "./feed.ts";
 import type { Output } from "./output.ts";
 import type { PortPool } from "./port-pool.ts";
-import { Receiver, type Sink } from "./receiver.ts";
+import { Receiver } from "./receiver.ts";
 import { TrackView } from "./track-view.ts";
+import { TrackerLink } from "./tracker-link.ts";
 import type { TrackerRow, TrackerStore } from "./tracker-store.ts";
+import type { Unread } from "./unread.ts";
 
-/** How often a starting tracker's port is tried. */
-const CONNECT_RETRY_MS = 20;
 const STABLE_AFTER_MS = 10_000;
+/** So many runs in a row that were given frames and ended within STABLE_AFTER_MS may have died of them. */
+const SHORT_RUNS_MAX = 5;
+/** A tracker that exits hangs up first; one that is still there after this has only hung up. */
+const HANG_UP_MS = 1000;
+const LOOK_TICKS = 5;
 const BACKOFF = { baseMs: 100, capMs: 10_000 };
 const RATE_WINDOW_S = 5;
 const STDERR_BYTES_MAX = 8192;
@@ -41,6 +48,8 @@ export interface TrackerOptions {
   readonly stopGraceMs: number;
   readonly extendedOutageMs: number;
   readonly startTimeoutMs: number;
+  /** How long a tracker may read nothing while something is there for it. */
+  readonly stallTimeoutMs: number;
 }
 
 /** What every tracker shares. */
@@ -52,6 +61,7 @@ export interface TrackerDeps {
   readonly pool: PortPool;
   readonly store: TrackerStore;
   readonly output: Output;
+  readonly unread: Unread;
   /** How processes are begun; tests have others. */
   readonly spawn?: Spawn;
   readonly options: TrackerOptions;
@@ -76,7 +86,12 @@ export class Tracker {
   #runs: number;
   #child: Child | undefined;
   #port: number | undefined;
-  #socket: Bun.Socket | undefined;
+  /** Into the latest run. */
+  #link: TrackerLink | undefined;
+  #shortRuns = 0;
+  #wasKilled = false;
+  #ticks = 0;
+  #framesGivenUp = 0;
   #sources = 0;
   #outage: Timer | undefined;
   #publishedState = "STOPPED";
@@ -103,6 +118,16 @@ export class Tracker {
     return this.#events.bad;
   }
 
+  /** Events that a run said again, and that were passed on before. */
+  get repeatedEvents(): number {
+    return this.#events.repeated;
+  }
+
+  /** Frames that were not given again, since run after run died. */
+  get framesGivenUp(): number {
+    return this.#framesGivenUp;
+  }
+
   /** Whether a process is there or on its way. */
   get active(): boolean {
     return this.#child !== undefined;
@@ -110,7 +135,7 @@ export class Tracker {
 
   /** Whether the tracker's socket is open, so that waiting for room makes sense. */
   get connected(): boolean {
-    return this.#socket !== undefined;
+    return this.#link?.isUp === true;
   }
 
   get state(): TrackerView["state"] {
@@ -161,8 +186,12 @@ export class Tracker {
     return changed;
   }
 
-  /** Called once a second: keeps the frame rate. */
+  /** Called once a second: keeps the frame rate, and an eye on what the tracker reads. */
   tick(): void {
+    if (++this.#ticks % LOOK_TICKS === 0) {
+      const silentMs = this.#link?.look() ?? 0;
+      if (silentMs >= this.#deps.options.stallTimeoutMs) this.#child?.fail("it reads nothing");
+    }
     this.#frameCounts.push(this.receiver.framesAccepted);
     if (this.#frameCounts.length > RATE_WINDOW_S + 1) this.#frameCounts.shift();
   }
@@ -196,6 +225,7 @@ export class Tracker {
       frames: this.receiver.framesAccepted,
       frames_waiting: this.receiver.waitingFrames,
       frames_dropped: { ...this.receiver.dropped },
+      frames_fed_again: this.receiver.framesFedAgain,
       frames_per_s: ((counts.at(-1) ?? 0) - (counts[0] ?? 0)) / seconds,
       events: this.view.events,
       tracks: this.view.tracks,
@@ -209,21 +239,13 @@ export class Tracker {
     this.#outage = undefined;
     const child = this.#child;
     if (child === undefined) return;
-    if (this.#socket !== undefined) {
-      const graceMs = this.#deps.options.stopGraceMs;
-      const drainMs = Math.max(0, deadlineMs - graceMs - this.#deps.clock.monotonicMs());
-      const cut = new AbortController();
-      await Promise.race([
-        this.receiver.whenIdle(),
-        sleep(this.#deps.clock, drainMs, cut.signal).catch(() => {}),
-      ]);
-      cut.abort();
-      this.#socket?.end();
-    }
+    const hasReadAll = await this.#link?.drain(deadlineMs - this.#deps.options.stopGraceMs);
+    this.#link?.end();
     await child.stop(deadlineMs).catch((err: unknown) => {
       this.#log.error({ err }, "the tracker did not stop in time");
     });
-    this.#closeSocket();
+    this.#link?.close();
+    if (hasReadAll === true && !this.#wasKilled) this.receiver.forget();
     this.#child = undefined;
     this.#port = undefined;
     this.#publish();
@@ -269,6 +291,7 @@ export class Tracker {
         onState: (next) => this.#onState(child, next),
         onExit: (end) => {
           this.#events.endRun(end.run);
+          this.#wasKilled = end.signal === "SIGKILL";
           this.#logEnd(end, stderr);
         },
       },
@@ -281,11 +304,26 @@ export class Tracker {
     if (this.#child !== child) return;
     if (next.at === "starting") this.#onSpawned(child, next.pid);
     if (next.at === "backoff" || next.at === "stopped") {
-      this.#closeSocket();
+      this.#link?.close();
       this.#deps.store.update(this.streamId, { pid: null, pidStart: null, bootId: null });
     }
-    if (next.at === "backoff") void this.#keepPort(child);
+    if (next.at === "backoff") {
+      this.#countShortRun();
+      void this.#keepPort(child);
+    }
     this.#publish();
+  }
+
+  /** Frames that one run after the other dies of are given up. */
+  #countShortRun(): void {
+    const ranMs = this.#link?.upForMs;
+    if (ranMs === undefined) return;
+    this.#shortRuns = ranMs < STABLE_AFTER_MS ? this.#shortRuns + 1 : 0;
+    if (this.#shortRuns < SHORT_RUNS_MAX) return;
+    this.#shortRuns = 0;
+    const frames = this.receiver.forget();
+    this.#framesGivenUp += frames;
+    this.#log.error({ frames }, "one run after the other died, its frames are not given again");
   }
 
   /** The port of a tracker that died may have been taken since: then another one is leased. */
@@ -307,66 +345,28 @@ export class Tracker {
       bootId: identity?.bootId ?? null,
     });
     this.#log.info({ pid, run: child.run, port: this.#port }, "tracker started");
-    void this.#connect(child, child.run);
+    this.#connect(child, child.run);
   }
 
-  /** Tries the port until the tracker listens, as long as that run lasts. */
-  async #connect(child: Child, run: number): Promise<void> {
-    const isCurrent = (): boolean =>
-      this.#child === child &&
-      child.run === run &&
-      (child.state.at === "starting" || child.state.at === "running");
-    while (isCurrent()) {
-      try {
-        await this.#open(child);
-        return;
-      } catch {
-        await sleep(this.#deps.clock, CONNECT_RETRY_MS);
-      }
-    }
-  }
-
-  async #open(child: Child): Promise<void> {
-    const run = child.run;
-    await Bun.connect({
-      hostname: "127.0.0.1",
+  #connect(child: Child, run: number): void {
+    const { clock, unread } = this.#deps;
+    this.#link = new TrackerLink({
+      clock,
+      unread,
+      receiver: this.receiver,
       port: this.#port!,
-      socket: {
-        open: (socket) => {
-          if (this.#child !== child || child.run !== run) {
-            socket.terminate();
-            return;
-          }
-          this.#socket = socket;
-          child.markReady();
-          this.receiver.connect(socket);
-        },
-        drain: (socket) => this.receiver.drained(socket as Sink),
-        // A tracker speaks on stdout; what it says here is not read.
-        data: () => {},
-        close: (socket) => {
-          this.receiver.disconnect(socket);
-          if (this.#socket !== socket) return;
-          this.#socket = undefined;
-          void this.#reconnect(child, run);
-        },
-        error: (_socket, err) => this.#log.error({ err }, "the tracker's connection failed"),
+      onUp: () => {
+        child.markReady();
+        this.#events.beginRun(run, this.receiver.fed());
       },
+      onHungUp: () => {
+        clock.after(HANG_UP_MS, () => {
+          if (this.#child === child && child.run === run) child.fail("it has hung up");
+        });
+      },
+      onError: (err) => this.#log.error({ err }, "the tracker's connection failed"),
     });
-  }
-
-  /** Not at once: a tracker that hangs up on everybody would keep us busy. */
-  async #reconnect(child: Child, run: number): Promise<void> {
-    await sleep(this.#deps.clock, CONNECT_RETRY_MS);
-    await this.#connect(child, run);
-  }
-
-  #closeSocket(): void {
-    const socket = this.#socket;
-    if (socket === undefined) return;
-    this.#socket = undefined;
-    this.receiver.disconnect(socket);
-    socket.terminate();
+    void this.#link.open();
   }
 
   /** With its last words, unless it was told to go. */

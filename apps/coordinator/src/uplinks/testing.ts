@@ -13,6 +13,7 @@ import { TrackerManager } from "../trackers/manager.ts";
 import { Output } from "../trackers/output.ts";
 import { PortPool } from "../trackers/port-pool.ts";
 import { TrackerStore } from "../trackers/tracker-store.ts";
+import { Unread } from "../trackers/unread.ts";
 import { ProgressStore } from "./stream-progress.ts";
 import { TcpServer } from "./tcp-server.ts";
 
@@ -218,12 +219,14 @@ export class FramePort implements AsyncDisposable {
         output: new Output("/nowhere", limits, clock, log),
         pool: new PortPool(first, first + (options.ports ?? 8) - 1),
         store: new TrackerStore(this.db, log),
+        unread: new Unread(clock),
         options: {
           command: ["{port}", "{stream}"],
           env: {},
           stopGraceMs: 1000,
           extendedOutageMs: 60_000,
           startTimeoutMs: 10_000,
+          stallTimeoutMs: 1e9,
         },
       },
       { autoProvision: options.autoProvision ?? true, configured: [] },

@@ -1,0 +1,174 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { FakeClock } from "@fleet/daemon/testing";
+import { until } from "../testing.ts";
+import { endRigs, frame, isAlive, Rig, STREAM } from "./testing.ts";
+import type { Tracker } from "./tracker.ts";
+
+afterEach(endRigs);
+
+function signal(tracker: Tracker, name: NodeJS.Signals): void {
+  process.kill(tracker.toView().pid!, name);
+}
+
+/** Timestamps of the events that were written to files, with the run that said them. */
+async function written(rig: Rig): Promise<[timestamp: number, run: number][]> {
+  await rig.output.stop();
+  const dir = join(rig.dir.path, "tracks", STREAM);
+  return readdirSync(dir)
+    .flatMap((name) => readFileSync(join(dir, name), "utf8").split("\n").slice(0, -1))
+    .map((text) => {
+      const { timestamp, run } = JSON.parse(text) as { timestamp: number; run: number };
+      return [timestamp, run];
+    });
+}
+
+describe("a tracker that dies (T5)", () => {
+  test("is respawned after a backoff with the next run number, and frames flow again", async () => {
+    const rig = new Rig();
+    await rig.manager.start();
+    const tracker = rig.attach();
+    tracker.receiver.write(frame(1), 1);
+    await until(() => tracker.view.events === 1);
+    signal(tracker, "SIGKILL");
+    await until(() => tracker.state === "BACKOFF");
+    expect(rig.row()?.pid).toBeNull();
+    tracker.receiver.write(frame(2), 1);
+    await until(() => tracker.view.events === 2);
+    expect(tracker.toView()).toMatchObject({ state: "RUNNING", run: 2 });
+    expect(tracker.view.list()[0]).toMatchObject({ track_id: "t2", run: 2 });
+    expect(rig.row()?.run).toBe(2);
+  });
+
+  test("loses nothing it was handed: the next run gets it, and says nothing twice", async () => {
+    const rig = new Rig();
+    await rig.manager.start();
+    const tracker = rig.attach();
+    for (let n = 1; n <= 3; n++) tracker.receiver.write(frame(n), 1);
+    await until(() => tracker.view.events === 3);
+    signal(tracker, "SIGSTOP");
+    let accepted = 0;
+    for (let n = 4; n <= 9; n++) tracker.receiver.write(frame(n), 1, () => accepted++);
+    expect(accepted).toBe(6);
+    signal(tracker, "SIGKILL");
+    await until(() => tracker.view.events === 9);
+    expect(rig.frames()).toEqual([1, 2, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect([tracker.repeatedEvents, tracker.toView().frames_fed_again]).toEqual([3, 9]);
+    expect(tracker.receiver.framesAccepted).toBe(9);
+    const runs = [1, 1, 1, 2, 2, 2, 2, 2, 2];
+    expect(await written(rig)).toEqual(runs.map((run, i) => [i + 1, run]));
+  });
+
+  test("again while it is given the same again, says nothing twice either", async () => {
+    const rig = new Rig();
+    await rig.manager.start();
+    const tracker = rig.attach();
+    for (let run = 1; run <= 4; run++) {
+      tracker.receiver.write(frame(run), 1);
+      await until(() => tracker.view.events === run);
+      if (run < 4) signal(tracker, "SIGKILL");
+      await until(() => tracker.toView().run === Math.min(run + 1, 4));
+    }
+    expect(tracker.repeatedEvents).toBe(1 + 2 + 3);
+    expect(await written(rig)).toEqual([1, 2, 3, 4].map((n) => [n, n]));
+  });
+
+  test("of what it was given, run after run, is not given it for ever", async () => {
+    const rig = new Rig({ mode: "dies-of-7" });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    for (const n of [6, 7, 8]) tracker.receiver.write(frame(n), 1);
+    await until(() => tracker.framesGivenUp > 0);
+    expect(tracker.toView().run).toBe(5);
+    tracker.receiver.write(frame(9), 1);
+    await until(() => rig.frames().includes(9));
+    expect(tracker.framesGivenUp).toBe(3);
+    expect(rig.log.lines.find((l) => l.fields["frames"] === 3)?.level).toBe("error");
+    expect(rig.frames().filter((n) => n === 7)).toHaveLength(5);
+  });
+
+  test("was stopped in good order: the next run begins with new frames", async () => {
+    const rig = new Rig({ extendedOutageMs: 1 });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    tracker.receiver.write(frame(1), 1);
+    await until(() => tracker.view.events === 1);
+    tracker.detach();
+    await until(() => tracker.state === "STOPPED");
+    rig.attach();
+    tracker.receiver.write(frame(2), 1);
+    await until(() => tracker.view.events === 2);
+    expect(rig.frames()).toEqual([1, 2]);
+    expect(tracker.toView().frames_fed_again).toBe(0);
+  });
+});
+
+describe("a tracker that lives and does not work (T5)", () => {
+  test("is ended when it reads nothing for long, though little waits for it, and the next gets it all", async () => {
+    const clock = new FakeClock();
+    const rig = new Rig({ clock, stallTimeoutMs: 30_000 });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    await until(
+      () => tracker.connected,
+      () => clock.advance(20),
+    );
+    tracker.receiver.write(frame(1), 1);
+    await until(() => tracker.view.events === 1);
+    clock.advance(100_000);
+    const { pid } = tracker.toView();
+    signal(tracker, "SIGSTOP");
+    tracker.receiver.write(frame(2), 1);
+    for (let s = 0; s < 29; s++) clock.advance(1000);
+    expect(tracker.state).toBe("RUNNING");
+    for (let s = 0; s < 10; s++) clock.advance(1000);
+    expect(tracker.state).toBe("STOPPING");
+    await until(
+      () => tracker.view.events === 2,
+      () => clock.advance(100),
+    );
+    expect(isAlive(pid!)).toBe(false);
+    expect(rig.frames()).toEqual([1, 1, 2]);
+  });
+
+  test("is ended when it hangs up, and not called again without a pause", async () => {
+    const clock = new FakeClock();
+    const rig = new Rig({ clock, mode: "hangs-up" });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    const clients = (): number => rig.noted().filter((l) => l === "client").length;
+    await until(
+      () => clients() === 1 && !tracker.connected,
+      () => clock.advance(20),
+    );
+    const { pid } = tracker.toView();
+    await until(
+      () => tracker.toView().run === 2,
+      () => clock.advance(20),
+    );
+    expect(isAlive(pid!)).toBe(false);
+    expect(clients()).toBe(1);
+    void rig.stop();
+    await until(
+      () => !tracker.active,
+      () => clock.advance(20),
+    );
+  });
+});
+
+describe("a stop (T6)", () => {
+  test("waits for what the tracker has not read yet", async () => {
+    const rig = new Rig();
+    await rig.manager.start();
+    const tracker = rig.attach();
+    await until(() => tracker.connected);
+    signal(tracker, "SIGSTOP");
+    for (let n = 1; n <= 5; n++) tracker.receiver.write(frame(n), 1);
+    const stopped = rig.stop();
+    signal(tracker, "SIGCONT");
+    await stopped;
+    expect(rig.frames()).toEqual([1, 2, 3, 4, 5]);
+    expect((await written(rig)).length).toBe(5);
+  });
+});
