@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { TestAuthority } from "@fleet/daemon/testing";
 import { ConfigError } from "./config-file.ts";
 import { loadConfig, parseConfig, readSecret } from "./config.ts";
 import { tempDir } from "./testing.ts";
@@ -104,6 +105,29 @@ describe("a configuration", () => {
     expect(() => loadConfig(path)).toThrow(`${path}:\n  can't be read: ENOENT`);
     writeFileSync(path, "a: [1,\nb: }");
     expect(() => loadConfig(path)).toThrow(`${path}:\n  is not valid`);
+  });
+
+  test("that names a certificate is refused when the files are no pair, with the key and the file (T1)", () => {
+    using dir = tempDir();
+    const authority = new TestAuthority();
+    const [one, other] = [authority.issue(), authority.issue()];
+    const [path, cert, key] = ["c.yaml", "cert.pem", "key.pem"].map((f) => join(dir.path, f)) as [
+      string,
+      string,
+      string,
+    ];
+    writeFileSync(path, JSON.stringify({ tcp_server: { tls: { cert, key } } }));
+    writeFileSync(cert, one.cert);
+    expect(() => loadConfig(path)).toThrow(
+      `${path}:\n  tcp_server.tls.key: ${key} can't be read: ENOENT`,
+    );
+    writeFileSync(key, other.key);
+    expect(() => loadConfig(path)).toThrow(
+      `${path}:\n  tcp_server.tls.key: ${key} is not the key of ${cert}`,
+    );
+    writeFileSync(key, one.key);
+    expect(loadConfig(path).tcp_server.tls).toEqual({ cert, key });
+    expect(problemsOf({ tcp_server: { tls: { cert } } })).toHaveLength(1);
   });
 });
 

@@ -4,6 +4,7 @@ import { parseBytes, parseDurationMs } from "@fleet/daemon";
 import { nodeIdSchema } from "@fleet/protocol";
 import { z } from "zod";
 import { ConfigError, readConfigFile } from "./config-file.ts";
+import { readTlsPair } from "./tls-files.ts";
 
 const duration = z.string().transform((text, ctx) => {
   const ms = parseDurationMs(text);
@@ -33,6 +34,8 @@ const tcpServerSchema = z
     auto_provision_port_start: port.default(31_000),
     auto_provision_port_end: port.default(31_099),
     connections_max: z.int().min(1).default(4096),
+    connections_per_address_max: z.int().min(1).default(1024),
+    tls: z.strictObject({ cert: z.string().min(1), key: z.string().min(1) }).optional(),
   })
   .refine((t) => t.auto_provision_port_start <= t.auto_provision_port_end, {
     message: "must not be below auto_provision_port_start",
@@ -54,7 +57,10 @@ const configSchema = z.strictObject({
       port: z.int().min(0).max(65_535).default(7700),
     })
     .prefault({}),
-  advertise_frames: z.strictObject({ host: z.string().min(1), port }).optional(),
+  /** Where agents are to connect, when it is not where this process listens. `tls` says what is spoken there. */
+  advertise_frames: z
+    .strictObject({ host: z.string().min(1), port, tls: z.boolean().optional() })
+    .optional(),
   enroll_token_file: z.string().optional(),
   operator_token_file: z.string().optional(),
   /** Where agents to be downloaded lie, as `ARCH/fleet-agent`. (H8) */
@@ -85,10 +91,17 @@ const configSchema = z.strictObject({
 /** The configuration as the program uses it: durations in ms, sizes in bytes, defaults filled in. */
 export type Config = z.output<typeof configSchema>;
 
-/** Reads a YAML (or TOML, by its name) file; with no path, the defaults. Throws ConfigError. */
+/**
+ * Reads a YAML (or TOML, by its name) file; with no path, the defaults. The files of a certificate that it names are looked
+ * at, too. Throws ConfigError.
+ */
 export function loadConfig(path: string | undefined): Config {
   if (path === undefined) return configSchema.parse({});
-  return parseConfig(path, readConfigFile(path));
+  const config = parseConfig(path, readConfigFile(path));
+  const { tls } = config.tcp_server;
+  const read = tls === undefined ? undefined : readTlsPair(tls);
+  if (read?.at === "bad") throw new ConfigError(path, [`tcp_server.tls.${read.problem}`]);
+  return config;
 }
 
 /** Checks a parsed configuration; `source` names it in the error. */

@@ -5,6 +5,7 @@ import { Auth, loadJwtKey, type SharedTokens } from "./auth.ts";
 import { Bus } from "./bus.ts";
 import type { Config } from "./config.ts";
 import { Counts } from "./counts.ts";
+import { frameDescriptorMax } from "./descriptors.ts";
 import { type Db, MEMORY, openDb, type OpenedDb } from "./db/open.ts";
 import { ActiveDownloads } from "./downloads/active-downloads.ts";
 import { AgentBinaries } from "./downloads/agent-binaries.ts";
@@ -18,7 +19,7 @@ import { PortPool } from "./trackers/port-pool.ts";
 import { TrackerStore } from "./trackers/tracker-store.ts";
 import { Unread } from "./trackers/unread.ts";
 import { ProgressStore } from "./uplinks/stream-progress.ts";
-import { TcpServer } from "./uplinks/tcp-server.ts";
+import { TcpServer, type TcpServerOptions } from "./uplinks/tcp-server.ts";
 
 const FAILED_START_MS = 5000;
 const ANY_HOST = "0.0.0.0";
@@ -74,11 +75,8 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const output = createOutput(options);
   const manager = createManager(options, db, bus, output);
   const store = new ProgressStore(db, clock, log);
-  const { host = ANY_HOST, port, connections_max: connectionsMax } = config.tcp_server;
-  const frames = new TcpServer(
-    { host, port, connectionsMax },
-    { clock, log, auth, registry, manager, store, counts },
-  );
+  const shared = { clock, log, auth, registry, manager, store, counts };
+  const frames = new TcpServer(tcpServerOptions(config), shared);
   registry.onSuperseded = (node) => frames.endSessions(node);
   const connections = (): number => frames.connections;
   const answers = new Counts();
@@ -103,7 +101,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     answers,
     version: options.version,
     heartbeatIntervalMs: config.registry.heartbeat_interval,
-    frames: () => config.advertise_frames ?? { host: undefined, port: frames.port },
+    frames: () => advertised(config, frames.port),
     isReady: () => !store.failing && !registry.failing,
   });
   const http = new HttpServer(
@@ -156,6 +154,22 @@ function lifecycle(
       return stopping;
     },
   };
+}
+
+function tcpServerOptions({ tcp_server: tcp }: Config): TcpServerOptions {
+  return {
+    host: tcp.host ?? ANY_HOST,
+    port: tcp.port,
+    tls: tcp.tls,
+    connectionsMax: tcp.connections_max,
+    perAddressMax: tcp.connections_per_address_max,
+    descriptorMax: frameDescriptorMax(),
+  };
+}
+
+/** Where agents are told to connect; without a host, the one by which they reached us. */
+function advertised({ advertise_frames: told, tcp_server: { tls } }: Config, port: number) {
+  return { host: told?.host, port: told?.port ?? port, tls: told?.tls ?? tls !== undefined };
 }
 
 function createOutput({ config, outputDir, clock, log }: CoordinatorOptions): Output {

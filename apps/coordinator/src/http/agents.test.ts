@@ -150,11 +150,11 @@ describe("register (R1, R6, H5)", () => {
       headers: { Host: "fleet.example:7700" },
     });
     expect(registerResponseSchema.parse(named.body).frames.host).toBe("fleet.example");
-    api.advertised = { host: "frames.example", port: 443 };
+    api.advertised = { host: "frames.example", port: 443, tls: true };
     expect((await api.register("b")).frames).toEqual({
       host: "frames.example",
       port: 443,
-      tls: false,
+      tls: true,
     });
   });
 });

@@ -33,7 +33,7 @@ export interface AgentRoutesDeps {
   readonly log: Log;
   readonly heartbeatIntervalMs: number;
   /** Where sessions connect; `host` undefined stands for the host the agent asked. */
-  readonly frames: () => { readonly host: string | undefined; readonly port: number };
+  readonly frames: () => Omit<FrameEndpoint, "host"> & { readonly host: string | undefined };
   /** Lets operators through. */
   readonly operator: MiddlewareHandler;
 }
@@ -138,10 +138,10 @@ async function register(deps: AgentRoutesDeps, c: Context): Promise<Response> {
 
 /** Where the asker's sessions connect. */
 export function frameEndpoint(frames: AgentRoutesDeps["frames"], c: Context): FrameEndpoint {
-  const { host, port } = frames();
+  const { host, port, tls } = frames();
   // An agent that reached us by this name reaches the frame port by it too. IPv6 literals lose their brackets.
   const asked = new URL(c.req.url).hostname.replace(/^\[|\]$/g, "");
-  return { host: host ?? asked, port, tls: false };
+  return { host: host ?? asked, port, tls };
 }
 
 async function claimsOf(deps: AgentRoutesDeps, c: Context): Promise<AgentClaims | undefined> {

@@ -83,7 +83,7 @@ describe("whoami (A9, H5)", () => {
     const headers = { Host: "fleet.example:7700" };
     const asked = await api.call("GET", WHOAMI, { token: ENROLL, headers });
     expect(asked.body).toMatchObject({ frames: { host: "fleet.example", port: 30_050 } });
-    api.advertised = { host: "frames.example", port: 443 };
+    api.advertised = { host: "frames.example", port: 443, tls: true };
     const told = await api.call("GET", WHOAMI, { token: ENROLL });
     expect(told.body).toMatchObject({ frames: { host: "frames.example", port: 443 } });
   });

@@ -17,6 +17,7 @@ import { Output } from "../trackers/output.ts";
 import { PortPool } from "../trackers/port-pool.ts";
 import { TrackerStore } from "../trackers/tracker-store.ts";
 import { Unread } from "../trackers/unread.ts";
+import type { AgentRoutesDeps } from "./agents.ts";
 import { createApp } from "./app.ts";
 import { HttpServer } from "./server.ts";
 
@@ -48,7 +49,11 @@ export class Api implements AsyncDisposable {
   readonly manager: TrackerManager;
   readonly server: HttpServer;
   readonly downloads: ActiveDownloads;
-  advertised: { host: string | undefined; port: number } = { host: undefined, port: 30_050 };
+  advertised: ReturnType<AgentRoutesDeps["frames"]> = {
+    host: undefined,
+    port: 30_050,
+    tls: false,
+  };
   ready = true;
 
   /** `dir` is where agents to be downloaded lie; without it there are none. */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { connect } from "node:net";
 import { encodeLine, type Hello } from "@fleet/protocol";
 import { knownNodes } from "../db/schema.ts";
 import { instanceId, nodeId, registration, until } from "../testing.ts";
@@ -210,19 +211,6 @@ describe("who has not authenticated (T1)", () => {
 });
 
 describe("connections", () => {
-  test("beyond the limit are closed at once, and one that leaves makes room", async () => {
-    await using port = new FramePort({ connectionsMax: 2 });
-    const [first] = [await port.connect(), await port.connect()];
-    await until(() => port.server.connections === 2);
-    const third = await port.connect();
-    await until(() => third.closed);
-    expect(port.counts.get("too_many_connections")).toBe(1);
-    first.close();
-    await until(() => port.server.connections === 1);
-    const fourth = await port.session();
-    expect(fourth.closed).toBe(false);
-  });
-
   test("of one stream: the newer replaces the older, whose late close changes nothing (R9)", async () => {
     await using port = new FramePort();
     const hello = await port.hello();
@@ -233,6 +221,38 @@ describe("connections", () => {
     expect(port.manager.get("radar3.radar" as never)?.state).toBe("RUNNING");
     port.registry.register(registration({ node_id: "radar3", instance_id: "i9" }));
     expect(await newer.next("bye")).toEqual({ type: "bye", code: "superseded" });
+  });
+
+  test("that are not read for a slow tracker are replaced and ended like others (R9, T8)", async () => {
+    await using port = new FramePort({ trackers: "deaf" });
+    const hello = await port.hello();
+    const older = await port.session(hello);
+    const line = frame(1, { pad: "x".repeat(50_000) });
+    older.send(lines(...Array.from({ length: 700 }, () => line)));
+    const tracker = await port.tracker("radar3.radar");
+    await port.until(() => port.manager.list()[0]!.receiver.full);
+    const newer = await port.session(hello);
+    expect(await older.next("bye")).toEqual({ type: "bye", code: "replaced" });
+    await until(() => older.closed && port.server.connections === 1);
+    tracker.countOnly = true;
+    tracker.reads(true);
+    expect(newer.closed).toBe(false);
+  });
+
+  test("whose peer does not close its side are cut off 5 s after the end was said", async () => {
+    await using port = new FramePort();
+    const peer = connect({ host: "127.0.0.1", port: port.server.port, allowHalfOpen: true });
+    const end = Promise.withResolvers<void>();
+    peer.on("end", () => end.resolve());
+    peer.resume();
+    peer.write("x".repeat(9000));
+    await end.promise;
+    expect(port.counts.get("auth_bytes")).toBe(1);
+    port.clock.advance(4999);
+    expect(port.server.connections).toBe(1);
+    port.clock.advance(1);
+    await until(() => port.server.connections === 0);
+    peer.destroy();
   });
 
   test("of a node end when a newer instance registers, all of them, other nodes' not (R9)", async () => {

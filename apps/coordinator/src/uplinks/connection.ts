@@ -15,11 +15,14 @@ import {
   WINDOW_BYTES,
 } from "@fleet/protocol";
 import type { Counts } from "../counts.ts";
+import type { Refusals } from "./refusals.ts";
 import { greet, type GreetingDeps, type GreetingOutcome, RETRYABLE } from "./greeting.ts";
 import { type PlainDeps, PlainUplink } from "./plain-uplink.ts";
 import { Session } from "./session.ts";
 
 const AUTH_MS = 5000;
+/** A peer that was told the end has this long to close its side. */
+const LINGER_MS = 5000;
 /** Answers that may wait for a peer that does not read; one that leaves more unread is closed. */
 const OUTGOING_BYTES_MAX = 64 * 1024;
 
@@ -27,10 +30,13 @@ const OUTGOING_BYTES_MAX = 64 * 1024;
 export interface ConnectionDeps extends GreetingDeps, Omit<PlainDeps, "counts"> {
   readonly clock: Clock;
   readonly log: Log;
-  /** Lines and connections refused or dropped, by reason. */
+  /** Lines refused or dropped, by reason. */
   readonly counts: Counts;
+  readonly refusals: Refusals;
   /** Makes this connection the only session of its stream. */
   readonly claim: (stream: StreamId, connection: Connection) => void;
+  /** This connection has said who it is. */
+  readonly authenticated: (connection: Connection) => void;
 }
 
 type Phase =
@@ -47,12 +53,15 @@ export class Connection {
   #decoder = new LineDecoder(CONTROL_BYTES_MAX);
   #phase: Phase = { at: "fresh" };
   #unauthenticatedBytes = 0;
+  readonly #address: string;
   readonly #authTimer: Timer | undefined;
+  #linger: Timer | undefined;
   #outgoing = "";
 
-  constructor(deps: ConnectionDeps, socket: Bun.Socket<Connection | undefined>) {
+  constructor(deps: ConnectionDeps, socket: Bun.Socket<Connection | undefined>, address: string) {
     this.#deps = deps;
     this.#socket = socket;
+    this.#address = address;
     this.#authTimer = deps.clock.after(AUTH_MS, () => this.#refuse("auth_timeout"));
   }
 
@@ -94,6 +103,11 @@ export class Connection {
 
   /** The socket has gone. */
   closed(): void {
+    this.#linger?.cancel();
+    this.#leave();
+  }
+
+  #leave(): void {
     const phase = this.#phase;
     this.#phase = { at: "closed" };
     this.#authTimer?.cancel();
@@ -105,6 +119,13 @@ export class Connection {
   end(code: ByeCode): void {
     if (this.#phase.at === "session") this.#send(encodeLine({ type: "bye", code }));
     this.#close();
+  }
+
+  /** Ends it without a word, for a reason that is counted. */
+  cutOff(reason: string): void {
+    this.#deps.refusals.add(this.#address, reason);
+    this.#socket.terminate();
+    this.#leave();
   }
 
   #freshData(chunk: Uint8Array): void {
@@ -140,9 +161,10 @@ export class Connection {
   }
 
   #plainData(uplink: PlainUplink, chunk: Uint8Array): void {
+    const wasAuthenticated = uplink.authenticated;
     uplink.data(chunk, this.#decoder);
     if (uplink.authenticated) {
-      this.#authTimer?.cancel();
+      if (!wasAuthenticated) this.#authenticated();
       return;
     }
     this.#unauthenticatedBytes += chunk.length;
@@ -180,7 +202,7 @@ export class Connection {
   #welcome(outcome: Extract<GreetingOutcome, { at: "welcome" }>): void {
     const { hello, tracker, progress, firstSeq } = outcome;
     const { clock, counts, store, registry } = this.#deps;
-    this.#authTimer?.cancel();
+    this.#authenticated();
     this.streamId = progress.streamId;
     this.#deps.claim(progress.streamId, this);
     this.#decoder = new LineDecoder();
@@ -190,7 +212,7 @@ export class Connection {
         ...this.#flow(),
         send: (text) => this.#send(text),
         end: (code) => this.end(code),
-        dead: () => this.#cutOff("silent"),
+        dead: () => this.cutOff("silent"),
       },
       clock,
       tracker,
@@ -206,19 +228,29 @@ export class Connection {
   }
 
   #reject(code: Parameters<typeof RETRYABLE.has>[0], message: string): void {
-    this.#deps.counts.add(`hello_${code}`);
+    this.#deps.refusals.add(this.#address, `hello_${code}`);
     this.#send(encodeLine({ type: "reject", code, message, retryable: RETRYABLE.has(code) }));
     this.#close();
   }
 
   #refuse(reason: string): void {
-    this.#deps.counts.add(reason);
+    this.#deps.refusals.add(this.#address, reason);
     this.#close();
   }
 
+  #authenticated(): void {
+    this.#authTimer?.cancel();
+    this.#deps.authenticated(this);
+  }
+
   #close(): void {
-    this.#socket.end();
-    this.closed();
+    if (this.#phase.at === "closed") return;
+    this.#linger = this.#deps.clock.after(LINGER_MS, () => this.#socket.terminate());
+    this.#leave();
+    // What it still sends is read and dropped, or its reading of our last words would be cut short.
+    this.#socket.resume();
+    // Last, since the socket's close handler may run within. After `end()` a TLS peer that says nothing could not be cut off.
+    this.#socket.shutdown();
   }
 
   #flow(): { pause(): void; resume(): void } {
@@ -236,14 +268,7 @@ export class Connection {
       // Our lines are ASCII (see greeting.ts), so characters are bytes.
       if (written < text.length) this.#outgoing = text.slice(written);
     }
-    if (this.#outgoing.length > OUTGOING_BYTES_MAX) this.#cutOff("slow_reader");
-  }
-
-  /** Of a peer that would not read what is said to it. */
-  #cutOff(reason: string): void {
-    this.#deps.counts.add(reason);
-    this.#socket.terminate();
-    this.closed();
+    if (this.#outgoing.length > OUTGOING_BYTES_MAX) this.cutOff("slow_reader");
   }
 }
 

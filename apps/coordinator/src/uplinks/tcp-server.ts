@@ -1,34 +1,65 @@
-/** The frame port: accepts connections within a limit and keeps one session per stream. (T1, T6) */
-import type { Log } from "@fleet/daemon";
+/**
+ * The frame port: accepts connections within its limits, over TLS when it has a certificate, and keeps one session per
+ * stream. A certificate that is replaced by another is taken up within a minute; open connections stay. (T1, T6)
+ */
+import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
 import type { NodeId, StreamId } from "@fleet/protocol";
 import { ListenError } from "../listen-error.ts";
+import { readTlsPair, type TlsFiles, type TlsPair } from "../tls-files.ts";
+import { Admission, type AdmissionLimits } from "./admission.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
+import { Refusals } from "./refusals.ts";
 
-/** Where to listen and how many may come. */
-export interface TcpServerOptions {
+/** Where to listen, with what certificate, and how many may come. */
+export interface TcpServerOptions extends AdmissionLimits {
   readonly host: string;
   readonly port: number;
-  readonly connectionsMax: number;
+  /** Without it the port speaks in the clear. */
+  readonly tls: TlsFiles | undefined;
 }
+
+type Listener = Bun.TCPSocketListener<Connection | undefined>;
+type Socket = Bun.Socket<Connection | undefined>;
+type ServerDeps = Omit<ConnectionDeps, "claim" | "authenticated" | "refusals">;
+
+const RENEW_MS = 60_000;
+/** Probes of a peer that is silent begin then; Bun sends one a second and gives up after ten. */
+const TCP_KEEPALIVE_MS = 10_000;
 
 /** Listens, and feeds each connection its socket's events. */
 export class TcpServer {
   readonly #options: TcpServerOptions;
-  readonly #deps: Omit<ConnectionDeps, "claim">;
+  readonly #deps: ConnectionDeps;
+  readonly #clock: Clock;
   readonly #log: Log;
-  readonly #connections = new Set<Connection>();
+  readonly #refusals: Refusals;
+  readonly #connections: Admission<Connection>;
   readonly #sessions = new Map<StreamId, Connection>();
-  #listener: Bun.TCPSocketListener<Connection | undefined> | undefined;
+  #listener: Listener | undefined;
+  #port: number;
+  #pair: TlsPair | undefined;
+  /** What was last said of a certificate that can't be used. */
+  #complaint: string | undefined;
+  #renewal: Timer | undefined;
 
-  constructor(options: TcpServerOptions, deps: Omit<ConnectionDeps, "claim">) {
+  constructor(options: TcpServerOptions, deps: ServerDeps) {
     this.#options = options;
-    this.#deps = deps;
+    this.#clock = deps.clock;
     this.#log = deps.log;
+    this.#port = options.port;
+    this.#refusals = new Refusals(deps.counts, deps.clock, deps.log);
+    this.#connections = new Admission(options);
+    this.#deps = {
+      ...deps,
+      refusals: this.#refusals,
+      claim: (stream, connection) => this.#claim(stream, connection),
+      authenticated: (connection) => this.#connections.authenticated(connection),
+    };
   }
 
   /** The port it listens on; differs from the configured one only when that was 0. */
   get port(): number {
-    return this.#listener?.port ?? this.#options.port;
+    return this.#port;
   }
 
   /** Open connections. */
@@ -36,20 +67,25 @@ export class TcpServer {
     return this.#connections.size;
   }
 
+  /** Throws ListenError. */
   start(): void {
-    const { host, port } = this.#options;
+    const { host, tls } = this.#options;
     try {
-      this.#listener = this.#listen(host, port);
+      this.#pair = tls === undefined ? undefined : pairOf(tls);
+      this.#listener = this.#listen();
     } catch (cause) {
-      throw new ListenError("frames", host, port, cause);
+      throw new ListenError("frames", host, this.#port, cause);
     }
-    this.#log.info({ host, port: this.port }, "frames: listening");
+    this.#port = this.#listener.port;
+    this.#log.info({ host, port: this.#port, tls: tls !== undefined }, "frames: listening");
+    if (tls !== undefined) this.#renewal = every(this.#clock, RENEW_MS, () => this.#renew(tls));
   }
 
   /** Takes no more connections and says goodbye on the open ones. Frames that wait for a tracker stay with it. */
   async stop(): Promise<void> {
+    this.#renewal?.cancel();
     this.#listener?.stop(false);
-    for (const connection of this.#connections) connection.end("draining");
+    for (const connection of this.#connections.all()) connection.end("draining");
   }
 
   /** Ends every session of a node, because a newer instance has taken it over. (R9) */
@@ -64,22 +100,46 @@ export class TcpServer {
     this.#sessions.set(stream, connection);
   }
 
-  #listen(hostname: string, port: number): Bun.TCPSocketListener<Connection | undefined> {
-    const deps: ConnectionDeps = { ...this.#deps, claim: (s, c) => this.#claim(s, c) };
+  /** A socket keeps what it was accepted with, so a new certificate takes a new listener. */
+  #renew(files: TlsFiles): void {
+    const read = readTlsPair(files);
+    if (read.at === "bad") {
+      this.#complain(`tcp_server.tls.${read.problem}`);
+      return;
+    }
+    const { cert, key, expiresMs } = read.pair;
+    if (this.#listener !== undefined && cert === this.#pair?.cert && key === this.#pair.key) {
+      this.#complaint = undefined;
+      return;
+    }
+    this.#listener?.stop(false);
+    this.#listener = undefined;
+    this.#pair = read.pair;
+    try {
+      this.#listener = this.#listen();
+    } catch (error) {
+      this.#complain(`can't listen on port ${this.#port}: ${String(error)}`);
+      return;
+    }
+    this.#complaint = undefined;
+    this.#log.info({ expires: new Date(expiresMs).toISOString() }, "frames: new certificate");
+  }
+
+  #complain(problem: string): void {
+    if (problem !== this.#complaint)
+      this.#log.error({ problem }, "frames: the new certificate can't be used");
+    this.#complaint = problem;
+  }
+
+  #listen(): Listener {
     return Bun.listen<Connection | undefined>({
-      hostname,
-      port,
+      hostname: this.#options.host,
+      port: this.#port,
+      ...(this.#pair === undefined ? {} : { tls: { cert: this.#pair.cert, key: this.#pair.key } }),
       socket: {
-        open: (socket) => {
-          if (this.#connections.size >= this.#options.connectionsMax) {
-            deps.counts.add("too_many_connections");
-            socket.terminate();
-            return;
-          }
-          socket.setNoDelay(true);
-          socket.setKeepAlive(true, 10_000);
-          socket.data = new Connection(deps, socket);
-          this.#connections.add(socket.data);
+        open: (socket) => this.#opened(socket),
+        handshake: (socket, isSecure) => {
+          if (!isSecure) socket.data?.cutOff("tls_handshake");
         },
         data: (socket, chunk) => socket.data?.data(chunk),
         drain: (socket) => socket.data?.drain(),
@@ -93,12 +153,35 @@ export class TcpServer {
     });
   }
 
+  #opened(socket: Socket): void {
+    const address = socket.remoteAddress;
+    // Not in Bun's types; where there is none, nobody is turned away for it.
+    const descriptor = (socket as { fd?: number }).fd ?? 0;
+    const refusal = this.#connections.refusal(address, descriptor);
+    if (refusal !== undefined) {
+      this.#refusals.add(address, refusal);
+      socket.terminate();
+      return;
+    }
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
+    socket.data = new Connection(this.#deps, socket, address);
+    this.#connections.add(socket.data, address)?.cutOff("crowded_out");
+  }
+
   #gone(connection: Connection | undefined): void {
     if (connection === undefined) return;
-    this.#connections.delete(connection);
+    this.#connections.remove(connection);
     const { streamId } = connection;
     if (streamId !== undefined && this.#sessions.get(streamId) === connection)
       this.#sessions.delete(streamId);
     connection.closed();
   }
+}
+
+/** Checked with the config, so it is bad only when it was replaced since. */
+function pairOf(files: TlsFiles): TlsPair {
+  const read = readTlsPair(files);
+  if (read.at === "bad") throw new Error(`tcp_server.tls.${read.problem}`);
+  return read.pair;
 }

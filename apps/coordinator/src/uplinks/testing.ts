@@ -8,6 +8,7 @@ import { Bus } from "../bus.ts";
 import { Counts } from "../counts.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { Registry } from "../registry/registry.ts";
+import type { TlsFiles } from "../tls-files.ts";
 import { freePort, nodeId, RecordingLog, registration, until } from "../testing.ts";
 import { TrackerManager } from "../trackers/manager.ts";
 import { Output } from "../trackers/output.ts";
@@ -82,6 +83,9 @@ export class PlayedTracker {
 export interface FramePortOptions {
   readonly ports?: number;
   readonly connectionsMax?: number;
+  readonly perAddressMax?: number;
+  readonly descriptorMax?: number;
+  readonly tls?: TlsFiles;
   readonly autoProvision?: boolean;
   /** Whether trackers come up at all, and whether they read. */
   readonly trackers?: "up" | "down" | "deaf";
@@ -119,7 +123,14 @@ export class FramePort implements AsyncDisposable {
     this.store = new ProgressStore(this.db, clock, log);
     this.store.start();
     this.server = new TcpServer(
-      { host: "127.0.0.1", port: 0, connectionsMax: options.connectionsMax ?? 100 },
+      {
+        host: "127.0.0.1",
+        port: 0,
+        tls: options.tls,
+        connectionsMax: options.connectionsMax ?? 100,
+        perAddressMax: options.perAddressMax ?? 100,
+        descriptorMax: options.descriptorMax ?? Number.POSITIVE_INFINITY,
+      },
       {
         clock,
         log,
@@ -164,10 +175,11 @@ export class FramePort implements AsyncDisposable {
     this.spawn.processes.find((p) => p.request.command[1] === stream)?.exit(1);
   }
 
-  async connect(): Promise<Peer> {
+  /** Over TLS when the port speaks it and `ca` signed its certificate. */
+  async connect(ca?: string): Promise<Peer> {
     const peer = new Peer();
     this.#peers.push(peer);
-    await peer.open(this.server.port);
+    await peer.open(this.server.port, ca);
     return peer;
   }
 
@@ -193,8 +205,8 @@ export class FramePort implements AsyncDisposable {
   }
 
   /** A session that has been let in. */
-  async session(hello?: Hello): Promise<Peer> {
-    const peer = await this.connect();
+  async session(hello?: Hello, ca?: string): Promise<Peer> {
+    const peer = await this.connect(ca);
     peer.send(encodeLine(hello ?? (await this.hello())));
     await peer.next("welcome");
     return peer;
@@ -256,10 +268,11 @@ export class Peer {
   #text = "";
   #socket: Bun.Socket | undefined;
 
-  async open(port: number): Promise<void> {
+  async open(port: number, ca?: string): Promise<void> {
     this.#socket = await Bun.connect({
       hostname: "127.0.0.1",
       port,
+      ...(ca === undefined ? {} : { tls: { ca } }),
       socket: {
         data: (_, chunk) => this.#data(chunk.toString("utf8")),
         drain: () => this.#flush(),
