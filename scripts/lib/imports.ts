@@ -25,8 +25,9 @@ const COORDINATOR_LAYERS: readonly (readonly string[])[] = [
   ["metrics"],
   ["registry", "commands", "trackers", "downloads"],
   ["auth"],
-  ["db", "bus", "config", "counts", "listen-error"],
-  ["config-file", "file-problem", "host-port"],
+  ["db", "bus", "config", "counts", "listen-error", "log-gate"],
+  ["config-trackers"],
+  ["config-units", "config-file", "file-problem", "host-port"],
 ];
 
 /** Every TypeScript module of apps, packages and scripts under `root`. */

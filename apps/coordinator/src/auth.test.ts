@@ -47,6 +47,18 @@ describe("a shared token (H5)", () => {
     expect(auth.isShared("enroll", "enroll-now")).toBe(true);
   });
 
+  test("of plain nodes is called by its place, never by itself (T2)", () => {
+    const { auth } = authWith({ push: ["one", "two"] });
+    expect(["one", "two", "", "operator"].map((t) => auth.pushTokenName(t))).toEqual([
+      "shared-1",
+      "shared-2",
+      undefined,
+      undefined,
+    ]);
+    expect(authWith({ push: [], insecureDev: true }).auth.pushTokenName("any")).toBe("none");
+    expect(authWith({ push: [] }).auth.pushTokenName("any")).toBeUndefined();
+  });
+
   test("that is not configured lets nobody in, and with insecure-dev everybody", () => {
     const closed = authWith({ push: [] }).auth;
     expect([closed.isShared("push", ""), closed.isShared("push", undefined)]).toEqual([

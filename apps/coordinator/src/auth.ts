@@ -98,6 +98,18 @@ export class Auth {
   }
 
   /**
+   * What the push token `token` is called, undefined when it is none. What one token may do is counted by this name; a
+   * shared token's is its place in the list. In constant time for any token. (T2)
+   */
+  pushTokenName(token: string): string | undefined {
+    const given = digest(token);
+    let name = this.#digests.push.length === 0 && this.#tokens.insecureDev ? "none" : undefined;
+    for (const [at, one] of this.#digests.push.entries())
+      if (timingSafeEqual(one, given)) name = `shared-${at + 1}`;
+    return name;
+  }
+
+  /**
    * What `token` is; undefined when it opens nothing. A token that is configured for several things is the first of enrol,
    * push and operator. Where no token is needed to enrol, one that is nothing else, or none, enrols.
    */

@@ -32,7 +32,10 @@ describe("a configuration", () => {
       heartbeat_interval: 30_000,
       stale_after: 90_000,
       dead_after: 300_000,
+      plain_nodes_max: 10_000,
     });
+    expect(config.tcp_server.auto_provision_per_token_max).toBe(1000);
+    expect(config.trackers).toEqual([]);
     expect(config.tracker).toMatchObject({ stop_grace: 5000, extended_outage: 60_000 });
     expect(config.http.port).toBe(7700);
   });
@@ -55,7 +58,11 @@ describe("a configuration", () => {
       http: { port: 70_000, colour: "red" },
       registry: { stale_after: "soon", dead_after: "0s", heartbeat_interval: 30 },
       output: { rotate_bytes: "64 MB", keep_days: 0 },
-      trackers: [{ name: "a b", mode: "http", node_id: "../x", extra: 1 }],
+      trackers: [
+        { name: "a b", mode: "tcp", node_id: "../x", extra: 1 },
+        { name: "hill", mode: "udp" },
+        { name: "hill", mode: "http", node_id: "dale", interval: "49ms" },
+      ],
       tracker: { command: [] },
     });
     const paths = problems.map((p) => p.split(":")[0]!);
@@ -70,9 +77,12 @@ describe("a configuration", () => {
         "output.rotate_bytes",
         "output.keep_days",
         "trackers.0.name",
-        "trackers.0.mode",
         "trackers.0.node_id",
         "trackers.0.extra",
+        "trackers.1.mode",
+        "trackers.2.node_id",
+        "trackers.2.detection_url",
+        "trackers.2.interval",
         "tracker.command",
       ].toSorted(),
     );

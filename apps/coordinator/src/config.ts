@@ -1,24 +1,9 @@
 /** The coordinator's configuration: one strict schema, parsed once, all problems reported together. (CONVENTIONS) */
 import { readFileSync } from "node:fs";
-import { parseBytes, parseDurationMs } from "@fleet/daemon";
-import { nodeIdSchema } from "@fleet/protocol";
 import { z } from "zod";
 import { ConfigError, readConfigFile } from "./config-file.ts";
-import { readTlsPair } from "./tls-files.ts";
-
-const duration = z.string().transform((text, ctx) => {
-  const ms = parseDurationMs(text);
-  if (ms !== undefined && ms > 0) return ms;
-  ctx.addIssue({ code: "custom", message: `"${text}" is not a duration like 500ms, 30s or 5m` });
-  return z.NEVER;
-});
-
-const size = z.string().transform((text, ctx) => {
-  const bytes = parseBytes(text);
-  if (bytes !== undefined && bytes > 0) return bytes;
-  ctx.addIssue({ code: "custom", message: `"${text}" is not a size like 64MiB or 10GiB` });
-  return z.NEVER;
-});
+import { trackerEntriesSchema } from "./config-trackers.ts";
+import { duration, size } from "./config-units.ts";
 
 const port = z.int().min(1).max(65_535);
 
@@ -33,6 +18,8 @@ const tcpServerSchema = z
     auto_provision: z.boolean().default(true),
     auto_provision_port_start: port.default(31_000),
     auto_provision_port_end: port.default(31_099),
+    /** Streams one push token may bring in without the config naming them. (T2) */
+    auto_provision_per_token_max: z.int().min(1).default(1000),
     connections_max: z.int().min(1).default(4096),
     connections_per_address_max: z.int().min(1).default(1024),
     tls: z.strictObject({ cert: z.string().min(1), key: z.string().min(1) }).optional(),
@@ -66,16 +53,15 @@ const configSchema = z.strictObject({
   /** Where agents to be downloaded lie, as `ARCH/fleet-agent`. (H8) */
   agent_binaries: z.string().min(1).optional(),
   tcp_server: tcpServerSchema.prefault({}),
-  trackers: z
-    .array(z.strictObject({ name: nodeIdSchema, mode: z.literal("tcp"), node_id: nodeIdSchema }))
-    .max(1000)
-    .default([]),
+  trackers: trackerEntriesSchema,
   tracker: trackerSchema.prefault({}),
   registry: z
     .strictObject({
       heartbeat_interval: duration.default(30_000),
       stale_after: duration.default(90_000),
       dead_after: duration.default(300_000),
+      /** Plain nodes that are remembered; whoever has the push token can invent ids. (R10) */
+      plain_nodes_max: z.int().min(1).default(10_000),
     })
     .prefault({}),
   output: z

@@ -13,6 +13,8 @@ import { createApp } from "./http/app.ts";
 import { HttpServer } from "./http/server.ts";
 import { Metrics } from "./metrics.ts";
 import { Registry } from "./registry/registry.ts";
+import { type Feed, PUSHED } from "./trackers/feed.ts";
+import { Fetchers } from "./uplinks/fetchers.ts";
 import { TrackerManager } from "./trackers/manager.ts";
 import { Output } from "./trackers/output.ts";
 import { PortPool } from "./trackers/port-pool.ts";
@@ -23,6 +25,7 @@ import { TcpServer, type TcpServerOptions } from "./uplinks/tcp-server.ts";
 
 const FAILED_START_MS = 5000;
 const ANY_HOST = "0.0.0.0";
+const DAY_MS = 86_400_000;
 /** Agents downloaded at once: each takes an open file and a share of the network, next to no memory. */
 const DOWNLOADS_MAX = 32;
 
@@ -68,12 +71,10 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const bus = new Bus();
   const counts = new Counts();
   const auth = new Auth(clock, loadJwtKey(options.dataDir), options.tokens);
-  const registry = new Registry(db, clock, log, bus, {
-    staleAfterMs: config.registry.stale_after,
-    deadAfterMs: config.registry.dead_after,
-  });
+  const registry = createRegistry(options, db, bus);
   const output = createOutput(options);
   const manager = createManager(options, db, bus, output);
+  const fetchers = createFetchers(options, registry, manager);
   const store = new ProgressStore(db, clock, log);
   const shared = { clock, log, auth, registry, manager, store, counts };
   const frames = new TcpServer(tcpServerOptions(config), shared);
@@ -91,6 +92,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     metrics: new Metrics({
       registry,
       manager,
+      fetches: () => fetchers.outcomes(),
       output,
       lines: counts,
       connections,
@@ -114,6 +116,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     { name: "stream progress", service: store },
     { name: "track output", service: output },
     { name: "trackers", service: manager },
+    { name: "fetchers", service: fetchers },
     { name: "frames", service: frames },
     { name: "downloads", service: downloads },
     { name: "http", service: http },
@@ -154,6 +157,14 @@ function lifecycle(
       return stopping;
     },
   };
+}
+
+function createRegistry({ config, clock, log }: CoordinatorOptions, db: Db, bus: Bus): Registry {
+  return new Registry(db, clock, log, bus, {
+    staleAfterMs: config.registry.stale_after,
+    deadAfterMs: config.registry.dead_after,
+    plainNodesMax: config.registry.plain_nodes_max,
+  });
 }
 
 function tcpServerOptions({ tcp_server: tcp }: Config): TcpServerOptions {
@@ -207,8 +218,32 @@ function createManager(
     },
     {
       autoProvision: tcp.auto_provision,
-      configured: config.trackers.map((t) => t.node_id),
+      perTokenMax: tcp.auto_provision_per_token_max,
+      forgetAfterMs: (config.output.keep_days + 1) * DAY_MS,
+      configured: new Map(config.trackers.map((entry) => [entry.node_id, feedOf(entry)])),
     },
+  );
+}
+
+type TrackerEntry = Config["trackers"][number];
+
+function feedOf(entry: TrackerEntry): Feed {
+  return entry.mode === "http" ? { mode: "http", url: entry.detection_url.shown } : PUSHED;
+}
+
+function createFetchers(
+  { config, clock, random, log }: CoordinatorOptions,
+  registry: Registry,
+  manager: TrackerManager,
+): Fetchers {
+  const entries = config.trackers.filter((entry) => entry.mode === "http");
+  return new Fetchers(
+    { clock, random, log, registry, manager },
+    entries.map(({ node_id: nodeId, interval: intervalMs, detection_url: url }) => ({
+      nodeId,
+      intervalMs,
+      ...url,
+    })),
   );
 }
 

@@ -1,5 +1,5 @@
 /** Prometheus metrics. The hot path keeps plain numbers; these read them when they are asked. (H4) */
-import { nodeStateSchema } from "@fleet/protocol";
+import { nodeStateSchema, type StreamId } from "@fleet/protocol";
 import { collectDefaultMetrics, Counter, Gauge, Registry as PromRegistry } from "prom-client";
 import type { Counts } from "./counts.ts";
 import type { Registry } from "./registry/registry.ts";
@@ -10,6 +10,8 @@ import type { Output } from "./trackers/output.ts";
 export interface MetricsSources {
   readonly registry: Registry;
   readonly manager: TrackerManager;
+  /** What became of each question for a frame, by the stream it was for. */
+  readonly fetches: () => readonly (readonly [StreamId, Counts])[];
   readonly output: Output;
   readonly lines: Counts;
   readonly connections: () => number;
@@ -25,6 +27,11 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#prom });
     this.#nodes(sources.registry);
     this.#trackers(sources.manager);
+    this.#counter("fleet_fetches_total", "Frames asked for", ["stream", "outcome"], (c) => {
+      for (const [stream, outcomes] of sources.fetches()) {
+        for (const [outcome, n] of outcomes.entries()) c.inc({ stream, outcome }, n);
+      }
+    });
     this.#gauge("fleet_frame_connections", "Open connections on the frame port", (g) =>
       g.set(sources.connections()),
     );

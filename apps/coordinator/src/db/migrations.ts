@@ -1,9 +1,10 @@
 /** The schema's history, embedded in the binary, so that a data directory of any age opens. (R1) */
 import type { Database } from "bun:sqlite";
 import start from "./migrations/0000_start.sql" with { type: "text" };
+import pushToken from "./migrations/0001_push_token.sql" with { type: "text" };
 
 /** In order; the database's `user_version` says how many have been applied. Only ever append. */
-const MIGRATIONS: readonly string[] = [start];
+const MIGRATIONS: readonly string[] = [start, pushToken];
 const BREAKPOINT = "--> statement-breakpoint";
 
 /** The database was written by a newer version than this one. */

@@ -48,7 +48,10 @@ export const streams = sqliteTable("streams", {
   ackedSeq: integer("acked_seq").notNull(),
 });
 
-/** Each stream's tracker: its port lease and the process that ran last. Writer: trackers/tracker-store.ts. (T3, T5) */
+/**
+ * Each stream's tracker: its port lease, the process that ran last, and the push token that brought it in, where one did.
+ * Writer: trackers/tracker-store.ts. (T2, T3, T5)
+ */
 export const trackers = sqliteTable("trackers", {
   streamId: text("stream_id").primaryKey(),
   source: text("source", { enum: ["config", "auto"] }).notNull(),
@@ -59,4 +62,5 @@ export const trackers = sqliteTable("trackers", {
   bootId: text("boot_id"),
   createdAt: integer("created_at").notNull(),
   lastFrameAt: integer("last_frame_at"),
+  token: text("token"),
 });

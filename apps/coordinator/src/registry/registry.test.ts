@@ -1,15 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import { silentLog } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
-import type { NodeState } from "@fleet/protocol";
+import type { NodeId, NodeState } from "@fleet/protocol";
 import fc from "fast-check";
 import { Bus } from "../bus.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { knownNodes, superseded } from "../db/schema.ts";
 import { instanceId, nodeId, RecordingLog, refuseWrites, registration } from "../testing.ts";
-import { Registry } from "./registry.ts";
+import { Registry, type RegistryOptions } from "./registry.ts";
 
-const WINDOWS = { staleAfterMs: 90_000, deadAfterMs: 300_000 };
+const WINDOWS = { staleAfterMs: 90_000, deadAfterMs: 300_000, plainNodesMax: 20_000 };
 const RADAR = nodeId("radar3");
 const HILL = nodeId("hill");
 
@@ -22,7 +22,10 @@ class Rig {
   readonly superseding: string[] = [];
   registry: Registry;
 
-  constructor() {
+  readonly #options: RegistryOptions;
+
+  constructor(options: RegistryOptions = WINDOWS) {
+    this.#options = options;
     this.registry = this.#make();
   }
 
@@ -55,7 +58,7 @@ class Rig {
       const { state, previous_state: previous } = data as Record<string, string>;
       this.published.push(`${topic.split(".")[1]} ${previous}→${state}`);
     });
-    const registry = new Registry(this.db, this.clock, this.log, bus, WINDOWS);
+    const registry = new Registry(this.db, this.clock, this.log, bus, this.#options);
     registry.onSuperseded = (node, current) => this.superseding.push(`${node} ${current}`);
     registry.start();
     return registry;
@@ -349,6 +352,25 @@ describe("plain nodes (R10)", () => {
     expect(rig.register("i1", HILL)).toEqual({ at: "registered", epoch: 1, created: false });
     expect(rig.superseding).toEqual([]);
     expect(rig.registry.heardPlain(HILL)).toBe("has_agent");
+  });
+});
+
+describe("plain nodes that somebody invents (R10)", () => {
+  test("are known up to a number and no further, which is said once a minute; known ones and agents are not held up", () => {
+    const rig = new Rig({ ...WINDOWS, plainNodesMax: 2 });
+    const [a, b, c] = [nodeId("a"), nodeId("b"), nodeId("c")];
+    const hear = (...ids: readonly NodeId[]): string[] =>
+      ids.map((id) => rig.registry.heardPlain(id));
+    expect(hear(a, b, c, a)).toEqual(["heard", "heard", "too_many", "heard"]);
+    expect(rig.row(c)).toBeUndefined();
+    expect(hear(...Array.from({ length: 50 }, (_, n) => nodeId(`x${n}`)))).not.toContain("heard");
+    expect(rig.log.count("too many plain nodes, node refused")).toBe(1);
+    expect(rig.register("i1", "agent").at).toBe("registered");
+    rig.restart();
+    expect(hear(c)).toEqual(["too_many"]);
+    // One that has got an agent is no plain node any more.
+    rig.register("i1", "a");
+    expect(hear(c, nodeId("d"))).toEqual(["heard", "too_many"]);
   });
 });
 

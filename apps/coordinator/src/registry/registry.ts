@@ -9,6 +9,7 @@ import { and, desc, eq, notInArray, sql } from "drizzle-orm";
 import type { Bus } from "../bus.ts";
 import type { Db } from "../db/open.ts";
 import { knownNodes, superseded } from "../db/schema.ts";
+import { LogGate } from "../log-gate.ts";
 import { type LivenessWindows, nodeStateAt } from "./liveness.ts";
 
 /** Instances of a node that are remembered as replaced. */
@@ -31,11 +32,16 @@ export interface Node {
   dirty: boolean;
 }
 
+/** How long nodes may be silent, and how many plain ones are remembered: whoever has a push token can invent them. */
+export interface RegistryOptions extends LivenessWindows {
+  readonly plainNodesMax: number;
+}
+
 /** Whether an instance may speak for its node. */
 export type Standing = "current" | "superseded" | "unknown";
 
-/** What became of a plain node's line. `unavailable`: the node is new and the database takes no writes. */
-export type PlainOutcome = "heard" | "has_agent" | "unavailable";
+/** What became of a plain node's line. The last two are for new nodes: the database takes no writes; there are `plainNodesMax`. */
+export type PlainOutcome = "heard" | "has_agent" | "unavailable" | "too_many";
 
 /** What became of a register. */
 export type RegisterOutcome =
@@ -48,21 +54,24 @@ export class Registry {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #bus: Bus;
-  readonly #windows: LivenessWindows;
+  readonly #options: RegistryOptions;
   readonly #nodes = new Map<NodeId, Node>();
   readonly #startedAtMs: number;
   readonly #timers: Timer[] = [];
   #failing = false;
+  #plainNodes = 0;
+  readonly #refusedLog: LogGate;
   /** Called when a newer instance has taken a node over. */
   onSuperseded: (node: NodeId, current: InstanceId) => void = () => {};
 
-  constructor(db: Db, clock: Clock, log: Log, bus: Bus, windows: LivenessWindows) {
+  constructor(db: Db, clock: Clock, log: Log, bus: Bus, options: RegistryOptions) {
     this.#db = db;
     this.#clock = clock;
     this.#log = log;
     this.#bus = bus;
-    this.#windows = windows;
+    this.#options = options;
     this.#startedAtMs = clock.monotonicMs();
+    this.#refusedLog = new LogGate(clock);
   }
 
   /** Loads all known nodes, none of them heard yet, and begins to watch for silence. (R2) */
@@ -70,8 +79,9 @@ export class Registry {
     for (const row of this.#db.select().from(knownNodes).all()) {
       const id = row.nodeId as NodeId;
       this.#nodes.set(id, { id, row, heardAtMs: undefined, counters: {}, dirty: false });
+      if (row.kind === "plain") this.#plainNodes++;
     }
-    const tickMs = Math.min(TICK_MS_MAX, this.#windows.staleAfterMs / TICKS_PER_STALE);
+    const tickMs = Math.min(TICK_MS_MAX, this.#options.staleAfterMs / TICKS_PER_STALE);
     this.#timers.push(every(this.#clock, tickMs, () => this.publishTransitions()));
     this.#timers.push(every(this.#clock, FLUSH_MS, () => this.flush()));
     this.#log.info({ nodes: this.#nodes.size }, "registry loaded");
@@ -101,7 +111,7 @@ export class Registry {
       { heardAtMs: node.heardAtMs, shutdown: node.row.shutdownAt !== null },
       this.#clock.monotonicMs(),
       this.#startedAtMs,
-      this.#windows,
+      this.#options,
     );
   }
 
@@ -146,6 +156,7 @@ export class Registry {
       shutdownAt: null,
     };
     this.#write(row, isSame ? undefined : previous);
+    if (previous?.kind === "plain") this.#plainNodes--;
     const node = this.#remember(row);
     if (!isSame) node.counters = {};
     this.#announce(node, previous?.publishedState ?? "UNKNOWN");
@@ -163,6 +174,12 @@ export class Registry {
       if (known.row.kind === "agent") return "has_agent";
       this.#touch(known);
       return "heard";
+    }
+    if (this.#plainNodes >= this.#options.plainNodesMax) {
+      const heldBack = this.#refusedLog.pass("plain");
+      if (heldBack !== undefined)
+        this.#log.warn({ node_id: id, held_back: heldBack }, "too many plain nodes, node refused");
+      return "too_many";
     }
     const nowMs = this.#clock.nowMs();
     const row: Row = {
@@ -190,6 +207,7 @@ export class Registry {
     } catch {
       return "unavailable";
     }
+    this.#plainNodes++;
     this.#announce(this.#remember(row), "UNKNOWN");
     return "heard";
   }

@@ -1,41 +1,58 @@
 /**
  * All trackers of this coordinator: finds or makes the one for a stream, gives out ports, ends what a killed coordinator
- * left behind, and stops them together. (T2, T3, T5, T6)
+ * left behind, forgets streams that are silent for weeks, and stops all together. (T2, T3, T5, T6)
  */
 import { every, type Timer } from "@fleet/daemon";
 import { nodeOfStream, type NodeId, type StreamId, streamIdOf } from "@fleet/protocol";
 import { endOrphan } from "@fleet/supervisor";
+import { LogGate } from "../log-gate.ts";
+import { type Feed, PUSHED } from "./feed.ts";
 import { Tracker, type TrackerDeps } from "./tracker.ts";
-import type { TrackerRow } from "./tracker-store.ts";
+import type { TrackerChange, TrackerRow } from "./tracker-store.ts";
 
 const ORPHAN_GRACE_MS = 500;
-const EXHAUSTED_LOG_MS = 60_000;
 const TICK_MS = 1000;
 const ROW_FLUSH_TICKS = 30;
+const FORGET_TICKS = 3600;
+/** After a search that found no port there is none before this: refused streams ask with every line. */
+const NO_PORT_MS = 250;
 
 /** Why a stream gets no tracker. */
 export type Refusal = "unknown_node" | "ports_exhausted" | "draining";
+/** Why a pushed stream gets none: also since its token has brought in too many, or since the config says to fetch it. */
+export type PushRefusal = Refusal | "quota" | "fetched";
 
 /** What the manager is given besides what trackers share. */
 export interface ManagerOptions {
   /** Whether a stream that no config names gets a tracker. */
   readonly autoProvision: boolean;
-  /** Nodes with a tracker by config. */
-  readonly configured: readonly NodeId[];
+  /** Streams that one push token may bring in, remembered ones included. (T2) */
+  readonly perTokenMax: number;
+  /** A stream that no config names is forgotten after this long without a frame. */
+  readonly forgetAfterMs: number;
+  /** Nodes with a tracker by config, and how the frames of their own streams come. */
+  readonly configured: ReadonlyMap<NodeId, Feed>;
 }
 
 /** Owns every `Tracker`. */
 export class TrackerManager {
   /** Streams refused, by reason. */
-  readonly refused: Record<Refusal, number> = {
+  readonly refused: Record<PushRefusal, number> = {
     unknown_node: 0,
     ports_exhausted: 0,
     draining: 0,
+    quota: 0,
+    fetched: 0,
   };
   readonly #deps: TrackerDeps;
   readonly #options: ManagerOptions;
   readonly #trackers = new Map<StreamId, Tracker>();
-  readonly #exhaustedLoggedMs = new Map<NodeId, number>();
+  /** The push token that brought a stream in, and how many each has. */
+  readonly #tokens = new Map<StreamId, string>();
+  readonly #perToken = new Map<string, number>();
+  readonly #portsLog: LogGate;
+  readonly #quotaLog: LogGate;
+  #noPortUntilMs = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
   #ticks = 0;
   #stopping = false;
@@ -43,20 +60,24 @@ export class TrackerManager {
   constructor(deps: TrackerDeps, options: ManagerOptions) {
     this.#deps = deps;
     this.#options = options;
+    this.#portsLog = new LogGate(deps.clock);
+    this.#quotaLog = new LogGate(deps.clock);
   }
 
-  /** Ends the trackers a killed coordinator left, takes their leases over, and makes the configured ones known. */
+  /**
+   * Ends the trackers a killed coordinator left, takes over those leases that are still good, and makes the configured
+   * streams known. A stream whose entry has gone from the config goes on as one that came by itself.
+   */
   async start(): Promise<void> {
-    const rows = this.#deps.store.all();
-    await Promise.all(rows.map((row) => this.#endOrphan(row)));
-    for (const row of rows) {
-      const stream = row.streamId as StreamId;
-      if (row.port !== null) this.#deps.pool.restore(stream, row.port);
-      this.#trackers.set(stream, new Tracker(this.#deps, row));
-    }
-    for (const node of this.#options.configured) {
-      if (!this.#trackers.has(streamIdOf(node))) this.#create(streamIdOf(node), "config");
-    }
+    const { store } = this.#deps;
+    const rows = store.all();
+    const ended = await Promise.all(rows.map((row) => this.#endOrphan(row)));
+    store.updateAll(ended.filter((change) => change !== undefined));
+    store.updateAll(rows.map((row) => this.#restore(row)).filter((change) => change !== undefined));
+    const missing = [...this.#options.configured.keys()].filter(
+      (node) => !this.#trackers.has(streamIdOf(node)),
+    );
+    this.#create(missing.map((node) => this.#newRow(streamIdOf(node), "config", null)));
     this.#timer = every(this.#deps.clock, TICK_MS, () => this.#tick());
   }
 
@@ -80,34 +101,80 @@ export class TrackerManager {
    * when auto-provisioning is on. When all ports are leased, the stopped stream that has been idle longest gives its up.
    */
   attach(stream: StreamId): Tracker | Refusal {
-    if (this.#stopping) {
-      this.refused.draining++;
-      return "draining";
+    return this.#attach(stream, null);
+  }
+
+  /** The same for a stream that somebody pushes with the push token called `token`. (T2) */
+  attachPushed(stream: StreamId, token: string): Tracker | PushRefusal {
+    if (this.#feedOf(stream).mode === "http") return this.#refuse("fetched");
+    if (this.#isOverQuota(stream, token)) {
+      const heldBack = this.#quotaLog.pass(nodeOfStream(stream));
+      if (heldBack !== undefined) {
+        const said = {
+          stream_id: stream,
+          token_name: token,
+          streams_max: this.#options.perTokenMax,
+          held_back: heldBack,
+        };
+        this.#deps.log.warn(said, "push token has brought in all the streams it may");
+      }
+      return this.#refuse("quota");
     }
+    return this.#attach(stream, token);
+  }
+
+  #attach(stream: StreamId, token: string | null): Tracker | Refusal {
+    if (this.#stopping) return this.#refuse("draining");
+    const isConfigured = this.#isConfigured(stream);
+    if (!this.#options.autoProvision && !isConfigured) return this.#refuse("unknown_node");
     const known = this.#trackers.get(stream);
-    if (known === undefined && !this.#options.autoProvision && !this.#isConfigured(stream)) {
-      this.refused.unknown_node++;
-      return "unknown_node";
-    }
     if (!known?.active && !this.#hasPort(stream)) {
-      this.#logExhausted(nodeOfStream(stream));
-      this.refused.ports_exhausted++;
-      return "ports_exhausted";
+      const heldBack = this.#portsLog.pass(nodeOfStream(stream));
+      if (heldBack !== undefined) {
+        const said = {
+          node_id: nodeOfStream(stream),
+          ports: this.#deps.pool.size,
+          held_back: heldBack,
+        };
+        this.#deps.log.warn(said, "no port left for a tracker, stream refused");
+      }
+      return this.#refuse("ports_exhausted");
     }
-    const tracker = known ?? this.#create(stream, this.#isConfigured(stream) ? "config" : "auto");
-    return tracker.attach() ? tracker : "ports_exhausted";
+    const tracker = known ?? this.#provision(stream, isConfigured, token);
+    return tracker.attach() ? tracker : this.#refuse("ports_exhausted");
+  }
+
+  #refuse<R extends PushRefusal>(reason: R): R {
+    this.refused[reason]++;
+    return reason;
+  }
+
+  #isOverQuota(stream: StreamId, token: string): boolean {
+    if (this.#trackers.has(stream) || this.#isConfigured(stream)) return false;
+    return (this.#perToken.get(token) ?? 0) >= this.#options.perTokenMax;
   }
 
   #hasPort(stream: StreamId): boolean {
-    const { pool } = this.#deps;
-    return (
-      pool.lease(stream) !== undefined ||
-      (this.#reclaim(stream) && pool.lease(stream) !== undefined)
-    );
+    const { pool, clock } = this.#deps;
+    if (pool.renew(stream) !== undefined) return true;
+    if (clock.monotonicMs() < this.#noPortUntilMs) return false;
+    do {
+      if (pool.lease(stream) !== undefined) return true;
+      // The port that is given up may be somebody else's by now.
+    } while (this.#reclaim(stream));
+    this.#noPortUntilMs = clock.monotonicMs() + NO_PORT_MS;
+    return false;
   }
 
-  #create(stream: StreamId, source: "config" | "auto"): Tracker {
-    const row: TrackerRow = {
+  #provision(stream: StreamId, isConfigured: boolean, token: string | null): Tracker {
+    const source = isConfigured ? "config" : "auto";
+    this.#create([this.#newRow(stream, source, isConfigured ? null : token)]);
+    this.#deps.log.info({ stream_id: stream, source }, "tracker provisioned");
+    return this.#trackers.get(stream)!;
+  }
+
+  #newRow(stream: StreamId, source: TrackerRow["source"], token: string | null): TrackerRow {
+    return {
       streamId: stream,
       source,
       port: null,
@@ -117,12 +184,34 @@ export class TrackerManager {
       bootId: null,
       createdAt: this.#deps.clock.nowMs(),
       lastFrameAt: null,
+      token,
     };
-    this.#deps.store.insert(row);
-    const tracker = new Tracker(this.#deps, row);
-    this.#trackers.set(stream, tracker);
-    this.#deps.log.info({ stream_id: stream, source }, "tracker provisioned");
-    return tracker;
+  }
+
+  #create(rows: readonly TrackerRow[]): void {
+    this.#deps.store.insert(rows);
+    for (const row of rows) this.#remember(row);
+  }
+
+  #remember(row: TrackerRow): void {
+    const stream = row.streamId as StreamId;
+    this.#trackers.set(stream, new Tracker(this.#deps, row, this.#feedOf(stream)));
+    if (row.token === null) return;
+    this.#tokens.set(stream, row.token);
+    this.#perToken.set(row.token, (this.#perToken.get(row.token) ?? 0) + 1);
+  }
+
+  /** Takes a row over. Gives what has to change in it: its source by the config of today, a lease that is not good any more. */
+  #restore(row: TrackerRow): TrackerChange | undefined {
+    const streamId = row.streamId as StreamId;
+    const isConfigured = this.#isConfigured(streamId);
+    const source = isConfigured ? "config" : "auto";
+    const token = isConfigured ? null : row.token;
+    const isLost = row.port !== null && !this.#deps.pool.restore(streamId, row.port);
+    const port = isLost ? null : row.port;
+    this.#remember({ ...row, source, token, port });
+    const isSame = source === row.source && token === row.token && port === row.port;
+    return isSame ? undefined : { streamId, source, token, port };
   }
 
   /** Frees the port of the stopped tracker that has been idle longest. (T3) */
@@ -140,41 +229,59 @@ export class TrackerManager {
     return true;
   }
 
-  /** Once a minute for each node. */
-  #logExhausted(node: NodeId): void {
-    const nowMs = this.#deps.clock.monotonicMs();
-    for (const [id, atMs] of this.#exhaustedLoggedMs) {
-      if (nowMs - atMs >= EXHAUSTED_LOG_MS) this.#exhaustedLoggedMs.delete(id);
-    }
-    if (this.#exhaustedLoggedMs.has(node)) return;
-    this.#exhaustedLoggedMs.set(node, nowMs);
-    const ports = this.#deps.pool.size;
-    this.#deps.log.warn({ node_id: node, ports }, "no port left for a tracker, stream refused");
-  }
-
   #isConfigured(stream: StreamId): boolean {
-    return this.#options.configured.includes(nodeOfStream(stream));
+    return this.#options.configured.has(nodeOfStream(stream));
   }
 
-  async #endOrphan(row: TrackerRow): Promise<void> {
-    if (row.pid === null || row.pidStart === null || row.bootId === null) return;
-    const identity = { pid: row.pid, startTicks: row.pidStart, bootId: row.bootId };
-    const outcome = await endOrphan(identity, {
-      clock: this.#deps.clock,
-      graceMs: ORPHAN_GRACE_MS,
-    });
-    this.#deps.log.info({ stream_id: row.streamId, pid: row.pid, outcome }, "earlier tracker");
-    const stream = row.streamId as StreamId;
-    this.#deps.store.update(stream, { pid: null, pidStart: null, bootId: null });
+  /** Of a node in the config only its own stream is fetched, its sensors' are pushed as any. */
+  #feedOf(stream: StreamId): Feed {
+    return this.#options.configured.get(stream as string as NodeId) ?? PUSHED;
+  }
+
+  async #endOrphan(row: TrackerRow): Promise<TrackerChange | undefined> {
+    if (row.pid === null) return undefined;
+    const streamId = row.streamId as StreamId;
+    const { clock, log } = this.#deps;
+    const { pid, pidStart: startTicks, bootId } = row;
+    if (startTicks !== null && bootId !== null) {
+      const identity = { pid, startTicks, bootId };
+      const outcome = await endOrphan(identity, { clock, graceMs: ORPHAN_GRACE_MS });
+      log.info({ stream_id: streamId, pid, outcome }, "earlier tracker");
+    }
+    return { streamId, pid: null, pidStart: null, bootId: null };
   }
 
   #tick(): void {
     for (const tracker of this.#trackers.values()) tracker.tick();
-    if (++this.#ticks % ROW_FLUSH_TICKS === 0) this.#writeLastFrames();
+    this.#ticks++;
+    if (this.#ticks % ROW_FLUSH_TICKS === 0) this.#writeLastFrames();
+    if (this.#ticks % FORGET_TICKS === 0) this.#forgetSilent();
+  }
+
+  /**
+   * Forgets streams that no config names and no frame has come of for long, so that ids somebody invented don't stay for
+   * ever. By the time their run numbers begin anew, no file with the old ones is left.
+   */
+  #forgetSilent(): void {
+    const sinceMs = this.#deps.clock.monotonicMs() - this.#options.forgetAfterMs;
+    const silent = [...this.#trackers.values()]
+      .filter((t) => !t.active && t.lastActiveMs < sinceMs && !this.#isConfigured(t.streamId))
+      .map((t) => t.streamId);
+    this.#deps.store.remove(silent);
+    for (const stream of silent) {
+      const token = this.#tokens.get(stream);
+      if (token !== undefined) this.#perToken.set(token, this.#perToken.get(token)! - 1);
+      this.#tokens.delete(stream);
+      this.#trackers.delete(stream);
+      this.#deps.pool.release(stream);
+      this.#deps.log.info({ stream_id: stream }, "silent stream forgotten");
+    }
   }
 
   #writeLastFrames(): void {
     const changed = [...this.#trackers.values()].filter((t) => t.takeLastFrame());
-    this.#deps.store.updateLastFrames(changed);
+    this.#deps.store.updateAll(
+      changed.map(({ streamId, lastFrameAtMs: lastFrameAt }) => ({ streamId, lastFrameAt })),
+    );
   }
 }

@@ -37,13 +37,19 @@ export class PortPool {
     return true;
   }
 
+  /** The port the stream holds, when nobody else listens on it. */
+  renew(stream: StreamId): number | undefined {
+    const held = this.#held.get(stream);
+    return held !== undefined && this.#isFree(held) ? held : undefined;
+  }
+
   /**
    * A port that nobody listens on: the one the stream holds when it is still free, else the lowest free one, which it
    * holds from now on. Ports somebody else is listening on are skipped. Undefined when the range is exhausted.
    */
   lease(stream: StreamId): number | undefined {
-    const held = this.#held.get(stream);
-    if (held !== undefined && this.#isFree(held)) return held;
+    const held = this.renew(stream);
+    if (held !== undefined) return held;
     for (let port = this.#first; port <= this.#last; port++) {
       if (this.#holders.has(port) || !this.#isFree(port)) continue;
       this.release(stream);

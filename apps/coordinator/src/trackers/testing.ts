@@ -8,6 +8,7 @@ import { Bus } from "../bus.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { trackers as trackerTable } from "../db/schema.ts";
 import { freePort, nodeId, RecordingLog, streamId, tempDir } from "../testing.ts";
+import { type Feed, PUSHED } from "./feed.ts";
 import { TrackerManager } from "./manager.ts";
 import { Output } from "./output.ts";
 import { PortPool } from "./port-pool.ts";
@@ -19,6 +20,8 @@ const SCRIPT = join(import.meta.dirname, "../../test/light-tracker.ts");
 /** The stream most tests are about. */
 export const STREAM = streamId("radar3.radar");
 const FAR_MS = 60_000;
+export const FORGET_MS = 15 * 86_400_000;
+const FETCHED: Feed = { mode: "http", url: "http://hill/d" };
 const ENV = { PATH: process.env["PATH"] ?? "" };
 
 /** What a test wants otherwise. */
@@ -30,6 +33,8 @@ export interface RigOptions extends Partial<TrackerOptions> {
   readonly spawn?: FakeSpawn;
   readonly autoProvision?: boolean;
   readonly configured?: readonly string[];
+  readonly fetched?: readonly string[];
+  readonly perTokenMax?: number;
 }
 
 /** Real tracker processes, a real database, real files. */
@@ -84,7 +89,14 @@ export class Rig {
       },
       {
         autoProvision: options.autoProvision ?? true,
-        configured: (options.configured ?? []).map(nodeId),
+        perTokenMax: options.perTokenMax ?? 100,
+        forgetAfterMs: FORGET_MS,
+        configured: new Map(
+          (options.configured ?? []).map((node) => [
+            nodeId(node),
+            options.fetched?.includes(node) ? FETCHED : PUSHED,
+          ]),
+        ),
       },
     );
     rigs.push(this);

@@ -8,6 +8,9 @@ import { trackers } from "../db/schema.ts";
 /** One tracker's durable facts. */
 export type TrackerRow = typeof trackers.$inferSelect;
 
+/** What is to be different in one tracker's row. */
+export type TrackerChange = Partial<TrackerRow> & { readonly streamId: StreamId };
+
 /**
  * Reads and writes tracker rows. A disk that refuses is logged and costs what a restart would have known (a preferred
  * port, an orphan's pid), never a frame.
@@ -25,9 +28,10 @@ export class TrackerStore {
     return this.#db.select().from(trackers).all();
   }
 
-  insert(row: TrackerRow): void {
-    this.#try(() =>
-      this.#db
+  /** In one commit, as all that takes several. */
+  insert(rows: readonly TrackerRow[]): void {
+    this.#all(rows, (tx, row) =>
+      tx
         .insert(trackers)
         .values(row)
         .onConflictDoUpdate({ target: trackers.streamId, set: row })
@@ -41,19 +45,24 @@ export class TrackerStore {
     );
   }
 
-  /** Writes down when each of some streams had its last frame, in one commit. */
-  updateLastFrames(
-    changed: readonly { readonly streamId: StreamId; readonly lastFrameAtMs: number | null }[],
+  updateAll(changed: readonly TrackerChange[]): void {
+    this.#all(changed, (tx, { streamId, ...changes }) =>
+      tx.update(trackers).set(changes).where(eq(trackers.streamId, streamId)).run(),
+    );
+  }
+
+  remove(streamIds: readonly StreamId[]): void {
+    this.#all(streamIds, (tx, id) => tx.delete(trackers).where(eq(trackers.streamId, id)).run());
+  }
+
+  #all<T>(
+    items: readonly T[],
+    write: (tx: Pick<Db, "insert" | "update" | "delete">, item: T) => void,
   ): void {
-    if (changed.length === 0) return;
+    if (items.length === 0) return;
     this.#try(() =>
       this.#db.transaction((tx) => {
-        for (const { streamId, lastFrameAtMs } of changed) {
-          tx.update(trackers)
-            .set({ lastFrameAt: lastFrameAtMs })
-            .where(eq(trackers.streamId, streamId))
-            .run();
-        }
+        for (const item of items) write(tx, item);
       }),
     );
   }

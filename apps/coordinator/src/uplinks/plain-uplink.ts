@@ -23,11 +23,20 @@ export interface PlainDeps {
   readonly counts: Counts;
 }
 
+/** What a line is counted as whose node is not taken as heard. */
+const UNHEARD = {
+  has_agent: "node_has_agent",
+  unavailable: "node_not_written",
+  too_many: "too_many_nodes",
+} as const;
+
 /** One connection of a plain node. */
 export class PlainUplink {
   readonly #deps: PlainDeps;
   readonly #link: PlainLink;
-  #bound: { readonly nodeId: NodeId; readonly token: string } | undefined;
+  #bound:
+    | { readonly nodeId: NodeId; readonly token: string; readonly tokenName: string }
+    | undefined;
   #tracker: Tracker | undefined;
   #paused = false;
   #closed = false;
@@ -76,17 +85,18 @@ export class PlainUplink {
     const { counts, registry } = this.#deps;
     const line = parsePlainLine(bytes, start, end);
     const from = line.at === "bad" ? line.from : line;
-    if (from === undefined || !this.#isAllowed(from.nodeId, from.token)) {
+    const tokenName = from && this.#tokenName(from.nodeId, from.token);
+    if (from === undefined || tokenName === undefined) {
       counts.add(line.at === "bad" && from === undefined ? line.problem : "refused_line");
       return;
     }
     const outcome = registry.heardPlain(from.nodeId);
     if (outcome !== "heard") {
-      counts.add(outcome === "has_agent" ? "node_has_agent" : "node_not_written");
+      counts.add(UNHEARD[outcome]);
       return;
     }
-    this.#bound ??= { nodeId: from.nodeId, token: from.token };
-    const tracker = this.#attached(from.nodeId);
+    this.#bound ??= { nodeId: from.nodeId, token: from.token, tokenName };
+    const tracker = this.#attached(from.nodeId, tokenName);
     if (line.at === "bad") counts.add(line.problem);
     if (line.at !== "frame" || tracker === undefined) return;
     // Of the stream, not the connection: a node that comes back may begin with the frame it sent last.
@@ -99,16 +109,20 @@ export class PlainUplink {
     tracker.sawFrames();
   }
 
-  /** The bound id and token need no second look: whoever repeats them on this connection has shown them before. */
-  #isAllowed(nodeId: NodeId, token: string): boolean {
-    if (this.#bound !== undefined && nodeId !== this.#bound.nodeId) return false;
-    return this.#bound?.token === token || this.#deps.auth.isShared("push", token);
+  /**
+   * What the line's token is called; undefined when it lets nobody in. The bound id and token need no second look: whoever
+   * repeats them on this connection has shown them before.
+   */
+  #tokenName(nodeId: NodeId, token: string): string | undefined {
+    if (this.#bound !== undefined && nodeId !== this.#bound.nodeId) return undefined;
+    if (this.#bound?.token === token) return this.#bound.tokenName;
+    return this.#deps.auth.pushTokenName(token);
   }
 
   /** Asked again with each line while refused, so that a freed port is found. */
-  #attached(nodeId: NodeId): Tracker | undefined {
+  #attached(nodeId: NodeId, tokenName: string): Tracker | undefined {
     if (this.#tracker !== undefined) return this.#tracker;
-    const tracker = this.#deps.manager.attach(streamIdOf(nodeId));
+    const tracker = this.#deps.manager.attachPushed(streamIdOf(nodeId), tokenName);
     if (typeof tracker === "string") {
       this.#deps.counts.add(tracker);
       return undefined;

@@ -10,6 +10,7 @@ import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { Registry } from "../registry/registry.ts";
 import type { TlsFiles } from "../tls-files.ts";
 import { freePort, nodeId, RecordingLog, registration, until } from "../testing.ts";
+import { PUSHED } from "../trackers/feed.ts";
 import { TrackerManager } from "../trackers/manager.ts";
 import { Output } from "../trackers/output.ts";
 import { PortPool } from "../trackers/port-pool.ts";
@@ -87,6 +88,11 @@ export interface FramePortOptions {
   readonly descriptorMax?: number;
   readonly tls?: TlsFiles;
   readonly autoProvision?: boolean;
+  readonly perTokenMax?: number;
+  readonly plainNodesMax?: number;
+  /** Nodes that the config names, and those whose frames it says to fetch. */
+  readonly configured?: readonly string[];
+  readonly fetched?: readonly string[];
   /** Whether trackers come up at all, and whether they read. */
   readonly trackers?: "up" | "down" | "deaf";
   /** Share another port's, as after a restart. */
@@ -117,6 +123,7 @@ export class FramePort implements AsyncDisposable {
     this.registry = new Registry(this.db, clock, log, bus, {
       staleAfterMs: 90_000,
       deadAfterMs: 300_000,
+      plainNodesMax: options.plainNodesMax ?? 1000,
     });
     this.registry.start();
     this.manager = this.#makeManager(bus, options);
@@ -241,7 +248,17 @@ export class FramePort implements AsyncDisposable {
           stallTimeoutMs: 1e9,
         },
       },
-      { autoProvision: options.autoProvision ?? true, configured: [] },
+      {
+        autoProvision: options.autoProvision ?? true,
+        perTokenMax: options.perTokenMax ?? 1000,
+        forgetAfterMs: 1e9,
+        configured: new Map(
+          [...(options.configured ?? []), ...(options.fetched ?? [])].map((node) => [
+            nodeId(node),
+            options.fetched?.includes(node) ? { mode: "http", url: "http://fetched/" } : PUSHED,
+          ]),
+        ),
+      },
     );
   }
 

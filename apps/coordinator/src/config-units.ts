@@ -1,0 +1,19 @@
+/** Values with units as they stand in the configuration. */
+import { parseBytes, parseDurationMs } from "@fleet/daemon";
+import { z } from "zod";
+
+/** `500ms`, `30s` or `5m`, more than nothing; gives ms. */
+export const duration = z.string().transform((text, ctx) => {
+  const ms = parseDurationMs(text);
+  if (ms !== undefined && ms > 0) return ms;
+  ctx.addIssue({ code: "custom", message: `"${text}" is not a duration like 500ms, 30s or 5m` });
+  return z.NEVER;
+});
+
+/** `64MiB` or `10GiB`, more than nothing; gives bytes. */
+export const size = z.string().transform((text, ctx) => {
+  const bytes = parseBytes(text);
+  if (bytes !== undefined && bytes > 0) return bytes;
+  ctx.addIssue({ code: "custom", message: `"${text}" is not a size like 64MiB or 10GiB` });
+  return z.NEVER;
+});
