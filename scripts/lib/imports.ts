@@ -27,7 +27,7 @@ const COORDINATOR_LAYERS: readonly (readonly string[])[] = [
   ["auth"],
   ["db", "bus", "config", "counts", "listen-error", "log-gate"],
   ["config-trackers"],
-  ["config-units", "config-file", "file-problem", "host-port"],
+  ["config-units", "config-file", "descriptors", "file-problem", "host-port", "tls-files"],
 ];
 
 /** Every TypeScript module of apps, packages and scripts under `root`. */

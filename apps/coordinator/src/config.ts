@@ -4,6 +4,7 @@ import { z } from "zod";
 import { ConfigError, readConfigFile } from "./config-file.ts";
 import { trackerEntriesSchema } from "./config-trackers.ts";
 import { duration, size } from "./config-units.ts";
+import { readTlsPair } from "./tls-files.ts";
 
 const port = z.int().min(1).max(65_535);
 
