@@ -1,8 +1,9 @@
-import { expect, test } from "bun:test";
+import { afterEach, describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { processIdentity } from "@fleet/supervisor";
 import { tempDir, until } from "../testing.ts";
+import { endRigs, Rig } from "./testing.ts";
 
 const MAIN = join(import.meta.dirname, "..", "main.ts");
 const SCRIPT = join(import.meta.dirname, "../../test/light-tracker.ts");
@@ -87,4 +88,58 @@ test("a killed coordinator's trackers are ended by the next one, which takes the
       .map((l) => (JSON.parse(l) as { run: number }).run),
   );
   expect(runs.at(-1)).toBe(2);
+});
+
+describe("what a killed coordinator left (T5)", () => {
+  const strangers: Bun.Subprocess[] = [];
+  afterEach(async () => {
+    for (const { pid, exited } of strangers.splice(0)) {
+      if (isAlive(pid)) process.kill(-pid, "SIGKILL");
+      await exited;
+    }
+    await endRigs();
+  });
+
+  /** A process in a group of its own that TERM does not end. Up when given. */
+  async function stubborn(): Promise<Bun.Subprocess> {
+    const child = Bun.spawn(["sh", "-c", `trap "" TERM; echo up; while :; do sleep 1000; done`], {
+      detached: true,
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "ignore",
+    });
+    strangers.push(child);
+    await child.stdout.getReader().read();
+    return child;
+  }
+
+  test("is ended all at once, whatever it makes of TERM: thirty that ignore it cost one grace", async () => {
+    const left = await Promise.all(Array.from({ length: 30 }, stubborn));
+    const rig = new Rig();
+    rig.left(
+      ...left.map(({ pid }, n) => {
+        const { startTicks: pidStart, bootId } = processIdentity(pid)!;
+        return { streamId: `s${n}`, pid, pidStart, bootId };
+      }),
+    );
+    // One after the other they would take longer than this test may.
+    await rig.manager.start();
+    expect(left.filter(({ pid }) => isAlive(pid))).toEqual([]);
+    expect(rig.log.lines.filter((l) => l.fields["outcome"] === "ended")).toHaveLength(30);
+    expect(rig.row("s29")).toMatchObject({ pid: null, pidStart: null, bootId: null });
+  });
+
+  test("is nobody else's process that has its pid now, and not one that was never fully written down", async () => {
+    const { pid } = await stubborn();
+    const { startTicks: pidStart, bootId } = processIdentity(pid)!;
+    const rig = new Rig();
+    rig.left(
+      { streamId: "reused", pid, pidStart: pidStart - 1, bootId },
+      { streamId: "rebooted", pid, pidStart, bootId: "00000000-0000-0000-0000-000000000000" },
+      { streamId: "half", pid, pidStart: null, bootId: null },
+    );
+    await rig.manager.start();
+    expect(isAlive(pid)).toBe(true);
+    for (const stream of ["reused", "rebooted", "half"]) expect(rig.row(stream)?.pid).toBeNull();
+  });
 });

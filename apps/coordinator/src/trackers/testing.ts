@@ -13,13 +13,14 @@ import { TrackerManager } from "./manager.ts";
 import { Output } from "./output.ts";
 import { PortPool } from "./port-pool.ts";
 import type { Tracker, TrackerOptions } from "./tracker.ts";
-import { TrackerStore } from "./tracker-store.ts";
+import { type TrackerRow, TrackerStore } from "./tracker-store.ts";
 import { Unread } from "./unread.ts";
 
 const SCRIPT = join(import.meta.dirname, "../../test/light-tracker.ts");
 /** The stream most tests are about. */
 export const STREAM = streamId("radar3.radar");
 const FAR_MS = 60_000;
+/** How long a stream is remembered without a frame. */
 export const FORGET_MS = 15 * 86_400_000;
 const FETCHED: Feed = { mode: "http", url: "http://hill/d" };
 const ENV = { PATH: process.env["PATH"] ?? "" };
@@ -131,6 +132,15 @@ export class Rig {
       .from(trackerTable)
       .all()
       .find((r) => r.streamId === stream);
+  }
+
+  /** Writes rows as an earlier process left them. */
+  left(...rows: readonly (Partial<TrackerRow> & { readonly streamId: string })[]): void {
+    const blank = { source: "auto", run: 1, createdAt: this.#clock.nowMs() } as const;
+    this.db
+      .insert(trackerTable)
+      .values(rows.map((row) => ({ ...blank, ...row })))
+      .run();
   }
 
   stop(withinMs = 5000): Promise<void> {

@@ -1,0 +1,186 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { FakeClock } from "@fleet/daemon/testing";
+import { FakeSpawn } from "@fleet/supervisor/testing";
+import { streamId, until } from "../testing.ts";
+import { endRigs, FORGET_MS, frame, Rig, type RigOptions } from "./testing.ts";
+
+const [ONE, TWO, THREE] = [streamId("one"), streamId("two"), streamId("three")];
+const HOUR_MS = 3_600_000;
+
+const held: Bun.TCPSocketListener[] = [];
+afterEach(async () => {
+  for (const listener of held.splice(0)) listener.stop(true);
+  await endRigs();
+});
+
+/** Somebody else's program on a port. */
+function hold(port: number, hostname = "127.0.0.1"): Bun.TCPSocketListener {
+  const listener = Bun.listen({ hostname, port, socket: { data() {} } });
+  held.push(listener);
+  return listener;
+}
+
+/** Processes and time are played; ports and the database are real. */
+function playedRig(options: RigOptions = {}): Rig & { readonly clock: FakeClock } {
+  const clock = new FakeClock();
+  return Object.assign(new Rig({ clock, spawn: new FakeSpawn(), ...options }), { clock });
+}
+
+describe("leases after a restart (T3)", () => {
+  test("are kept; of two streams on one port the second gets another, as does one outside a range that has shrunk", async () => {
+    const rig = playedRig({ ports: 3 });
+    const [first, second, third] = [0, 1, 2].map((n) => rig.firstPort + n) as [
+      number,
+      number,
+      number,
+    ];
+    rig.left(
+      { streamId: "one", port: second },
+      { streamId: "two", port: second },
+      { streamId: "three", port: third + 1 },
+    );
+    await rig.manager.start();
+    expect([ONE, TWO, THREE].map((s) => rig.row(s)?.port)).toEqual([second, null, null]);
+    for (const stream of [ONE, TWO, THREE]) rig.attach(stream);
+    expect([ONE, TWO, THREE].map((s) => rig.row(s)?.port)).toEqual([second, first, third]);
+  });
+
+  test("whose port somebody else listens on meanwhile are moved when the tracker starts, with its frames", async () => {
+    const rig = new Rig();
+    const port = rig.firstPort + 1;
+    rig.left({ streamId: "one", port });
+    hold(port, "0.0.0.0");
+    await rig.manager.start();
+    expect(rig.row(ONE)?.port).toBe(port);
+    const tracker = rig.attach(ONE);
+    tracker.receiver.write(frame(1), 1);
+    await until(() => tracker.view.events === 1);
+    expect(rig.row(ONE)?.port).toBe(rig.firstPort);
+    expect(tracker.toView().port).toBe(rig.firstPort);
+  });
+
+  test("cost one commit together: five hundred rows are taken over as they are", async () => {
+    const rig = playedRig({ ports: 500 });
+    const streams = Array.from({ length: 500 }, (_, n) => `s${n}`);
+    rig.left(...streams.map((id, n) => ({ streamId: id, port: rig.firstPort + n, pid: 1 })));
+    let commits = 0;
+    const { db } = rig;
+    const transaction = db.transaction.bind(db);
+    db.transaction = (...args) => {
+      commits++;
+      return transaction(...args);
+    };
+    await rig.manager.start();
+    expect(commits).toBe(1);
+    expect(rig.manager.list().map((t) => t.toView().port)).not.toContain(null);
+    expect(rig.row("s499")).toMatchObject({ pid: null, port: rig.firstPort + 499 });
+  });
+});
+
+describe("a range that is full (T3)", () => {
+  test("is searched anew a quarter of a second later, not with every line", async () => {
+    const rig = playedRig({ ports: 1 });
+    await rig.manager.start();
+    const stranger = hold(rig.firstPort);
+    expect(rig.manager.attach(ONE)).toBe("ports_exhausted");
+    stranger.stop(true);
+    rig.clock.advance(249);
+    expect(rig.manager.attach(ONE)).toBe("ports_exhausted");
+    rig.clock.advance(1);
+    expect(rig.attach(ONE).toView().port).toBe(rig.firstPort);
+  });
+
+  test("serves a stopped stream that has its own port at once", async () => {
+    const rig = playedRig({ ports: 2 });
+    rig.left({ streamId: "one", port: rig.firstPort });
+    hold(rig.firstPort + 1);
+    await rig.manager.start();
+    rig.attach(ONE);
+    expect(rig.manager.attach(TWO)).toBe("ports_exhausted");
+    rig.clock.advance(60_000);
+    rig.manager.get(ONE)!.detach();
+    rig.clock.advance(60_000);
+    await until(() => rig.manager.get(ONE)?.active === false);
+    rig.attach(ONE);
+    expect(rig.manager.attach(TWO)).toBe("ports_exhausted");
+  });
+
+  test("takes the port of the next idlest stream when somebody else is on the idlest one's", async () => {
+    const rig = playedRig({ ports: 2 });
+    const nowMs = rig.clock.nowMs();
+    const [idlest, idle] = [rig.firstPort, rig.firstPort + 1];
+    rig.left(
+      { streamId: "one", port: idlest, lastFrameAt: nowMs - 2000 },
+      { streamId: "two", port: idle, lastFrameAt: nowMs - 1000 },
+    );
+    hold(idlest);
+    await rig.manager.start();
+    expect(rig.attach(THREE).toView().port).toBe(idle);
+    expect([rig.row(ONE)?.port, rig.row(TWO)?.port]).toEqual([null, null]);
+  });
+});
+
+describe("rows and the config (T2)", () => {
+  test("agree after a start: an entry that has gone leaves a stream like any other, with its runs", async () => {
+    const rig = playedRig({ configured: ["two"] });
+    rig.left(
+      { streamId: "one", source: "config", run: 7 },
+      { streamId: "two", source: "auto", run: 3, token: "shared-1" },
+    );
+    await rig.manager.start();
+    expect(rig.row(ONE)).toMatchObject({ source: "auto", run: 7 });
+    expect(rig.row(TWO)).toMatchObject({ source: "config", run: 3, token: null });
+    expect(rig.manager.get(ONE)?.toView()).toMatchObject({ source: "auto", run: 7 });
+    rig.attach(ONE);
+  });
+
+  test("without auto-provisioning let only the config's nodes in, their sensors too", async () => {
+    const rig = playedRig({ configured: ["two"], autoProvision: false });
+    rig.left({ streamId: "one" });
+    await rig.manager.start();
+    expect(rig.manager.attach(ONE)).toBe("unknown_node");
+    expect(rig.manager.attachPushed(ONE, "shared-1")).toBe("unknown_node");
+    rig.attach(TWO);
+    rig.attach(streamId("two.radar"));
+  });
+
+  test("of fetched streams take no push; their node's sensors do", async () => {
+    const rig = playedRig({ configured: ["one"], fetched: ["one"] });
+    await rig.manager.start();
+    expect(rig.manager.get(ONE)?.toView()).toMatchObject({ mode: "http", url: "http://hill/d" });
+    expect(rig.manager.attachPushed(ONE, "shared-1")).toBe("fetched");
+    expect(rig.attach(streamId("one.radar")).toView()).toMatchObject({ mode: "tcp", url: null });
+  });
+});
+
+describe("a stream that nobody has heard of for long", () => {
+  test("is forgotten, with its port and its place in its token's quota; not one of the config, nor a younger one", async () => {
+    const rig = playedRig({ configured: ["three"], perTokenMax: 2 });
+    const longAgo = rig.clock.nowMs() - FORGET_MS;
+    const old = { port: rig.firstPort, lastFrameAt: longAgo - HOUR_MS, token: "shared-1" };
+    rig.left(
+      { ...old, streamId: "one" },
+      { ...old, streamId: "two", port: null, lastFrameAt: longAgo + 2 * HOUR_MS },
+      { streamId: "three", createdAt: 0 },
+    );
+    await rig.manager.start();
+    const four = streamId("four");
+    expect(rig.manager.attachPushed(four, "shared-1")).toBe("quota");
+    expect(rig.manager.get(ONE)?.toView().port).toBe(rig.firstPort);
+    rig.clock.advance(HOUR_MS);
+    expect(rig.manager.list().map((t) => t.streamId)).toEqual([THREE, TWO]);
+    expect([rig.row(ONE), rig.row(TWO)?.token]).toEqual([undefined, "shared-1"]);
+    const tracker = rig.manager.attachPushed(four, "shared-1");
+    expect(tracker).toBe(rig.manager.get(four)!);
+    expect(rig.row(four)).toMatchObject({ port: rig.firstPort, token: "shared-1" });
+  });
+
+  test("but has a source is not", async () => {
+    const rig = playedRig();
+    rig.left({ streamId: "one", createdAt: rig.clock.nowMs() - FORGET_MS - HOUR_MS });
+    await rig.manager.start();
+    rig.attach(ONE);
+    rig.clock.advance(HOUR_MS);
+    expect(rig.manager.get(ONE)?.active).toBe(true);
+  });
+});
