@@ -99,12 +99,18 @@ describe("an agent's credentials (H5, R9)", () => {
     const { auth, clock } = authWith();
     clock.advance(1234);
     const issued = await auth.issue(CLAIMS);
-    expect(await auth.verifyAccess(issued.accessToken)).toEqual(CLAIMS);
+    expect(await auth.verifyAccess(issued.accessToken)).toEqual({
+      ...CLAIMS,
+      expiresMs: issued.accessExpiresMs,
+    });
     expect(await auth.verifyRefresh(issued.refreshToken)).toBe(CLAIMS.nodeId);
     expect(issued.accessExpiresMs).toBeGreaterThan(clock.nowMs() + HOUR_MS - 1000);
 
     clock.advance(issued.accessExpiresMs - clock.nowMs() - 1);
-    expect(await auth.verifyAccess(issued.accessToken)).toEqual(CLAIMS);
+    expect(await auth.verifyAccess(issued.accessToken)).toEqual({
+      ...CLAIMS,
+      expiresMs: issued.accessExpiresMs,
+    });
     clock.advance(1);
     expect(await auth.verifyAccess(issued.accessToken)).toBeUndefined();
 
@@ -129,7 +135,7 @@ describe("an agent's credentials (H5, R9)", () => {
   test("outlive a restart with the same key, and nobody's else", async () => {
     const { auth, clock } = authWith();
     const { accessToken } = await auth.issue(CLAIMS);
-    expect(await new Auth(clock, KEY, TOKENS).verifyAccess(accessToken)).toEqual(CLAIMS);
+    expect(await new Auth(clock, KEY, TOKENS).verifyAccess(accessToken)).toMatchObject(CLAIMS);
     const other = new Auth(clock, new Uint8Array(32).fill(8), TOKENS);
     expect(await other.verifyAccess(accessToken)).toBeUndefined();
   });

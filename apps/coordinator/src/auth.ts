@@ -49,6 +49,11 @@ export interface AgentClaims {
   readonly epoch: number;
 }
 
+/** The bearer of an access token, and until when it is one, Unix ms. */
+export interface AccessClaims extends AgentClaims {
+  readonly expiresMs: number;
+}
+
 /** What a valid token is, and whose when it is one node's. */
 export interface Bearer {
   readonly kind: TokenKind;
@@ -66,6 +71,7 @@ const accessClaimsSchema = z.object({
   sub: nodeIdSchema,
   iid: instanceIdSchema,
   epoch: z.int().min(1),
+  exp: z.int(),
   use: z.literal("access"),
 });
 const refreshClaimsSchema = z.object({ sub: nodeIdSchema, use: z.literal("refresh") });
@@ -140,9 +146,11 @@ export class Auth {
   }
 
   /** The bearer of an access token, or undefined when it isn't one of ours or has expired. */
-  async verifyAccess(token: string): Promise<AgentClaims | undefined> {
+  async verifyAccess(token: string): Promise<AccessClaims | undefined> {
     const claims = accessClaimsSchema.safeParse(await this.#verify(token)).data;
-    return claims && { nodeId: claims.sub, instanceId: claims.iid, epoch: claims.epoch };
+    if (claims === undefined) return undefined;
+    const { sub: nodeId, iid: instanceId, epoch, exp } = claims;
+    return { nodeId, instanceId, epoch, expiresMs: exp * 1000 };
   }
 
   /** The node a refresh token was issued to, or undefined. */

@@ -9,6 +9,7 @@ import { frameDescriptorMax } from "./descriptors.ts";
 import { type Db, MEMORY, openDb, type OpenedDb } from "./db/open.ts";
 import { ActiveDownloads } from "./downloads/active-downloads.ts";
 import { AgentBinaries } from "./downloads/agent-binaries.ts";
+import { AgentStreams } from "./http/agent-streams.ts";
 import { createApp } from "./http/app.ts";
 import { HttpServer } from "./http/server.ts";
 import { Metrics } from "./metrics.ts";
@@ -78,7 +79,11 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const store = new ProgressStore(db, clock, log);
   const shared = { clock, log, auth, registry, manager, store, counts };
   const frames = new TcpServer(tcpServerOptions(config), shared);
-  registry.onSuperseded = (node) => frames.endSessions(node);
+  const streams = new AgentStreams(clock);
+  registry.onSuperseded = (node) => {
+    frames.endSessions(node);
+    streams.end(node, "superseded");
+  };
   const connections = (): number => frames.connections;
   const answers = new Counts();
   const downloads = new ActiveDownloads(clock, DOWNLOADS_MAX);
@@ -89,6 +94,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     log,
     manager,
     bus,
+    streams,
     metrics: new Metrics({
       registry,
       manager,
@@ -96,6 +102,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
       output,
       lines: counts,
       connections,
+      streams: () => streams.size,
       downloads: answers,
     }),
     binaries: new AgentBinaries(config.agent_binaries),
@@ -119,6 +126,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     { name: "fetchers", service: fetchers },
     { name: "frames", service: frames },
     { name: "downloads", service: downloads },
+    { name: "agents' streams", service: streams },
     { name: "http", service: http },
   ]);
   return {

@@ -15,6 +15,8 @@ export interface MetricsSources {
   readonly output: Output;
   readonly lines: Counts;
   readonly connections: () => number;
+  /** Open event streams of agents. */
+  readonly streams: () => number;
   /** Answers to downloads of agents, by status. */
   readonly downloads: Counts;
 }
@@ -34,6 +36,9 @@ export class Metrics {
     });
     this.#gauge("fleet_frame_connections", "Open connections on the frame port", (g) =>
       g.set(sources.connections()),
+    );
+    this.#gauge("fleet_agent_streams", "Open event streams of agents", (g) =>
+      g.set(sources.streams()),
     );
     this.#counter("fleet_lines_refused_total", "Lines and connections refused", ["reason"], (c) => {
       for (const [reason, n] of sources.lines.entries()) c.inc({ reason }, n);

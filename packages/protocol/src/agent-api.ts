@@ -70,6 +70,8 @@ export const registerResponseSchema = z.object({
   access_expires_ms: z.int(),
   refresh_token: z.string(),
   heartbeat_interval_ms: z.int().min(1),
+  /** The path of the agent's event stream at the coordinator it asked. */
+  events_url: z.string(),
   frames: frameEndpointSchema,
   protocol: z.int(),
 });

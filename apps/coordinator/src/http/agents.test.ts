@@ -21,6 +21,7 @@ describe("register (R1, R6, H5)", () => {
       node_id: "radar3",
       epoch: 1,
       heartbeat_interval_ms: 30_000,
+      events_url: "/api/v1/agents/radar3/events",
       protocol: 1,
       frames: { host: "127.0.0.1", port: 30_050, tls: false },
     });

@@ -18,10 +18,12 @@ import {
 } from "@fleet/protocol";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { z } from "zod";
-import type { AgentClaims, Auth } from "../auth.ts";
+import type { AccessClaims, AgentClaims, Auth } from "../auth.ts";
 import type { Node, Registry } from "../registry/registry.ts";
+import type { AgentStreams } from "./agent-streams.ts";
 import { bearerToken, check, parseBody } from "./body.ts";
 import { fail } from "./errors.ts";
+import type { HttpEnv } from "./server.ts";
 
 const LIST_MAX = 1000;
 
@@ -31,6 +33,7 @@ export interface AgentRoutesDeps {
   readonly auth: Auth;
   readonly clock: Clock;
   readonly log: Log;
+  readonly streams: AgentStreams;
   readonly heartbeatIntervalMs: number;
   /** Where sessions connect; `host` undefined stands for the host the agent asked. */
   readonly frames: () => Omit<FrameEndpoint, "host"> & { readonly host: string | undefined };
@@ -52,11 +55,11 @@ const listQuerySchema = z.object({
 type ListQuery = z.output<typeof listQuerySchema>;
 
 /** The routes below `/api/v1/agents`. */
-export function agentRoutes(deps: AgentRoutesDeps): Hono {
-  const routes = new Hono();
+export function agentRoutes(deps: AgentRoutesDeps): Hono<{ Bindings: HttpEnv }> {
+  const routes = new Hono<{ Bindings: HttpEnv }>();
   const { registry, operator } = deps;
 
-  for (const path of ["/register", "/:id/heartbeat", "/:id/deregister"])
+  for (const path of ["/register", "/:id/heartbeat", "/:id/deregister", "/:id/events"])
     routes.use(path, requireProtocol);
 
   routes.post("/register", (c) => register(deps, c));
@@ -87,6 +90,17 @@ export function agentRoutes(deps: AgentRoutesDeps): Hono {
     if (node instanceof Response) return node;
     registry.deregister(node.id);
     return c.body(null, 204);
+  });
+
+  routes.get("/:id/events", async (c) => {
+    const claims = await claimsOf(deps, c);
+    if (claims === undefined) return fail(c, "unauthorized");
+    const node = ownNode(deps, c, claims, claims.instanceId, claims.epoch);
+    if (node instanceof Response) return node;
+    registry.heard(node.id);
+    return new Response(deps.streams.open(claims, c.env), {
+      headers: { "Content-Type": "text/event-stream", "Cache-Control": "no-store" },
+    });
   });
 
   routes.get("/", operator, (c) => {
@@ -130,6 +144,7 @@ async function register(deps: AgentRoutesDeps, c: Context): Promise<Response> {
     access_expires_ms: credentials.accessExpiresMs,
     refresh_token: credentials.refreshToken,
     heartbeat_interval_ms: deps.heartbeatIntervalMs,
+    events_url: `/api/v1/agents/${request.node_id}/events`,
     frames: frameEndpoint(deps.frames, c),
     protocol: PROTOCOL_VERSION,
   };
@@ -144,7 +159,7 @@ export function frameEndpoint(frames: AgentRoutesDeps["frames"], c: Context): Fr
   return { host: host ?? asked, port, tls };
 }
 
-async function claimsOf(deps: AgentRoutesDeps, c: Context): Promise<AgentClaims | undefined> {
+async function claimsOf(deps: AgentRoutesDeps, c: Context): Promise<AccessClaims | undefined> {
   const token = bearerToken(c);
   return token === undefined ? undefined : deps.auth.verifyAccess(token);
 }

@@ -17,6 +17,7 @@ import { Output } from "../trackers/output.ts";
 import { PortPool } from "../trackers/port-pool.ts";
 import { TrackerStore } from "../trackers/tracker-store.ts";
 import { Unread } from "../trackers/unread.ts";
+import { AgentStreams } from "./agent-streams.ts";
 import type { AgentRoutesDeps } from "./agents.ts";
 import { createApp } from "./app.ts";
 import { HttpServer } from "./server.ts";
@@ -49,6 +50,7 @@ export class Api implements AsyncDisposable {
   readonly manager: TrackerManager;
   readonly server: HttpServer;
   readonly downloads: ActiveDownloads;
+  readonly streams = new AgentStreams(this.clock);
   advertised: ReturnType<AgentRoutesDeps["frames"]> = {
     host: undefined,
     port: 30_050,
@@ -74,6 +76,7 @@ export class Api implements AsyncDisposable {
       output,
       lines: this.counts,
       connections: () => 3,
+      streams: () => this.streams.size,
       downloads: answers,
     });
     const app = createApp({
@@ -83,6 +86,7 @@ export class Api implements AsyncDisposable {
       log,
       manager: this.manager,
       bus,
+      streams: this.streams,
       metrics,
       binaries: new AgentBinaries(agents.dir),
       downloads: this.downloads,
@@ -94,9 +98,11 @@ export class Api implements AsyncDisposable {
     });
     this.server = new HttpServer({ host: "127.0.0.1", port: 0 }, app, log);
     this.server.start();
+    this.streams.start();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.streams.stop();
     await this.server.stop();
     await this.downloads.stop();
     await this.manager.stop(this.clock.monotonicMs() + 1e6);
