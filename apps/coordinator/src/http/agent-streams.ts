@@ -58,7 +58,7 @@ export class AgentStreams {
 
   async stop(): Promise<void> {
     this.#timer?.cancel();
-    for (const stream of [...this.#streams.values()]) this.#end(stream, "draining");
+    for (const stream of this.#streams.values()) this.#end(stream, "draining");
   }
 
   /** The body of a new stream for the bearer of `claims`, which must be current. */
