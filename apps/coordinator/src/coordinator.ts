@@ -84,40 +84,21 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     frames.endSessions(node);
     streams.end(node, "superseded");
   };
-  const connections = (): number => frames.connections;
-  const answers = new Counts();
-  const downloads = new ActiveDownloads(clock, DOWNLOADS_MAX);
-  const app = createApp({
-    registry,
+  const parts: Parts = {
     auth,
-    clock,
-    log,
+    registry,
+    output,
     manager,
-    bus,
+    fetchers,
+    store,
+    frames,
     streams,
-    metrics: new Metrics({
-      registry,
-      manager,
-      fetches: () => fetchers.outcomes(),
-      output,
-      lines: counts,
-      connections,
-      streams: () => streams.size,
-      downloads: answers,
-    }),
-    binaries: new AgentBinaries(config.agent_binaries),
-    downloads,
-    answers,
-    version: options.version,
-    heartbeatIntervalMs: config.registry.heartbeat_interval,
-    frames: () => advertised(config, frames.port),
-    isReady: () => !store.failing && !registry.failing,
-  });
-  const http = new HttpServer(
-    { host: config.http.host ?? ANY_HOST, port: config.http.port },
-    app,
-    log,
-  );
+    bus,
+    counts,
+  };
+  const downloads = new ActiveDownloads(clock, DOWNLOADS_MAX);
+  const address = { host: config.http.host ?? ANY_HOST, port: config.http.port };
+  const http = new HttpServer(address, createHttpApp(options, parts, downloads), log);
   const group = new ServiceGroup(clock, [
     { name: "registry", service: registry },
     { name: "stream progress", service: store },
@@ -138,6 +119,54 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
       return frames.port;
     },
   };
+}
+
+/** What the HTTP face shows and works with. */
+interface Parts {
+  readonly auth: Auth;
+  readonly registry: Registry;
+  readonly output: Output;
+  readonly manager: TrackerManager;
+  readonly fetchers: ReturnType<typeof createFetchers>;
+  readonly store: ProgressStore;
+  readonly frames: TcpServer;
+  readonly streams: AgentStreams;
+  readonly bus: Bus;
+  readonly counts: Counts;
+}
+
+function createHttpApp(
+  { config, clock, log, version }: CoordinatorOptions,
+  { auth, registry, output, manager, fetchers, store, frames, streams, bus, counts }: Parts,
+  downloads: ActiveDownloads,
+): ReturnType<typeof createApp> {
+  const answers = new Counts();
+  return createApp({
+    registry,
+    auth,
+    clock,
+    log,
+    manager,
+    bus,
+    streams,
+    metrics: new Metrics({
+      registry,
+      manager,
+      fetches: () => fetchers.outcomes(),
+      output,
+      lines: counts,
+      connections: () => frames.connections,
+      streams: () => streams.size,
+      downloads: answers,
+    }),
+    binaries: new AgentBinaries(config.agent_binaries),
+    downloads,
+    answers,
+    version,
+    heartbeatIntervalMs: config.registry.heartbeat_interval,
+    frames: () => advertised(config, frames.port),
+    isReady: () => !store.failing && !registry.failing,
+  });
 }
 
 function lifecycle(
