@@ -51,7 +51,7 @@ class Rig {
 
 function touch(path: string, bytes: number): void {
   mkdirSync(join(path, ".."), { recursive: true });
-  writeFileSync(path, "x".repeat(bytes));
+  writeFileSync(path, `${"x".repeat(bytes - 1)}\n`);
 }
 
 describe("track files (T9)", () => {
@@ -131,6 +131,7 @@ describe("what is kept (T9)", () => {
     for (const name of ["2026-06-23.jsonl", "2026-06-24.jsonl", "2026-06-24.1.jsonl", "notes.txt"])
       touch(join(dir.path, STREAM, name), 10);
     touch(join(dir.path, "2020-01-01.jsonl"), 10);
+    touch(join(dir.path, "lost+found", "2020-01-01.jsonl"), 10);
     const rig = new Rig(dir.path);
     expect(Object.keys(rig.files())).toEqual([
       "2026-06-24.1.jsonl",
@@ -138,6 +139,7 @@ describe("what is kept (T9)", () => {
       "notes.txt",
     ]);
     expect(existsSync(join(dir.path, "2020-01-01.jsonl"))).toBe(true);
+    expect(existsSync(join(dir.path, "lost+found", "2020-01-01.jsonl"))).toBe(true);
     rig.clock.advance(DAY_MS);
     expect(Object.keys(rig.files())).toEqual(["notes.txt"]);
   });
@@ -148,7 +150,7 @@ describe("what is kept (T9)", () => {
     touch(join(dir.path, STREAM, "2026-07-06.jsonl"), 40);
     touch(join(dir.path, STREAM, "2026-07-06.2.jsonl"), 40);
     touch(join(dir.path, STREAM, "2026-07-06.10.jsonl"), 40);
-    const rig = new Rig(dir.path, { totalBytesMax: 80 });
+    const rig = new Rig(dir.path, { totalBytesMax: 90 });
     expect(Object.keys(rig.files("hill"))).toEqual([]);
     expect(Object.keys(rig.files())).toEqual(["2026-07-06.10.jsonl", "2026-07-06.2.jsonl"]);
     rig.flushed(`{"track_id":"${"x".repeat(200)}"}`);

@@ -1,53 +1,52 @@
 /**
- * Where track events go: a daily JSONL file per stream, `DIR/<stream>/<YYYY-MM-DD>[.<n>].jsonl` (UTC), rotated by size,
- * kept for some days and within a total. Each line is the tracker's own with its `run` added, and whole: what a killed
- * process or a full disk left of one is cut off. A disk that refuses stops the files and counts the events, not the
- * frames. (T9)
+ * Where track events go: a daily JSONL file per stream (track-files.ts), rotated by size, kept for some days and within a
+ * total. Each line is the tracker's own with its `run` added. A disk that refuses stops the files and counts the events,
+ * not the frames: nothing here throws, and nothing waits. (T9)
  */
-import {
-  closeSync,
-  fstatSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from "node:fs";
+import { mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
 import type { StreamId } from "@fleet/protocol";
+import {
+  append,
+  closeFile,
+  dayOf,
+  type FoundFile,
+  isThere,
+  listFiles,
+  mend,
+  type OpenFile,
+  openForDay,
+} from "./track-files.ts";
 
 const FLUSH_MS = 200;
-const PRUNE_MS = 60_000;
+const TIDY_MS = 60_000;
 const DAY_MS = 86_400_000;
-const BUFFER_BYTES_MAX = 256 * 1024;
-const LF = 10;
-const TAIL_BYTES = 64 * 1024;
-const FILE = /^(\d{4}-\d{2}-\d{2})(?:\.(\d+))?\.jsonl$/;
+/** Of one stream, and of all: what is queued is written before the next flush when there is more. */
+const QUEUE_BYTES_MAX = 256 * 1024;
+const QUEUES_BYTES_MAX = 16 * 1024 ** 2;
+/** Files kept open; of more streams than this the one written longest ago is opened again for its next batch. */
+const OPEN_FILES_MAX = 1024;
+/** Files that are written are never removed, so together they may reach this part of the total: they rotate sooner. */
+const OPEN_SHARE = 0.5;
+/** What is left when the total was exceeded, so that it is not exceeded again with the next batch. */
+const TIDY_SHARE = 0.9;
 
 /** Bounds of what is kept. */
 export interface OutputLimits {
   readonly rotateBytes: number;
   readonly keepDays: number;
+  /** Exceeded by a batch of each stream at most. */
   readonly totalBytesMax: number;
-}
-
-interface OpenFile {
-  readonly fd: number;
-  readonly day: string;
-  readonly index: number;
-  bytes: number;
 }
 
 interface StreamFiles {
   readonly dir: string;
   parts: Uint8Array[];
   partBytes: number;
-  events: number;
   file: OpenFile | undefined;
+  /** What the file held when idle ones were closed last. */
+  idleBytes: number | undefined;
 }
 
 /** Writes events of all streams in batches, at least every 200 ms. */
@@ -58,9 +57,16 @@ export class Output {
   readonly #limits: OutputLimits;
   readonly #clock: Clock;
   readonly #log: Log;
+  /** Those with an open file or something queued; written longest ago first. */
   readonly #streams = new Map<StreamId, StreamFiles>();
+  readonly #failing = new Set<StreamId>();
   readonly #timers: Timer[] = [];
-  #failing = false;
+  #openFiles = 0;
+  #queuedBytes = 0;
+  /** What all files hold, as far as we know, and from where on that is looked into. */
+  #keptBytes = 0;
+  #tidyAboveBytes = 0;
+  #tidyFailing = false;
 
   constructor(dir: string, limits: OutputLimits, clock: Clock, log: Log) {
     this.#dir = dir;
@@ -70,24 +76,35 @@ export class Output {
   }
 
   start(): void {
-    mkdirSync(this.#dir, { recursive: true, mode: 0o750 });
-    this.prune();
+    try {
+      mkdirSync(this.#dir, { recursive: true, mode: 0o750 });
+      this.#mendLast();
+    } catch (err) {
+      this.#log.error({ err, dir: this.#dir }, "the directory for track files can't be used");
+    }
+    this.tidy();
     this.#timers.push(every(this.#clock, FLUSH_MS, () => this.flush()));
-    this.#timers.push(every(this.#clock, PRUNE_MS, () => this.#tryPrune()));
+    this.#timers.push(every(this.#clock, TIDY_MS, () => this.#closeIdle()));
+    this.#timers.push(every(this.#clock, TIDY_MS, () => this.tidy()));
   }
 
   async stop(): Promise<void> {
     for (const timer of this.#timers) timer.cancel();
     this.flush();
-    for (const files of this.#streams.values()) closeFile(files);
+    for (const files of this.#streams.values()) this.#close(files);
   }
 
   /** Queues one event: `line[start..end)` is a JSON object without its closing brace's LF. Copies what it keeps. */
   write(stream: StreamId, line: Uint8Array, start: number, end: number, run: number): void {
     let files = this.#streams.get(stream);
     if (files === undefined) {
-      const dir = join(this.#dir, stream);
-      files = { dir, parts: [], partBytes: 0, events: 0, file: undefined };
+      files = {
+        dir: join(this.#dir, stream),
+        parts: [],
+        partBytes: 0,
+        file: undefined,
+        idleBytes: undefined,
+      };
       this.#streams.set(stream, files);
     }
     const tail = Buffer.from(`,"run":${run}}\n`);
@@ -96,163 +113,152 @@ export class Output {
     bytes.set(tail, end - start - 1);
     files.parts.push(bytes);
     files.partBytes += bytes.length;
-    files.events++;
-    if (files.partBytes >= BUFFER_BYTES_MAX) this.#flushStream(files);
+    this.#queuedBytes += bytes.length;
+    if (files.partBytes >= QUEUE_BYTES_MAX) this.#flushStream(stream, files);
+    if (this.#queuedBytes >= QUEUES_BYTES_MAX) this.flush();
   }
 
   /** Writes out everything queued. */
   flush(): void {
-    for (const files of this.#streams.values()) this.#flushStream(files);
+    // A copy: each one that is written goes to the end of the map.
+    for (const [stream, files] of [...this.#streams]) this.#flushStream(stream, files);
   }
 
-  /** Removes files older than `keepDays`, then the oldest ones beyond `totalBytesMax`. Files of today that are open stay. */
-  prune(): void {
-    const open = new Set<string>();
-    const today = dayOf(this.#clock.nowMs());
-    for (const files of this.#streams.values()) {
-      if (files.file !== undefined && files.file.day !== today) closeFile(files);
-      const { dir, file } = files;
-      if (file !== undefined) open.add(join(dir, fileName(file.day, file.index)));
-    }
-    const found = listFiles(this.#dir);
-    const oldest = dayOf(this.#clock.nowMs() - this.#limits.keepDays * DAY_MS);
-    let total = found.reduce((sum, f) => sum + f.bytes, 0);
-    for (const { path, day, bytes } of found) {
-      if (open.has(path) || (day >= oldest && total <= this.#limits.totalBytesMax)) continue;
-      rmSync(path, { force: true });
-      total -= bytes;
-    }
-  }
-
-  #tryPrune(): void {
+  /**
+   * Removes files older than `keepDays`, then, when there is more than `totalBytesMax`, the oldest ones of all streams.
+   * Files that are being written stay.
+   */
+  tidy(): void {
+    let problem: unknown;
+    const note = (error: unknown): void => {
+      problem ??= error;
+    };
     try {
-      this.prune();
-    } catch (err) {
-      this.#log.error({ err }, "old track files can't be removed");
+      this.#removeOld(listFiles(this.#dir, note), note);
+    } catch (error) {
+      note(error);
     }
+    if (problem !== undefined && !this.#tidyFailing)
+      this.#log.error({ err: problem }, "old track files can't be removed");
+    this.#tidyFailing = problem !== undefined;
   }
 
-  #flushStream(files: StreamFiles): void {
-    if (files.parts.length === 0) return;
-    const batch = Buffer.concat(files.parts, files.partBytes);
-    const events = files.events;
+  #removeOld(found: readonly FoundFile[], onProblem: (error: unknown) => void): void {
+    const { keepDays, totalBytesMax } = this.#limits;
+    const written = new Set([...this.#streams.values()].map(({ file }) => file?.path));
+    const oldest = dayOf(this.#clock.nowMs() - keepDays * DAY_MS);
+    let bytes = found.reduce((sum, file) => sum + file.bytes, 0);
+    const keepBytes = bytes > totalBytesMax ? totalBytesMax * TIDY_SHARE : totalBytesMax;
+    for (const file of found) {
+      if (written.has(file.path) || (file.day >= oldest && bytes <= keepBytes)) continue;
+      try {
+        rmSync(file.path, { force: true });
+        bytes -= file.bytes;
+        removeIfEmpty(file.dir);
+      } catch (error) {
+        onProblem(error);
+      }
+    }
+    this.#keptBytes = bytes;
+    // Where nothing more could be removed there is no use in looking with every batch.
+    this.#tidyAboveBytes = Math.max(totalBytesMax, bytes + totalBytesMax * (1 - TIDY_SHARE));
+  }
+
+  #flushStream(stream: StreamId, files: StreamFiles): void {
+    const { parts, partBytes } = files;
+    if (parts.length === 0) return;
     files.parts = [];
     files.partBytes = 0;
-    files.events = 0;
+    this.#queuedBytes -= partBytes;
+    this.#streams.delete(stream);
+    this.#streams.set(stream, files);
     try {
-      const file = this.#fileFor(files);
-      writeAll(file, batch);
-      if (this.#failing) this.#log.info({ lost: this.lost }, "track files can be written again");
-      this.#failing = false;
-    } catch (err) {
-      this.lost += events;
-      if (!this.#failing) this.#log.error({ err }, "track files can't be written, events are lost");
-      this.#failing = true;
-      closeFile(files);
+      append(this.#fileFor(files), Buffer.concat(parts, partBytes));
+    } catch (error) {
+      this.lost += parts.length;
+      this.#failed(stream, files, error);
+      return;
     }
+    this.#keptBytes += partBytes;
+    if (this.#failing.delete(stream) && this.#failing.size === 0)
+      this.#log.info({ lost: this.lost }, "track files can be written again");
+    // A flood must not outrun the minute.
+    if (this.#keptBytes > this.#tidyAboveBytes) this.tidy();
+  }
+
+  /** Said once, whichever streams it hits, until all can be written again. */
+  #failed(stream: StreamId, files: StreamFiles, err: unknown): void {
+    if (this.#failing.size === 0)
+      this.#log.error({ err, stream_id: stream }, "track files can't be written, events are lost");
+    this.#failing.add(stream);
+    // A full disk is asked again; whatever else it is, the file may be beyond use.
+    if ((err as NodeJS.ErrnoException).code !== "ENOSPC") this.#close(files);
   }
 
   #fileFor(files: StreamFiles): OpenFile {
     const day = dayOf(this.#clock.nowMs());
-    const current = files.file;
-    if (current !== undefined) {
-      if (current.day === day && current.bytes < this.#limits.rotateBytes) return current;
-      closeFile(files);
+    const fullBytes = Math.min(
+      this.#limits.rotateBytes,
+      (this.#limits.totalBytesMax * OPEN_SHARE) / Math.max(1, this.#openFiles),
+    );
+    const { file } = files;
+    if (file?.day === day && file.bytes < fullBytes && isThere(file)) return file;
+    this.#close(files);
+    if (this.#openFiles >= OPEN_FILES_MAX) this.#closeOldest();
+    files.file = openForDay(files.dir, day, fullBytes);
+    this.#openFiles++;
+    return files.file;
+  }
+
+  #closeOldest(): void {
+    for (const files of this.#streams.values()) {
+      if (files.file === undefined) continue;
+      this.#close(files);
+      return;
     }
-    mkdirSync(files.dir, { recursive: true, mode: 0o750 });
-    let index = lastIndex(files.dir, day);
-    let file = openFile(files.dir, day, index);
-    if (file.bytes >= this.#limits.rotateBytes) {
-      closeSync(file.fd);
-      file = openFile(files.dir, day, ++index);
+  }
+
+  /** Closes the files of other days, and what nothing was written to since it was asked last. */
+  #closeIdle(): void {
+    const today = dayOf(this.#clock.nowMs());
+    for (const [stream, files] of this.#streams) {
+      if (files.parts.length > 0) continue;
+      if (files.file?.day === today && files.file.bytes !== files.idleBytes) {
+        files.idleBytes = files.file.bytes;
+        continue;
+      }
+      this.#close(files);
+      this.#streams.delete(stream);
+      this.#failing.delete(stream);
     }
-    files.file = file;
-    // A flood must not outrun the minute between prunes.
-    if (index > 0) this.#tryPrune();
-    return file;
+  }
+
+  #close(files: StreamFiles): void {
+    if (files.file === undefined) return;
+    closeFile(files.file);
+    files.file = undefined;
+    this.#openFiles--;
+  }
+
+  /** Mends the newest file of each stream: a process that was killed may have left half a line in it. */
+  #mendLast(): void {
+    const newest = new Map<string, FoundFile>();
+    for (const file of listFiles(this.#dir, () => {})) newest.set(file.dir, file);
+    for (const file of newest.values()) {
+      try {
+        mend(file);
+      } catch (err) {
+        this.#log.error({ err }, "a track file can't be mended");
+      }
+    }
   }
 }
 
-function openFile(dir: string, day: string, index: number): OpenFile {
-  const fd = openSync(join(dir, fileName(day, index)), "a+", 0o640);
+/** A stream that has no file any more needs no directory. Others' files in it keep it. */
+function removeIfEmpty(dir: string): void {
   try {
-    const { size } = fstatSync(fd);
-    const bytes = endOfLastLine(fd, size);
-    if (bytes < size) ftruncateSync(fd, bytes);
-    return { fd, day, index, bytes };
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
-}
-
-/** Where the last whole line of a file ends; a process killed in mid-write leaves a part of one behind it. */
-function endOfLastLine(fd: number, size: number): number {
-  const tail = new Uint8Array(TAIL_BYTES);
-  let end = size;
-  while (end > 0) {
-    const start = Math.max(0, end - TAIL_BYTES);
-    const read = readSync(fd, tail, 0, end - start, start);
-    const lf = tail.subarray(0, read).lastIndexOf(LF);
-    if (lf >= 0) return start + lf + 1;
-    end = start;
-  }
-  return 0;
-}
-
-/** All of `bytes` or, when the disk refuses, none. */
-function writeAll(file: OpenFile, bytes: Uint8Array): void {
-  let done = 0;
-  try {
-    while (done < bytes.length) done += writeSync(file.fd, bytes, done);
-  } catch (error) {
-    ftruncateSync(file.fd, file.bytes);
-    throw error;
-  }
-  file.bytes += bytes.length;
-}
-
-function closeFile(files: StreamFiles): void {
-  const { file } = files;
-  files.file = undefined;
-  try {
-    if (file !== undefined) closeSync(file.fd);
+    rmdirSync(dir);
   } catch {
-    // What a network disk had not written yet is lost; the file is closed all the same.
+    // Not empty.
   }
-}
-
-function dayOf(ms: number): string {
-  return new Date(ms).toISOString().slice(0, 10);
-}
-
-function fileName(day: string, index: number): string {
-  return index === 0 ? `${day}.jsonl` : `${day}.${index}.jsonl`;
-}
-
-function lastIndex(dir: string, day: string): number {
-  let last = 0;
-  for (const name of readdirSync(dir)) {
-    const match = FILE.exec(name);
-    if (match?.[1] === day) last = Math.max(last, Number(match[2] ?? 0));
-  }
-  return last;
-}
-
-/** All track files, oldest first. */
-function listFiles(root: string): { path: string; day: string; bytes: number }[] {
-  const found: { path: string; day: string; index: number; bytes: number }[] = [];
-  for (const entry of readdirSync(root, { withFileTypes: true })) {
-    if (!entry.isDirectory()) continue;
-    for (const name of readdirSync(join(root, entry.name))) {
-      const match = FILE.exec(name);
-      if (match === null) continue;
-      const path = join(root, entry.name, name);
-      // Gone since it was listed: somebody else tidies up here too.
-      const bytes = statSync(path, { throwIfNoEntry: false })?.size;
-      if (bytes === undefined) continue;
-      found.push({ path, day: match[1]!, index: Number(match[2] ?? 0), bytes });
-    }
-  }
-  return found.toSorted((a, b) => (a.day === b.day ? a.index - b.index : a.day < b.day ? -1 : 1));
 }
