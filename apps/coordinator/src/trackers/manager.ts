@@ -253,6 +253,7 @@ export class TrackerManager {
 
   #tick(): void {
     for (const tracker of this.#trackers.values()) tracker.tick();
+    this.#deps.store.flush();
     this.#ticks++;
     if (this.#ticks % ROW_FLUSH_TICKS === 0) this.#writeLastFrames();
     if (this.#ticks % FORGET_TICKS === 0) this.#forgetSilent();

@@ -11,13 +11,22 @@ export type TrackerRow = typeof trackers.$inferSelect;
 /** What is to be different in one tracker's row. */
 export type TrackerChange = Partial<TrackerRow> & { readonly streamId: StreamId };
 
+/** What is not written yet of one row. */
+type Unwritten =
+  | { readonly at: "new"; readonly row: TrackerRow }
+  | { readonly at: "changed"; readonly changes: Partial<TrackerRow> }
+  | { readonly at: "removed" };
+
 /**
- * Reads and writes tracker rows. A disk that refuses is logged and costs what a restart would have known (a preferred
- * port, an orphan's pid), never a frame.
+ * Reads and writes tracker rows. What a disk refuses is kept, a row's worth for each stream, and written with the next change
+ * or `flush`; it is told of once. A kill before that costs what the next start would have known (a preferred port, an
+ * orphan's pid, a run's number), never a frame.
  */
 export class TrackerStore {
   readonly #db: Db;
   readonly #log: Log;
+  readonly #unwritten = new Map<string, Unwritten>();
+  #failing = false;
 
   constructor(db: Db, log: Log) {
     this.#db = db;
@@ -30,48 +39,61 @@ export class TrackerStore {
 
   /** In one commit, as all that takes several. */
   insert(rows: readonly TrackerRow[]): void {
-    this.#all(rows, (tx, row) =>
-      tx
-        .insert(trackers)
-        .values(row)
-        .onConflictDoUpdate({ target: trackers.streamId, set: row })
-        .run(),
-    );
+    for (const row of rows) this.#unwritten.set(row.streamId, { at: "new", row });
+    this.flush();
   }
 
   update(streamId: StreamId, changes: Partial<Omit<TrackerRow, "streamId">>): void {
-    this.#try(() =>
-      this.#db.update(trackers).set(changes).where(eq(trackers.streamId, streamId)).run(),
-    );
+    this.updateAll([{ streamId, ...changes }]);
   }
 
   updateAll(changed: readonly TrackerChange[]): void {
-    this.#all(changed, (tx, { streamId, ...changes }) =>
-      tx.update(trackers).set(changes).where(eq(trackers.streamId, streamId)).run(),
-    );
+    for (const { streamId, ...changes } of changed) {
+      const before = this.#unwritten.get(streamId);
+      if (before?.at === "new")
+        this.#unwritten.set(streamId, { at: "new", row: { ...before.row, ...changes } });
+      else if (before?.at !== "removed")
+        this.#unwritten.set(streamId, {
+          at: "changed",
+          changes: { ...before?.changes, ...changes },
+        });
+    }
+    this.flush();
   }
 
   remove(streamIds: readonly StreamId[]): void {
-    this.#all(streamIds, (tx, id) => tx.delete(trackers).where(eq(trackers.streamId, id)).run());
+    for (const id of streamIds) this.#unwritten.set(id, { at: "removed" });
+    this.flush();
   }
 
-  #all<T>(
-    items: readonly T[],
-    write: (tx: Pick<Db, "insert" | "update" | "delete">, item: T) => void,
-  ): void {
-    if (items.length === 0) return;
-    this.#try(() =>
-      this.#db.transaction((tx) => {
-        for (const item of items) write(tx, item);
-      }),
-    );
-  }
-
-  #try(write: () => void): void {
+  /** Writes what was refused before. Called once a second. */
+  flush(): void {
+    if (this.#unwritten.size === 0) return;
     try {
-      write();
+      this.#db.transaction((tx) => {
+        for (const [streamId, what] of this.#unwritten) write(tx, streamId, what);
+      });
+      this.#unwritten.clear();
+      if (this.#failing) this.#log.info({}, "tracker rows are written again");
+      this.#failing = false;
     } catch (err) {
-      this.#log.error({ err }, "tracker row not written");
+      if (!this.#failing) this.#log.error({ err }, "tracker rows not written");
+      this.#failing = true;
     }
   }
+}
+
+function write(
+  tx: Pick<Db, "insert" | "update" | "delete">,
+  streamId: string,
+  what: Unwritten,
+): void {
+  const where = eq(trackers.streamId, streamId);
+  if (what.at === "removed") tx.delete(trackers).where(where).run();
+  else if (what.at === "changed") tx.update(trackers).set(what.changes).where(where).run();
+  else
+    tx.insert(trackers)
+      .values(what.row)
+      .onConflictDoUpdate({ target: trackers.streamId, set: what.row })
+      .run();
 }
