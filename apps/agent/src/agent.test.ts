@@ -68,6 +68,7 @@ async function startAgent(sensors: SensorConfig[], clock: Clock = systemClock) {
   const { log, lines } = recordingLog();
   const config: AgentConfig = {
     coordinatorUrl: `http://127.0.0.1:${server.port}`,
+    ca: undefined,
     enrollTokens: [{ at: "value", token: "enroll" }],
     nodeName: undefined,
     group: "radar",

@@ -153,10 +153,11 @@ export class Agent implements Service {
   }
 
   #newUplink(sensor: SensorName, spool: Spool, log: Log): Uplink {
-    const { clock, random } = this.#options;
+    const { clock, random, config } = this.#options;
     return new Uplink({
       sensor,
       spool,
+      ca: config.ca,
       clock,
       random,
       log,
@@ -170,7 +171,7 @@ export class Agent implements Service {
   #newRegistration(): Registration {
     const { config, identity, clock, random, log } = this.#options;
     return new Registration({
-      client: new CoordinatorClient({ url: config.coordinatorUrl, clock }),
+      client: new CoordinatorClient({ url: config.coordinatorUrl, ca: config.ca, clock }),
       clock,
       random,
       log,

@@ -42,6 +42,7 @@ const fileSchema = z.strictObject({
     .strictObject({
       url: coordinatorUrlSchema.optional(),
       enroll_token_file: filePath.optional(),
+      ca_file: filePath.optional(),
     })
     .prefault({}),
   node: z

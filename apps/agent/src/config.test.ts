@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { TestAuthority } from "@fleet/daemon/testing";
 import type { RunFlags } from "./command-line.ts";
 import { ConfigError, loadConfig, loadDetectionConfig } from "./config.ts";
 
@@ -334,4 +335,20 @@ test("detection alone needs no coordinator, but a file that is right", () => {
   });
   writeFileSync(path, "runtime: [python]");
   expect(() => loadDetectionConfig({ config: path }, {})).toThrow(ConfigError);
+});
+
+test("the coordinator's authority is read from the file that the variable names, else from the config's; a bad one is named (H5)", () => {
+  const [one, two] = [join(dir, "one.pem"), join(dir, "two.pem")];
+  const [first, second] = [new TestAuthority("One").cert, new TestAuthority("Two").cert];
+  writeFileSync(one, first);
+  writeFileSync(two, second);
+  const yaml = `coordinator: { url: "https://c", ca_file: ${JSON.stringify(one)} }`;
+  expect(load('coordinator: { url: "https://c" }').ca).toBeUndefined();
+  expect(load(yaml).ca).toBe(first.trim());
+  expect(load(yaml, { FLEET_COORDINATOR_CA_FILE: two }).ca).toBe(second.trim());
+  expect(problems(yaml, { FLEET_COORDINATOR_CA_FILE: "/none" })).toEqual([
+    "FLEET_COORDINATOR_CA_FILE: /none can't be read: ENOENT",
+  ]);
+  writeFileSync(one, "garbage");
+  expect(problems(yaml)).toEqual([`coordinator.ca_file: ${one} holds no certificate in PEM`]);
 });

@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { isLogLevel, LOG_LEVELS, type LogLevel } from "@fleet/daemon";
 import { type NodeClass, type NodeId, nodeIdSchema } from "@fleet/protocol";
 import type { CustomInterpreter } from "@fleet/runtimes";
+import { readCaFile } from "./ca-file.ts";
 import type { RunFlags } from "./command-line.ts";
 import { type ConfigFile, coordinatorUrlSchema, parseConfigFile } from "./config-file.ts";
 import { salvageConfigFile } from "./config-salvage.ts";
@@ -19,6 +20,8 @@ import { openStateDir, type StateDir } from "./state-dir.ts";
 /** Everything the agent is told. */
 export interface AgentConfig {
   readonly coordinatorUrl: string;
+  /** Whom to believe that a certificate is the coordinator's, in PEM; undefined: the public authorities. */
+  readonly ca: string | undefined;
   readonly enrollTokens: readonly TokenSource[];
   /** The name that was given, if any. */
   readonly nodeName: NodeId | undefined;
@@ -78,6 +81,7 @@ export function surveyConfig(
   if (url === undefined && lacksCoordinator)
     problems.push("coordinator.url: missing; set it, FLEET_COORDINATOR_URL or --coordinator");
   const coordinatorUrl = checked(url, problems, (value) => coordinatorUrlSchema.safeParse(value));
+  const ca = caOf(file, env, problems);
   const name = pick([
     ["--name", flags.name],
     ["FLEET_NODE_ID", env["FLEET_NODE_ID"]],
@@ -89,6 +93,7 @@ export function surveyConfig(
   const stateDir = stateDirOf(flags, env, problems, openDir);
   const config = {
     coordinatorUrl: coordinatorUrl?.replace(/\/+$/, ""),
+    ca,
     enrollTokens,
     nodeName,
     group: file.node.group,
@@ -168,6 +173,18 @@ function checked<T>(
   const { data, error } = parse(picked.value);
   for (const { message } of error?.issues ?? []) problems.push(`${picked.from}: ${message}`);
   return data;
+}
+
+function caOf(file: ConfigFile, env: Environment, problems: string[]): string | undefined {
+  const picked = pick([
+    ["FLEET_COORDINATOR_CA_FILE", env["FLEET_COORDINATOR_CA_FILE"]],
+    ["coordinator.ca_file", file.coordinator.ca_file],
+  ]);
+  if (picked === undefined) return undefined;
+  const read = readCaFile(picked.value);
+  if (read.at === "ok") return read.ca;
+  problems.push(`${picked.from}: ${read.problem}`);
+  return undefined;
 }
 
 /** Where enrolment tokens come from, in the order they are tried. */

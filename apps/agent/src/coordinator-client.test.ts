@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "bun:test";
-import { FakeClock } from "@fleet/daemon/testing";
+import { FakeClock, TestAuthority, type TestPair } from "@fleet/daemon/testing";
+import { certificateProblem } from "./certificate-problem.ts";
 import { BODY_BYTES_MAX, CoordinatorClient } from "./coordinator-client.ts";
 
 const servers: Bun.Server<undefined>[] = [];
@@ -14,7 +15,8 @@ function serve(answer: (request: Request) => Response | Promise<Response>): stri
   return `http://127.0.0.1:${server.port}`;
 }
 
-const client = (url: string) => new CoordinatorClient({ url, clock: new FakeClock() });
+const client = (url: string) =>
+  new CoordinatorClient({ url, ca: undefined, clock: new FakeClock() });
 
 test("posts JSON below the base address, with the token and the protocol's version", async () => {
   const seen: unknown[] = [];
@@ -94,11 +96,42 @@ test("a body that stops in the middle is given up when the time is over", async 
         }),
       ),
   );
-  const reply = new CoordinatorClient({ url, clock }).post("a", {}, undefined, 500);
+  const reply = new CoordinatorClient({ url, ca: undefined, clock }).post("a", {}, undefined, 500);
   await begun.promise;
   clock.advance(500);
   expect(await reply).toMatchObject({ at: "unreachable", reason: "no answer within 500 ms" });
   expect(clock.timers).toBe(0);
+});
+
+test("over https the coordinator is believed by the file that names its authority, and by it alone (H5)", async () => {
+  const authority = new TestAuthority();
+  const at = (pair: TestPair): string => {
+    const server = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      tls: pair,
+      fetch: () => Response.json({ fine: 1 }),
+    });
+    servers.push(server);
+    return `https://localhost:${server.port}`;
+  };
+  const ask = (url: string, ca: string | undefined) =>
+    new CoordinatorClient({ url, ca, clock: new FakeClock() }).post("a", {}, "secret");
+  const good = at(authority.issue());
+  expect(await ask(good, authority.cert)).toMatchObject({ at: "ok", body: { fine: 1 } });
+  const other = new TestAuthority("Other");
+  const bad: readonly (readonly [url: string, ca: string | undefined, found: string])[] = [
+    [good, undefined, "is signed by nobody the agent knows"],
+    [good, other.cert, "is signed by nobody the agent knows"],
+    [at(authority.issue({ to: 2021 })), authority.cert, "has expired"],
+    [at(authority.issue({ names: ["hill.example"] })), authority.cert, "is for another name"],
+  ];
+  for (const [url, ca, found] of bad) {
+    const reply = await ask(url, ca);
+    if (reply.at !== "unreachable") throw new Error("it was believed");
+    expect(certificateProblem(reply.reason)?.found).toBe(found);
+  }
+  expect(await ask(good, `${other.cert}${authority.cert}`)).toMatchObject({ at: "ok" });
 });
 
 test("proxies that the image names never see a request", async () => {
@@ -113,7 +146,7 @@ test("proxies that the image names never see a request", async () => {
     import { CoordinatorClient } from ${JSON.stringify(`${import.meta.dir}/coordinator-client.ts`)};
     import { systemClock } from ${JSON.stringify(Bun.resolveSync("@fleet/daemon", import.meta.dir))};
     takeImageEnvironment(process.env);
-    const client = new CoordinatorClient({ url: ${JSON.stringify(url)}, clock: systemClock });
+    const client = new CoordinatorClient({ url: ${JSON.stringify(url)}, ca: undefined, clock: systemClock });
     console.log(JSON.stringify((await client.post("a", {}, "secret")).body));`;
   const names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"];
   const child = Bun.spawn([process.execPath, "-e", script], {

@@ -23,19 +23,22 @@ export const REQUEST_MS_MAX = 10_000;
 export const BODY_BYTES_MAX = 1024 * 1024;
 const MESSAGE_LENGTH_MAX = 500;
 
-/** Where the coordinator is; `url` is its base, without the `/api/v1` prefix. */
+/** Where the coordinator is; `url` is its base, without the `/api/v1` prefix. `ca` as in AgentConfig. */
 export interface CoordinatorClientOptions {
   readonly url: string;
+  readonly ca: string | undefined;
   readonly clock: Clock;
 }
 
 /** Asks in JSON. Redirects are not followed: the token is for this coordinator alone. */
 export class CoordinatorClient {
   readonly #url: string;
+  readonly #tls: { readonly tls?: { readonly ca: string } };
   readonly #clock: Clock;
 
   constructor(options: CoordinatorClientOptions) {
     this.#url = options.url.replace(/\/+$/, "");
+    this.#tls = options.ca === undefined ? {} : { tls: { ca: options.ca } };
     this.#clock = options.clock;
   }
 
@@ -70,6 +73,7 @@ export class CoordinatorClient {
     try {
       const response = await fetch(this.#url + path, {
         ...request,
+        ...this.#tls,
         redirect: "manual",
         signal: abort.signal,
         headers: {

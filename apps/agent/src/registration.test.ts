@@ -119,7 +119,11 @@ function setUp(options: SetUp = {}) {
   const told = { grants: 0, superseded: 0 };
   const said = { version: "1" };
   const registration = new Registration({
-    client: new CoordinatorClient({ url: options.url ?? coordinator.url, clock: requestClock }),
+    client: new CoordinatorClient({
+      url: options.url ?? coordinator.url,
+      ca: undefined,
+      clock: requestClock,
+    }),
     clock,
     random: seededRandom(1),
     log,

@@ -26,6 +26,7 @@ import {
   registerResponseSchema,
   type SensorCounters,
 } from "@fleet/protocol";
+import { certificateProblem } from "./certificate-problem.ts";
 import type { CoordinatorClient, Reply } from "./coordinator-client.ts";
 import type { Grant } from "./grant.ts";
 import { heartbeatSlot } from "./heartbeat-slot.ts";
@@ -316,7 +317,12 @@ export class Registration implements Service {
 const BAD_ANSWER = { at: "unreachable", reason: "an answer that this version can't read" } as const;
 
 function complaintOf(reply: Exclude<Reply, { at: "ok" }>): string {
-  if (reply.at === "unreachable") return `the coordinator can't be reached: ${reply.reason}`;
+  if (reply.at === "unreachable") {
+    const problem = certificateProblem(reply.reason);
+    if (problem !== undefined)
+      return `the coordinator's certificate ${problem.found}. ${problem.remedy}`;
+    return `the coordinator can't be reached: ${reply.reason}`;
+  }
   if (reply.status === 401 || reply.status === 403)
     return `the coordinator refuses our token (${reply.status} ${reply.code}); trying on`;
   return `the coordinator refuses our request (${reply.status} ${reply.code}); trying on`;

@@ -7,6 +7,7 @@ import { recordingLog } from "./testing.ts";
 const DETECTION = {} as Detection;
 const CONFIG = {
   coordinatorUrl: "http://a",
+  ca: undefined,
   nodeName: undefined,
   spool: { bytesMax: 1, ageMaxMs: undefined, onFull: "drop_oldest" },
   group: "old",
@@ -37,14 +38,18 @@ describe("the config is read again (A12)", () => {
 
   test("but for what a running agent is built on, which is named each time it differs", async () => {
     const spool = { ...CONFIG.spool, bytesMax: 2 };
-    const next = { ...CONFIG, coordinatorUrl: "http://b", spool, group: "new" };
+    const next = { ...CONFIG, coordinatorUrl: "http://b", ca: "PEM", spool, group: "new" };
     const { reload, applied, lines } = setUp(() => next);
     await reload.ask();
     expect(applied).toEqual([{ ...CONFIG, group: "new" }]);
     const warnings = () => lines.filter(({ level }) => level === "warn").map((l) => l.fields);
-    expect(warnings()).toEqual([{ setting: "coordinator.url" }, { setting: "spool" }]);
+    expect(warnings()).toEqual([
+      { setting: "coordinator.url" },
+      { setting: "coordinator.ca_file" },
+      { setting: "spool" },
+    ]);
     await reload.ask();
-    expect(warnings()).toHaveLength(4);
+    expect(warnings()).toHaveLength(6);
   });
 
   test("and stays in force as it was when the new one is wrong, with every problem told", async () => {

@@ -19,6 +19,7 @@ export interface ReloadOptions {
 /** Settings that a running agent is built on, by their path in the file. */
 const FIXED = {
   "coordinator.url": "coordinatorUrl",
+  "coordinator.ca_file": "ca",
   "node.name": "nodeName",
   spool: "spool",
 } as const satisfies Readonly<Record<string, keyof AgentConfig>>;
@@ -70,11 +71,11 @@ export class Reload {
   }
 
   #keepFixed(read: AgentConfig): AgentConfig {
-    const { coordinatorUrl, nodeName, spool } = this.#config;
+    const { coordinatorUrl, ca, nodeName, spool } = this.#config;
     for (const [setting, key] of Object.entries(FIXED)) {
       if (!Bun.deepEquals(read[key], this.#config[key]))
         this.#options.log.warn({ setting }, `a changed ${setting} takes effect at the next start`);
     }
-    return { ...read, coordinatorUrl, nodeName, spool };
+    return { ...read, coordinatorUrl, ca, nodeName, spool };
   }
 }

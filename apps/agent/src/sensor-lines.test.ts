@@ -72,6 +72,7 @@ function setUp(plans: SensorPlans, clock: Clock = systemClock) {
       new Uplink({
         sensor,
         spool,
+        ca: undefined,
         clock,
         random,
         log: lineLog,

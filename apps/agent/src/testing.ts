@@ -1,5 +1,6 @@
 /** Helpers of the agent's tests: waiting for what happens without sleeping, recorded logs, a frame port to script. */
 import { type Log, systemClock } from "@fleet/daemon";
+import type { TestPair } from "@fleet/daemon/testing";
 import { LineDecoder } from "@fleet/protocol";
 import { type SensorConfig, sensorConfig, sensorSchema } from "./config-sensor.ts";
 
@@ -48,16 +49,17 @@ export function sensorOf(file: Readonly<Record<string, unknown>>): SensorConfig 
   return sensorConfig(sensorSchema.parse({ name: "radar", command: ["x"], ...file }), []);
 }
 
-/** A plain frame port on loopback whose side of every session the test plays. */
+/** A frame port on loopback whose side of every session the test plays; over TLS when it is given a certificate. */
 export class FramePort {
   readonly peers: Peer[] = [];
   readonly #listener: Bun.TCPSocketListener<{ peer: Peer }>;
   #taken = 0;
 
-  constructor() {
+  constructor(tls?: TestPair) {
     this.#listener = Bun.listen<{ peer: Peer }>({
       hostname: "127.0.0.1",
       port: 0,
+      ...(tls === undefined ? {} : { tls }),
       socket: {
         open: (socket) => {
           const peer = new Peer(socket);
@@ -72,6 +74,11 @@ export class FramePort {
 
   get port(): number {
     return this.#listener.port;
+  }
+
+  /** Bytes that came on all connections. */
+  get bytes(): number {
+    return this.peers.reduce((sum, peer) => sum + peer.bytes, 0);
   }
 
   /** The next connection that nobody asked for yet. */

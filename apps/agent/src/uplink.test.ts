@@ -41,6 +41,7 @@ function setUp(bytesMax = 1 << 26) {
   const uplink = new Uplink({
     sensor: sensorNameSchema.parse("radar"),
     spool,
+    ca: undefined,
     clock,
     random: seededRandom(1),
     log,

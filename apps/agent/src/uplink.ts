@@ -19,6 +19,7 @@ import {
   type Timer,
 } from "@fleet/daemon";
 import { KEEPALIVE_MS, PROTOCOL_VERSION, type SensorName, SILENT_MS_MAX } from "@fleet/protocol";
+import { certificateProblem } from "./certificate-problem.ts";
 import type { Grant } from "./grant.ts";
 import { RepeatGate } from "./repeat-gate.ts";
 import type { Spool } from "./spool.ts";
@@ -47,6 +48,8 @@ type Socket = Bun.Socket<undefined>;
 export interface UplinkOptions {
   readonly sensor: SensorName;
   readonly spool: Spool;
+  /** As in AgentConfig; for a frame port that speaks TLS. */
+  readonly ca: string | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -182,12 +185,20 @@ export class Uplink implements Service {
     };
     this.#enter({ at: "connecting", attempt });
     const { host, port, tls } = grant.frames;
+    const { ca } = this.#options;
     Bun.connect<undefined>({
       hostname: host,
       port,
-      tls,
+      tls: tls && ca !== undefined ? { ca } : tls,
       socket: {
-        open: (socket) => this.#opened(attempt, socket),
+        open: (socket) => {
+          if (!tls) this.#opened(attempt, socket);
+        },
+        // Of TLS only. The certificate has been checked for `host` by then.
+        handshake: (socket, isSecure, error) => {
+          if (isSecure) this.#opened(attempt, socket);
+          else this.#lost(attempt, handshakeProblem(error));
+        },
         data: (_socket, chunk) => {
           if (!this.#isCurrent(attempt)) return;
           attempt.keepalive?.heard();
@@ -332,5 +343,16 @@ export class Uplink implements Service {
 }
 
 function isSameSession(a: Grant, b: Grant): boolean {
-  return a.epoch === b.epoch && a.frames.host === b.frames.host && a.frames.port === b.frames.port;
+  return a.epoch === b.epoch && Bun.deepEquals(a.frames, b.frames);
+}
+
+function handshakeProblem(error: Error | null): string {
+  const { code = "", message = "TLS failed" } = (error ?? {}) as {
+    code?: string;
+    message?: string;
+  };
+  const problem = certificateProblem(code);
+  if (problem !== undefined)
+    return `the frame port's certificate ${problem.found}. ${problem.remedy}`;
+  return code === "EPROTO" ? "the frame port does not speak TLS" : message;
 }

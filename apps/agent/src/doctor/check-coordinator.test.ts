@@ -40,7 +40,12 @@ function check(
   clock = new FakeClock(),
   env: Readonly<Record<string, string>> = {},
 ): Promise<CoordinatorFound> {
-  return checkCoordinator({ url, client: new CoordinatorClient({ url, clock }), env, clock });
+  return checkCoordinator({
+    url,
+    client: new CoordinatorClient({ url, ca: undefined, clock }),
+    env,
+    clock,
+  });
 }
 
 async function failure(url: string): Promise<Check> {

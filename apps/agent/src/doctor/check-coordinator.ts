@@ -1,6 +1,7 @@
 /** Whether the coordinator can be reached: name, connection, TLS, and a Fleet coordinator that answers there. (A9) */
 import type { Clock } from "@fleet/daemon";
 import { z } from "zod";
+import { certificateProblem } from "../certificate-problem.ts";
 import type { CoordinatorClient, Reply } from "../coordinator-client.ts";
 import type { Environment } from "../image-env.ts";
 import { type Check, fail, ok } from "./check.ts";
@@ -98,9 +99,9 @@ function notACoordinator(url: string, reply: Reply): Check {
     return fail("coordinator", "something answers, but is no Fleet coordinator", correct, details);
   if (reply.at === "refused") return refusing(reply, details, correct);
   const { reason } = reply;
-  const certificate = CERTIFICATES[reason];
-  if (certificate !== undefined)
-    return fail("coordinator", `its certificate ${certificate[0]}`, certificate[1], details);
+  const problem = certificateProblem(reason);
+  if (problem !== undefined)
+    return fail("coordinator", `its certificate ${problem.found}`, problem.remedy, details);
   if (reason === "EPROTO")
     return fail("coordinator", "does not speak TLS", "Write http:// instead of https://", details);
   if (reason === "ECONNRESET")
@@ -146,23 +147,3 @@ function refusing(
     details,
   );
 }
-
-const UNTRUSTED = [
-  "is signed by nobody the agent knows",
-  "Use one of a public authority, or http:// inside a network you trust",
-] as const;
-
-const CERTIFICATES: Readonly<Record<string, readonly [found: string, remedy: string]>> = {
-  CERT_HAS_EXPIRED: ["has expired", "Renew it, or set this machine's clock if that is wrong"],
-  CERT_NOT_YET_VALID: ["is not valid yet", "Set this machine's clock, or wait"],
-  ERR_TLS_CERT_ALTNAME_INVALID: [
-    "is for another name",
-    `Write a name it has in ${CORRECT_URL}, or get one for this name`,
-  ],
-  DEPTH_ZERO_SELF_SIGNED_CERT: UNTRUSTED,
-  SELF_SIGNED_CERT_IN_CHAIN: UNTRUSTED,
-  UNABLE_TO_GET_ISSUER_CERT: UNTRUSTED,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNTRUSTED,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNTRUSTED,
-  UNKNOWN_CERTIFICATE_VERIFICATION_ERROR: ["can't be verified", "See it with openssl s_client"],
-};

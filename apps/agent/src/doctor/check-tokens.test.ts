@@ -57,7 +57,8 @@ function check(
     sources,
     env: options.env ?? {},
     refreshToken: options.refreshToken,
-    client: options.isDown === true ? undefined : new CoordinatorClient({ url, clock }),
+    client:
+      options.isDown === true ? undefined : new CoordinatorClient({ url, ca: undefined, clock }),
     clock,
   });
 }

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { FakeClock } from "@fleet/daemon/testing";
+import { FakeClock, TestAuthority, type TestPair } from "@fleet/daemon/testing";
 import { eventually } from "../testing.ts";
 import { checkFrames } from "./check-frames.ts";
 import { dial } from "./dial.ts";
@@ -16,11 +16,12 @@ interface Heard {
   isClosed: boolean;
 }
 
-function listen(): { readonly port: number; readonly heard: Heard } {
+function listen(tls?: TestPair): { readonly port: number; readonly heard: Heard } {
   const heard: Heard = { connections: 0, bytes: 0, isClosed: false };
   const listener = Bun.listen({
     hostname: "127.0.0.1",
     port: 0,
+    ...(tls === undefined ? {} : { tls }),
     socket: {
       open: () => void heard.connections++,
       data: (_socket, chunk) => void (heard.bytes += chunk.length),
@@ -60,15 +61,41 @@ describe("a port (A9)", () => {
     const { port } = listen();
     const clock = new FakeClock();
     const at = (number: number) => ({ host: "127.0.0.1", port: number, tls: false });
-    expect(await checkFrames(at(port), clock)).toMatchObject({
+    expect(await checkFrames(at(port), undefined, clock)).toMatchObject({
       id: "frames",
       status: "ok",
       subject: `127.0.0.1:${port}`,
     });
     const closed = closedPort();
-    const found = await checkFrames(at(closed), clock);
+    const found = await checkFrames(at(closed), undefined, clock);
     expect(found).toMatchObject({ status: "fail", data: { code: "ECONNREFUSED" } });
     expect(found.remedy).toContain(`TCP port ${closed}`);
-    expect(await checkFrames(undefined, clock)).toMatchObject({ status: "warn" });
+    expect(await checkFrames(undefined, undefined, clock)).toMatchObject({ status: "warn" });
+  });
+
+  test("of frames that speaks TLS is believed as an uplink would, and gets no word", async () => {
+    const authority = new TestAuthority();
+    const clock = new FakeClock();
+    const { port, heard } = listen(authority.issue());
+    const endpoint = { host: "localhost", port, tls: true };
+    const found = await checkFrames(endpoint, authority.cert, clock);
+    expect(found).toMatchObject({ status: "ok" });
+    expect(found.message).toStartWith("takes TLS connections");
+    const failure = async (tls: TestPair | undefined, ca = authority.cert): Promise<string> => {
+      const check = await checkFrames({ ...endpoint, port: listen(tls).port }, ca, clock);
+      expect(check).toMatchObject({ id: "frames", status: "fail" });
+      expect(check.remedy).toBeString();
+      return check.message;
+    };
+    expect(await failure(authority.issue({ to: 2021 }))).toBe("its certificate has expired");
+    expect(await failure(authority.issue({ from: 2048 }))).toBe("its certificate is not valid yet");
+    expect(await failure(authority.issue({ names: ["hill.example"] }))).toBe(
+      "its certificate is for another name",
+    );
+    expect(await failure(new TestAuthority("Other").issue())).toBe(
+      "its certificate is signed by nobody the agent knows",
+    );
+    expect(heard.bytes).toBe(0);
+    expect(clock.timers).toBe(0);
   });
 });

@@ -1,4 +1,4 @@
-/** Tries whether a TCP port can be reached, and names what is in the way. Sends nothing. Used by the doctor. (A9) */
+/** Tries whether a port can be reached and believed, and names what is in the way. Says nothing there. Used by the doctor. (A9) */
 import { lookup } from "node:dns/promises";
 import { isIPv6 } from "node:net";
 import type { Clock } from "@fleet/daemon";
@@ -68,6 +68,40 @@ async function nameFailure(address: string, port: number, clock: Clock): Promise
   const code = await within(clock, CONNECT_MS_MAX, asked);
   abort.abort();
   return code ?? "ETIMEDOUT";
+}
+
+/**
+ * Shakes hands in TLS as an uplink does, with `ca` as in AgentConfig, and says nothing more. Undefined when the peer is to be
+ * believed, else the code of what was wrong. Never rejects.
+ */
+export async function shakeHands(
+  host: string,
+  port: number,
+  ca: string | undefined,
+  clock: Clock,
+): Promise<string | undefined> {
+  const shaken = Promise.withResolvers<string | undefined>();
+  const attempt = Bun.connect({
+    hostname: host,
+    port,
+    tls: ca === undefined ? true : { ca },
+    socket: {
+      data: () => {},
+      handshake: (socket, isSecure, error) => {
+        shaken.resolve(isSecure ? undefined : ((error as NodeJS.ErrnoException).code ?? "EPROTO"));
+        socket.terminate();
+      },
+      close: () => shaken.resolve("ECONNRESET"),
+    },
+  });
+  attempt.catch(() => shaken.resolve("ECONNREFUSED"));
+  const code = await within(
+    clock,
+    CONNECT_MS_MAX,
+    shaken.promise.then((found) => found ?? ""),
+  );
+  if (code === undefined) void attempt.then((late) => late.terminate()).catch(() => {});
+  return code === "" ? undefined : (code ?? "ETIMEDOUT");
 }
 
 function failed(code: string, reason: string): Dialled & { at: "failed" } {

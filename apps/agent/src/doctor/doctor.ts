@@ -110,8 +110,8 @@ function connectionParts(
   { config }: ConfigSurvey,
   identity: Promise<IdentityFound>,
 ): Part[] {
-  const { coordinatorUrl: url, enrollTokens: sources } = config;
-  const client = url === undefined ? undefined : new CoordinatorClient({ url, clock });
+  const { coordinatorUrl: url, ca, enrollTokens: sources } = config;
+  const client = url === undefined ? undefined : new CoordinatorClient({ url, ca, clock });
   const coordinator =
     client === undefined || url === undefined
       ? Promise.resolve(undefined)
@@ -142,7 +142,7 @@ function connectionParts(
     { id: "clock", checks: ifAnswers(checkClock) },
     {
       id: "frames",
-      checks: ifAnswers(async (whoami) => [await checkFrames(whoami?.answer.frames, clock)]),
+      checks: ifAnswers(async (whoami) => [await checkFrames(whoami?.answer.frames, ca, clock)]),
     },
   ];
 }

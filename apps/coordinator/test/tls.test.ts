@@ -1,0 +1,103 @@
+/** The built agent and coordinator over TLS: HTTP through a proxy that ends it, frames straight to the frame port. */
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { join } from "node:path";
+import { TestAuthority } from "@fleet/daemon/testing";
+import { ENROLL_TOKEN, Fleet, until } from "./harness.ts";
+import { COUNTING_SH } from "./sensors.ts";
+
+const authority = new TestAuthority();
+let fleet: Fleet;
+let proxy: Bun.Server<undefined> | undefined;
+
+beforeEach(() => {
+  fleet = new Fleet();
+});
+
+afterEach(async () => {
+  await fleet.close();
+  void proxy?.stop(true);
+});
+
+/** What stands in front of many a coordinator: speaks TLS, passes requests on in the clear with the host they asked for. */
+function httpsProxy(): string {
+  const { cert, key } = authority.issue();
+  proxy = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    tls: { cert, key },
+    idleTimeout: 0,
+    fetch(request) {
+      const { pathname, search } = new URL(request.url);
+      const { method, headers, body } = request;
+      const to = `http://127.0.0.1:${fleet.ports.http}${pathname}${search}`;
+      return fetch(to, { method, headers, body, redirect: "manual" });
+    },
+  });
+  return `https://localhost:${proxy.port}`;
+}
+
+async function coordinatorOverTls(): Promise<{ url: string; ca: string }> {
+  const { cert, key } = authority.issue();
+  const script = join(import.meta.dir, "recording-tracker.ts");
+  const file = join(fleet.dir, "frames");
+  await fleet.coordinator({
+    tcp_server: { tls: { cert: fleet.write("cert.pem", cert), key: fleet.write("key.pem", key) } },
+    tracker: { command: [process.execPath, script, "{port}", file], stop_grace: "1s" },
+  });
+  return { url: httpsProxy(), ca: fleet.write("ca.pem", authority.cert) };
+}
+
+const sensors = [{ name: "count", runtime: "native", command: ["/bin/sh", "-c", COUNTING_SH] }];
+
+test("an agent that is told its coordinator's authority registers, sends its frames, and has nothing to complain of (H5, A9)", async () => {
+  const { url, ca } = await coordinatorOverTls();
+  const config = { coordinator: { url, ca_file: ca }, runtimes: ["native"], sensors };
+  // What an image says of whom to trust is not the agent's.
+  const image = {
+    FLEET_COORDINATOR_URL: "",
+    SSL_CERT_FILE: "/nowhere",
+    NODE_EXTRA_CA_CERTS: "/nowhere",
+  };
+  fleet.agent("radar1", { ...config, node: { name: "radar1" } }, image);
+  await fleet.untilState("radar1", "LIVE");
+  await until("frames at the tracker", () => fleet.read("frames").split("\n").length > 5);
+  const doctor = fleet.spawn(
+    "fleet-agent",
+    [
+      "doctor",
+      "--json",
+      "--config",
+      fleet.write("d.yaml", JSON.stringify(config)),
+      "--state-dir",
+      join(fleet.dir, "state-radar1"),
+    ],
+    {
+      FLEET_ENROLL_TOKEN: ENROLL_TOKEN,
+    },
+  );
+  await doctor.exit();
+  const found = await until("the report", () => doctor.out() !== "" && doctor.out());
+  const { checks } = JSON.parse(found) as {
+    checks: { id: string; status: string; message: string }[];
+  };
+  const of = (id: string) => checks.find((check) => check.id === id);
+  expect(of("coordinator")).toMatchObject({ status: "ok" });
+  expect(of("frames")).toMatchObject({ status: "ok" });
+  expect(of("frames")!.message).toContain("TLS");
+}, 30_000);
+
+test("an agent that is not told it says what to do, once, and sends no token (H5)", async () => {
+  const { url } = await coordinatorOverTls();
+  const agent = fleet.agent(
+    "radar1",
+    { node: { name: "radar1" } },
+    { FLEET_COORDINATOR_URL: url, FLEET_COORDINATOR_CA_FILE: "" },
+  );
+  const complaints = (): string[] => agent.log.filter((line) => line.includes("certificate"));
+  await until("the complaint", () => complaints().length > 0);
+  expect(complaints()[0]).toContain("coordinator.ca_file (FLEET_COORDINATOR_CA_FILE)");
+  expect(await fleet.node("radar1")).toBeUndefined();
+  agent.kill("SIGTERM");
+  await agent.exit();
+  expect(complaints()).toHaveLength(1);
+}, 30_000);
