@@ -1,6 +1,10 @@
 import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { TestAuthority } from "@fleet/daemon/testing";
 import type { ConfigError } from "./config-file.ts";
 import { parseConfig } from "./config.ts";
+import { tempDir } from "./testing.ts";
 
 const URL_HILL = "http://hill:8080/api/detection";
 
@@ -32,6 +36,7 @@ describe("trackers in the configuration (T2, T7)", () => {
         node_id: "hill",
         detection_url: { href: URL_HILL, shown: URL_HILL, authorization: undefined },
         interval: 500,
+        ca: undefined,
       },
       {
         name: "dale",
@@ -43,6 +48,7 @@ describe("trackers in the configuration (T2, T7)", () => {
           authorization: undefined,
         },
         interval: 50,
+        ca: undefined,
       },
     ] as never);
   });
@@ -71,6 +77,22 @@ describe("trackers in the configuration (T2, T7)", () => {
       ]);
     },
   );
+
+  test("may trust an authority of their own, whose file is read with the config", () => {
+    using dir = tempDir();
+    const [good, bad] = [join(dir.path, "ca.pem"), join(dir.path, "bad.pem")];
+    const { cert } = new TestAuthority();
+    writeFileSync(good, cert);
+    writeFileSync(bad, "no certificate");
+    const entry = (file: string): unknown => [
+      { name: "hill", mode: "http", detection_url: "https://hill/d", ca_file: file },
+    ];
+    expect(parseConfig("c", { trackers: entry(good) }).trackers).toMatchObject([{ ca: cert }]);
+    expect(problemsOf(entry(bad))).toEqual([
+      `trackers.0.ca_file: ${bad} holds no certificate in PEM`,
+    ]);
+    expect(problemsOf(entry("/none"))).toEqual(["trackers.0.ca_file: /none can't be read: ENOENT"]);
+  });
 
   test("stand in the list once: each name, and each node, so that no stream has two sources", () => {
     const http = { mode: "http", detection_url: URL_HILL };

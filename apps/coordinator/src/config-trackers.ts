@@ -3,6 +3,8 @@
  * in the list. A `tcp` entry is for the streams of the node `node_id`, which is its name unless it says otherwise. An `http`
  * entry's frames are fetched, and its name is the id of the node they come from. (T2, T7)
  */
+import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { type NodeId, nodeIdSchema } from "@fleet/protocol";
 import { z } from "zod";
 import { duration } from "./config-units.ts";
@@ -28,6 +30,24 @@ const detectionUrl = z.string().transform((text, ctx): DetectionUrl => {
   return z.NEVER;
 });
 
+/** Certificates of the authorities that may vouch for the server, instead of the usual ones; gives their text. */
+const caFile = z
+  .string()
+  .min(1)
+  .transform((path, ctx) => {
+    try {
+      const pem = readFileSync(path, "utf8");
+      void new X509Certificate(pem);
+      return pem;
+    } catch (error) {
+      const { code = "" } = error as NodeJS.ErrnoException;
+      const isUnread = /^E[A-Z]+$/.test(code);
+      const message = isUnread ? `can't be read: ${code}` : "holds no certificate in PEM";
+      ctx.addIssue({ code: "custom", message: `${path} ${message}` });
+      return z.NEVER;
+    }
+  });
+
 const tcpEntry = z
   .strictObject({ name: nodeIdSchema, mode: z.literal("tcp"), node_id: nodeIdSchema.optional() })
   .transform(({ name, mode, node_id: node = name }) => ({ name, mode, node_id: node }));
@@ -37,11 +57,12 @@ const httpEntry = z
     name: nodeIdSchema,
     mode: z.literal("http"),
     detection_url: detectionUrl,
+    ca_file: caFile.optional(),
     interval: duration
       .refine((ms) => ms >= INTERVAL_MS_MIN, `must be at least ${INTERVAL_MS_MIN}ms`)
       .default(500),
   })
-  .transform((entry) => ({ ...entry, node_id: entry.name }));
+  .transform(({ ca_file: ca, ...entry }) => ({ ...entry, node_id: entry.name, ca }));
 
 type Entry = { readonly name: NodeId; readonly node_id: NodeId };
 

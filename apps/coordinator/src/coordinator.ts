@@ -276,9 +276,10 @@ function createFetchers(
   const entries = config.trackers.filter((entry) => entry.mode === "http");
   return new Fetchers(
     { clock, random, log, registry, manager },
-    entries.map(({ node_id: nodeId, interval: intervalMs, detection_url: url }) => ({
+    entries.map(({ node_id: nodeId, interval: intervalMs, detection_url: url, ca }) => ({
       nodeId,
       intervalMs,
+      ca,
       ...url,
     })),
   );

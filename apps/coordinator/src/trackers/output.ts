@@ -120,8 +120,8 @@ export class Output {
 
   /** Writes out everything queued. */
   flush(): void {
-    // A copy: each one that is written goes to the end of the map.
-    for (const [stream, files] of [...this.#streams]) this.#flushStream(stream, files);
+    // Each one that is written goes to the end of the map, and is met there again with nothing queued.
+    for (const [stream, files] of this.#streams) this.#flushStream(stream, files);
   }
 
   /**

@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
+import { TestAuthority } from "@fleet/daemon/testing";
 import { LINE_BYTES_MAX } from "@fleet/protocol";
 import { fetchFrame, type Fetched } from "./fetch-frame.ts";
 
@@ -14,7 +15,10 @@ async function asked(
   authorization?: string,
 ): Promise<Fetched> {
   answer = typeof reply === "string" ? () => new Response(reply) : reply;
-  return fetchFrame({ href: `http://127.0.0.1:${server.port}/d?key=k`, authorization }, never);
+  return fetchFrame(
+    { href: `http://127.0.0.1:${server.port}/d?key=k`, authorization, ca: undefined },
+    never,
+  );
 }
 
 function textOf(fetched: Fetched): string {
@@ -117,7 +121,11 @@ describe("a frame that is asked for (T7)", () => {
   test("is none when nobody answers, the answer breaks off, or asking is given up", async () => {
     const closed = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     closed.stop(true);
-    const refused = { href: `http://127.0.0.1:${closed.port}/`, authorization: undefined };
+    const refused = {
+      href: `http://127.0.0.1:${closed.port}/`,
+      authorization: undefined,
+      ca: undefined,
+    };
     expect(await fetchFrame(refused, never)).toMatchObject({
       at: "refused",
       problem: "unreachable",
@@ -133,7 +141,11 @@ describe("a frame that is asked for (T7)", () => {
         },
       },
     });
-    const broken = { href: `http://127.0.0.1:${half.port}/`, authorization: undefined };
+    const broken = {
+      href: `http://127.0.0.1:${half.port}/`,
+      authorization: undefined,
+      ca: undefined,
+    };
     expect((await fetchFrame(broken, never)).at).toBe("refused");
     half.stop(true);
 
@@ -143,16 +155,46 @@ describe("a frame that is asked for (T7)", () => {
       socket: { data: () => stop.abort() },
     });
     const stop = new AbortController();
-    const waiting = { href: `http://127.0.0.1:${silent.port}/`, authorization: undefined };
+    const waiting = {
+      href: `http://127.0.0.1:${silent.port}/`,
+      authorization: undefined,
+      ca: undefined,
+    };
     expect((await fetchFrame(waiting, stop.signal)).at).toBe("refused");
     silent.stop(true);
+  });
+
+  test("comes over TLS from a server that the authority of the config vouches for, and from no other", async () => {
+    const authority = new TestAuthority();
+    const secure = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      tls: authority.issue({ names: ["127.0.0.1"] }),
+      fetch: () => Response.json(FRAME),
+    });
+    const at = async (ca: string | undefined, host: string): Promise<string> => {
+      const href = `https://${host}:${secure.port}/`;
+      const fetched = await fetchFrame({ href, authorization: undefined, ca }, never);
+      return fetched.at === "frame" ? "frame" : `${fetched.problem} ${fetched.detail}`;
+    };
+    expect(await at(authority.cert, "127.0.0.1")).toBe("frame");
+    expect([
+      await at(undefined, "127.0.0.1"),
+      await at(new TestAuthority("Other").cert, "127.0.0.1"),
+      await at(authority.cert, "localhost"),
+    ]).toEqual([
+      "unreachable UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+      "unreachable UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+      "unreachable ERR_TLS_CERT_ALTNAME_INVALID",
+    ]);
+    await secure.stop(true);
   });
 
   test("leaves neither the URL nor the credentials in what is said of its failure", async () => {
     const closed = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     closed.stop(true);
     const href = `http://127.0.0.1:${closed.port}/secret?key=secret`;
-    const fetched = await fetchFrame({ href, authorization: "Basic secret" }, never);
+    const fetched = await fetchFrame({ href, authorization: "Basic secret", ca: undefined }, never);
     expect(JSON.stringify(fetched)).not.toContain("secret");
   });
 });

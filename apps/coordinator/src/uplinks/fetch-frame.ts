@@ -15,10 +15,11 @@ export type Fetched =
   | { readonly at: "frame"; readonly timestampMs: number; readonly bytes: Uint8Array }
   | { readonly at: "refused"; readonly problem: FetchProblem; readonly detail?: string };
 
-/** What is asked for, and the `Authorization` header where there is one. */
+/** What is asked for, the `Authorization` header where there is one, and the authorities to trust (PEM) when not the usual ones. */
 export interface FetchTarget {
   readonly href: string;
   readonly authorization: string | undefined;
+  readonly ca: string | undefined;
 }
 
 /**
@@ -36,6 +37,7 @@ export async function fetchFrame(target: FetchTarget, signal: AbortSignal): Prom
       },
       redirect: "manual",
       decompress: false,
+      ...(target.ca === undefined ? {} : { tls: { ca: target.ca } }),
       signal,
     });
     const problem = problemOf(response);

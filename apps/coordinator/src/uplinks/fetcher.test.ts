@@ -37,7 +37,14 @@ class Rig implements AsyncDisposable {
     const { clock, log, registry, manager } = this.port;
     const href = `http://127.0.0.1:${this.#server.port}/d`;
     this.fetchers = new Fetchers({ clock, random: seededRandom(5), log, registry, manager }, [
-      { nodeId: HILL, href, shown: href, authorization: undefined, intervalMs: INTERVAL_MS },
+      {
+        nodeId: HILL,
+        href,
+        shown: href,
+        authorization: undefined,
+        ca: undefined,
+        intervalMs: INTERVAL_MS,
+      },
     ]);
   }
 
