@@ -66,9 +66,14 @@ export class Fleet {
   readonly #runs: Run[] = [];
   ports: Ports = { http: 0, frames: 0 };
 
-  /** Starts `dist/NAME` with the tests' tokens and nothing else of ours in its environment. */
-  spawn(name: string, args: readonly string[], env: Record<string, string> = {}): Run {
-    const child = Bun.spawn([join(DIST, name), ...args], {
+  /** Starts `dist/NAME` with nothing of ours in its environment but `env`. `by`: a command that is given it to run. */
+  spawn(
+    name: string,
+    args: readonly string[],
+    env: Record<string, string> = {},
+    by: readonly string[] = [],
+  ): Run {
+    const child = Bun.spawn([...by, join(DIST, name), ...args], {
       cwd: this.dir,
       env: { PATH: process.env["PATH"] ?? "", HOME: this.dir, ...env },
       stdio: ["ignore", "pipe", "pipe"],
