@@ -1,5 +1,5 @@
 /** Prometheus metrics. The hot path keeps plain numbers; these read them when they are asked. (H4) */
-import { nodeStateSchema, type StreamId } from "@fleet/protocol";
+import { nodeStateSchema, type SensorCounters, type StreamId } from "@fleet/protocol";
 import { collectDefaultMetrics, Counter, Gauge, Registry as PromRegistry } from "prom-client";
 import type { Counts } from "./counts.ts";
 import type { Registry } from "./registry/registry.ts";
@@ -28,6 +28,7 @@ export class Metrics {
   constructor(sources: MetricsSources) {
     collectDefaultMetrics({ register: this.#prom });
     this.#nodes(sources.registry);
+    this.#sensors(sources.registry);
     this.#trackers(sources.manager);
     this.#counter("fleet_fetches_total", "Frames asked for", ["stream", "outcome"], (c) => {
       for (const [stream, outcomes] of sources.fetches()) {
@@ -68,6 +69,39 @@ export class Metrics {
         for (const node of registry.list()) g.inc({ state: registry.stateOf(node) });
       },
       ["state"],
+    );
+  }
+
+  /** As each agent's last heartbeat has them: produced = acked + spooled + Σ dropped. (A16) */
+  #sensors(registry: Registry): void {
+    const each = function* (): Generator<readonly [string, SensorCounters]> {
+      for (const { id, counters } of registry.list()) {
+        for (const [sensor, counts] of Object.entries(counters))
+          if (counts !== undefined) yield [`${id}.${sensor}`, counts];
+      }
+    };
+    const total = (name: "produced" | "acked", help: string): void =>
+      this.#counter(`fleet_sensor_frames_${name}_total`, help, ["stream"], (c) => {
+        for (const [stream, counts] of each()) c.inc({ stream }, counts[name]);
+      });
+    total("produced", "Frames agents have read from their sensors");
+    total("acked", "Frames agents know to be acknowledged");
+    this.#gauge(
+      "fleet_sensor_frames_spooled",
+      "Frames that wait in agents",
+      (g) => {
+        for (const [stream, { spooled }] of each()) g.set({ stream }, spooled);
+      },
+      ["stream"],
+    );
+    this.#counter(
+      "fleet_sensor_frames_dropped_total",
+      "Frames agents have dropped",
+      ["stream", "reason"],
+      (c) => {
+        for (const [stream, { dropped }] of each())
+          for (const [reason, n] of Object.entries(dropped)) c.inc({ stream, reason }, n);
+      },
     );
   }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { trackerListSchema, trackerViewSchema, trackListSchema } from "@fleet/protocol";
-import { streamId, until } from "../testing.ts";
+import { nodeId, streamId, until } from "../testing.ts";
 import type { Tracker } from "../trackers/tracker.ts";
 import { Api, ENROLL, OPERATOR, PUSH } from "./testing.ts";
 
@@ -94,6 +94,8 @@ describe("health (H4)", () => {
     await using api = new Api();
     await api.register("radar3");
     api.counts.add("duplicate", 4);
+    const counters = { produced: 9, acked: 5, spooled: 1, dropped: { spool_full: 3 } };
+    api.registry.heard(nodeId("radar3"), { radar: counters });
     api.manager.attach(streamId("radar3.radar"));
     for (let reading = 0; reading < 2; reading++) {
       const { headers, body } = await api.call("GET", "/metrics");
@@ -106,6 +108,10 @@ describe("health (H4)", () => {
         `fleet_frame_connections 3`,
         `fleet_trackers{state="STARTING"} 1`,
         `fleet_frames_accepted_total{stream="radar3.radar"} 0`,
+        `fleet_sensor_frames_produced_total{stream="radar3.radar"} 9`,
+        `fleet_sensor_frames_acked_total{stream="radar3.radar"} 5`,
+        `fleet_sensor_frames_spooled{stream="radar3.radar"} 1`,
+        `fleet_sensor_frames_dropped_total{stream="radar3.radar",reason="spool_full"} 3`,
       ])
         expect(text.split("\n")).toContain(line);
       expect(text).toContain("process_cpu_seconds_total");
