@@ -42,6 +42,11 @@ export class FleetApi {
     return { nodes, trackers };
   }
 
+  /** The metrics' text. Rejects when it can't be had. */
+  async metrics(): Promise<string> {
+    return (await this.#get("/metrics")).text();
+  }
+
   async #json<T>(path: string): Promise<T> {
     const response = await this.#get(path);
     if (!response.ok) throw new Error(`${path}: HTTP ${response.status}`);

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Ends what the demo has started should the demo itself be killed with SIGKILL: then its end of our stdin closes unsaid.
 #
-#   guard.sh MARK DIR     MARK: a NAME=VALUE all those processes have in their environment; DIR is removed, unless it is empty
+#   guard.sh MARK DIR     MARK: a NAME=VALUE all those processes have in their environment; DIR, unless it is empty, is
+#                         removed, with what is mounted in it
 #
 # On stdin: "started PID" and "ended PID" for the agents and the coordinator, "done" when the demo has cleaned up itself.
 
@@ -32,4 +33,8 @@ for environ in /proc/[0-9]*/environ; do
   pid=${environ#/proc/}
   kill -KILL "${pid%/environ}" 2>/dev/null
 done
-[ -z "$dir" ] || rm -rf "$dir"
+[ -n "$dir" ] || exit 0
+while read -r _ at _; do
+  case $at in "$dir"/*) umount -l "$at" ;; esac
+done </proc/mounts
+rm -rf "$dir"

@@ -22,9 +22,16 @@ export function portProblems(wanted: readonly WantedPort[]): readonly string[] {
   });
 }
 
-/** The first of `count` ports in a row that are all free, or undefined. `avoid` lists ports that will be taken soon. */
-export function freeRange(count: number, avoid: readonly number[]): number | undefined {
-  for (let first = RANGE_FROM; first + count <= RANGE_TO;) {
+/**
+ * The first of `count` ports in a row that are all free, from `from` on, or undefined. `avoid` lists ports that will be taken
+ * soon.
+ */
+export function freeRange(
+  count: number,
+  avoid: readonly number[],
+  from: number = RANGE_FROM,
+): number | undefined {
+  for (let first = from; first + count <= RANGE_TO;) {
     const busy = firstBusy(first, count, avoid);
     if (busy === undefined) return first;
     first = busy + 1;

@@ -14,6 +14,8 @@ export interface Program {
   readonly name: string;
   readonly path: string;
   readonly args: readonly string[];
+  /** Beside what is in ours. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** A process that was started. `end` says how it ended, once it has. */
@@ -27,7 +29,7 @@ export class DemoProcess {
   readonly #child: Bun.Subprocess;
 
   /** `mark` (`NAME=value`) goes into the environment, and so to what the process starts in its turn. */
-  constructor({ name, path, args }: Program, logsDir: string, mark: string) {
+  constructor({ name, path, args, env }: Program, logsDir: string, mark: string) {
     this.name = name;
     this.logFile = join(logsDir, `${name}.log`);
     const [markName = "", markValue = ""] = mark.split("=");
@@ -35,7 +37,7 @@ export class DemoProcess {
     try {
       this.#child = Bun.spawn([path, ...args], {
         cwd: "/",
-        env: { ...cleanEnvironment(process.env), [markName]: markValue },
+        env: { ...cleanEnvironment(process.env), ...env, [markName]: markValue },
         stdin: "ignore",
         stdout: log,
         stderr: log,

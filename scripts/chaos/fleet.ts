@@ -1,0 +1,304 @@
+/**
+ * The fleet of the chaos test: a coordinator, agents, plain nodes, and the wires between them. Does to it what the schedule
+ * says; an action that finds its target busy or gone is left out, and says so.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Guard } from "../demo/guard.ts";
+import { freeRange } from "../demo/ports.ts";
+import { killMarked, marked } from "../demo/proc.ts";
+import { ChaosAgent } from "./agent.ts";
+import { ChaosCoordinator } from "./coordinator.ts";
+import { Disk, whyNoDisks } from "./disks.ts";
+import { numberOf, readInputs, runOf } from "./frames.ts";
+import { PlainNode } from "./plain-node.ts";
+import { compile } from "./programs.ts";
+import { Proxy } from "./proxy.ts";
+import type { Action } from "./schedule.ts";
+
+const PLAIN_NODES = 2;
+const AGENT_DISK = "16m";
+const COORDINATOR_DISK = "32m";
+const PORT_RESERVE = 8;
+const PORTS_FROM = 31_200;
+const PORT_BLOCKS = 32;
+const ENROLL_TOKEN = "enroll-token-of-the-chaos-test";
+
+/** The test can't be run here. */
+export class ChaosError extends Error {
+  readonly code = "chaos_impossible";
+}
+
+/** What became of an action: done, or left out and why. */
+export type Outcome = "done" | "busy" | "not there" | "not now";
+
+/** See the head of this file. */
+export class ChaosFleet {
+  readonly dir = mkdtempSync(join(tmpdir(), "fleet-chaos-"));
+  /** Why no disk is filled; undefined: they are. */
+  readonly whyNoDisks: string | undefined;
+  readonly violations: string[] = [];
+  readonly #mark = `FLEET_CHAOS=${this.dir}`;
+  readonly #guard = new Guard(this.#mark, this.dir);
+  readonly #disks: Disk[] = [];
+  readonly #proxies: Proxy[] = [];
+  #agents: readonly ChaosAgent[] = [];
+  #plain: readonly PlainNode[] = [];
+  #coordinator: ChaosCoordinator | undefined;
+  #ports: readonly number[] = [];
+
+  constructor() {
+    this.whyNoDisks = whyNoDisks(this.dir);
+    for (const name of ["logs", "sensors", "inputs"]) mkdirSync(join(this.dir, name));
+  }
+
+  get agents(): readonly ChaosAgent[] {
+    return this.#agents;
+  }
+
+  get plain(): readonly PlainNode[] {
+    return this.#plain;
+  }
+
+  get coordinator(): ChaosCoordinator {
+    return this.#coordinator!;
+  }
+
+  get streams(): readonly string[] {
+    return [
+      ...this.#agents.flatMap(({ sensors }) => sensors.map(({ stream }) => stream)),
+      ...this.#plain.map(({ name }) => name),
+    ];
+  }
+
+  /** Compiles, mounts, listens and starts. Throws `ChaosError`. */
+  async start(agents: number): Promise<void> {
+    const trackerProgram = this.#compile("tracker");
+    const sensorProgram = this.#compile("sensor");
+    const enrollTokenFile = join(this.dir, "enroll-token");
+    writeFileSync(enrollTokenFile, ENROLL_TOKEN, { mode: 0o600 });
+    const count = 2 + agents * 2 + PLAIN_NODES + PORT_RESERVE;
+    // Not where others look first: a coordinator that is down does not hold its ports.
+    const first = freeRange(count, [], PORTS_FROM + (process.pid % PORT_BLOCKS) * count);
+    if (first === undefined) throw new ChaosError(`There are no ${count} free ports in a row.`);
+    this.#ports = Array.from({ length: count }, (_, i) => first + i);
+    const http = await Proxy.open(() => first);
+    const frames = await Proxy.open(() => first + 1);
+    this.#proxies.push(http, frames);
+    const common = {
+      dir: this.dir,
+      mark: this.#mark,
+      watch: (child: Parameters<Guard["watch"]>[0]) => this.#guard.watch(child),
+      violated: (sentence: string) => void this.violations.push(sentence),
+    };
+    const coordinator = new ChaosCoordinator({
+      ...common,
+      trackerProgram,
+      httpPort: first,
+      framesPort: first + 1,
+      advertisedPort: frames.port,
+      trackerPorts: { first: first + 2, last: first + count - 1 },
+      disk: this.#mount(join(this.dir, "coordinator"), COORDINATOR_DISK),
+    });
+    this.#coordinator = coordinator;
+    this.#agents = Array.from(
+      { length: agents },
+      (_, i) =>
+        new ChaosAgent(i, {
+          ...common,
+          sensorProgram,
+          coordinatorUrl: `http://127.0.0.1:${http.port}`,
+          enrollTokenFile,
+          disk: this.#mount(join(this.dir, `agent${i}`, "state"), AGENT_DISK),
+          arrived: (stream, run) => this.#arrived(stream, run),
+        }),
+    );
+    this.#plain = Array.from(
+      { length: PLAIN_NODES },
+      (_, i) =>
+        new PlainNode(`plain${i}`, frames.port, coordinator.pushToken, () => coordinator.life),
+    );
+    await coordinator.start();
+    for (const agent of this.#agents) agent.start();
+    for (const node of this.#plain) node.start();
+  }
+
+  /** Settles when the action and what it brings with it (a new start, the end of a freeze) are over. */
+  async act(action: Action): Promise<Outcome> {
+    if ("agent" in action) return this.#actOnAgent(this.#agents[action.agent]!, action);
+    switch (action.at) {
+      case "kill_coordinator":
+      case "term_coordinator":
+      case "freeze_coordinator":
+      case "fill_coordinator":
+        return this.#actOnCoordinator(action);
+      case "kill_tracker":
+      case "freeze_tracker":
+        return this.#actOnTracker(action);
+      case "reconnect_plain":
+        this.#plain[Math.floor(action.pick * this.#plain.length)]!.reconnect();
+        return "done";
+      default:
+        return this.#actOnWires(action);
+    }
+  }
+
+  /** No fault any more: all that was begun is over by now. Wires that are half open stay so for their time. */
+  mend(): void {
+    for (const proxy of this.#proxies) proxy.isDown = false;
+    for (const disk of this.#disks) disk.free();
+    this.coordinator.thaw();
+    this.coordinator.thawTrackers();
+    for (const agent of this.#agents) agent.thaw();
+  }
+
+  /** Agents and plain nodes, then the coordinator. What is left of them then is a violation. */
+  async stop(): Promise<void> {
+    for (const node of this.#plain) node.kill();
+    await Promise.all(this.#agents.map((agent) => agent.stop()));
+    if (!(await this.coordinator.stop()))
+      this.violations.push("a tracker that was killed was not fed again");
+    const left = marked(this.#mark);
+    if (left.length > 0) this.violations.push(`processes are left: ${left.join(", ")}`);
+    for (const port of this.#ports) {
+      try {
+        Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } }).stop(true);
+      } catch {
+        this.violations.push(`port ${port} is still taken`);
+      }
+    }
+  }
+
+  /** Ends everything this instant, and removes what it left unless it `isWanted`. */
+  close(isWanted: boolean): void {
+    for (const node of this.#plain) node.kill();
+    for (const proxy of this.#proxies) proxy.close();
+    killMarked(this.#mark);
+    for (const disk of this.#disks) disk.unmount();
+    if (!isWanted) rmSync(this.dir, { recursive: true, force: true });
+    this.#guard.dismiss();
+  }
+
+  #compile(name: "sensor" | "tracker"): string {
+    const to = join(this.dir, name);
+    const problem = compile(name, to);
+    if (problem !== undefined) throw new ChaosError(problem);
+    return to;
+  }
+
+  #mount(dir: string, size: string): Disk | undefined {
+    if (this.whyNoDisks !== undefined) return undefined;
+    const disk = Disk.mount(dir, size);
+    if (typeof disk === "string") throw new ChaosError(`${dir}: ${disk}`);
+    this.#disks.push(disk);
+    return disk;
+  }
+
+  #arrived(stream: string, run: number): number {
+    let last = 0;
+    for (const { frames } of readInputs(this.coordinator.inputsDir(stream), () => {}).slice(-2))
+      for (const key of frames) if (runOf(key) === run) last = Math.max(last, numberOf(key));
+    return last;
+  }
+
+  async #actOnAgent(
+    agent: ChaosAgent,
+    action: Extract<Action, { agent: number }>,
+  ): Promise<Outcome> {
+    if (action.at === "fill_agent") return fill(agent, action.forMs);
+    if (agent.isBusy) return "busy";
+    if (!agent.isUp) return "not there";
+    agent.isBusy = true;
+    try {
+      if (action.at === "freeze_agent") {
+        agent.freeze();
+        await Bun.sleep(action.forMs);
+        agent.thaw();
+        return "done";
+      }
+      if (action.at === "kill_agent") await agent.kill();
+      if (action.at === "term_agent") await agent.stop();
+      if (action.at === "kill_settled_agent" && !(await agent.killSettled())) return "not now";
+      await Bun.sleep(action.downMs);
+      agent.start();
+      return "done";
+    } finally {
+      agent.isBusy = false;
+    }
+  }
+
+  async #actOnCoordinator(
+    action: Extract<Action, { at: `${string}_coordinator` }>,
+  ): Promise<Outcome> {
+    const { coordinator } = this;
+    if (action.at === "fill_coordinator") return fill(coordinator, action.forMs);
+    if (coordinator.isBusy) return "busy";
+    if (!coordinator.isUp) return "not there";
+    coordinator.isBusy = true;
+    try {
+      if (action.at === "freeze_coordinator") {
+        coordinator.freeze();
+        await Bun.sleep(action.forMs);
+        coordinator.thaw();
+        return "done";
+      }
+      const isEnded = await (action.at === "kill_coordinator"
+        ? coordinator.kill()
+        : coordinator.stop());
+      if (!isEnded) return "not now";
+      await Bun.sleep(action.downMs);
+      await coordinator.start();
+      return "done";
+    } finally {
+      coordinator.isBusy = false;
+    }
+  }
+
+  async #actOnTracker(
+    action: Extract<Action, { at: "kill_tracker" | "freeze_tracker" }>,
+  ): Promise<Outcome> {
+    const { coordinator, streams } = this;
+    if (coordinator.isBusy) return "busy";
+    const stream = streams[Math.floor(action.pick * streams.length)]!;
+    if (action.at === "kill_tracker")
+      return (await coordinator.killTracker(stream, action.afterMs)) ? "done" : "not there";
+    if (!(await coordinator.freezeTracker(stream))) return "not there";
+    await Bun.sleep(action.forMs);
+    coordinator.thawTracker(stream);
+    return "done";
+  }
+
+  async #actOnWires(
+    action: Extract<Action, { at: "cut" | "stall" | "half_open" | "partition" }>,
+  ): Promise<Outcome> {
+    if (action.at === "partition") {
+      for (const proxy of this.#proxies) proxy.isDown = true;
+      await Bun.sleep(action.forMs);
+      for (const proxy of this.#proxies) proxy.isDown = false;
+      return "done";
+    }
+    const wires = this.#proxies.flatMap((proxy) => [...proxy.wires]);
+    const wire = wires[Math.floor(action.pick * wires.length)];
+    if (wire === undefined) return "not there";
+    if (action.at === "cut") wire.cut(action.afterBytes);
+    if (action.at === "stall") wire.stall(action.forMs);
+    if (action.at === "half_open") wire.halfOpen(action.forMs);
+    return "done";
+  }
+}
+
+/** Whoever has a disk. */
+interface Filled {
+  readonly disk: Disk | undefined;
+}
+
+async function fill(target: Filled, forMs: number): Promise<Outcome> {
+  const { disk } = target;
+  if (disk === undefined) return "not there";
+  if (disk.isFull) return "busy";
+  disk.fill();
+  await Bun.sleep(forMs);
+  disk.free();
+  return "done";
+}

@@ -1,0 +1,175 @@
+/**
+ * A TCP proxy in front of one port, that cuts, stalls and half-opens the connections through it. Loopback only. Used by the
+ * chaos test, between the nodes and the coordinator.
+ */
+import { connect, createServer, type Server, type Socket } from "node:net";
+
+const LOOPBACK = "127.0.0.1";
+
+/** Two sockets. Bytes are passed on until a fault is put in. */
+class Wire {
+  readonly #near: Socket;
+  readonly #far: Socket;
+  readonly #onGone: () => void;
+  #cutAfter: number | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #isHalfOpen = false;
+  #isGone = false;
+
+  constructor(near: Socket, far: Socket, onGone: () => void) {
+    this.#near = near;
+    this.#far = far;
+    this.#onGone = onGone;
+    this.#pass(near, far, true);
+    this.#pass(far, near, false);
+  }
+
+  /** Resets it after so many more bytes towards the far end. */
+  cut(afterBytes: number): void {
+    this.#cutAfter = afterBytes;
+  }
+
+  /** Passes nothing on for a while. */
+  stall(forMs: number): void {
+    this.#hold();
+    this.#after(forMs, () => this.#release());
+  }
+
+  /** Passes nothing on any more, nor that an end has gone; after `forMs` it is reset. */
+  halfOpen(forMs: number): void {
+    this.#isHalfOpen = true;
+    this.#hold();
+    this.#after(forMs, () => this.reset());
+  }
+
+  /** RST both ways, now. */
+  reset(): void {
+    if (this.#isGone) return;
+    this.#isGone = true;
+    clearTimeout(this.#timer);
+    this.#near.resetAndDestroy();
+    this.#far.resetAndDestroy();
+    this.#onGone();
+  }
+
+  #after(ms: number, work: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      work();
+    }, ms);
+  }
+
+  #hold(): void {
+    this.#near.pause();
+    this.#far.pause();
+  }
+
+  #release(): void {
+    if (this.#isHalfOpen || this.#isGone) return;
+    this.#near.resume();
+    this.#far.resume();
+  }
+
+  #pass(from: Socket, to: Socket, isForward: boolean): void {
+    from.on("data", (chunk: Buffer) => {
+      if (this.#isGone) return;
+      let bytes = chunk;
+      if (isForward && this.#cutAfter !== undefined) {
+        bytes = chunk.subarray(0, this.#cutAfter);
+        this.#cutAfter -= bytes.length;
+      }
+      const isCut = bytes.length < chunk.length || this.#cutAfter === 0;
+      if (isCut) return void to.write(bytes, () => this.reset());
+      if (to.write(bytes)) return;
+      from.pause();
+      to.once("drain", () => {
+        if (this.#timer === undefined) this.#release();
+      });
+    });
+    from.on("end", () => {
+      if (!this.#isHalfOpen) to.end();
+    });
+    from.on("error", () => this.#broke());
+    from.on("close", () => this.#broke());
+  }
+
+  /** An end broke off by itself: so does the other, unless nobody is to know. */
+  #broke(): void {
+    if (this.#isHalfOpen || this.#isGone) return;
+    const isDone = this.#near.readableEnded && this.#far.readableEnded;
+    if (!isDone) return this.reset();
+    if (!this.#near.destroyed || !this.#far.destroyed) return;
+    this.#isGone = true;
+    clearTimeout(this.#timer);
+    this.#onGone();
+  }
+}
+
+/** Listens on a port of its own for the port it stands before. */
+export class Proxy {
+  readonly port: number;
+  readonly #server: Server;
+  readonly #wires = new Set<Wire>();
+  #isDown = false;
+
+  private constructor(server: Server, port: number) {
+    this.#server = server;
+    this.port = port;
+  }
+
+  /** A proxy for `target()`, which is asked for each connection. */
+  static async open(target: () => number): Promise<Proxy> {
+    const server = createServer({ allowHalfOpen: true });
+    const port = await new Promise<number>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(0, LOOPBACK, () => resolve((server.address() as { port: number }).port));
+    });
+    const proxy = new Proxy(server, port);
+    server.on("connection", (near) => proxy.#accept(near, target()));
+    return proxy;
+  }
+
+  /** The connections there are. */
+  get wires(): ReadonlySet<Wire> {
+    return this.#wires;
+  }
+
+  /** While it is down all connections are reset, new ones too. */
+  set isDown(isDown: boolean) {
+    this.#isDown = isDown;
+    if (isDown) this.resetAll();
+  }
+
+  resetAll(): void {
+    for (const wire of this.#wires) wire.reset();
+  }
+
+  close(): void {
+    this.isDown = true;
+    this.#server.close();
+  }
+
+  #accept(near: Socket, target: number): void {
+    if (this.#isDown) {
+      near.resetAndDestroy();
+      return;
+    }
+    near.pause();
+    near.on("error", () => far.destroy());
+    const far = connect({ host: LOOPBACK, port: target, allowHalfOpen: true });
+    far.on("error", () => near.resetAndDestroy());
+    far.once("connect", () => {
+      if (this.#isDown || near.destroyed) {
+        near.resetAndDestroy();
+        far.resetAndDestroy();
+        return;
+      }
+      near.setNoDelay(true);
+      far.setNoDelay(true);
+      const wire: Wire = new Wire(near, far, () => this.#wires.delete(wire));
+      this.#wires.add(wire);
+      near.resume();
+    });
+  }
+}

@@ -1,0 +1,152 @@
+/** The chaos test from beginning to end: start, break, rest, judge, stop. Returns the exit code. */
+import { appendFileSync } from "node:fs";
+import { join } from "node:path";
+import { seededRandom } from "../../packages/daemon/src/index.ts";
+import { BuildError, buildBinaries } from "../lib/build-binaries.ts";
+import { ensureInstalled } from "../lib/install.ts";
+import { say } from "../demo/say.ts";
+import { StopRequest } from "../demo/stop-request.ts";
+import { ChaosError, ChaosFleet, type Outcome } from "./fleet.ts";
+import type { ChaosOptions } from "./options.ts";
+import { comeToRest, judge } from "./rest.ts";
+import { describeAction, makeSchedule, type Step } from "./schedule.ts";
+
+const PROGRESS_MS = 5000;
+const MINUTE_MS = 60_000;
+const SCHEDULE_LINES_MAX = 40;
+const EXIT_IMPOSSIBLE = 69;
+
+/** See the head of this file. */
+export async function runChaos(options: ChaosOptions): Promise<number> {
+  await ensureInstalled();
+  try {
+    await buildBinaries(["fleet-agent", "fleet-coordinator"], { dynamicIfNeeded: true });
+  } catch (error) {
+    if (!(error instanceof BuildError)) throw error;
+    console.error(error.message);
+    return 1;
+  }
+  const fleet = new ChaosFleet();
+  let isWanted = options.keep;
+  const stop = new StopRequest((exitCode) => {
+    fleet.close(false);
+    process.exit(exitCode);
+  });
+  try {
+    const story = new Story(fleet);
+    const violations = await unfold(fleet, options, stop, story);
+    if (stop.signal !== undefined) return stop.exitCode ?? 1;
+    isWanted ||= violations.length > 0;
+    return report(fleet, options, story, violations);
+  } catch (error) {
+    if (!(error instanceof ChaosError)) throw error;
+    console.error(error.message);
+    return EXIT_IMPOSSIBLE;
+  } finally {
+    fleet.close(isWanted);
+  }
+}
+
+async function unfold(
+  fleet: ChaosFleet,
+  { seed, minutes, agents }: ChaosOptions,
+  stop: StopRequest,
+  story: Story,
+): Promise<readonly string[]> {
+  const durationMs = minutes * MINUTE_MS;
+  const hasDisks = fleet.whyNoDisks === undefined;
+  const schedule = makeSchedule(seededRandom(seed), { agents, durationMs, hasDisks });
+  say(
+    `Seed ${seed}: ${schedule.length} actions in ${(durationMs / 1000).toFixed(0)} s, ${agents} agents`,
+  );
+  if (!hasDisks) say(`No disk is filled, since none can be mounted here: ${fleet.whyNoDisks}`);
+  await fleet.start(agents);
+  await perform(fleet, schedule, stop, story);
+  if (stop.signal !== undefined) return [];
+  say("Waiting until all is quiet");
+  const rest = fleet.violations.length > 0 ? undefined : await comeToRest(fleet);
+  if (rest === undefined || stop.signal !== undefined) return fleet.violations;
+  await fleet.stop();
+  return [...fleet.violations, ...judge(fleet, rest)];
+}
+
+async function perform(
+  fleet: ChaosFleet,
+  schedule: readonly Step[],
+  stop: StopRequest,
+  story: Story,
+): Promise<void> {
+  const startMs = performance.now();
+  const elapsedMs = (): number => performance.now() - startMs;
+  const running = new Set<Promise<void>>();
+  let saidMs = 0;
+  for (const { atMs, action } of schedule) {
+    if (await stop.within(Math.max(0, atMs - elapsedMs()))) return;
+    if (fleet.violations.length > 0) break;
+    const text = describeAction(action);
+    const begunMs = elapsedMs();
+    const one = fleet
+      .act(action)
+      .then((outcome) => story.add(begunMs, text, outcome))
+      .finally(() => running.delete(one));
+    running.add(one);
+    if (elapsedMs() - saidMs < PROGRESS_MS) continue;
+    saidMs = elapsedMs();
+    say(story.progress(saidMs));
+  }
+  await Promise.race([Promise.all(running), stop.asked]);
+  say(story.progress(elapsedMs()));
+}
+
+/** What was done, in the order it ended; all of it is in a file, too. */
+class Story {
+  readonly lines: string[] = [];
+  readonly #fleet: ChaosFleet;
+  readonly #outcomes = new Map<Outcome, number>();
+
+  constructor(fleet: ChaosFleet) {
+    this.#fleet = fleet;
+  }
+
+  get file(): string {
+    return join(this.#fleet.dir, "logs", "actions.log");
+  }
+
+  add(begunMs: number, action: string, outcome: Outcome): void {
+    const line = `${(begunMs / 1000).toFixed(3)} s  ${action}  ${outcome}`;
+    this.lines.push(line);
+    appendFileSync(this.file, `${new Date().toISOString()}  ${line}\n`);
+    this.#outcomes.set(outcome, (this.#outcomes.get(outcome) ?? 0) + 1);
+  }
+
+  progress(elapsedMs: number): string {
+    const { agents, coordinator } = this.#fleet;
+    const up = agents.filter(({ isUp }) => isUp).length;
+    const done = this.#outcomes.get("done") ?? 0;
+    const lives = agents.reduce((sum, agent) => sum + agent.lives.length, 0);
+    return `${(elapsedMs / 1000).toFixed(0).padStart(4)} s  ${done} of ${this.lines.length} actions done  agents up ${up}/${agents.length} (${lives} lives)  coordinator ${coordinator.isUp ? "up" : "down"} (${coordinator.life} lives)`;
+  }
+}
+
+function report(
+  fleet: ChaosFleet,
+  { seed, minutes, agents }: ChaosOptions,
+  story: Story,
+  violations: readonly string[],
+): number {
+  const [first, ...others] = violations;
+  if (first === undefined) {
+    say(`All is well: every frame is accounted for (seed ${seed}).`);
+    return 0;
+  }
+  console.error(`\nViolated, seed ${seed}: ${first}`);
+  for (const other of others.slice(0, 20)) console.error(`  also: ${other}`);
+  console.error(`\nThe last of what was done (all: ${story.file}):`);
+  for (const line of story.lines.slice(-SCHEDULE_LINES_MAX)) console.error(`  ${line}`);
+  console.error(
+    `\nLogs: ${join(fleet.dir, "logs")}; what trackers read: ${join(fleet.dir, "inputs")}`,
+  );
+  console.error(`Again: bun run chaos --seed ${seed} --minutes ${minutes} --agents ${agents}`);
+  console.error("The schedule is the same then; its timing is the machine's.");
+  return 1;
+}

@@ -1,0 +1,228 @@
+/**
+ * What must hold once all has come to rest, as sentences: each check gives those that are violated. Pure. What may happen to
+ * a frame is said in docs/protocol.md and docs/spool.md; this file is the list of it.
+ */
+import type { SensorCounters } from "../../packages/protocol/src/index.ts";
+import type { Policy } from "./agent.ts";
+import {
+  type FrameKey,
+  keyOf,
+  numberOf,
+  runOf,
+  type SensorRun,
+  type TrackerInput,
+} from "./frames.ts";
+
+/** A sensor's run, and what was to survive it. */
+export interface SensorFacts extends SensorRun {
+  /** `hard`: what was in no batch and not acknowledged at its end may be lost, a tail of it. */
+  readonly end: "soft" | "hard";
+  /** The last frame that must arrive of a run that ended hard. */
+  readonly promised: number;
+  /** The last frame of such a run that was on disk: up to it all are counted. */
+  readonly written: number;
+}
+
+/** A stream's tracker inputs, and which lives of the coordinator were killed. */
+export interface InputFacts {
+  readonly stream: string;
+  readonly inputs: readonly TrackerInput[];
+  readonly isKilledLife: (life: number) => boolean;
+}
+
+/** All about a sensor's stream. */
+export interface SensorStreamFacts extends InputFacts {
+  readonly policy: Policy;
+  readonly runs: readonly SensorFacts[];
+  readonly counters: SensorCounters;
+}
+
+/** All about a plain node's stream; `dropped` are the frames its last coordinator dropped. */
+export interface PlainStreamFacts extends InputFacts {
+  readonly connections: readonly {
+    readonly id: number;
+    readonly sent: number;
+    /** The coordinator was there from its beginning to its end, in good order, and is still. */
+    readonly isWhole: boolean;
+  }[];
+  readonly dropped: number;
+  /** As the coordinator counts them, in its last life. */
+  readonly accepted: number;
+  readonly lastLife: number;
+}
+
+/** Checks a stream of an agent's sensor. */
+export function sensorProblems(facts: SensorStreamFacts): readonly string[] {
+  const arrived = arrivedIn(facts.inputs);
+  return [
+    ...facts.inputs.flatMap((input, i) => orderProblems(facts.stream, i, input, isRising)),
+    ...twiceProblems(facts),
+    ...strangerProblems(facts, arrived),
+    ...missingProblems(facts, arrived),
+    ...balanceProblems(facts, arrived),
+  ];
+}
+
+/** Checks a stream of a plain node. */
+export function plainProblems(facts: PlainStreamFacts): readonly string[] {
+  const { stream, connections, dropped, accepted, inputs, lastLife } = facts;
+  const arrived = arrivedIn(inputs);
+  const problems = [
+    // A connection may still be read while the next one is: they are in order each for itself.
+    ...inputs.flatMap((input, i) => orderProblems(stream, i, input, isRisingByRun)),
+    ...twiceProblems(facts),
+  ];
+  let missing = 0;
+  for (const { id, sent, isWhole } of connections) {
+    if (!isWhole) continue;
+    for (let n = 1; n <= sent; n++) if (!arrived.has(keyOf(id, n))) missing++;
+  }
+  if (missing > dropped)
+    problems.push(
+      `${stream}: of connections that ended in good order ${missing} frames are missing, and the coordinator counts ${dropped} as dropped`,
+    );
+  const last = inputs.filter(({ life }) => life === lastLife);
+  const read = sum(last.map(({ frames }) => frames.length));
+  const isUnbroken =
+    last.length > 0 && last.every(({ isEnded }, i) => isEnded || i === last.length - 1);
+  if (isUnbroken && read !== accepted)
+    problems.push(
+      `${stream}: its tracker has read ${read} frames, the coordinator counts ${accepted}`,
+    );
+  return problems;
+}
+
+/** `produced = acked + spooled + Σ dropped`, to the frame. */
+export function isBalanced({ produced, acked, spooled, dropped }: SensorCounters): boolean {
+  return produced === acked + spooled + sum(Object.values(dropped));
+}
+
+function arrivedIn(inputs: readonly TrackerInput[]): ReadonlySet<FrameKey> {
+  const arrived = new Set<FrameKey>();
+  for (const { frames } of inputs) for (const key of frames) arrived.add(key);
+  return arrived;
+}
+
+type Order = (before: FrameKey, key: FrameKey, last: ReadonlyMap<number, FrameKey>) => boolean;
+
+function isRising(before: FrameKey, key: FrameKey): boolean {
+  return key > before;
+}
+
+function isRisingByRun(_before: FrameKey, key: FrameKey, last: ReadonlyMap<number, FrameKey>) {
+  return key > (last.get(runOf(key)) ?? -1);
+}
+
+/** Within one run of a tracker each frame comes once, and in order. */
+function orderProblems(
+  stream: string,
+  i: number,
+  { frames }: TrackerInput,
+  isNext: Order,
+): string[] {
+  let before = -1;
+  const last = new Map<number, FrameKey>();
+  for (const key of frames) {
+    if (!isNext(before, key, last)) {
+      const what = key === before ? "twice in a row" : `after ${describe(before)}`;
+      return [`${stream}: input ${i + 1} of its tracker has ${describe(key)} ${what}`];
+    }
+    last.set(runOf(key), key);
+    before = key;
+  }
+  return [];
+}
+
+/** Between two runs of a tracker a frame may come again only if a tracker, or the coordinator, was killed between them. */
+function twiceProblems({ stream, inputs, isKilledLife }: InputFacts): string[] {
+  let settled = new Set<FrameKey>();
+  let open = new Set<FrameKey>();
+  const problems: string[] = [];
+  for (const [i, { frames, isEnded, life }] of inputs.entries()) {
+    const again = frames.find((key) => settled.has(key));
+    if (again !== undefined)
+      problems.push(
+        `${stream}: input ${i + 1} of its tracker has ${describe(again)} again, though nothing was killed since`,
+      );
+    for (const key of frames) open.add(key);
+    if (isEnded && !isKilledLife(life)) {
+      settled = settled.union(open);
+      open = new Set();
+    }
+  }
+  return problems;
+}
+
+function strangerProblems(facts: SensorStreamFacts, arrived: ReadonlySet<FrameKey>): string[] {
+  const begun = new Map(facts.runs.map(({ run, begun: n }) => [run, n]));
+  for (const key of arrived)
+    if (numberOf(key) > (begun.get(runOf(key)) ?? 0))
+      return [`${facts.stream}: its tracker was given ${describe(key)}, which was never printed`];
+  return [];
+}
+
+function missingProblems(facts: SensorStreamFacts, arrived: ReadonlySet<FrameKey>): string[] {
+  const { stream, policy, counters } = facts;
+  const dropped = sum(Object.values(counters.dropped));
+  const problems: string[] = [];
+  if (policy !== "drops" && dropped > 0)
+    problems.push(
+      `${stream}: nothing should be dropped, but ${JSON.stringify(counters.dropped)} were`,
+    );
+  let missing = 0;
+  let first: FrameKey | undefined;
+  for (const { run, end, done, promised, begun } of facts.runs) {
+    const due = end === "soft" ? done : promised;
+    let last = 0;
+    for (let n = 1; n <= begun; n++) {
+      const isThere = arrived.has(keyOf(run, n));
+      if (isThere) last = n;
+      if (isThere || n > due) continue;
+      missing++;
+      first ??= keyOf(run, n);
+    }
+    if (policy === "drops") continue;
+    // What a kill takes is the end, never something before a frame that arrived.
+    for (let n = due + 1; n < last; n++)
+      if (!arrived.has(keyOf(run, n)))
+        problems.push(
+          `${stream}: ${describe(keyOf(run, n))} is missing, though later ones arrived`,
+        );
+  }
+  if (missing > (policy === "drops" ? dropped : 0))
+    problems.push(
+      `${stream}: ${missing} frames never reached its tracker, from ${describe(first!)} on; ${dropped} are counted as dropped`,
+    );
+  return problems;
+}
+
+function balanceProblems(facts: SensorStreamFacts, arrived: ReadonlySet<FrameKey>): string[] {
+  const { stream, counters, runs } = facts;
+  const { produced, acked, spooled, dropped } = counters;
+  const said = JSON.stringify(counters);
+  const problems: string[] = [];
+  if (!isBalanced(counters)) problems.push(`${stream}: the balance does not hold: ${said}`);
+  if (spooled !== 0) problems.push(`${stream}: frames are left in the spool at rest: ${said}`);
+  const soft = sum(runs.filter(({ end }) => end === "soft").map(({ done }) => done));
+  const hard = runs.filter(({ end }) => end === "hard");
+  const least = soft + sum(hard.map(({ written }) => written));
+  const most = soft + sum(hard.map(({ begun }) => begun));
+  if (produced < least || produced > most) {
+    const range = least === most ? `${most}` : `${least} to ${most}`;
+    problems.push(`${stream}: ${range} frames were produced, ${produced} are counted`);
+  }
+  // Frames of a killed run that were neither written nor acknowledged are in no count, and may have arrived all the same.
+  const uncounted = most - least;
+  const lost = sum(Object.values(dropped));
+  if (acked > arrived.size || acked + lost + uncounted < arrived.size)
+    problems.push(`${stream}: ${arrived.size} frames have arrived, and acknowledged are: ${said}`);
+  return problems;
+}
+
+function describe(key: FrameKey): string {
+  return key < 0 ? "nothing" : `frame ${numberOf(key)} of run ${runOf(key)}`;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((all, n) => all + n, 0);
+}
