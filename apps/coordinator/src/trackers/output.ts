@@ -27,6 +27,8 @@ const QUEUE_BYTES_MAX = 256 * 1024;
 const QUEUES_BYTES_MAX = 16 * 1024 ** 2;
 /** Files kept open; of more streams than this the one written longest ago is opened again for its next batch. */
 const OPEN_FILES_MAX = 1024;
+/** Files opened in one go: a disk may take milliseconds for each, and at midnight every stream wants a new one. */
+const OPENS_PER_FLUSH = 16;
 /** Files that are written are never removed, so together they may reach this part of the total: they rotate sooner. */
 const OPEN_SHARE = 0.5;
 /** What is left when the total was exceeded, so that it is not exceeded again with the next batch. */
@@ -38,6 +40,8 @@ export interface OutputLimits {
   readonly keepDays: number;
   /** Exceeded by a batch of each stream at most. */
   readonly totalBytesMax: number;
+  /** Files kept open, OPEN_FILES_MAX when left out. */
+  readonly openFilesMax?: number;
 }
 
 interface StreamFiles {
@@ -49,7 +53,7 @@ interface StreamFiles {
   idleBytes: number | undefined;
 }
 
-/** Writes events of all streams in batches, at least every 200 ms. */
+/** Writes events of all streams in batches, every 200 ms; a new file may have to wait for its turn. */
 export class Output {
   /** Events that could not be written. */
   lost = 0;
@@ -83,7 +87,7 @@ export class Output {
       this.#log.error({ err, dir: this.#dir }, "the directory for track files can't be used");
     }
     this.tidy();
-    this.#timers.push(every(this.#clock, FLUSH_MS, () => this.flush()));
+    this.#timers.push(every(this.#clock, FLUSH_MS, () => this.#flushInTurn()));
     this.#timers.push(every(this.#clock, TIDY_MS, () => this.#closeIdle()));
     this.#timers.push(every(this.#clock, TIDY_MS, () => this.tidy()));
   }
@@ -143,6 +147,14 @@ export class Output {
     this.#tidyFailing = problem !== undefined;
   }
 
+  #flushInTurn(): void {
+    let opens = 0;
+    for (const [stream, files] of this.#streams) {
+      if (files.parts.length === 0) continue;
+      if (this.#fits(files.file) || ++opens <= OPENS_PER_FLUSH) this.#flushStream(stream, files);
+    }
+  }
+
   #removeOld(found: readonly FoundFile[], onProblem: (error: unknown) => void): void {
     const { keepDays, totalBytesMax } = this.#limits;
     const written = new Set([...this.#streams.values()].map(({ file }) => file?.path));
@@ -196,18 +208,22 @@ export class Output {
   }
 
   #fileFor(files: StreamFiles): OpenFile {
-    const day = dayOf(this.#clock.nowMs());
-    const fullBytes = Math.min(
-      this.#limits.rotateBytes,
-      (this.#limits.totalBytesMax * OPEN_SHARE) / Math.max(1, this.#openFiles),
-    );
-    const { file } = files;
-    if (file?.day === day && file.bytes < fullBytes && isThere(file)) return file;
+    if (this.#fits(files.file) && isThere(files.file)) return files.file;
     this.#close(files);
-    if (this.#openFiles >= OPEN_FILES_MAX) this.#closeOldest();
-    files.file = openForDay(files.dir, day, fullBytes);
+    if (this.#openFiles >= (this.#limits.openFilesMax ?? OPEN_FILES_MAX)) this.#closeOldest();
+    files.file = openForDay(files.dir, dayOf(this.#clock.nowMs()), this.#fullBytes);
     this.#openFiles++;
     return files.file;
+  }
+
+  /** Whether it is today's and not full. */
+  #fits(file: OpenFile | undefined): file is OpenFile {
+    return file?.day === dayOf(this.#clock.nowMs()) && file.bytes < this.#fullBytes;
+  }
+
+  get #fullBytes(): number {
+    const { rotateBytes, totalBytesMax } = this.#limits;
+    return Math.min(rotateBytes, (totalBytesMax * OPEN_SHARE) / Math.max(1, this.#openFiles));
   }
 
   #closeOldest(): void {
