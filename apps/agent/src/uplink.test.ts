@@ -218,7 +218,7 @@ test("a rejected frame is counted as dropped and is not sent again", async () =>
   expect(spool.stats()).toMatchObject({ acked: 2, held: 0, dropped: { "rejected:bad_frame": 1 } });
 });
 
-test.each(["unauthorized", "unknown_node"])(
+test.each(["unauthorized", "unknown_node", "unknown_sensor"])(
   "a reject with %s asks for a new grant, and the new one is used at once",
   async (code) => {
     const { uplink, now, at, seen } = setUp();
@@ -279,15 +279,59 @@ test("superseded by its own newer grant is no reason to end", async () => {
   expect(seen.superseded).toBe(0);
 });
 
-test("a draining coordinator is come back to", async () => {
+test("a backlog comes first, oldest first, however much is added meanwhile; what is new follows without a break (A16)", async () => {
+  const { uplink, produce, spool, at } = setUp();
+  const size = 1000;
+  produce(1, 2000, size);
+  uplink.start();
+  const { peer } = await welcomed(0, 100 * (size + 1));
+  await at("open");
+  let last = 2000;
+  for (let acked = 100; acked <= 4000; acked += 100) {
+    produce(last + 1, last + 50, size);
+    last += 50;
+    await peer.line(acked);
+    peer.send({ type: "ack", seq: acked });
+  }
+  await eventually(() => spool.held === 0);
+  const numbers = peer.lines
+    .slice(1)
+    .map((line) => (JSON.parse(line) as { delay: [number] }).delay[0]);
+  expect(numbers).toEqual(Array.from({ length: 4000 }, (_, n) => n + 1.5));
+});
+
+test.each([
+  ["a refusal it does not know is tried again as that says: soon", "reject", true, 100],
+  ["a refusal it does not know is tried again as that says: later", "reject", false, 1000],
+  ["a hello that is none is tried again later", "bad_hello", false, 1000],
+  ["another protocol is tried again later", "unsupported_protocol", false, 1000],
+  ["a full coordinator is tried again soon", "ports_exhausted", true, 100],
+])("%s", async (_what, code, retryable, withinMs) => {
   const { uplink, at, clock } = setUp();
   uplink.start();
-  (await welcomed()).peer.send({ type: "bye", code: "draining" });
+  const peer = await port.accept();
+  await peer.line(0);
+  peer.send({ type: "reject", code, message: "no", retryable });
   await at("waiting");
-  clock.advance(100);
-  await welcomed();
-  await at("open");
+  // The delay is in the upper half of its window.
+  clock.advance(withinMs / 2 - 1);
+  expect(uplink.state.at).toBe("waiting");
+  clock.advance(withinMs / 2 + 1);
+  expect(uplink.state.at).toBe("connecting");
 });
+
+test.each(["draining", "replaced", "bad_session", "a code of a later version"])(
+  "a session that ends with %p is begun again",
+  async (code) => {
+    const { uplink, at, clock } = setUp();
+    uplink.start();
+    (await welcomed()).peer.send({ type: "bye", code });
+    await at("waiting");
+    clock.advance(100);
+    await welcomed();
+    await at("open");
+  },
+);
 
 test.each([
   ["text that is no JSON", "hello\n"],

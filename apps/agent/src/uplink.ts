@@ -278,6 +278,7 @@ export class Uplink implements Service {
         return;
       case "unauthorized":
       case "unknown_node":
+      case "unknown_sensor":
       case "token_revoked":
         this.#retry(attempt, "refused", BACKOFF);
         if (isCurrentGrant) this.#options.onUnauthorized(attempt.grant);

@@ -100,7 +100,11 @@ export class Fleet {
   }
 
   /** Starts a coordinator, on the ports of the one before if there was one, and waits until it is ready. */
-  async coordinator(config: Json = {}, env: Record<string, string> = {}): Promise<Run> {
+  async coordinator(
+    config: Json = {},
+    env: Record<string, string> = {},
+    by: readonly string[] = [],
+  ): Promise<Run> {
     const path = this.write("coordinator.yaml", JSON.stringify(withPortRange(config)));
     const http = `127.0.0.1:${this.ports.http}`;
     const frames = `127.0.0.1:${this.ports.frames}`;
@@ -114,6 +118,7 @@ export class Fleet {
         FLEET_PUSH_TOKEN: PUSH_TOKEN,
         ...env,
       },
+      by,
     );
     const ready = await until("the coordinator is ready", () => {
       if (run.process.exitCode !== null)

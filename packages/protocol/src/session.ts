@@ -47,7 +47,6 @@ export const REJECT_CODES = [
   "superseded",
   "unknown_node",
   "unknown_sensor",
-  "too_many_streams",
   "ports_exhausted",
   "draining",
 ] as const;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { LINE_BYTES_MAX } from "@fleet/protocol";
 import { nodeId, refuseWrites, registration, streamId, until } from "../testing.ts";
 import { frame, FramePort, lines, PUSH } from "./testing.ts";
 
@@ -105,7 +106,7 @@ describe("a plain node (T1, R10)", () => {
   });
 });
 
-describe("lines of a plain node that are no frames", () => {
+describe("lines of a plain node that are no frames (T1)", () => {
   test("are dropped and counted, each for what it is, and the connection goes on", async () => {
     await using port = new FramePort();
     const peer = await port.connect();
@@ -130,6 +131,42 @@ describe("lines of a plain node that are no frames", () => {
     expect(peer.closed).toBe(false);
   });
 
+  test("begin with the byte beyond 1 MiB, LF included, and with the level of nesting beyond 64", async () => {
+    await using port = new FramePort();
+    const peer = await port.connect();
+    peer.send(lines(said(1)));
+    const padded = (n: number, bytes: number): string =>
+      said(n, { pad: "x".repeat(bytes - said(n, { pad: "" }).length - 1) });
+    const nested = (n: number, depth: number): string =>
+      said(n, { x: JSON.parse("[".repeat(depth) + "]".repeat(depth)) as unknown });
+    peer.send(lines(padded(2, LINE_BYTES_MAX), padded(3, LINE_BYTES_MAX + 1)));
+    peer.send(lines(nested(4, 63), nested(5, 64), "[".repeat(100_000), "\0", said(6)));
+    const tracker = await port.tracker("hill");
+    await until(() => tracker.lines.length === 4);
+    const given = tracker.lines.map((l) => (JSON.parse(l) as { timestamp: number }).timestamp);
+    expect(given).toEqual([1001, 1002, 1004, 1006]);
+    expect(port.counts.get("too_long")).toBe(1);
+    expect(peer.closed).toBe(false);
+  });
+
+  test("are not those of programs that were there before Fleet: other line ends, blanks, order and fields are fine (R10)", async () => {
+    await using port = new FramePort();
+    const peer = await port.connect();
+    peer.send(`${said(1)}\r\n`);
+    peer.send(
+      `  { "snr" : [1e1], "doppler": [-0.5], "delay": [1], "timestamp": 1002.5, "token": "${PUSH}", "node_id": "hill", "site": {"x": null} } \n`,
+    );
+    peer.send(lines(said(3, { adsb: [null] }), said(4, { delay: [], doppler: [], snr: [] })));
+    const tracker = await port.tracker("hill");
+    await until(() => tracker.lines.length === 4);
+    expect(tracker.lines.map((l) => JSON.parse(l) as unknown)).toEqual([
+      { timestamp: 1001, delay: [1], doppler: [-1.5], snr: [9] },
+      { snr: [10], doppler: [-0.5], delay: [1], timestamp: 1002.5, site: { x: null } },
+      { timestamp: 1003, delay: [3], doppler: [-1.5], snr: [9], adsb: [null] },
+      { timestamp: 1004, delay: [], doppler: [], snr: [] },
+    ]);
+  });
+
   test("may be cut anywhere", async () => {
     await using port = new FramePort();
     const peer = await port.connect();
@@ -140,7 +177,7 @@ describe("lines of a plain node that are no frames", () => {
   });
 });
 
-describe("a frame with its predecessor's timestamp", () => {
+describe("a frame with its predecessor's timestamp (T1)", () => {
   test("is a duplicate, on a new connection too, and is counted", async () => {
     await using port = new FramePort();
     const first = await port.connect();
@@ -155,7 +192,7 @@ describe("a frame with its predecessor's timestamp", () => {
   });
 });
 
-describe("a plain node's sockets", () => {
+describe("a plain node's sockets (T1)", () => {
   test("a stale one's close takes nothing from a newer one (T4)", async () => {
     await using port = new FramePort();
     const [stale, current] = [await port.connect(), await port.connect()];

@@ -1,0 +1,65 @@
+/** A coordinator that may open few files and is connected to by many: at the limit itself accept(2) would fail, again and again. */
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { Fleet, PUSH_TOKEN, until } from "./harness.ts";
+
+const FEW = ["sh", "-c", 'ulimit -n 160 && exec "$0" "$@"'];
+const COUNT = 300;
+
+function frame(n: number): string {
+  const about = { node_id: "mast", token: PUSH_TOKEN, timestamp: n };
+  return `${JSON.stringify({ ...about, delay: [n], doppler: [0], snr: [1] })}\n`;
+}
+
+async function dial(port: number, onClose: () => void): Promise<Bun.Socket> {
+  return Bun.connect({
+    hostname: "127.0.0.1",
+    port,
+    socket: { data: () => {}, close: onClose, error: () => {} },
+  });
+}
+
+test("with few descriptors the frame port turns strangers away before the last, says so once, serves who is there, and recovers (T1)", async () => {
+  const fleet = new Fleet();
+  try {
+    const script = join(import.meta.dir, "recording-tracker.ts");
+    const command = [process.execPath, script, "{port}", join(fleet.dir, "frames")];
+    const coordinator = await fleet.coordinator({ tracker: { command } }, {}, FEW);
+    const given = (): number => fleet.read("frames").split("\n").length - 1;
+    const known = await dial(fleet.ports.frames, () => {});
+    known.write(frame(1));
+    await until("its first frame", () => given() === 1);
+
+    let closed = 0;
+    const strangers: Bun.Socket[] = [];
+    for (let n = 0; n < COUNT; n++) {
+      await dial(fleet.ports.frames, () => closed++).then(
+        (stranger) => strangers.push(stranger),
+        // Turned away before it knew that it was connected.
+        () => closed++,
+      );
+    }
+    const refused = /fleet_lines_refused_total\{reason="out_of_descriptors"\} (\d+)/;
+    const metrics = async (): Promise<string> =>
+      (await fetch(`http://127.0.0.1:${fleet.ports.http}/metrics`)).text();
+    const count = await until("refusals", async () =>
+      Number(refused.exec(await metrics())?.[1] ?? 0),
+    );
+    await until("them to be told", () => closed >= count);
+    known.write(frame(2));
+    await until("another frame of who was there", () => given() === 2);
+    const told = coordinator.log.filter((line) => line.includes("frames: connection refused"));
+    expect(told).toHaveLength(1);
+    expect(told[0]).toContain("out_of_descriptors");
+
+    for (const stranger of strangers) stranger.terminate();
+    await until("room", async () => (await metrics()).includes("\nfleet_frame_connections 1\n"));
+    const late = await dial(fleet.ports.frames, () => {});
+    late.write(frame(3));
+    await until("a frame of who came later", () => given() === 3);
+    late.terminate();
+    known.terminate();
+  } finally {
+    await fleet.close();
+  }
+});
