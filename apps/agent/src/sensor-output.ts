@@ -3,7 +3,13 @@
  * Keeps the balance produced = acked + spooled + Σ dropped. One for each sensor, across its runs. (A11, A16)
  */
 import type { Clock, Log } from "@fleet/daemon";
-import { checkFrame, LINE_BYTES_MAX, LineDecoder, type SensorCounters } from "@fleet/protocol";
+import {
+  checkFrame,
+  LINE_BYTES_MAX,
+  LineDecoder,
+  prepareFrames,
+  type SensorCounters,
+} from "@fleet/protocol";
 import { RepeatGate } from "./repeat-gate.ts";
 import type { Spool } from "./spool.ts";
 
@@ -58,6 +64,7 @@ export class SensorOutput {
 
   /** A piece of stdout, cut anywhere. A promise settles when the next piece should come: the spool is full and blocks. */
   push(chunk: Uint8Array): void | Promise<void> {
+    prepareFrames(chunk);
     this.#lines.push(chunk, this.#onLine, this.#onOversized);
     return this.#spool.room();
   }

@@ -41,14 +41,10 @@ const SEEN_SNR = 8;
 const SEEN_ADSB = 16;
 const SEEN_REQUIRED = SEEN_TIMESTAMP | SEEN_DELAY | SEEN_DOPPLER | SEEN_SNR;
 
-/** Results of the last successful scan: out-parameters, so that nothing is allocated for a frame. */
-export const scanned = { timestampMs: 0, detections: 0 };
-
-/** How many elements the array just scanned had, and the timestamp just scanned. */
+/** How many elements the array just scanned had: an out-parameter, so that nothing is allocated for a frame. */
 let elements = 0;
-let timestampMs = 0;
 
-/** Whether `b[start..end)` is a frame in its common form; fills `scanned` when it is. */
+/** Whether `b[start..end)` is a frame in its common form. */
 export function scanFrame(b: Uint8Array, start: number, end: number): boolean {
   let p = skipSpaces(b, start);
   if (b[p] !== LBRACE) return false;
@@ -103,10 +99,7 @@ export function scanFrame(b: Uint8Array, start: number, end: number): boolean {
   }
   if (p + 1 !== end || (seen & SEEN_REQUIRED) !== SEEN_REQUIRED) return false;
   if (delays !== dopplers || delays !== snrs || delays > DETECTIONS_MAX) return false;
-  if ((seen & SEEN_ADSB) !== 0 && adsbs !== delays) return false;
-  scanned.timestampMs = timestampMs;
-  scanned.detections = delays;
-  return true;
+  return (seen & SEEN_ADSB) === 0 || adsbs === delays;
 }
 
 function skipSpaces(b: Uint8Array, p: number): number {
@@ -122,17 +115,11 @@ function matches(b: Uint8Array, p: number, key: Uint8Array): boolean {
 /** A plain non-negative integer of at most DIGITS_MAX digits. The position after it, or −1. */
 function scanTimestamp(b: Uint8Array, p: number): number {
   const first = p;
-  let value = 0;
   let c = b[p]!;
   if (c === ZERO) return -1;
-  while (c >= ZERO && c <= NINE) {
-    value = value * 10 + (c - ZERO);
-    c = b[++p]!;
-  }
+  while (c >= ZERO && c <= NINE) c = b[++p]!;
   const digits = p - first;
-  if (digits === 0 || digits > DIGITS_MAX || !endsValue(c)) return -1;
-  timestampMs = value;
-  return p;
+  return digits === 0 || digits > DIGITS_MAX || !endsValue(c) ? -1 : p;
 }
 
 function endsValue(c: number): boolean {

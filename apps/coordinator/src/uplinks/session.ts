@@ -2,8 +2,9 @@
  * The coordinator's end of an agent session that has been let in: numbers the lines, checks each frame, passes the bytes
  * on, acknowledges what the tracker's socket has accepted. (T1, T8, DESIGN §6)
  *
- * What makes it fast: authentication, routing and fencing happened once, at `hello`. A line is looked at once, in place;
- * neighbouring good lines of a chunk go to the tracker's socket as one slice of that chunk, uncopied; an ack covers many.
+ * What makes it fast: authentication, routing and fencing happened once, at `hello`. A line is looked at once, on
+ * busy streams with vector instructions; neighbouring good lines of a chunk go to the tracker's socket as one slice of
+ * that chunk, uncopied; an ack covers many.
  */
 import { type Clock, Keepalive, type Timer } from "@fleet/daemon";
 import {
@@ -15,6 +16,7 @@ import {
   KEEPALIVE_MS,
   type LineDecoder,
   type NodeId,
+  prepareFrames,
   type ServerLine,
   SILENT_MS_MAX,
   skipSchema,
@@ -107,6 +109,7 @@ export class Session {
     const { tracker } = this.#parts;
     this.#keepalive.heard();
     this.#chunk = chunk;
+    prepareFrames(chunk);
     decoder.push(chunk, this.#onLine, this.#onOversized);
     this.#flushRun();
     this.#chunk = NO_BYTES;
