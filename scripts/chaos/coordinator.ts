@@ -28,6 +28,8 @@ export interface CoordinatorSurroundings {
   readonly trackerPorts: { readonly first: number; readonly last: number };
   readonly disk: Disk | undefined;
   readonly watch: (child: DemoProcess) => void;
+  /** All that run for this test. */
+  readonly processes: () => readonly number[];
   readonly violated: (sentence: string) => void;
 }
 
@@ -117,11 +119,16 @@ export class ChaosCoordinator {
   }
 
   /**
-   * False: not now. A tracker that died is not fed yet, and two such deaths at once may cost frames; or the disk was full, and
-   * trackers begun meanwhile are in no database yet that the next start could find them by.
+   * False: not now. A tracker that died is not fed yet, and two such deaths at once may cost frames; or there is a tracker that
+   * is in no database yet, by which the next start could find it: it was begun in this instant, or on a full disk.
    */
   async kill(): Promise<boolean> {
-    if (!(await this.#untilFed()) || this.#hasUnwrittenRows) return false;
+    if (!(await this.#untilFed())) return false;
+    this.freeze();
+    if (this.#hasUnwrittenRows || this.#hasUnwrittenTracker) {
+      this.thaw();
+      return false;
+    }
     this.wasKilled[this.life - 1] = true;
     await this.#end(() => this.#process?.kill());
     return true;
@@ -184,8 +191,21 @@ export class ChaosCoordinator {
     for (const stream of this.#frozen.keys()) this.thawTracker(stream);
   }
 
+  /** What this life has logged. */
+  get #log(): Buffer {
+    return readFileSync(this.logFile).subarray(this.#logAt);
+  }
+
+  /** A tracker's start is logged once its row is written. */
+  get #hasUnwrittenTracker(): boolean {
+    const log = this.#log;
+    return this.#from.processes().some((pid) => {
+      return this.#isTracker(pid, "") && !log.includes(`"pid":${pid},"run"`);
+    });
+  }
+
   get #hasUnwrittenRows(): boolean {
-    const log = readFileSync(this.logFile).subarray(this.#logAt);
+    const log = this.#log;
     return log.lastIndexOf(ROWS_UNWRITTEN) > log.lastIndexOf(ROWS_WRITTEN);
   }
 

@@ -5,6 +5,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { compileC } from "../../apps/coordinator/test/compile-c.ts";
 import { Guard } from "../demo/guard.ts";
 import { freeRange } from "../demo/ports.ts";
 import { killMarked, marked } from "../demo/proc.ts";
@@ -13,10 +14,10 @@ import { ChaosCoordinator } from "./coordinator.ts";
 import { Disk, whyNoDisks } from "./disks.ts";
 import { numberOf, readInputs, runOf } from "./frames.ts";
 import { PlainNode } from "./plain-node.ts";
-import { compile } from "./programs.ts";
 import { Proxy } from "./proxy.ts";
 import type { Action } from "./schedule.ts";
 
+const TRACKER_SOURCE = join(import.meta.dir, "../../apps/coordinator/test/recorder.c");
 const PLAIN_NODES = 2;
 const AGENT_DISK = "16m";
 const COORDINATOR_DISK = "32m";
@@ -74,8 +75,8 @@ export class ChaosFleet {
 
   /** Compiles, mounts, listens and starts. Throws `ChaosError`. */
   async start(agents: number): Promise<void> {
-    const trackerProgram = this.#compile("tracker");
-    const sensorProgram = this.#compile("sensor");
+    const trackerProgram = this.#compile("tracker", TRACKER_SOURCE);
+    const sensorProgram = this.#compile("sensor", join(import.meta.dir, "sensor.c"));
     const enrollTokenFile = join(this.dir, "enroll-token");
     writeFileSync(enrollTokenFile, ENROLL_TOKEN, { mode: 0o600 });
     const count = 2 + agents * 2 + PLAIN_NODES + PORT_RESERVE;
@@ -94,6 +95,7 @@ export class ChaosFleet {
     };
     const coordinator = new ChaosCoordinator({
       ...common,
+      processes: () => marked(this.#mark),
       trackerProgram,
       httpPort: first,
       framesPort: first + 1,
@@ -180,9 +182,9 @@ export class ChaosFleet {
     this.#guard.dismiss();
   }
 
-  #compile(name: "sensor" | "tracker"): string {
+  #compile(name: string, source: string): string {
     const to = join(this.dir, name);
-    const problem = compile(name, to);
+    const problem = compileC(source, to);
     if (problem !== undefined) throw new ChaosError(problem);
     return to;
   }

@@ -1,7 +1,7 @@
 /*
- * The tracker of the chaos and overload tests: tracks nothing, and writes down every byte it reads.
+ * A tracker for tests that run many: tracks nothing, and writes down every byte it reads.
  *
- *   tracker DIR PORT LIFE [BYTES_PER_S]
+ *   recorder DIR PORT LIFE [BYTES_PER_S]
  *
  * Each client's input goes to a file of its own, DIR/TIME.LIFE.PID, which gets ".end" appended to its name when the input has
  * come to its end. After TERM it reads what is still there, as a coordinator that stops has it; a client that never ends is

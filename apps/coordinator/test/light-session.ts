@@ -1,0 +1,142 @@
+/** Agents of the overload tests: one process speaks for hundreds, by the protocol and with as little as it takes. */
+import { PROTOCOL_HEADER, type RegisterResponse } from "@fleet/protocol";
+import { ENROLL_TOKEN, type Fleet } from "./harness.ts";
+
+const LOOPBACK = "127.0.0.1";
+const LF = 10;
+
+/** A registered node that is only a grant. */
+export interface LightAgent {
+  readonly nodeId: string;
+  readonly instanceId: string;
+  readonly epoch: number;
+  readonly token: string;
+}
+
+/** Registers `nodeId` with sensors of these names (at most 256). */
+export async function register(
+  fleet: Fleet,
+  nodeId: string,
+  sensors: readonly string[],
+): Promise<LightAgent> {
+  const instanceId = crypto.randomUUID();
+  const response = await fetch(`http://${LOOPBACK}:${fleet.ports.http}/api/v1/agents/register`, {
+    method: "POST",
+    headers: { Authorization: `Bearer ${ENROLL_TOKEN}`, [PROTOCOL_HEADER]: "1" },
+    body: JSON.stringify({
+      node_id: nodeId,
+      instance_id: instanceId,
+      version: "0",
+      sensors: sensors.map((name) => ({ name, runtime: "native", mode: "stream" })),
+    }),
+  });
+  if (!response.ok) throw new Error(`register: ${response.status} ${await response.text()}`);
+  const { epoch, access_token: token } = (await response.json()) as RegisterResponse;
+  return { nodeId, instanceId, epoch, token };
+}
+
+/** Frame number `n`, with its LF; `padBytes` make it longer. */
+export function frameLine(n: number, padBytes = 0): string {
+  const pad = padBytes === 0 ? "" : `,"pad":"${"x".repeat(padBytes)}"`;
+  return `{"timestamp":${1_783_500_000_000 + n},"delay":[${n}],"doppler":[0],"snr":[1]${pad}}\n`;
+}
+
+/** One session, from hello on. Frames that are sent wait here for the window and the socket. */
+export class LightSession {
+  acked = 0;
+  /** What the coordinator said that is neither welcome nor ack. */
+  readonly said: string[] = [];
+  readonly #socket: Bun.Socket;
+  readonly #lengths: number[] = [];
+  #waiting: Buffer = Buffer.alloc(0);
+  #sentBytes = 0;
+  #ackedBytes = 0;
+  #windowBytes = 0;
+  #rest = "";
+  #look: () => void = () => {};
+
+  private constructor(socket: Bun.Socket) {
+    this.#socket = socket;
+  }
+
+  /** Connects and waits for the welcome. */
+  static async open(fleet: Fleet, agent: LightAgent, sensor: string): Promise<LightSession> {
+    const session = new LightSession(
+      await Bun.connect({
+        hostname: LOOPBACK,
+        port: fleet.ports.frames,
+        socket: {
+          data: (_socket, chunk) => session.#receive(chunk),
+          drain: () => session.#pump(),
+        },
+      }),
+    );
+    const { nodeId, instanceId, epoch, token } = agent;
+    const hello = {
+      type: "hello",
+      protocol: 1,
+      node_id: nodeId,
+      sensor,
+      token,
+      instance_id: instanceId,
+      epoch,
+      spool_id: crypto.randomUUID(),
+      first_seq: 1,
+    };
+    session.#socket.write(`${JSON.stringify(hello)}\n`);
+    await session.#until((self) => self.#windowBytes > 0);
+    return session;
+  }
+
+  /** Queues whole lines. */
+  send(lines: readonly string[]): void {
+    for (const line of lines) this.#lengths.push(line.length);
+    this.#waiting = Buffer.concat([this.#waiting, Buffer.from(lines.join(""))]);
+    this.#pump();
+  }
+
+  /** Settles when frames up to `seq` are acknowledged; the test's time is the bound. */
+  untilAcked(seq: number): Promise<void> {
+    return this.#until((self) => self.acked >= seq);
+  }
+
+  close(): void {
+    this.#socket.terminate();
+  }
+
+  #until(isSo: (self: LightSession) => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      this.#look = () => {
+        if (isSo(this)) resolve();
+      };
+      this.#look();
+    });
+  }
+
+  #pump(): void {
+    const room = this.#windowBytes - (this.#sentBytes - this.#ackedBytes);
+    if (room <= 0 || this.#waiting.length === 0) return;
+    const written = this.#socket.write(this.#waiting.subarray(0, room));
+    if (written <= 0) return;
+    this.#sentBytes += written;
+    this.#waiting = this.#waiting.subarray(written);
+  }
+
+  #receive(chunk: Buffer): void {
+    const text = this.#rest + chunk.toString("latin1");
+    const end = text.lastIndexOf("\n") + 1;
+    this.#rest = text.slice(end);
+    if (end > 0 && chunk.includes(LF))
+      for (const line of text.slice(0, end - 1).split("\n")) this.#handle(line);
+    this.#pump();
+    this.#look();
+  }
+
+  #handle(line: string): void {
+    const said = JSON.parse(line) as { type: string; seq?: number; window_bytes?: number };
+    if (said.type === "welcome") this.#windowBytes = said.window_bytes!;
+    else if (said.type === "ack")
+      while (this.acked < said.seq!) this.#ackedBytes += this.#lengths[this.acked++]!;
+    else this.said.push(line);
+  }
+}

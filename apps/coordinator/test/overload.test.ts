@@ -1,0 +1,293 @@
+/** Many streams, slow ones among them, and senders of nonsense: nobody else's frames suffer, and memory stays bounded. (T1, T8) */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { join } from "node:path";
+import type { TrackerView } from "@fleet/protocol";
+import { compileC } from "./compile-c.ts";
+import { Fleet, PUSH_TOKEN, type Run, until } from "./harness.ts";
+import { frameLine, LightSession, register } from "./light-session.ts";
+
+const LOOPBACK = "127.0.0.1";
+const MIB = 1024 * 1024;
+/** Several times what it takes; without bounds each of these tests would need gigabytes. */
+const RSS_BYTES_MAX = 512 * MIB;
+/** Below what the system gives to outgoing connections, and not where others look. */
+const PORTS_FROM = 12_000;
+const STREAMS = 500;
+
+let fleet: Fleet;
+let coordinator: Run;
+beforeEach(() => {
+  fleet = new Fleet();
+});
+afterEach(async () => {
+  // Trackers that read slowly would take their time to end.
+  const trackers = await trackerList().catch(() => []);
+  coordinator.kill("SIGKILL");
+  await coordinator.exit();
+  for (const { pid } of trackers) if (pid !== null) process.kill(pid, "SIGKILL");
+  await fleet.close();
+});
+
+/**
+ * A coordinator whose trackers record what they read: that of a stream with `slow` in its name 1 kB/s, and that of one with
+ * `down` ends at once.
+ */
+async function start(): Promise<void> {
+  const recorder = join(fleet.dir, "recorder");
+  expect(compileC(join(import.meta.dir, "recorder.c"), recorder)).toBeUndefined();
+  const script = `case $1 in *down*) exit 3;; *slow*) rate=1000;; *) rate=0;; esac; exec "$0" "$3/$1" "$2" 1 $rate`;
+  const first = PORTS_FROM + (process.pid % 10) * 2 * STREAMS;
+  coordinator = await fleet.coordinator({
+    tracker: {
+      command: ["sh", "-c", script, recorder, "{stream}", "{port}", fleet.dir],
+      stop_grace: "100ms",
+    },
+    tcp_server: {
+      auto_provision_port_start: first,
+      auto_provision_port_end: first + 2 * STREAMS - 1,
+    },
+  });
+}
+
+async function trackerList(): Promise<readonly TrackerView[]> {
+  return (await fleet.get<{ trackers: TrackerView[] }>("/api/v1/trackers")).trackers;
+}
+
+/** The numbers of the frames a stream's tracker has read, in all its runs. */
+function recorded(stream: string): number[] {
+  const dir = join(fleet.dir, stream);
+  return readdirSync(dir)
+    .toSorted()
+    .flatMap((name) => [...readFileSync(join(dir, name), "latin1").matchAll(/"delay":\[(\d+)\]/g)])
+    .map(([, n]) => Number(n));
+}
+
+function oneTo(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => i + 1);
+}
+
+function peakRssBytes(): number {
+  const status = readFileSync(`/proc/${coordinator.pid}/status`, "utf8");
+  return Number(/VmHWM:\s+(\d+) kB/.exec(status)![1]) * 1024;
+}
+
+function openSockets(): number {
+  const dir = `/proc/${coordinator.pid}/fd`;
+  return readdirSync(dir).filter((fd) => {
+    try {
+      return readlinkSync(join(dir, fd)).startsWith("socket:");
+    } catch {
+      return false; // Closed since.
+    }
+  }).length;
+}
+
+/** A value of the coordinator's metrics; 0 while it is not there. */
+async function metric(line: string): Promise<number> {
+  const response = await fetch(`http://${LOOPBACK}:${fleet.ports.http}/metrics`);
+  const found = (await response.text()).split("\n").find((text) => text.startsWith(`${line} `));
+  return found === undefined ? 0 : Number(found.slice(line.length));
+}
+
+function refused(reason: string): Promise<number> {
+  return metric(`fleet_lines_refused_total{reason="${reason}"}`);
+}
+
+/** A connection of a plain node, bound by a heartbeat. `push` settles when the socket has taken all. */
+async function plainNode(nodeId: string) {
+  const socket = connect({ host: LOOPBACK, port: fleet.ports.frames });
+  const push = (bytes: string | Uint8Array): Promise<void> =>
+    new Promise((resolve, reject) =>
+      socket.write(bytes, (error) => (error ? reject(error) : resolve())),
+    );
+  const line = (fields: object): string =>
+    `${JSON.stringify({ node_id: nodeId, token: PUSH_TOKEN, ...fields })}\n`;
+  await push(line({ type: "heartbeat" }));
+  await until(`${nodeId} has a tracker`, () => fleet.tracker(nodeId));
+  return { socket, push, line };
+}
+
+describe("a coordinator with 500 streams", () => {
+  test("serves them all while the trackers of two read next to nothing (T8)", async () => {
+    await start();
+    const names = oneTo(STREAMS / 2).map((n) => `s${n}`);
+    const slowNames = ["slow1", "slow2"];
+    const frames = 200;
+    const north = await register(fleet, "north", names);
+    const south = await register(fleet, "south", [...names.slice(2), ...slowNames]);
+    const slow = await Promise.all(slowNames.map((name) => LightSession.open(fleet, south, name)));
+    // More than the window, the feed, and what the system keeps for a socket, together.
+    const wide = oneTo(1600).map((n) => frameLine(n, 20_000));
+    for (const session of slow) session.send(wide);
+    const fast = [
+      ...names.map((name) => ({ agent: north, name })),
+      ...names.slice(2).map((name) => ({ agent: south, name })),
+    ];
+    const sessions = await Promise.all(
+      fast.map(({ agent, name }) => LightSession.open(fleet, agent, name)),
+    );
+    const half = frames / 2;
+    for (const session of sessions) session.send(oneTo(half).map((n) => frameLine(n)));
+    await Promise.all(sessions.map((session) => session.untilAcked(half)));
+    for (const session of sessions) session.send(oneTo(half).map((n) => frameLine(half + n)));
+    await Promise.all(sessions.map((session) => session.untilAcked(frames)));
+    for (const { agent, name } of fast) {
+      const stream = `${agent.nodeId}.${name}`;
+      await until(`all of ${stream}`, () => recorded(stream).length >= frames);
+      expect(recorded(stream)).toEqual(oneTo(frames));
+    }
+    for (const [i, session] of slow.entries()) {
+      expect(session.acked).toBeGreaterThan(0);
+      expect(session.acked).toBeLessThan(wide.length);
+      const read = recorded(`south.${slowNames[i]}`);
+      expect(read).toEqual(oneTo(read.length));
+    }
+    const views = await trackerList();
+    expect(views.filter(({ state, run }) => state === "RUNNING" && run === 1)).toHaveLength(
+      STREAMS,
+    );
+    expect([...sessions, ...slow].flatMap(({ said }) => said)).toEqual([]);
+    expect(peakRssBytes()).toBeLessThan(RSS_BYTES_MAX);
+    for (const session of [...sessions, ...slow]) session.close();
+  }, 120_000);
+});
+
+describe("beside a stream that must not suffer", () => {
+  const portion = 100;
+  let calm: LightSession;
+  let sent = 0;
+
+  beforeEach(async () => {
+    await start();
+    const agent = await register(fleet, "calm", ["s"]);
+    calm = await LightSession.open(fleet, agent, "s");
+    sent = 0;
+    await goOn();
+  });
+  afterEach(() => calm.close());
+
+  /** The calm stream's next frames come through. */
+  async function goOn(): Promise<void> {
+    calm.send(oneTo(portion).map((n) => frameLine(sent + n)));
+    sent += portion;
+    await calm.untilAcked(sent);
+  }
+
+  /** It has lost nothing, and the coordinator has not grown. */
+  async function expectCalm(): Promise<void> {
+    await goOn();
+    await until("all of the calm stream", () => recorded("calm.s").length >= sent);
+    expect(recorded("calm.s")).toEqual(oneTo(sent));
+    expect((await fleet.tracker("calm.s"))?.run).toBe(1);
+    expect(peakRssBytes()).toBeLessThan(RSS_BYTES_MAX);
+  }
+
+  test("floods of tiny and of empty lines are refused and counted, line by line (T1)", async () => {
+    const lines = 300_000;
+    const flood = await plainNode("flood");
+    const rounds = 3;
+    for (let round = 0; round < rounds; round++) {
+      await flood.push("{}\n".repeat(lines / rounds));
+      await flood.push("\n".repeat(lines / rounds));
+      await goOn();
+    }
+    await until("every line counted", async () => (await refused("bad_json")) >= lines);
+    expect(await refused("bad_credentials")).toBe(lines);
+    expect(await refused("bad_json")).toBe(lines);
+    await flood.push(flood.line({ timestamp: 1, delay: [1], doppler: [0], snr: [1] }));
+    await until("a frame after the flood", () => recorded("flood").length === 1);
+    flood.socket.destroy();
+    await expectCalm();
+  });
+
+  test("a flood of lines that are no frames ends no session; each is answered and counted", async () => {
+    const agent = await register(fleet, "babbler", ["s"]);
+    const session = await LightSession.open(fleet, agent, "s");
+    const lines = 20_000;
+    session.send(oneTo(lines).map(() => "{}\n"));
+    session.send([frameLine(1)]);
+    await session.untilAcked(lines + 1);
+    await goOn();
+    expect(session.said).toEqual(
+      oneTo(lines).map((seq) => JSON.stringify({ type: "rejected", seq, code: "bad_frame" })),
+    );
+    expect(recorded("babbler.s")).toEqual([1]);
+    session.close();
+    await expectCalm();
+  });
+
+  test("lines of 1 MiB come through, longer ones are refused and counted, and end no connection (T1)", async () => {
+    const wide = await plainNode("wide");
+    // While it starts, what a plain node sends may be dropped.
+    await until("its tracker runs", async () => (await fleet.tracker("wide"))?.state === "RUNNING");
+    const longest = (n: number, more: number): string => {
+      const frame = { timestamp: n, delay: [n], doppler: [0], snr: [1], pad: "" };
+      return wide.line({ ...frame, pad: "x".repeat(MIB - wide.line(frame).length + more) });
+    };
+    for (const n of oneTo(20)) {
+      await wide.push(longest(n, 0));
+      await wide.push(longest(100 + n, 1));
+      if (n % 5 === 0) await goOn();
+    }
+    await until("the last of them", () => recorded("wide").length >= 20);
+    expect(recorded("wide")).toEqual(oneTo(20));
+    await until("all counted", async () => (await refused("too_long")) >= 20);
+    expect(await refused("too_long")).toBe(20);
+    wide.socket.destroy();
+    await expectCalm();
+  });
+
+  test("a storm of connections that come and go leaves nothing behind (T1)", async () => {
+    const before = openSockets();
+    const storms = 10;
+    for (let storm = 0; storm < storms; storm++) {
+      await Promise.all(oneTo(200).map((n) => comeAndGo(n % 4)));
+      await goOn();
+    }
+    await until("one connection", async () => (await metric("fleet_frame_connections")) === 1);
+    await until("as many sockets as before", () => openSockets() <= before);
+    await expectCalm();
+  });
+
+  test("a plain node that floods while its tracker is down loses its oldest frames, counted to the frame (T1)", async () => {
+    const node = await plainNode("down");
+    const frames = 60_000;
+    const portions = 6;
+    for (let at = 0; at < frames; at += frames / portions) {
+      const lines = oneTo(frames / portions).map((n) =>
+        node.line({ timestamp: at + n, delay: [at + n], doppler: [0], snr: [1] }),
+      );
+      await node.push(lines.join(""));
+      await goOn();
+    }
+    const stood = await until("every frame dropped or waiting", async () => {
+      const view = (await fleet.tracker("down"))!;
+      return view.frames_dropped["tracker_down"]! + view.frames_waiting === frames && view;
+    });
+    expect(stood.frames).toBe(0);
+    expect(stood.frames_waiting).toBe(2000);
+    expect(await metric('fleet_frames_dropped_total{stream="down",reason="tracker_down"}')).toBe(
+      frames - 2000,
+    );
+    node.socket.destroy();
+    await expectCalm();
+  });
+});
+
+/** A connection that does one of four things and goes: nothing; half a line; a bad hello; a reset. */
+function comeAndGo(kind: number): Promise<void> {
+  const socket: Socket = connect({ host: LOOPBACK, port: fleet.ports.frames });
+  return new Promise((resolve) => {
+    socket.on("error", () => {});
+    socket.on("close", () => resolve());
+    socket.on("data", () => {});
+    socket.on("connect", () => {
+      if (kind === 1) socket.write('{"node_id":"half');
+      if (kind === 2) socket.write('{"type":"hello"}\n');
+      if (kind === 3) socket.resetAndDestroy();
+      else socket.end();
+    });
+  });
+}
