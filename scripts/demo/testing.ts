@@ -65,6 +65,7 @@ export function stream(node: string, change: Partial<TrackerView> = {}): Tracker
     node_id: node,
     state: "RUNNING",
     source: "auto",
+    name: null,
     mode: "tcp",
     url: null,
     port: 31_000,

@@ -50,6 +50,7 @@ test("a node of the config that is fetched over HTTP comes out as tracks, in the
   const tracker = await get("/api/v1/trackers/hill");
   expect(trackerViewSchema.parse(JSON.parse(tracker))).toMatchObject({
     source: "config",
+    name: "hill",
     mode: "http",
     url: `http://127.0.0.1:${server.port}/api/detection`,
     state: "RUNNING",

@@ -14,7 +14,7 @@ import { createApp } from "./http/app.ts";
 import { HttpServer } from "./http/server.ts";
 import { Metrics } from "./metrics.ts";
 import { Registry } from "./registry/registry.ts";
-import { type Feed, PUSHED } from "./trackers/feed.ts";
+import type { Feed } from "./trackers/feed.ts";
 import { Fetchers } from "./uplinks/fetchers.ts";
 import { TrackerManager } from "./trackers/manager.ts";
 import { Output } from "./trackers/output.ts";
@@ -201,6 +201,7 @@ function createRegistry({ config, clock, log }: CoordinatorOptions, db: Db, bus:
     staleAfterMs: config.registry.stale_after,
     deadAfterMs: config.registry.dead_after,
     plainNodesMax: config.registry.plain_nodes_max,
+    configured: new Set(config.trackers.map((entry) => entry.node_id)),
   });
 }
 
@@ -265,7 +266,9 @@ function createManager(
 type TrackerEntry = Config["trackers"][number];
 
 function feedOf(entry: TrackerEntry): Feed {
-  return entry.mode === "http" ? { mode: "http", url: entry.detection_url.shown } : PUSHED;
+  const { name } = entry;
+  if (entry.mode === "tcp") return { name, mode: "tcp", url: null };
+  return { name, mode: "http", url: entry.detection_url.shown };
 }
 
 function createFetchers(

@@ -1,4 +1,5 @@
 /** What the tests of this app share: directories that go away, a log that can be read, databases that refuse, registrations. */
+import { randomInt } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +16,7 @@ import { sql } from "drizzle-orm";
 import type { Db } from "./db/open.ts";
 
 const POLL_MS = 1;
+const [FREE_PORTS_FIRST, FREE_PORTS_LAST] = [12_000, 28_000];
 
 /** A directory that is removed at the end of the block: `using dir = tempDir()`. */
 export function tempDir(): Disposable & { readonly path: string } {
@@ -78,6 +80,23 @@ export function freePort(): number {
   const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
   probe.stop(true);
   return probe.port;
+}
+
+/** The first of `count` ports in a row that nobody is on just now, below those that outgoing connections get. */
+export function freePorts(count: number): number {
+  for (;;) {
+    const first = randomInt(FREE_PORTS_FIRST, FREE_PORTS_LAST - count);
+    if (Array.from({ length: count }, (_, n) => first + n).every(isFree)) return first;
+  }
+}
+
+function isFree(port: number): boolean {
+  try {
+    Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } }).stop(true);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Makes every write of a database fail, as on a full disk, or work again. */

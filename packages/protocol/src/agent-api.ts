@@ -152,14 +152,15 @@ export const nodeListSchema = z.object({
 export type NodeList = z.infer<typeof nodeListSchema>;
 
 /**
- * A tracker as `GET trackers` lists it. `state` is the supervisor's, upper case, or OUTAGE; `url`, without credentials, is
- * where a `http` stream's frames are fetched.
+ * A tracker as `GET trackers` lists it. `state` is the supervisor's, upper case, or OUTAGE; `name` is what
+ * the config calls it; `url`, without credentials, is where a `http` stream's frames are fetched.
  */
 export const trackerViewSchema = z.object({
   stream_id: streamIdSchema,
   node_id: nodeIdSchema,
   state: z.enum(["STOPPED", "STARTING", "RUNNING", "OUTAGE", "BACKOFF", "STOPPING"]),
   source: z.enum(["config", "auto"]),
+  name: z.string().nullable(),
   mode: z.enum(["tcp", "http"]),
   url: z.string().nullable(),
   port: z.int().nullable(),

@@ -357,7 +357,8 @@ describe("plain nodes (R10)", () => {
 
 describe("plain nodes that somebody invents (R10)", () => {
   test("are known up to a number and no further, which is said once a minute; known ones and agents are not held up", () => {
-    const rig = new Rig({ ...WINDOWS, plainNodesMax: 2 });
+    const named = nodeId("named");
+    const rig = new Rig({ ...WINDOWS, plainNodesMax: 2, configured: new Set([named]) });
     const [a, b, c] = [nodeId("a"), nodeId("b"), nodeId("c")];
     const hear = (...ids: readonly NodeId[]): string[] =>
       ids.map((id) => rig.registry.heardPlain(id));
@@ -366,10 +367,12 @@ describe("plain nodes that somebody invents (R10)", () => {
     expect(hear(...Array.from({ length: 50 }, (_, n) => nodeId(`x${n}`)))).not.toContain("heard");
     expect(rig.log.count("too many plain nodes, node refused")).toBe(1);
     expect(rig.register("i1", "agent").at).toBe("registered");
+    expect(hear(named)).toEqual(["heard"]);
     rig.restart();
     expect(hear(c)).toEqual(["too_many"]);
     // One that has got an agent is no plain node any more.
     rig.register("i1", "a");
+    rig.register("i1", "b");
     expect(hear(c, nodeId("d"))).toEqual(["heard", "too_many"]);
   });
 });

@@ -35,6 +35,8 @@ export interface Node {
 /** How long nodes may be silent, and how many plain ones are remembered: whoever has a push token can invent them. */
 export interface RegistryOptions extends LivenessWindows {
   readonly plainNodesMax: number;
+  /** Nodes that the config names: there is always room for them. */
+  readonly configured?: ReadonlySet<NodeId>;
 }
 
 /** Whether an instance may speak for its node. */
@@ -175,7 +177,8 @@ export class Registry {
       this.#touch(known);
       return "heard";
     }
-    if (this.#plainNodes >= this.#options.plainNodesMax) {
+    const isNamed = this.#options.configured?.has(id) === true;
+    if (!isNamed && this.#plainNodes >= this.#options.plainNodesMax) {
       const heldBack = this.#refusedLog.pass("plain");
       if (heldBack !== undefined)
         this.#log.warn({ node_id: id, held_back: heldBack }, "too many plain nodes, node refused");

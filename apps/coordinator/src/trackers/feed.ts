@@ -1,9 +1,9 @@
 /** How the frames of a stream come to the coordinator. The config decides it; what it doesn't name is pushed. (T2, T7) */
 
-/** `tcp`: pushed over the frame port. `http`: fetched from `url`, which holds no credentials. */
+/** `tcp`: pushed over the frame port. `http`: fetched from `url`, which holds no credentials. `name` is the config's for it. */
 export type Feed =
-  | { readonly mode: "tcp"; readonly url: null }
-  | { readonly mode: "http"; readonly url: string };
+  | { readonly name: string | null; readonly mode: "tcp"; readonly url: null }
+  | { readonly name: string; readonly mode: "http"; readonly url: string };
 
-/** The feed of every stream that the config does not say to fetch. */
-export const PUSHED: Feed = { mode: "tcp", url: null };
+/** The feed of every stream that no config names. */
+export const PUSHED: Feed = { name: null, mode: "tcp", url: null };

@@ -149,7 +149,11 @@ describe("rows and the config (T2)", () => {
     await rig.manager.start();
     expect(rig.manager.get(ONE)?.toView()).toMatchObject({ mode: "http", url: "http://hill/d" });
     expect(rig.manager.attachPushed(ONE, "shared-1")).toBe("fetched");
-    expect(rig.attach(streamId("one.radar")).toView()).toMatchObject({ mode: "tcp", url: null });
+    expect(rig.attach(streamId("one.radar")).toView()).toMatchObject({
+      name: null,
+      mode: "tcp",
+      url: null,
+    });
   });
 });
 

@@ -7,7 +7,7 @@ import type { FakeSpawn } from "@fleet/supervisor/testing";
 import { Bus } from "../bus.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { trackers as trackerTable } from "../db/schema.ts";
-import { freePort, nodeId, RecordingLog, streamId, tempDir } from "../testing.ts";
+import { freePorts, nodeId, RecordingLog, streamId, tempDir } from "../testing.ts";
 import { type Feed, PUSHED } from "./feed.ts";
 import { TrackerManager } from "./manager.ts";
 import { Output } from "./output.ts";
@@ -22,7 +22,7 @@ export const STREAM = streamId("radar3.radar");
 const FAR_MS = 60_000;
 /** How long a stream is remembered without a frame. */
 export const FORGET_MS = 15 * 86_400_000;
-const FETCHED: Feed = { mode: "http", url: "http://hill/d" };
+const FETCHED: Feed = { name: "hill", mode: "http", url: "http://hill/d" };
 const ENV = { PATH: process.env["PATH"] ?? "" };
 
 /** What a test wants otherwise. */
@@ -47,12 +47,13 @@ export class Rig {
   readonly output: Output;
   readonly manager: TrackerManager;
   readonly db: Db;
-  readonly firstPort = freePort();
+  readonly firstPort: number;
   readonly #clock: Clock;
 
   constructor(options: RigOptions = {}) {
     const clock = options.clock ?? systemClock;
     this.#clock = clock;
+    this.firstPort = freePorts(options.ports ?? 4);
     this.db = options.db ?? openDb(MEMORY).db;
     this.bus.subscribe("tracker.>", ({ data }) => {
       const { stream_id: stream, state } = data as Record<string, string>;

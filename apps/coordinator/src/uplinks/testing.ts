@@ -9,7 +9,7 @@ import { Counts } from "../counts.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { Registry } from "../registry/registry.ts";
 import type { TlsFiles } from "../tls-files.ts";
-import { freePort, nodeId, RecordingLog, registration, until } from "../testing.ts";
+import { freePorts, nodeId, RecordingLog, registration, until } from "../testing.ts";
 import { PUSHED } from "../trackers/feed.ts";
 import { TrackerManager } from "../trackers/manager.ts";
 import { Output } from "../trackers/output.ts";
@@ -227,7 +227,7 @@ export class FramePort implements AsyncDisposable {
   #makeManager(bus: Bus, options: FramePortOptions): TrackerManager {
     const { clock, log } = this;
     const limits = { rotateBytes: 1e9, keepDays: 1, totalBytesMax: 1e9 };
-    const first = freePort();
+    const first = freePorts(options.ports ?? 8);
     return new TrackerManager(
       {
         clock,
@@ -255,7 +255,9 @@ export class FramePort implements AsyncDisposable {
         configured: new Map(
           [...(options.configured ?? []), ...(options.fetched ?? [])].map((node) => [
             nodeId(node),
-            options.fetched?.includes(node) ? { mode: "http", url: "http://fetched/" } : PUSHED,
+            options.fetched?.includes(node)
+              ? { name: node, mode: "http", url: "http://fetched/" }
+              : PUSHED,
           ]),
         ),
       },
