@@ -1,7 +1,8 @@
 /** The command line of `fleet-coordinator`: its sub-commands and flags, each of which is loaded only when it is asked for. */
-import { isLogLevel, LOG_LEVELS, type LogLevel } from "@fleet/daemon";
+import { isLogLevel, LOG_LEVELS, type LogLevel, systemClock } from "@fleet/daemon";
 import { VERSION } from "@fleet/daemon/version";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import type { BackupContents } from "./db/backup.ts";
 import { health, type HealthFlags } from "./health.ts";
 import { type HostPort, parseHostPort } from "./host-port.ts";
 import {
@@ -21,8 +22,13 @@ interface SecretsFlags {
 }
 
 const EXIT_USAGE = 64;
-const EXIT_CONFIG = 78;
 const EXIT_FAILED = 1;
+/** By the error's `code`, of sysexits.h: data that is wrong, try again later, configuration. */
+const EXITS: Readonly<Record<string, number>> = {
+  database_damaged: 65,
+  data_dir_in_use: 75,
+  config: 78,
+};
 const SECRET_MODE = 0o444;
 
 /** Does what the process's arguments ask for. Ends the process when that fails. */
@@ -58,6 +64,7 @@ function program(): Command {
       process.exitCode = await health(flags);
     });
   addSecrets(root);
+  addBackup(root);
   return root;
 }
 
@@ -66,11 +73,7 @@ function addServe(root: Command): void {
     .command("serve")
     .description("run the coordinator until SIGINT or SIGTERM")
     .addOption(configOption())
-    .addOption(
-      new Option("--data-dir <dir>", "where the database and keys live; :memory: keeps nothing")
-        .env("FLEET_DATA_DIR")
-        .default("./data"),
-    )
+    .addOption(dataDirOption("where the database and keys live; :memory: keeps nothing"))
     .option("--http <host:port>", "listen for HTTP here (default 0.0.0.0:7700)", hostPort)
     .option("--frames <host:port>", "listen for frames here (default 0.0.0.0:30050)", hostPort)
     .option("--insecure-dev", "run without tokens, on loopback unless flags or config say else")
@@ -103,6 +106,44 @@ function addSecrets(root: Command): void {
       );
       return say(describeSecrets(made));
     });
+}
+
+function addBackup(root: Command): void {
+  const dataDir = dataDirOption("where the database and keys live");
+  root
+    .command("backup")
+    .description("write the database and keys to a file, while the coordinator runs or not")
+    .argument("<file>", "replaced when it is a backup already")
+    .addOption(dataDir)
+    .action(async (file: string, flags: { readonly dataDir: string }) => {
+      const { backUp } = await import("./db/backup.ts");
+      const nowMs = systemClock.nowMs();
+      const made = backUp({ file, dataDir: flags.dataDir, nowMs, version: VERSION });
+      say(`${file}: ${describeContents(made)}`);
+    });
+  root
+    .command("restore")
+    .description("put a backup in the place of the database and keys; no coordinator may run there")
+    .argument("<file>", "made by backup, by this version or an older one")
+    .addOption(dataDir)
+    .option("--force", "also where there is a database, which is moved aside")
+    .action(async (file: string, flags: { readonly dataDir: string; readonly force?: true }) => {
+      const { restore } = await import("./db/restore.ts");
+      const { dataDir: into, force = false } = flags;
+      const nowMs = systemClock.nowMs();
+      const { movedTo, ...contents } = restore({ file, dataDir: into, force, nowMs });
+      say(`${into}: ${describeContents(contents)}`);
+      if (movedTo !== undefined) say(`what was there is in ${movedTo}`);
+    });
+}
+
+function describeContents({ nodes, keys, bytes, atMs, version }: BackupContents): string {
+  const at = new Date(atMs).toISOString();
+  return `${nodes} nodes, ${keys.join(" and ")}, ${bytes} bytes, of ${at}, version ${version}`;
+}
+
+function dataDirOption(description: string): Option {
+  return new Option("--data-dir <dir>", description).env("FLEET_DATA_DIR").default("./data");
 }
 
 function configOption(): Option {
@@ -145,7 +186,7 @@ function exitCodeFor(error: unknown): number {
   if (error instanceof Error && typeof code === "string") {
     process.stderr.write(`fleet-coordinator: ${error.message}\n`);
     if (error instanceof SecretsError) return error.exitCode;
-    return code === "config" ? EXIT_CONFIG : EXIT_FAILED;
+    return EXITS[code] ?? EXIT_FAILED;
   }
   const what = error instanceof Error ? (error.stack ?? error.message) : String(error);
   process.stderr.write(`fleet-coordinator: ${what}\n`);

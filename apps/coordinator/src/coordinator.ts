@@ -55,7 +55,7 @@ export interface Coordinator {
   readonly framesPort: number;
 }
 
-/** Opens the data directory (throws DataDirError, DatabaseTooNewError, KeyFileError) and wires the parts. */
+/** Opens the data directory (throws DataDirError, DatabaseDamagedError, DatabaseTooNewError, KeyFileError) and wires the parts. */
 export function createCoordinator(options: CoordinatorOptions): Coordinator {
   const opened = openDb(options.dataDir);
   try {

@@ -132,7 +132,7 @@ describe("serve", () => {
     const [well, second] = await Promise.all([run(["health", "--url", url]), run(args, TOKENS)]);
     expect(well.code).toBe(0);
     expect(well.out).toBe("ok\n");
-    expect(second.code).toBe(1);
+    expect(second.code).toBe(75);
     expect(second.err).toContain("in use by another coordinator");
     child.kill("SIGTERM");
     expect(await child.exited).toBe(143);
@@ -183,6 +183,42 @@ describe("serve", () => {
     await readUntil(child.stderr, /"msg":"ready"/);
     child.kill("SIGINT");
     expect(await child.exited).toBe(130);
+  });
+});
+
+describe("backup and restore (H10)", () => {
+  test("back up beside a running coordinator; restore waits for its end, and for --force", async () => {
+    using dir = tempDir();
+    const [data, file] = [join(dir.path, "data"), join(dir.path, "fleet.backup")];
+    const child = start(serveArgs(dir.path, ...ANY), TOKENS);
+    await readUntil(child.stderr, /"msg":"ready"/);
+    const made = await run(["backup", file, "--data-dir", data]);
+    expect([made.code, made.err]).toEqual([0, ""]);
+    expect(made.out).toMatch(/^\S+fleet\.backup: 0 nodes, jwt\.key, \d+ bytes, of 20.*Z, version /);
+    const restore = (...more: string[]): Promise<Result> => run(["restore", file, ...more]);
+    const busy = await restore("--data-dir", data, "--force");
+    expect([busy.code, busy.out]).toEqual([75, ""]);
+    child.kill("SIGTERM");
+    await child.exited;
+    const unforced = await restore("--data-dir", data);
+    expect([unforced.code, unforced.out]).toEqual([1, ""]);
+    expect(unforced.err).toContain("--force");
+    const forced = await restore("--data-dir", data, "--force");
+    expect(forced.code).toBe(0);
+    expect(forced.out).toContain("what was there is in ");
+  });
+
+  test("a damaged database ends serve with 65 and names the way out", async () => {
+    using dir = tempDir();
+    const data = join(dir.path, "data");
+    mkdirSync(data);
+    const file = join(data, "coordinator.db");
+    writeFileSync(file, "this is not a database at all, but text");
+    const refused = await run(serveArgs(dir.path, ...ANY), TOKENS);
+    expect(refused.code).toBe(65);
+    expect(refused.err).toStartWith(`fleet-coordinator: ${file} is damaged`);
+    expect(refused.err).toContain("restore FILE");
+    expect(refused.err.trim().split("\n")).toHaveLength(1);
   });
 });
 

@@ -12,15 +12,19 @@ export class DatabaseTooNewError extends Error {
   readonly code = "database_too_new";
 }
 
+/** Throws DatabaseTooNewError when `schema`, that of what `what` names, is one this version doesn't know. */
+export function checkSchema(schema: number, what: string): void {
+  if (schema > MIGRATIONS.length)
+    throw new DatabaseTooNewError(
+      `${what} has schema ${schema}, this version knows up to ${MIGRATIONS.length}: use the newer version`,
+    );
+}
+
 /** Applies what is missing, each migration in a transaction of its own. Returns how many were applied. */
 export function migrate(sqlite: Database): number {
   const row = sqlite.query("PRAGMA user_version").get() as { user_version: number };
   const applied = row.user_version;
-  if (applied > MIGRATIONS.length) {
-    throw new DatabaseTooNewError(
-      `the database has schema ${applied}, this version knows up to ${MIGRATIONS.length}: use the newer version`,
-    );
-  }
+  checkSchema(applied, "the database");
   for (let n = applied; n < MIGRATIONS.length; n++) {
     sqlite.transaction(() => {
       for (const statement of MIGRATIONS[n]!.split(BREAKPOINT)) sqlite.run(statement);

@@ -1,11 +1,10 @@
-import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { chmodSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { getTableConfig, type SQLiteTable } from "drizzle-orm/sqlite-core";
 import { tempDir } from "../testing.ts";
-import { DatabaseTooNewError, migrate } from "./migrations.ts";
-import { DataDirError, MEMORY, openDb } from "./open.ts";
+import { DatabaseDamagedError } from "./damage.ts";
+import { DataDirError } from "./data-dir.ts";
+import { openDb } from "./open.ts";
 import * as schema from "./schema.ts";
 
 const HOLDER = `
@@ -77,7 +76,7 @@ test("a data directory that can't be one, or a file that is no database, is refu
   expect(() => openDb("/proc/fleet")).toThrow("data directory /proc/fleet does not exist");
 
   writeFileSync(join(dir.path, "coordinator.db"), "this is not a database at all, but text");
-  expect(() => openDb(dir.path)).toThrow(/can't be used: file is not a database/);
+  expect(thrownBy(() => openDb(dir.path))).toBeInstanceOf(DatabaseDamagedError);
 });
 
 test.skipIf(process.getuid!() !== 0)(
@@ -101,69 +100,21 @@ test.skipIf(process.getuid!() !== 0)(
   },
 );
 
-test("a database written by a newer version is refused, unchanged", () => {
+test("commits are on disk before they are answered: WAL, synchronous FULL (R1)", () => {
   using dir = tempDir();
-  openDb(dir.path).close();
-  const sqlite = new Database(join(dir.path, "coordinator.db"));
-  sqlite.run("PRAGMA user_version = 99");
-  sqlite.close();
-  expect(thrownBy(() => openDb(dir.path))).toBeInstanceOf(DatabaseTooNewError);
-  expect(() => openDb(dir.path)).toThrow("schema 99");
-});
-
-test("migrating twice applies nothing the second time", () => {
-  const sqlite = new Database(":memory:");
-  expect(migrate(sqlite)).toBeGreaterThan(0);
-  expect(migrate(sqlite)).toBe(0);
-});
-
-interface Column {
-  readonly name: string;
-  readonly type: string;
-  readonly notnull: number;
-  readonly pk: number;
-}
-
-test("the schema the code uses is the one the migrations make", () => {
-  const opened = openDb(MEMORY);
-  const sqlite = opened.db.$client;
-  const tables = Object.values(schema) as SQLiteTable[];
-  const made = sqlite
-    .query("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-    .all() as { name: string }[];
-  expect(made.map((t) => t.name)).toEqual(tables.map((t) => getTableConfig(t).name).toSorted());
-  for (const table of tables) {
-    const { name, columns, primaryKeys, indexes } = getTableConfig(table);
-    const inDb = sqlite.query(`PRAGMA table_info(${name})`).all() as Column[];
-    expect(inDb.map(({ name: column, type, notnull }) => [column, type, notnull === 1])).toEqual(
-      columns.map((c) => [c.name, c.getSQLType().toUpperCase(), c.notNull]),
-    );
-    const key = [
-      ...columns.filter((c) => c.primary).map((c) => c.name),
-      ...primaryKeys.flatMap((k) => k.columns.map((c) => c.name)),
-    ];
-    const keyInDb = inDb.filter((c) => c.pk > 0).toSorted((a, b) => a.pk - b.pk);
-    expect(keyInDb.map((c) => c.name)).toEqual(key);
-    const indexesInDb = sqlite
-      .query(
-        "SELECT name FROM sqlite_master WHERE type = 'index' AND sql NOT NULL AND tbl_name = ?",
-      )
-      .all(name) as { name: string }[];
-    expect(indexesInDb.map((i) => i.name)).toEqual(indexes.map((i) => i.config.name));
-  }
+  const opened = openDb(dir.path);
+  const pragma = (name: string): unknown =>
+    Object.values(opened.db.$client.query(`PRAGMA ${name}`).get() as object)[0];
+  expect([pragma("journal_mode"), pragma("synchronous")]).toEqual(["wal", 2]);
   opened.close();
 });
 
-test("commits are on disk before they are answered: WAL, synchronous FULL, exclusive (R1)", () => {
+test("nobody else may read its files, whatever the directory allows", () => {
   using dir = tempDir();
-  mkdirSync(join(dir.path, "d"));
-  const opened = openDb(join(dir.path, "d"));
-  const pragma = (name: string): unknown =>
-    Object.values(opened.db.$client.query(`PRAGMA ${name}`).get() as object)[0];
-  expect([pragma("journal_mode"), pragma("synchronous"), pragma("locking_mode")]).toEqual([
-    "wal",
-    2,
-    "exclusive",
-  ]);
+  chmodSync(dir.path, 0o755);
+  const opened = openDb(dir.path);
+  const files = readdirSync(dir.path).filter((name) => name.startsWith("coordinator.db"));
+  expect(files.toSorted()).toEqual(["coordinator.db", "coordinator.db-shm", "coordinator.db-wal"]);
+  for (const name of files) expect(statSync(join(dir.path, name)).mode & 0o777).toBe(0o600);
   opened.close();
 });

@@ -1,9 +1,11 @@
-/** Opens the coordinator's database: one file, one process, every commit on disk before it is answered. (R1, DESIGN §7) */
-import { Database } from "bun:sqlite";
-import { accessSync, constants, mkdirSync } from "node:fs";
+/** Opens the coordinator's database: one file, one coordinator, every commit on disk before it is answered. (R1, DESIGN §7) */
+import { Database, SQLiteError } from "bun:sqlite";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
 import { fileProblem } from "../file-problem.ts";
+import { DatabaseDamagedError, isDamage, structuralDamage, unreadableValue } from "./damage.ts";
+import { DATABASE_FILE, DataDirError, FILE_MODE, RESTORING_FILE, takeDataDir } from "./data-dir.ts";
 import { migrate } from "./migrations.ts";
 import * as schema from "./schema.ts";
 
@@ -13,53 +15,84 @@ export const MEMORY = ":memory:";
 /** The typed database. */
 export type Db = BunSQLiteDatabase<typeof schema> & { readonly $client: Database };
 
-/** Another coordinator holds the data directory, or it can't be written. */
-export class DataDirError extends Error {
-  readonly code = "data_dir";
-}
-
 /** An open database and how to close it. */
 export interface OpenedDb {
   readonly db: Db;
   close(): void;
 }
 
+/** A backup that begins at the same moment may hold the file for an instant. */
+const OPEN_WAIT_MS = 5000;
+
 /**
- * Opens (and creates, and migrates) `DIR/coordinator.db`, or a database in memory for `:memory:`. SQLite's exclusive
- * locking mode holds the file until this process ends, however it ends, so two coordinators never share a directory.
+ * Opens (and creates, checks and migrates) `DIR/coordinator.db`, or a database in memory for `:memory:`. Throws DataDirError,
+ * DatabaseDamagedError, DatabaseTooNewError.
  */
 export function openDb(dataDir: string): OpenedDb {
-  const sqlite = open(dataDir);
-  try {
+  if (dataDir === MEMORY) {
+    const sqlite = new Database(MEMORY, { strict: true });
     migrate(sqlite);
+    return opened(sqlite, () => {});
+  }
+  const lock = takeDataDir(dataDir);
+  try {
+    return opened(openFile(dataDir), () => lock[Symbol.dispose]());
   } catch (error) {
-    sqlite.close();
+    lock[Symbol.dispose]();
     throw error;
   }
-  return { db: drizzle(sqlite, { schema }), close: () => sqlite.close() };
 }
 
-function open(dataDir: string): Database {
-  if (dataDir === MEMORY) return new Database(MEMORY, { strict: true });
+function opened(sqlite: Database, unlock: () => void): OpenedDb {
+  const close = (): void => {
+    try {
+      // One file then holds all of it, for whoever copies or mends it by hand.
+      sqlite.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    } catch {
+      // The disk is full, most likely: the next start finds it in the write-ahead log.
+    }
+    sqlite.close();
+    unlock();
+  };
+  return { db: drizzle(sqlite, { schema }), close };
+}
+
+function openFile(dataDir: string): Database {
+  const path = join(dataDir, DATABASE_FILE);
+  if (!existsSync(path) && existsSync(join(dataDir, RESTORING_FILE)))
+    throw new DataDirError("data_dir", `${dataDir}: a restore was cut short; run it again`);
+  const remedy =
+    `put a backup back (fleet-coordinator restore FILE --data-dir ${dataDir} --force), or move it away: ` +
+    "agents that may enrol come back by themselves, what else it knew is forgotten";
   let sqlite: Database | undefined;
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-    // SQLite would say no more than that it can't open a file.
-    accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
-    sqlite = new Database(join(dataDir, "coordinator.db"), { create: true, strict: true });
-    // In exclusive mode the lock is taken by the first write and kept.
-    sqlite.run("PRAGMA locking_mode = EXCLUSIVE");
-    sqlite.run("PRAGMA journal_mode = WAL");
-    sqlite.run("PRAGMA synchronous = FULL");
-    sqlite.run("BEGIN IMMEDIATE");
-    sqlite.run("COMMIT");
+    // SQLite gives its other files the mode of this one.
+    closeSync(openSync(path, "a", FILE_MODE));
+    sqlite = new Database(path, { strict: true });
+    prepare(sqlite);
+    let damage = structuralDamage(sqlite, "quick_check");
+    if (damage === undefined) {
+      migrate(sqlite);
+      damage = unreadableValue(sqlite);
+    }
+    if (damage !== undefined) throw new DatabaseDamagedError(path, damage, remedy);
     return sqlite;
-  } catch (cause) {
+  } catch (error) {
     sqlite?.close();
-    const busy = cause instanceof Error && cause.message.includes("locked");
-    throw new DataDirError(
-      `data directory ${busy ? `${dataDir} is in use by another coordinator` : fileProblem(dataDir, cause)}`,
-      { cause },
-    );
+    if (isDamage(error)) throw new DatabaseDamagedError(path, error.message, remedy, error);
+    if (error instanceof SQLiteError || (error as NodeJS.ErrnoException).errno !== undefined)
+      throw new DataDirError("data_dir", fileProblem(dataDir, error), error);
+    throw error;
   }
+}
+
+function prepare(sqlite: Database): void {
+  sqlite.run(`PRAGMA busy_timeout = ${OPEN_WAIT_MS}`);
+  sqlite.run("PRAGMA journal_mode = WAL");
+  sqlite.run("PRAGMA synchronous = FULL");
+  // A file that can't be written shows here.
+  sqlite.run("BEGIN IMMEDIATE");
+  sqlite.run("COMMIT");
+  // Nobody else writes; who does it anyway is not waited for.
+  sqlite.run("PRAGMA busy_timeout = 0");
 }

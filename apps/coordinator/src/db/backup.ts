@@ -1,0 +1,181 @@
+/**
+ * `fleet-coordinator backup FILE`: the database as it is at one moment and the keys beside it, in one file, while the
+ * coordinator runs or not. The file is an SQLite database of mode 0600: the coordinator's, with two tables more. It appears
+ * whole and checked, or not at all. (H10)
+ */
+import { Database, SQLiteError } from "bun:sqlite";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { fileProblem } from "../file-problem.ts";
+import { DatabaseDamagedError, isDamage, structuralDamage } from "./damage.ts";
+import { DATABASE_FILE, FILE_MODE } from "./data-dir.ts";
+
+/** SQLite's `application_id` of a backup: "FlBk". The coordinator's own database has 0. */
+export const BACKUP_ID = 0x466c426b;
+/** What a backup has more than the database. */
+export const BACKUP_TABLES = ["backup_info", "backup_keys"] as const;
+/** What lies beside the database and belongs to it: each is `NAME.key`. */
+export const KEY_FILE = /^[a-z0-9_-]{1,64}\.key$/;
+/** Far more than any key. */
+const KEY_BYTES_MAX = 64 * 1024;
+const NO_BACKUP = "is no backup of a fleet-coordinator";
+
+/** A backup can't be made, read or put back. The message names the file. */
+export class BackupError extends Error {
+  readonly code = "backup";
+}
+
+/** What is in a backup. */
+export interface BackupContents {
+  readonly bytes: number;
+  /** How many migrations its database has. */
+  readonly schema: number;
+  readonly nodes: number;
+  /** Names of key files. */
+  readonly keys: readonly string[];
+  /** Unix ms. */
+  readonly atMs: number;
+  /** Of the program that made it. */
+  readonly version: string;
+}
+
+/** A key file's name and what is in it. */
+export interface KeyFile {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+/** What is to be backed up, and what the file is to say of itself. */
+export interface BackupOptions {
+  readonly dataDir: string;
+  readonly file: string;
+  readonly nowMs: number;
+  readonly version: string;
+}
+
+/** Makes a backup. Replaces an earlier one of that name, and nothing else. Throws BackupError, DatabaseDamagedError. */
+export function backUp(options: BackupOptions): BackupContents {
+  const { dataDir, file } = options;
+  const source = join(dataDir, DATABASE_FILE);
+  if (!existsSync(source)) throw new BackupError(`there is no ${DATABASE_FILE} in ${dataDir}`);
+  if (existsSync(file) && statSync(file).size > 0) readBackup(file);
+  const staged = join(dirname(file), `.${basename(file)}.${process.pid}.tmp`);
+  try {
+    rmSync(staged, { force: true });
+    // SQLite writes into a file that is there and empty, and leaves it the mode it has.
+    closeSync(openSync(staged, "wx", FILE_MODE));
+    copyDatabase(source, staged);
+    addKeys(staged, options);
+    const contents = readBackup(staged);
+    sync(staged);
+    renameSync(staged, file);
+    sync(dirname(file));
+    return contents;
+  } catch (error) {
+    throw asBackupError(file, error);
+  } finally {
+    for (const suffix of ["", "-journal"]) rmSync(`${staged}${suffix}`, { force: true });
+  }
+}
+
+/** Checks that `file` is a backup from its first byte to its last. Throws BackupError, DatabaseDamagedError. */
+export function readBackup(file: string): BackupContents {
+  let sqlite: Database | undefined;
+  try {
+    const { size: bytes } = statSync(file);
+    sqlite = new Database(file, { readonly: true });
+    if (pragma(sqlite, "application_id") !== BACKUP_ID)
+      throw new BackupError(`${file} ${NO_BACKUP}`);
+    const damage = structuralDamage(sqlite, "integrity_check");
+    if (damage !== undefined) throw new DatabaseDamagedError(file, damage, "use another backup");
+    const [atMs, version] = sqlite.query("SELECT at_ms, version FROM backup_info").values()[0]!;
+    return {
+      bytes,
+      schema: pragma(sqlite, "user_version") as number,
+      nodes: sqlite.query("SELECT count(*) FROM known_nodes").values()[0]![0] as number,
+      keys: readKeys(sqlite).map(({ name }) => name),
+      atMs: atMs as number,
+      version: version as string,
+    };
+  } catch (error) {
+    throw asBackupError(file, error);
+  } finally {
+    sqlite?.close();
+  }
+}
+
+/** The key files in an open backup. */
+export function readKeys(sqlite: Database): KeyFile[] {
+  const rows = sqlite.query("SELECT name, bytes FROM backup_keys ORDER BY name").values();
+  return (rows as [string, Uint8Array][]).map(([name, bytes]) => {
+    if (!KEY_FILE.test(name))
+      throw new BackupError(`it holds a key of the name ${JSON.stringify(name)}`);
+    return { name, bytes };
+  });
+}
+
+/** Makes a file's contents, or a directory's names, outlive a power loss. */
+export function sync(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function copyDatabase(source: string, target: string): void {
+  const sqlite = new Database(source, { readonly: true });
+  try {
+    sqlite.run("VACUUM INTO ?", [target]);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    throw new DatabaseDamagedError(source, error.message, "use the last backup", error);
+  } finally {
+    sqlite.close();
+  }
+}
+
+function addKeys(staged: string, { dataDir, nowMs, version }: BackupOptions): void {
+  const sqlite = new Database(staged);
+  try {
+    sqlite.transaction(() => {
+      sqlite.run("CREATE TABLE backup_info (at_ms INTEGER NOT NULL, version TEXT NOT NULL)");
+      sqlite.run("CREATE TABLE backup_keys (name TEXT PRIMARY KEY NOT NULL, bytes BLOB NOT NULL)");
+      sqlite.run("INSERT INTO backup_info VALUES (?, ?)", [nowMs, version]);
+      for (const name of readdirSync(dataDir).filter((entry) => KEY_FILE.test(entry))) {
+        const path = join(dataDir, name);
+        if (statSync(path).size > KEY_BYTES_MAX) throw new BackupError(`${path} is no key`);
+        sqlite.run("INSERT INTO backup_keys VALUES (?, ?)", [name, readFileSync(path)]);
+      }
+      sqlite.run(`PRAGMA application_id = ${BACKUP_ID}`);
+    })();
+  } finally {
+    sqlite.close();
+  }
+}
+
+function pragma(sqlite: Database, name: string): unknown {
+  return sqlite.query(`PRAGMA ${name}`).values()[0]?.[0];
+}
+
+/** What was thrown over `file`, as one of the errors a user can mend where it is one. */
+export function asBackupError(file: string, error: unknown): unknown {
+  if (error instanceof BackupError || error instanceof DatabaseDamagedError) return error;
+  if (isDamage(error) && error.code !== "SQLITE_NOTADB")
+    return new DatabaseDamagedError(file, error.message, "use another backup", error);
+  if (isDamage(error)) return new BackupError(`${file} ${NO_BACKUP}`, { cause: error });
+  const isExpected =
+    error instanceof SQLiteError || (error as NodeJS.ErrnoException).errno !== undefined;
+  return isExpected ? new BackupError(fileProblem(file, error), { cause: error }) : error;
+}

@@ -1,0 +1,120 @@
+/**
+ * `fleet-coordinator restore FILE`: puts a backup in the place of the database and its keys. The file is checked before
+ * anything is touched, and what was there is moved aside, never removed. (H10)
+ *
+ * Since the backup, trackers have had runs that it knows nothing of, and their numbers are in the track files: new ones begin
+ * far above.
+ */
+import { Database } from "bun:sqlite";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import {
+  asBackupError,
+  BACKUP_TABLES,
+  type BackupContents,
+  BackupError,
+  KEY_FILE,
+  type KeyFile,
+  readBackup,
+  readKeys,
+  sync,
+} from "./backup.ts";
+import { DATABASE_FILE, FILE_MODE, giveToOwner, RESTORING_FILE, takeDataDir } from "./data-dir.ts";
+import { checkSchema, migrate } from "./migrations.ts";
+
+/** More than a tracker has between two backups: one a second for 12 days. */
+const RUNS_SKIPPED = 2 ** 20;
+
+/** What to put where. */
+export interface RestoreOptions {
+  readonly file: string;
+  readonly dataDir: string;
+  /** Also into a directory that holds a database. */
+  readonly force: boolean;
+  readonly nowMs: number;
+}
+
+/** What was put back, and the directory that what was there has been moved to. */
+export interface Restored extends BackupContents {
+  readonly movedTo: string | undefined;
+}
+
+/**
+ * Throws BackupError, DataDirError when a coordinator has the directory, DatabaseDamagedError, DatabaseTooNewError. One that was
+ * cut short is finished by running it again; no coordinator starts on the directory before that.
+ */
+export function restore({ file, dataDir, force, nowMs }: RestoreOptions): Restored {
+  const contents = readBackup(file);
+  checkSchema(contents.schema, file);
+  using _lock = takeDataDir(dataDir);
+  if (existsSync(join(dataDir, DATABASE_FILE)) && !force)
+    throw new BackupError(
+      `${dataDir} holds a database; with --force it is moved aside and the backup put in its place`,
+    );
+  try {
+    const keys = stage(file, dataDir);
+    const movedTo = moveAside(dataDir, nowMs);
+    for (const { name, bytes } of keys) writeKey(dataDir, name, bytes);
+    // Last: as long as it is not there, no coordinator starts here.
+    renameSync(join(dataDir, RESTORING_FILE), join(dataDir, DATABASE_FILE));
+    sync(dataDir);
+    return { ...contents, movedTo };
+  } catch (error) {
+    throw asBackupError(dataDir, error);
+  }
+}
+
+/** Puts the database, ready to be used, beside its place. Gives the keys that came with it. */
+function stage(file: string, dataDir: string): KeyFile[] {
+  const staged = join(dataDir, RESTORING_FILE);
+  for (const suffix of ["", "-journal"]) rmSync(`${staged}${suffix}`, { force: true });
+  copyFileSync(file, staged);
+  chmodSync(staged, FILE_MODE);
+  const sqlite = new Database(staged, { strict: true });
+  let keys: KeyFile[];
+  try {
+    keys = readKeys(sqlite);
+    for (const table of BACKUP_TABLES) sqlite.run(`DROP TABLE ${table}`);
+    sqlite.run("PRAGMA application_id = 0");
+    migrate(sqlite);
+    sqlite.run("UPDATE trackers SET run = run + ?", [RUNS_SKIPPED]);
+  } finally {
+    sqlite.close();
+  }
+  giveToOwner(dataDir, staged);
+  sync(staged);
+  return keys;
+}
+
+/** Gives the directory it has made for what was there, or undefined when there was nothing. */
+function moveAside(dataDir: string, nowMs: number): string | undefined {
+  const database = ["", "-wal", "-shm"].map((suffix) => `${DATABASE_FILE}${suffix}`);
+  const old = readdirSync(dataDir).filter((name) => KEY_FILE.test(name) || database.includes(name));
+  if (old.length === 0) return undefined;
+  const aside = join(dataDir, `replaced-${nowMs}`);
+  mkdirSync(aside, { mode: 0o700 });
+  giveToOwner(dataDir, aside);
+  // All of it: a write-ahead log would be taken for that of the database it lies beside.
+  for (const name of old) renameSync(join(dataDir, name), join(aside, name));
+  sync(aside);
+  return aside;
+}
+
+function writeKey(dataDir: string, name: string, bytes: Uint8Array): void {
+  const path = join(dataDir, name);
+  const staged = `${path}.new`;
+  rmSync(staged, { force: true });
+  writeFileSync(staged, bytes, { flag: "wx", mode: FILE_MODE });
+  giveToOwner(dataDir, staged);
+  sync(staged);
+  renameSync(staged, path);
+}
