@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { PROTOCOL_HEADER } from "@fleet/protocol";
-import { nodeId, until } from "../testing.ts";
+import { instanceId, nodeId, until } from "../testing.ts";
 import { Api, OPERATOR } from "./testing.ts";
 
 const NODE = nodeId("radar3");
@@ -106,9 +106,9 @@ describe("an agent's event stream (C1)", () => {
 
   test("is open to the current instance alone (R9)", async () => {
     await using api = new Api();
-    const old = await api.register(NODE, { instance_id: "i1" as never });
+    const old = await api.register(NODE, { instance_id: instanceId("i1") });
     const reader = await opened(api, old.access_token);
-    const now = await api.register(NODE, { instance_id: "i2" as never });
+    const now = await api.register(NODE, { instance_id: instanceId("i2") });
     api.streams.end(NODE, "superseded");
     await until(() => reader.ended);
     expect(await Reader.open(api, old.access_token)).toBe(409);
