@@ -4,6 +4,7 @@
  *   detect    knowing the image, beside the version commands of its interpreters, alone and one after the other
  *   frames    the frame path beside nats-server, JetStream, mosquitto and rsyslog; `sessions`, `agent`, `drain` or `latency`
  *             after it runs that section alone
+ *   herd      10 000 agents on one coordinator, and its restart, beside mosquitto's clients and etcd's leases
  *   static    a static fleet-agent beside the same one linked dynamically: start, memory, size
  *   tracker   fleet-tracker on frames with ground truth, beside the public retina-tracker's figures
  *
@@ -17,7 +18,7 @@ import { FRAMES_SECTIONS } from "./bench/frames/section-names.ts";
 import { ensureInstalled } from "./lib/install.ts";
 import { root } from "./lib/root.ts";
 
-const BENCHES = ["detect", "frames", "static", "tracker"] as const;
+const BENCHES = ["detect", "frames", "herd", "static", "tracker"] as const;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -1,0 +1,137 @@
+/** An agent as far as the coordinator can tell: the agent's own registration and requests, and its event stream on a socket of its own. */
+import {
+  backoffMs,
+  type BackoffOptions,
+  createLog,
+  systemClock,
+  systemRandom,
+} from "../../../packages/daemon/src/index.ts";
+import {
+  type InstanceId,
+  type NodeId,
+  PROTOCOL_HEADER,
+  PROTOCOL_VERSION,
+  type RegisterRequest,
+} from "../../../packages/protocol/src/index.ts";
+import { CoordinatorClient, type Reply } from "../../../apps/agent/src/coordinator-client.ts";
+import { loadIdentity } from "../../../apps/agent/src/identity.ts";
+import { Registration } from "../../../apps/agent/src/registration.ts";
+import { type Member, type MemberOptions, type Outcome, wallMs } from "./member.ts";
+
+const STREAM_BACKOFF: BackoffOptions = { baseMs: 100, capMs: 5000 };
+const log = createLog("error", "herd");
+
+/** The agent's client, with each request written down. */
+class NotingClient extends CoordinatorClient {
+  readonly #member: MemberOptions;
+
+  constructor(member: MemberOptions) {
+    super({ url: `http://${member.host}:${member.port}`, clock: systemClock, ca: undefined });
+    this.#member = member;
+  }
+
+  override async post(path: string, body: unknown, token: string | undefined): Promise<Reply> {
+    const atMs = wallMs();
+    const reply = await super.post(path, body, token);
+    const { index, note } = this.#member;
+    note({ index, atMs, ms: wallMs() - atMs, outcome: outcomeOf(reply) });
+    return reply;
+  }
+}
+
+function outcomeOf(reply: Reply): Outcome {
+  if (reply.at === "ok") return "ok";
+  if (reply.at === "unreachable") return "lost";
+  return reply.status >= 500 ? "server_error" : "refused";
+}
+
+/** What the agent says of itself. */
+function requestOf(index: number, nodeId: NodeId): RegisterRequest {
+  return {
+    node_id: nodeId,
+    instance_id: `i${index}` as InstanceId,
+    group: "herd",
+    class: "persistent",
+    labels: { site: `site${index % 50}` },
+    version: "0.1.0",
+    runtimes: [{ name: "python", version: "3.12.4", path: "/usr/bin/python3" }],
+    sensors: [],
+    capabilities: [],
+    platform: { arch: "x86_64", os: "linux" },
+  };
+}
+
+/** See the head of this file. */
+export class FleetMember implements Member {
+  readonly #options: MemberOptions;
+  readonly #nodeId: NodeId;
+  readonly #registration: Registration;
+  #isStreaming = false;
+  #failures = 0;
+
+  constructor(options: MemberOptions, enrollToken: string) {
+    this.#options = options;
+    const nodeId = `herd-${options.index}` as NodeId;
+    this.#nodeId = nodeId;
+    const nowhere = { name: nodeId, stateDir: undefined, hostname: nodeId };
+    this.#registration = new Registration({
+      client: new NotingClient(options),
+      clock: systemClock,
+      random: systemRandom,
+      log,
+      identity: loadIdentity({ ...nowhere, clock: systemClock, log }),
+      request: () => requestOf(options.index, nodeId),
+      enrollTokens: () => [enrollToken],
+      counters: () => ({}),
+      onGrant: () => this.#openStream(),
+      onSuperseded: () => {
+        throw new Error(`${nodeId} was superseded`);
+      },
+    });
+  }
+
+  enter(): void {
+    this.#registration.start();
+  }
+
+  lost(): void {}
+
+  #openStream(): void {
+    const { grant } = this.#registration;
+    if (this.#isStreaming || grant === undefined) return;
+    this.#isStreaming = true;
+    const { host, port, onUp } = this.#options;
+    let isOpen = false;
+    let isOver = false;
+    const gone = (): void => {
+      if (isOver) return;
+      isOver = true;
+      this.#isStreaming = false;
+      if (isOpen) this.#registration.nudge();
+      const delayMs = backoffMs(STREAM_BACKOFF, ++this.#failures, systemRandom);
+      systemClock.after(delayMs, () => this.#openStream());
+    };
+    const head = [
+      `GET /api/v1/agents/${this.#nodeId}/events HTTP/1.1`,
+      `Host: ${host}`,
+      `Authorization: Bearer ${grant.accessToken}`,
+      `${PROTOCOL_HEADER}: ${PROTOCOL_VERSION}`,
+    ];
+    Bun.connect({
+      hostname: host,
+      port,
+      socket: {
+        open: (socket) => void socket.write(`${head.join("\r\n")}\r\n\r\n`),
+        data: () => {
+          if (isOpen) return;
+          isOpen = true;
+          this.#failures = 0;
+          onUp();
+        },
+        close: gone,
+        error: gone,
+        connectError: gone,
+      },
+    }).catch(gone);
+  }
+}
