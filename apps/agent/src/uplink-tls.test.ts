@@ -1,11 +1,7 @@
 import { afterEach, expect, test } from "bun:test";
-import { seededRandom } from "@fleet/daemon";
-import { FakeClock, TestAuthority, type TestPair } from "@fleet/daemon/testing";
-import { instanceIdSchema, nodeIdSchema, sensorNameSchema, spoolIdSchema } from "@fleet/protocol";
-import type { Grant } from "./grant.ts";
-import { MemorySpool } from "./memory-spool.ts";
-import { eventually, FramePort, frameText, recordingLog } from "./testing.ts";
-import { Uplink } from "./uplink.ts";
+import { TestAuthority, type TestPair } from "@fleet/daemon/testing";
+import { eventually, FramePort, frameText } from "./testing.ts";
+import { grantFor, uplinkRig } from "./uplink-rig.ts";
 
 const authority = new TestAuthority();
 const stops: (() => void)[] = [];
@@ -20,40 +16,11 @@ function setUp(
   { ca }: { ca: string | undefined } = { ca: authority.cert },
 ) {
   const port = new FramePort(tls);
-  const clock = new FakeClock();
-  const { log, lines } = recordingLog();
-  const spool = new MemorySpool({ spoolId: spoolIdSchema.parse("s1"), bytesMax: 1 << 26 });
-  const grant: Grant = {
-    nodeId: nodeIdSchema.parse("radar3"),
-    instanceId: instanceIdSchema.parse("i1"),
-    epoch: 7,
-    accessToken: "access-token",
-    frames: { host: "localhost", port: port.port, tls: true },
-  };
-  const now = { grant };
-  const uplink = new Uplink({
-    sensor: sensorNameSchema.parse("radar"),
-    spool,
-    ca,
-    clock,
-    random: seededRandom(1),
-    log,
-    grant: () => now.grant,
-    onUnauthorized: () => {},
-    onSuperseded: () => {},
-    onLost: () => {},
-  });
-  stops.push(
-    () => void uplink.stop(clock.monotonicMs()),
-    () => port.stop(),
-  );
-  const produce = (first: number, last: number, size = 0): void => {
-    for (let n = first; n <= last; n++) {
-      const line = new TextEncoder().encode(frameText(n).padEnd(size));
-      spool.append(line, 0, line.length);
-    }
-  };
-  return { port, clock, lines, spool, uplink, produce, now };
+  const grant = grantFor(port.port);
+  const frames = { ...grant.frames, host: "localhost", tls: true };
+  const rig = uplinkRig(port, { ca, grant: { ...grant, frames } });
+  stops.push(rig.stop, () => port.stop());
+  return { port, ...rig };
 }
 
 test("a session over TLS is one like any other, when the certificate is good for the host (H5)", async () => {
@@ -115,7 +82,7 @@ test("a port that is to speak TLS from now on is connected to anew", async () =>
   const { port, uplink, now, clock } = setUp(authority.issue());
   const plain = new FramePort();
   stops.push(() => plain.stop());
-  const overTls = now.grant;
+  const overTls = now.grant!;
   now.grant = { ...overTls, frames: { ...overTls.frames, port: plain.port, tls: false } };
   uplink.start();
   const before = await plain.accept();
