@@ -104,6 +104,10 @@ export class ChaosAgent {
     return this.#process !== undefined && this.#process.end === undefined;
   }
 
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
   get logFile(): string {
     return join(this.#from.dir, "logs", `${this.name}.log`);
   }

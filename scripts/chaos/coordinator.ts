@@ -10,6 +10,9 @@ import type { Disk } from "./disks.ts";
 const POLL_MS = 50;
 const READY_MS_MAX = 30_000;
 const FED_MS_MAX = 15_000;
+/** Less than the coordinator takes for a tracker that dies of its frames. */
+const DEATHS_MAX = 3;
+const DEATHS_MS = 60_000;
 /** Its socket is open. */
 const FED_STATES: ReadonlySet<string> = new Set(["RUNNING", "OUTAGE"]);
 const ROWS_UNWRITTEN = "tracker rows not written";
@@ -51,6 +54,7 @@ export class ChaosCoordinator {
   /** Streams whose tracker was killed, and the run it was. Until the next has been fed, what it had not read is nowhere else. */
   readonly #unfed = new Map<string, number>();
   readonly #frozen = new Map<string, number>();
+  readonly #deaths = new Map<string, readonly number[]>();
 
   constructor(from: CoordinatorSurroundings) {
     this.#from = from;
@@ -159,8 +163,15 @@ export class ChaosCoordinator {
     this.#isFrozen = false;
   }
 
-  /** SIGKILL for a stream's tracker that has not read anything for `afterMs`. False when there is none. */
+  /**
+   * SIGKILL for a stream's tracker that has not read anything for `afterMs`. False when there is none, or when too many of it
+   * have died of late: frames that one run after the other dies of are given up.
+   */
   async killTracker(stream: string, afterMs: number): Promise<boolean> {
+    const nowMs = performance.now();
+    const deaths = (this.#deaths.get(stream) ?? []).filter((atMs) => nowMs - atMs < DEATHS_MS);
+    if (deaths.length >= DEATHS_MAX) return false;
+    this.#deaths.set(stream, [...deaths, nowMs]);
     const view = await this.#view(stream);
     if (view === undefined || view.pid === null || this.isBusy) return false;
     if (!this.#isTracker(view.pid, stream)) return false;

@@ -2,9 +2,9 @@
  * The fleet of the chaos test: a coordinator, agents, plain nodes, and the wires between them. Does to it what the schedule
  * says; an action that finds its target busy or gone is left out, and says so.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { compileC } from "../../apps/coordinator/test/compile-c.ts";
 import { Guard } from "../demo/guard.ts";
 import { freeRange } from "../demo/ports.ts";
@@ -177,7 +177,11 @@ export class ChaosFleet {
     for (const node of this.#plain) node.kill();
     for (const proxy of this.#proxies) proxy.close();
     killMarked(this.#mark);
-    for (const disk of this.#disks) disk.unmount();
+    for (const disk of this.#disks) {
+      const copy = join(this.dir, "disks", basename(dirname(disk.dir)), basename(disk.dir));
+      if (isWanted) cpSync(disk.dir, copy, { recursive: true });
+      disk.unmount();
+    }
     if (!isWanted) rmSync(this.dir, { recursive: true, force: true });
     this.#guard.dismiss();
   }

@@ -2,7 +2,7 @@
  * Frames as the chaos test knows them: by the run of their source (of a sensor's process; of a plain node's connection) and
  * their number in it. Pure, but for reading files.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   BATCH_HEADER_BYTES,
@@ -100,13 +100,15 @@ export function inputNames(dir: string): readonly string[] {
 
 /** The frames in whole batches of a spool's files: what a killed agent has promised. */
 export function committedFrames(spoolDir: string): readonly FrameKey[] {
-  let names: readonly string[];
-  try {
-    names = readdirSync(spoolDir).filter((name) => name.endsWith(".frames"));
-  } catch {
-    return [];
-  }
-  return names.flatMap((name) => batchesIn(readFileSync(join(spoolDir, name))));
+  return spoolFiles(spoolDir).flatMap((path) => batchesIn(readFileSync(path)));
+}
+
+/** The files of frames in a spool's directory. */
+export function spoolFiles(spoolDir: string): readonly string[] {
+  if (!existsSync(spoolDir)) return [];
+  return readdirSync(spoolDir)
+    .filter((name) => name.endsWith(".frames"))
+    .map((name) => join(spoolDir, name));
 }
 
 function batchesIn(bytes: Buffer): FrameKey[] {

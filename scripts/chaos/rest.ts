@@ -1,8 +1,10 @@
 /** Lets the fleet come to rest after the chaos, and gathers what the verdict needs. */
+import { readdirSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
 import type { NodeView, SensorCounters } from "../../packages/protocol/src/index.ts";
 import type { ChaosAgent } from "./agent.ts";
 import type { ChaosFleet } from "./fleet.ts";
-import { readInputs, readSensorRuns } from "./frames.ts";
+import { readInputs, readSensorRuns, spoolFiles } from "./frames.ts";
 import type { Answer } from "../demo/fleet-api.ts";
 import { isBalanced, plainProblems, type SensorFacts, sensorProblems } from "./verdict.ts";
 
@@ -12,6 +14,8 @@ const REST_MS_MAX = 120_000;
 /** So often in a row everything must look the same; a heartbeat lies between two looks. */
 const SAME_LOOKS = 4;
 const LAST_FRAMES = 200;
+/** HTTP connections that are kept, listeners, outputs. */
+const SOCKETS_BESIDE_MAX = 32;
 
 /** What was there at rest. */
 export interface Rest {
@@ -31,7 +35,22 @@ export async function comeToRest(fleet: ChaosFleet): Promise<Rest | undefined> {
     if (!(await node.pushOnce(LAST_FRAMES)))
       fleet.violations.push(`${node.name} could not send ${LAST_FRAMES} frames in peace`);
   const answer = await untilStill(fleet);
+  fleet.violations.push(...leaks(fleet));
   return answer && { answer, metrics: await fleet.coordinator.api.metrics() };
+}
+
+/** Nodes whose balance does not hold at this moment, in their last heartbeat. */
+export async function unbalanced({ coordinator, agents }: ChaosFleet): Promise<readonly string[]> {
+  const answer = await coordinator.api.ask().catch(() => undefined);
+  if (answer === undefined) return [];
+  return agents.flatMap(({ name }) =>
+    Object.entries(countersOf(answer, name))
+      .filter(([, counters]) => !isBalanced(counters))
+      .map(
+        ([sensor, counters]) =>
+          `${name}.${sensor}: the balance does not hold: ${JSON.stringify(counters)}`,
+      ),
+  );
 }
 
 /** All violated sentences, once the fleet has been stopped. */
@@ -115,6 +134,41 @@ function lastOf(
   run: number,
 ): number {
   return Math.max(0, ...lives.map((life) => life[which].get(stream)?.get(run) ?? 0));
+}
+
+/** What each process still holds when nothing is under way. */
+function leaks(fleet: ChaosFleet): readonly string[] {
+  const { coordinator, agents, streams } = fleet;
+  const processes = [
+    { name: "the coordinator", pid: coordinator.pid, max: 2 * streams.length + SOCKETS_BESIDE_MAX },
+    ...agents.map(({ name, pid, sensors }) => ({
+      name,
+      pid,
+      max: sensors.length + SOCKETS_BESIDE_MAX,
+    })),
+  ];
+  const sockets = processes.flatMap(({ name, pid, max }) => {
+    const open = pid === undefined ? 0 : openSockets(pid);
+    return open > max ? [`${name} has ${open} sockets open at rest, and needs at most ${max}`] : [];
+  });
+  const files = agents.flatMap(({ sensors }) =>
+    sensors.flatMap(({ stream, spool }) => {
+      const left = spoolFiles(spool).length;
+      return left > 1 ? [`${stream}: ${left} files are left of a spool that is empty`] : [];
+    }),
+  );
+  return [...sockets, ...files];
+}
+
+function openSockets(pid: number): number {
+  const dir = `/proc/${pid}/fd`;
+  return readdirSync(dir).filter((fd) => {
+    try {
+      return readlinkSync(join(dir, fd)).startsWith("socket:");
+    } catch {
+      return false; // Closed since.
+    }
+  }).length;
 }
 
 async function untilStill(fleet: ChaosFleet): Promise<Answer | undefined> {

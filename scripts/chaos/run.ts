@@ -8,10 +8,11 @@ import { say } from "../demo/say.ts";
 import { StopRequest } from "../demo/stop-request.ts";
 import { ChaosError, ChaosFleet, type Outcome } from "./fleet.ts";
 import type { ChaosOptions } from "./options.ts";
-import { comeToRest, judge } from "./rest.ts";
+import { comeToRest, judge, unbalanced } from "./rest.ts";
 import { describeAction, makeSchedule, type Step } from "./schedule.ts";
 
 const PROGRESS_MS = 5000;
+const LOOK_MS = 1000;
 const MINUTE_MS = 60_000;
 const SCHEDULE_LINES_MAX = 40;
 const EXIT_IMPOSSIBLE = 69;
@@ -64,8 +65,11 @@ async function unfold(
   await perform(fleet, schedule, stop, story);
   if (stop.signal !== undefined) return [];
   say("Waiting until all is quiet");
-  const rest = fleet.violations.length > 0 ? undefined : await comeToRest(fleet);
-  if (rest === undefined || stop.signal !== undefined) return fleet.violations;
+  const rest =
+    fleet.violations.length > 0
+      ? undefined
+      : await Promise.race([comeToRest(fleet), stop.asked.then(() => undefined)]);
+  if (rest === undefined) return fleet.violations;
   await fleet.stop();
   return [...fleet.violations, ...judge(fleet, rest)];
 }
@@ -80,6 +84,7 @@ async function perform(
   const elapsedMs = (): number => performance.now() - startMs;
   const running = new Set<Promise<void>>();
   let saidMs = 0;
+  let lookedMs = 0;
   for (const { atMs, action } of schedule) {
     if (await stop.within(Math.max(0, atMs - elapsedMs()))) return;
     if (fleet.violations.length > 0) break;
@@ -90,6 +95,10 @@ async function perform(
       .then((outcome) => story.add(begunMs, text, outcome))
       .finally(() => running.delete(one));
     running.add(one);
+    if (elapsedMs() - lookedMs > LOOK_MS) {
+      lookedMs = elapsedMs();
+      void unbalanced(fleet).then((problems) => fleet.violations.push(...problems));
+    }
     if (elapsedMs() - saidMs < PROGRESS_MS) continue;
     saidMs = elapsedMs();
     say(story.progress(saidMs));
