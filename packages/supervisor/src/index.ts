@@ -4,6 +4,7 @@ export type { ChildOptions, ChildSpec, RunEnd } from "./child-spec.ts";
 export type { AfterStopping, ChildPolicy, ChildState } from "./child-state.ts";
 export {
   endOrphan,
+  findOrphans,
   groupMembers,
   type OrphanEnd,
   type ProcessIdentity,

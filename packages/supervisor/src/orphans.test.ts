@@ -4,12 +4,13 @@ import { systemClock } from "@fleet/daemon";
 
 import {
   endOrphan,
+  findOrphans,
   groupMembers,
   parseStat,
   processIdentity,
   type ProcessIdentity,
 } from "./orphans.ts";
-import { type SpawnedProcess, systemSpawn } from "./spawn.ts";
+import { signalGroup, type SpawnedProcess, systemSpawn } from "./spawn.ts";
 
 const ENV = { PATH: process.env["PATH"] ?? "/usr/bin:/bin" };
 const LONG = { clock: systemClock, graceMs: 60_000 };
@@ -44,12 +45,14 @@ describe("the identity of a process", () => {
     for (const name of ["sh", "a b", "a) R 1 (b", ")", "("])
       expect(parseStat(`42 (${name}) S 1 41 40 0 -1 1 2 3 4 5 6 7 8 9 20 0 1 0 777 0`)).toEqual({
         state: "S",
+        parent: 1,
         group: 41,
         session: 40,
         startTicks: 777,
       });
     expect(parseStat("42 (x) Z 1 40 40 0 -1 1 2 3 4 5 6 7 8 9 20 0 1 0 123456 0 0")).toEqual({
       state: "Z",
+      parent: 1,
       group: 40,
       session: 40,
       startTicks: 123_456,
@@ -113,6 +116,34 @@ describe("an orphan", () => {
     expect(await endOrphan(member, LONG)).toBe("ended");
     expect(processIdentity(leader.pid)).toEqual(id);
     await end(leader);
+  });
+});
+
+describe("orphans that nobody wrote down", () => {
+  const SCRIPT = "echo up; while :; do sleep 1000; done";
+
+  /** A session leader, called by `mark`; its parent ends at once unless it is to stay. */
+  async function left(mark: string, parent: "goes" | "stays"): Promise<number> {
+    const script = `setsid sh -c '${SCRIPT}' "$1" & echo $!; ${parent === "goes" ? "" : "wait"}`;
+    const { stdout } = systemSpawn({ command: ["sh", "-c", script, "sh", mark], env: ENV });
+    let said = "";
+    while (!said.includes("up")) said += new TextDecoder().decode(await stdout.read());
+    stdout.close();
+    return Number.parseInt(said.replace("up", ""), 10);
+  }
+
+  test("are known by their arguments, their session and their missing parent; those of others are not", async () => {
+    const mark = `mark-${process.pid}-${crypto.randomUUID()}`;
+    const [orphan, minded] = [await left(mark, "goes"), await left(mark, "stays")];
+    const other = await left(`other-${mark}`, "goes");
+    const found = findOrphans((argv) => argv.at(-1) === mark);
+    expect(found).toEqual([processIdentity(orphan)!]);
+    expect(findOrphans(() => false)).toEqual([]);
+    expect(await endOrphan(found[0]!, LONG)).toBe("ended");
+    for (const pid of [minded, other]) {
+      expect(processIdentity(pid)).toBeDefined();
+      signalGroup(pid, "SIGKILL");
+    }
   });
 });
 

@@ -67,6 +67,45 @@ export function groupMembers(leader: ProcessIdentity): number[] {
     });
 }
 
+/**
+ * Processes that nobody minds any more: of our user, leading a session as all that a supervisor begins, handed to an init
+ * (process 1 or an ancestor of ours) when whoever began them went. `matches` looks at their arguments. For what was begun
+ * too shortly before a kill to be written down.
+ */
+export function findOrphans(matches: (argv: readonly string[]) => boolean): ProcessIdentity[] {
+  const inits = ancestors();
+  const uid = process.getuid?.();
+  const found: ProcessIdentity[] = [];
+  for (const name of readdirSync("/proc")) {
+    const pid = Number(name);
+    const stat = Number.isInteger(pid) && pid > 1 ? readStat(pid) : undefined;
+    if (stat === undefined || stat.session !== pid || !inits.has(stat.parent)) continue;
+    if (!matches(argvOf(pid, uid))) continue;
+    const identity = processIdentity(pid);
+    if (identity?.startTicks === stat.startTicks) found.push(identity);
+  }
+  return found;
+}
+
+function ancestors(): ReadonlySet<number> {
+  const found = new Set([1]);
+  for (let pid = process.ppid; pid > 1 && !found.has(pid); pid = readStat(pid)?.parent ?? 0)
+    found.add(pid);
+  return found;
+}
+
+/** Empty when it is another user's, or gone. */
+function argvOf(pid: number, uid: number | undefined): readonly string[] {
+  try {
+    // The owner of the files in /proc is root for a process that may not be dumped.
+    const owner = /^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+    if (Number(owner) !== uid) return [];
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").slice(0, -1);
+  } catch {
+    return [];
+  }
+}
+
 function same(a: ProcessIdentity, b: ProcessIdentity): boolean {
   return a.pid === b.pid && a.startTicks === b.startTicks && a.bootId === b.bootId;
 }
@@ -103,6 +142,7 @@ function signal(identity: ProcessIdentity, name: GroupSignal): boolean {
 }
 
 interface Stat {
+  readonly parent: number;
   readonly group: number;
   readonly session: number;
   readonly startTicks: number;
@@ -111,10 +151,16 @@ interface Stat {
 /** Fields of /proc/PID/stat. The second one, the name, may hold spaces and parentheses, so fields count from the last `)`. */
 export function parseStat(text: string): (Stat & { readonly state: string }) | undefined {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  const [state, , group, session] = fields;
+  const [state, parent, group, session] = fields;
   const startTicks = Number(fields[19]);
   if (state === undefined || state === "" || !Number.isSafeInteger(startTicks)) return undefined;
-  return { state, group: Number(group), session: Number(session), startTicks };
+  return {
+    state,
+    parent: Number(parent),
+    group: Number(group),
+    session: Number(session),
+    startTicks,
+  };
 }
 
 function readStat(pid: number): Stat | undefined {

@@ -4,9 +4,10 @@
  */
 import { every, type Timer } from "@fleet/daemon";
 import { nodeOfStream, type NodeId, type StreamId, streamIdOf } from "@fleet/protocol";
-import { endOrphan } from "@fleet/supervisor";
+import { endOrphan, findOrphans } from "@fleet/supervisor";
 import { LogGate } from "../log-gate.ts";
 import { type Feed, PUSHED } from "./feed.ts";
+import { isTracker } from "./is-tracker.ts";
 import { Tracker, type TrackerDeps } from "./tracker.ts";
 import type { TrackerChange, TrackerRow } from "./tracker-store.ts";
 
@@ -72,6 +73,7 @@ export class TrackerManager {
     const { store } = this.#deps;
     const rows = store.all();
     const ended = await Promise.all(rows.map((row) => this.#endOrphan(row)));
+    await this.#endStrays();
     store.updateAll(ended.filter((change) => change !== undefined));
     store.updateAll(rows.map((row) => this.#restore(row)).filter((change) => change !== undefined));
     const missing = [...this.#options.configured.keys()].filter(
@@ -249,6 +251,20 @@ export class TrackerManager {
       log.info({ stream_id: streamId, pid, outcome }, "earlier tracker");
     }
     return { streamId, pid: null, pidStart: null, bootId: null };
+  }
+
+  /** Those that were begun in the instant before the kill, or while the disk took no writes, stand in no row. */
+  async #endStrays(): Promise<void> {
+    const { clock, log, pool, options } = this.#deps;
+    const strays = findOrphans((argv) =>
+      isTracker(argv, options.command, (port) => pool.covers(port)),
+    );
+    await Promise.all(
+      strays.map(async (identity) => {
+        const outcome = await endOrphan(identity, { clock, graceMs: ORPHAN_GRACE_MS });
+        log.warn({ pid: identity.pid, outcome }, "earlier tracker that was not written down");
+      }),
+    );
   }
 
   #tick(): void {

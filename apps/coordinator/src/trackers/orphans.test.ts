@@ -1,9 +1,10 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { StreamId } from "@fleet/protocol";
 import { processIdentity } from "@fleet/supervisor";
-import { tempDir, until } from "../testing.ts";
-import { endRigs, Rig } from "./testing.ts";
+import { streamId, tempDir, until } from "../testing.ts";
+import { endRigs, Rig, STREAM } from "./testing.ts";
 
 const MAIN = join(import.meta.dirname, "..", "main.ts");
 const SCRIPT = join(import.meta.dirname, "../../test/light-tracker.ts");
@@ -127,6 +128,29 @@ describe("what a killed coordinator left (T5)", () => {
     expect(left.filter(({ pid }) => isAlive(pid))).toEqual([]);
     expect(rig.log.lines.filter((l) => l.fields["outcome"] === "ended")).toHaveLength(30);
     expect(rig.row("s29")).toMatchObject({ pid: null, pidStart: null, bootId: null });
+  });
+
+  test("is found even if it was never written down, by its command line and its port; one that is minded is left alone", async () => {
+    const rig = new Rig();
+    const argv = (port: number, stream: string): string[] => [
+      process.execPath,
+      SCRIPT,
+      String(port),
+      join(rig.dir.path, `${stream}.log`),
+      "",
+    ];
+    const [port, minded] = [rig.firstPort, streamId("minded")];
+    // Its parent goes at once.
+    Bun.spawnSync(["sh", "-c", `setsid "$@" >/dev/null 2>&1 &`, "sh", ...argv(port, STREAM)]);
+    strangers.push(
+      Bun.spawn(argv(port + 1, minded), { detached: true, stdin: "ignore", stdout: "ignore" }),
+    );
+    const pidOf = (stream: StreamId): number =>
+      Number(rig.noted(stream)[0]?.replace("start ", "") ?? 0);
+    await until(() => pidOf(STREAM) > 0 && pidOf(minded) > 0);
+    await rig.manager.start();
+    expect([isAlive(pidOf(STREAM)), isAlive(pidOf(minded))]).toEqual([false, true]);
+    expect(rig.log.count("earlier tracker that was not written down")).toBe(1);
   });
 
   test("is nobody else's process that has its pid now, and not one that was never fully written down", async () => {

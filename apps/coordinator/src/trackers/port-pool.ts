@@ -25,6 +25,11 @@ export class PortPool {
     return this.#held.size;
   }
 
+  /** Whether `port` is one of these, leased or not. */
+  covers(port: number): boolean {
+    return port >= this.#first && port <= this.#last;
+  }
+
   /** The port `stream` holds, or undefined. */
   portOf(stream: StreamId): number | undefined {
     return this.#held.get(stream);
@@ -32,7 +37,7 @@ export class PortPool {
 
   /** Restores a lease of an earlier process, unchecked. False when it is outside the range or another stream's. */
   restore(stream: StreamId, port: number): boolean {
-    if (port < this.#first || port > this.#last || this.#holders.has(port)) return false;
+    if (!this.covers(port) || this.#holders.has(port)) return false;
     this.#hold(stream, port);
     return true;
   }
