@@ -162,12 +162,13 @@ async function figuresOf(
   const edgeBefore = cpuS(edgePid);
   const wroteBefore = writtenMb(edgePid);
   const startMs = await begin();
-  const done = await control.wait("sink", "done");
   const serverPid = route.serverPid();
+  const serverBefore = cpuS(serverPid);
+  const done = await control.wait("sink", "done");
   return {
     framesPerS: frames / ((done.atMs - startMs) / 1000),
     edgeCpuS: ((cpuS(edgePid) - edgeBefore) / frames) * 1e6,
-    serverCpuS: (cpuS(serverPid) / frames) * 1e6,
+    serverCpuS: ((cpuS(serverPid) - serverBefore) / frames) * 1e6,
     edgePeakMb: peakMb(edgePid),
     serverPeakMb: peakMb(serverPid),
     edgeWrittenMb: writtenMb(edgePid) - wroteBefore,

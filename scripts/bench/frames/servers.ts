@@ -30,8 +30,6 @@ export interface Contender {
   readonly start: (dir: string, sinkPort: number, streams: number) => Promise<Server>;
 }
 
-const ALL = 1;
-const LESS = 0.15;
 const HOST = "127.0.0.1";
 
 const natsPath = programPath("nats-server");
@@ -45,7 +43,7 @@ export const CONTENDERS: readonly Contender[] = [
     version: "this one",
     promises: "each frame checked, and acked once its tracker's socket has it",
     wire: "session",
-    share: ALL,
+    share: 1,
     async start(dir, sinkPort, streams) {
       const place = newPlace(dir, sinkPort);
       const server = await startCoordinator(place);
@@ -58,7 +56,7 @@ export const CONTENDERS: readonly Contender[] = [
     version: versionOf(natsPath, "--version"),
     promises: "neither checked nor acked",
     wire: "nats",
-    share: ALL,
+    share: 1,
     // A slow moment of the subscriber must not end it: what is measured is the server passing messages on.
     start: (dir) => startNats(dir, `max_pending: 1GB\nwrite_deadline: "60s"\n`),
   },
@@ -67,7 +65,7 @@ export const CONTENDERS: readonly Contender[] = [
     version: versionOf(mosquittoPath, "-h"),
     promises: "acked to the sender at arrival, and by the receiver; kept in memory",
     wire: "mqtt",
-    share: LESS,
+    share: 0.03,
     start: startMosquitto,
   },
   {
@@ -75,7 +73,7 @@ export const CONTENDERS: readonly Contender[] = [
     version: versionOf(natsPath, "--version"),
     promises: "acked once in the file store, not synced; receiver does not ack",
     wire: "jetstream",
-    share: LESS * 2,
+    share: 0.1,
     start: (dir) =>
       startNats(
         dir,
@@ -87,7 +85,7 @@ export const CONTENDERS: readonly Contender[] = [
     version: versionOf(rsyslogPath, "-v"),
     promises: "neither checked nor acked; a queue in memory",
     wire: "lines",
-    share: LESS * 2,
+    share: 0.3,
     start: startRsyslog,
   },
 ];

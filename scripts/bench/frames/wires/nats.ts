@@ -35,7 +35,8 @@ export function natsSource(stream: number, frames: Buffer, streams?: number): So
         end.ready = chunk.includes(PONG);
         return undefined;
       }
-      if (isPing(chunk)) return PONG;
+      // An answer could land within a message; the server asks every two minutes and waits for two.
+      if (isPing(chunk)) return undefined;
       // An ack is a MSG line and a line of JSON.
       lines += countLines(chunk);
       end.acked = lines >> 1;
