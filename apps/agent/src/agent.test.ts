@@ -55,6 +55,7 @@ async function handle(request: Request): Promise<Response> {
     access_expires_ms: systemClock.nowMs() + 3_600_000,
     refresh_token: "refresh",
     heartbeat_interval_ms: 30_000,
+    events_url: "/api/v1/agents/hill/events",
     frames: { host: "127.0.0.1", port: port.port, tls: false },
     protocol: 1,
   });
@@ -79,6 +80,7 @@ async function startAgent(sensors: SensorConfig[], clock: Clock = systemClock) {
     interpreters: [],
     sensors,
     spool: { bytesMax: 1 << 20, ageMaxMs: undefined, onFull: "drop_oldest" },
+    onSuperseded: "exit",
     stopTimeoutMs: 8000,
     logLevel: "info",
   };

@@ -42,10 +42,12 @@ export interface AgentOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** A newer process speaks for this node: the agent has to end. Called at most once. */
-  readonly onSuperseded: () => void;
+  /** Another process speaks for this node, `why` in the coordinator's words: the agent has to stop. Called at most once. */
+  readonly onSuperseded: (why: string) => void;
 }
 
+/** What a session's `superseded` says, which has no words of its own. */
+const TAKEN_OVER = "a newer instance has taken this node over";
 /** By which part of the stop's time each step has to be done. */
 const SENSORS_BY = 0.5;
 const DRAINED_BY = 0.8;
@@ -163,7 +165,7 @@ export class Agent implements Service {
       log,
       grant: () => this.#registration.grant,
       onUnauthorized: (refused) => this.#registration.renew(refused),
-      onSuperseded: () => this.#superseded(),
+      onSuperseded: () => this.#superseded(TAKEN_OVER),
       onLost: () => this.#registration.nudge(),
     });
   }
@@ -180,7 +182,7 @@ export class Agent implements Service {
       enrollTokens: () => this.#enrollTokens(),
       counters: () => this.#lines.counters(),
       onGrant: () => this.#lines.granted(),
-      onSuperseded: () => this.#superseded(),
+      onSuperseded: (why) => this.#superseded(why),
     });
   }
 
@@ -219,11 +221,11 @@ export class Agent implements Service {
     };
   }
 
-  #superseded(): void {
+  #superseded(why: string): void {
     if (this.#isSuperseded || this.#stopping !== undefined) return;
     this.#isSuperseded = true;
     this.#registration.supersede();
-    this.#options.onSuperseded();
+    this.#options.onSuperseded(why);
   }
 }
 

@@ -37,6 +37,9 @@ const interpreterSchema = z.strictObject({
   pattern: z.string().max(1024).refine(isPattern, "must be a regular expression").optional(),
 });
 
+/** What the agent does when another process speaks for its node: end with exit code 69, or stay without sensors. (A8, R9) */
+const ON_SUPERSEDED = ["exit", "stay"] as const;
+
 const fileSchema = z.strictObject({
   coordinator: z
     .strictObject({
@@ -54,6 +57,7 @@ const fileSchema = z.strictObject({
         .record(z.string().max(64), z.string().max(256))
         .refine((labels) => Object.keys(labels).length <= 64, "must be at most 64 labels")
         .default({}),
+      on_superseded: z.enum(ON_SUPERSEDED).default("exit"),
     })
     .prefault({}),
   runtimes: z.array(text).max(64).optional(),

@@ -138,7 +138,7 @@ test("enrolment tokens: the variable wins over the file's, the previous one is t
 test("all problems are reported together, each with its path", () => {
   const yaml = `
 coordinator: { url: "ftp://c", token: x }
-node: { name: a.b, class: forever, labels: { site: 5 } }
+node: { name: a.b, class: forever, labels: { site: 5 }, on_superseded: fight }
 runtimes: python
 sensors:
   - { name: radar, runtime: python, requires: "new", command: [], mode: strem }
@@ -163,6 +163,7 @@ surprise: 1
       "coordinator.url: must be an http:// or https:// URL",
       'node.class: Invalid option: expected one of "persistent"|"ephemeral"',
       "node.labels.site: Invalid input: expected string, received number",
+      'node.on_superseded: Invalid option: expected one of "exit"|"stay"',
       "node.name: must be 1–64 letters, digits, '_' or '-', and begin with a letter or digit",
       "runtimes: Invalid input: expected array, received string",
       "sensors.0.command: must name at least one word",

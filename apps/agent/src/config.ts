@@ -34,6 +34,8 @@ export interface AgentConfig {
   readonly interpreters: readonly CustomInterpreter[];
   readonly sensors: readonly SensorConfig[];
   readonly spool: SpoolConfig;
+  /** Whether it ends or stays, without sensors, when another process speaks for its node. (A8, R9) */
+  readonly onSuperseded: "exit" | "stay";
   /** How long an orderly stop may take. (A8) */
   readonly stopTimeoutMs: number;
   readonly logLevel: LogLevel;
@@ -108,6 +110,7 @@ export function surveyConfig(
       ageMaxMs: file.spool.age_max,
       onFull: file.spool.on_full,
     },
+    onSuperseded: file.node.on_superseded,
     stopTimeoutMs: file.stop_timeout,
     logLevel,
   };

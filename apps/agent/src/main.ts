@@ -5,7 +5,7 @@
 import { writeSync } from "node:fs";
 import { systemClock } from "@fleet/daemon/clock";
 import { type DetectFlags, parseCommandLine, type RunFlags, usage } from "./command-line.ts";
-import { EXIT_CONFIG, EXIT_USAGE } from "./exit-codes.ts";
+import { EXIT_CONFIG, EXIT_IN_USE, EXIT_USAGE } from "./exit-codes.ts";
 import { type Environment, takeImageEnvironment } from "./image-env.ts";
 import { VERSION } from "@fleet/daemon/version";
 import { versionReport } from "./version.ts";
@@ -82,15 +82,20 @@ async function runAgent(flags: RunFlags, image: Environment): Promise<void> {
   await orExit(() => run(flags, image, systemClock, detecting));
 }
 
-/** Settings that can't be used end the process with every problem on a line of its own; anything else is a bug and thrown on. */
+/** What can't be used ends the process with every problem on a line of its own; anything else is a bug and thrown on. */
 async function orExit<T>(fn: () => Promise<T>): Promise<T> {
   try {
     return await fn();
   } catch (error) {
     const { ConfigError } = await import("./config.ts");
-    if (!(error instanceof ConfigError)) throw error;
-    complain(error.problems);
-    return process.exit(EXIT_CONFIG);
+    if (error instanceof ConfigError) {
+      complain(error.problems);
+      return process.exit(EXIT_CONFIG);
+    }
+    const { StateDirInUseError } = await import("./state-dir-lock.ts");
+    if (!(error instanceof StateDirInUseError)) throw error;
+    complain([error.message]);
+    return process.exit(EXIT_IN_USE);
   }
 }
 

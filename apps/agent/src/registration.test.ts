@@ -56,6 +56,7 @@ class Coordinator {
       access_expires_ms: this.#clock.nowMs() + this.lifetimeMs,
       refresh_token: "refresh-new",
       heartbeat_interval_ms: HEARTBEAT_MS,
+      events_url: "/api/v1/agents/radar3/events",
       frames: { host: "127.0.0.1", port: 30050, tls: false },
       protocol: 1,
       signing_keys: [],
@@ -343,16 +344,19 @@ test("refused tokens never end it: it says so and tries on, each 30 s at least",
   expect(lines.find(({ level }) => level === "warn")?.message).toContain("refuses our token");
 });
 
-test("a 409 superseded is told once and ends the checking in, without a goodbye", async () => {
-  const { registration, told } = setUp();
-  coordinator.answers.push(refuse(409, "superseded"));
-  registration.start();
-  await eventually(() => told.superseded === 1);
-  clock.advance(3_600_000);
-  await registration.stop(clock.monotonicMs() + 1000);
-  expect(coordinator.seen.length).toBe(1);
-  expect(registration.grant).toBeUndefined();
-});
+test.each(["superseded", "contested"])(
+  "a 409 %s is told once and ends the checking in, without a goodbye (R9)",
+  async (code) => {
+    const { registration, told } = setUp();
+    coordinator.answers.push(refuse(409, code));
+    registration.start();
+    await eventually(() => told.superseded === 1);
+    clock.advance(3_600_000);
+    await registration.stop(clock.monotonicMs() + 1000);
+    expect(coordinator.seen.length).toBe(1);
+    expect(registration.grant).toBeUndefined();
+  },
+);
 
 test.each([
   ["an answer that is no JSON", () => new Response("hello")],

@@ -53,7 +53,8 @@ export interface RegistrationOptions {
   readonly counters: () => Record<string, SensorCounters>;
   /** There is a new grant, or the coordinator that was away accepts the old one again. */
   readonly onGrant: () => void;
-  readonly onSuperseded: () => void;
+  /** Gets the coordinator's words. */
+  readonly onSuperseded: (why: string) => void;
 }
 
 const LOST_BACKOFF: BackoffOptions = { baseMs: 250, capMs: 5000 };
@@ -298,9 +299,9 @@ export class Registration implements Service {
   /** Gives the ms until the next try. */
   #failed(reply: Exclude<Reply, { at: "ok" }>): number {
     const { log, random } = this.#options;
-    if (reply.at === "refused" && reply.status === 409 && reply.code === "superseded") {
+    if (reply.at === "refused" && reply.status === 409 && SUPERSEDED.has(reply.code)) {
       this.supersede();
-      this.#options.onSuperseded();
+      this.#options.onSuperseded(reply.message);
       return 0;
     }
     this.#failures++;
@@ -314,6 +315,8 @@ export class Registration implements Service {
   }
 }
 
+/** Another process speaks for this node: a newer one, or one of two that kept taking it from each other. (R9) */
+const SUPERSEDED: ReadonlySet<string> = new Set(["superseded", "contested"]);
 const BAD_ANSWER = { at: "unreachable", reason: "an answer that this version can't read" } as const;
 
 function complaintOf(reply: Exclude<Reply, { at: "ok" }>): string {

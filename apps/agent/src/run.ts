@@ -6,6 +6,7 @@ import { hostname } from "node:os";
 import {
   type Clock,
   createLog,
+  every,
   exitCodeOf,
   type Log,
   onStopSignals,
@@ -19,8 +20,12 @@ import { EXIT_SUPERSEDED } from "./exit-codes.ts";
 import { type Identity, loadIdentity } from "./identity.ts";
 import type { Environment } from "./image-env.ts";
 import { Reload } from "./reload.ts";
+import { takeStateDir } from "./state-dir-lock.ts";
 
-/** Runs the agent; the process ends in here. Throws `ConfigError`. */
+/** How often an agent that stays without sensors says so. */
+const STAYING_MS = 3_600_000;
+
+/** Runs the agent; the process ends in here. Throws `ConfigError`, `StateDirInUseError`. */
 export async function run(
   flags: RunFlags,
   env: Environment,
@@ -42,6 +47,15 @@ export async function run(
   const end = (exitCode: number): void => {
     void agent.stop(clock.monotonicMs() + stopTimeoutMs).finally(() => process.exit(exitCode));
   };
+  /** Says so now and then, which also keeps the process: nothing else is left to do. */
+  const stay = (said: Record<string, unknown>): void => {
+    const tell = (): void =>
+      log.error(said, "another process speaks for this node; staying without sensors");
+    tell();
+    every(clock, STAYING_MS, tell);
+    onHangup = () => {};
+    void agent.stop(clock.monotonicMs() + stopTimeoutMs);
+  };
   const agent = new Agent({
     config,
     detection,
@@ -51,8 +65,10 @@ export async function run(
     clock,
     random: systemRandom,
     log,
-    onSuperseded: () => {
-      log.error({ node_id: identity.nodeId }, "a newer process speaks for this node; ending");
+    onSuperseded: (why) => {
+      const said = { node_id: identity.nodeId, why };
+      if (config.onSuperseded === "stay") return stay(said);
+      log.error(said, "another process speaks for this node; ending");
       end(EXIT_SUPERSEDED);
     },
   });
@@ -89,6 +105,7 @@ function identify(config: AgentConfig, clock: Clock, log: Log): Identity {
       { reason: stateDir.reason },
       "no state directory: identity and spool are in memory only",
     );
+  else takeStateDir(stateDir.path, hostname(), log);
   return loadIdentity({
     name,
     stateDir: stateDir.at === "writable" ? stateDir.path : undefined,
