@@ -164,6 +164,28 @@ describe("a frame that is asked for (T7)", () => {
     silent.stop(true);
   });
 
+  test("is none when asking is given up in the middle of an answer that does not end", async () => {
+    const stop = new AbortController();
+    let parts = 0;
+    const endless = new ReadableStream({
+      pull(controller) {
+        if (++parts > 2) {
+          stop.abort();
+          return new Promise<void>(() => {});
+        }
+        controller.enqueue(new Uint8Array(10).fill(32));
+        return undefined;
+      },
+    });
+    answer = () => new Response(endless);
+    const href = `http://127.0.0.1:${server.port}/`;
+    const fetched = await fetchFrame(
+      { href, authorization: undefined, ca: undefined },
+      stop.signal,
+    );
+    expect(fetched.at).toBe("refused");
+  });
+
   test("comes over TLS from a server that the authority of the config vouches for, and from no other", async () => {
     const authority = new TestAuthority();
     const secure = Bun.serve({
