@@ -17,3 +17,13 @@ export const size = z.string().transform((text, ctx) => {
   ctx.addIssue({ code: "custom", message: `"${text}" is not a size like 64MiB or 10GiB` });
   return z.NEVER;
 });
+
+/** A duration, or `never`, which is Infinity. */
+export const durationOrNever = z.string().transform((text, ctx) => {
+  if (text === "never") return Number.POSITIVE_INFINITY;
+  const ms = parseDurationMs(text);
+  if (ms !== undefined && ms > 0) return ms;
+  const message = `"${text}" is not a duration like 10m or 7d, and not never`;
+  ctx.addIssue({ code: "custom", message });
+  return z.NEVER;
+});

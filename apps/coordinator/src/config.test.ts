@@ -33,6 +33,7 @@ describe("a configuration", () => {
       stale_after: 90_000,
       dead_after: 300_000,
       plain_nodes_max: 10_000,
+      node_retention: { persistent: 7 * 86_400_000, ephemeral: 600_000 },
     });
     expect(config.tcp_server.auto_provision_per_token_max).toBe(1000);
     expect(config.trackers).toEqual([]);

@@ -3,8 +3,10 @@ import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { ConfigError, readConfigFile } from "./config-file.ts";
 import { trackerEntriesSchema } from "./config-trackers.ts";
-import { duration, size } from "./config-units.ts";
+import { duration, durationOrNever, size } from "./config-units.ts";
 import { readTlsPair } from "./tls-files.ts";
+
+const DAY_MS = 86_400_000;
 
 const port = z.int().min(1).max(65_535);
 
@@ -63,6 +65,13 @@ const configSchema = z.strictObject({
       dead_after: duration.default(300_000),
       /** Plain nodes that are remembered; whoever has the push token can invent ids. (R10) */
       plain_nodes_max: z.int().min(1).default(10_000),
+      /** For how long silent nodes are remembered, in our own uptime, by their class. (R4) */
+      node_retention: z
+        .strictObject({
+          persistent: durationOrNever.default(7 * DAY_MS),
+          ephemeral: durationOrNever.default(10 * 60_000),
+        })
+        .prefault({}),
     })
     .prefault({}),
   output: z

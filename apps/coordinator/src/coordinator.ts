@@ -84,6 +84,11 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     frames.endSessions(node);
     streams.end(node, "superseded");
   };
+  registry.onRemoved = (nodes) => {
+    frames.endNodes(nodes);
+    for (const node of nodes) streams.end(node, "token_revoked");
+    store.forget(nodes);
+  };
   const parts: Parts = {
     auth,
     registry,
@@ -202,6 +207,7 @@ function createRegistry({ config, clock, log }: CoordinatorOptions, db: Db, bus:
     deadAfterMs: config.registry.dead_after,
     plainNodesMax: config.registry.plain_nodes_max,
     configured: new Set(config.trackers.map((entry) => entry.node_id)),
+    retentionMs: config.registry.node_retention,
   });
 }
 

@@ -14,6 +14,7 @@ import {
 } from "@fleet/protocol";
 import { sql } from "drizzle-orm";
 import type { Db } from "./db/open.ts";
+import type { RegistryOptions } from "./registry/node.ts";
 
 const POLL_MS = 1;
 const [FREE_PORTS_FIRST, FREE_PORTS_LAST] = [12_000, 28_000];
@@ -103,6 +104,14 @@ function isFree(port: number): boolean {
 export function refuseWrites(db: Db, refuse: boolean): void {
   db.run(sql.raw(`PRAGMA query_only = ${refuse ? 1 : 0}`));
 }
+
+/** The registry's own defaults, but that it forgets nobody. */
+export const REGISTRY_OPTIONS: RegistryOptions = {
+  staleAfterMs: 90_000,
+  deadAfterMs: 300_000,
+  plainNodesMax: 20_000,
+  retentionMs: { persistent: Number.POSITIVE_INFINITY, ephemeral: Number.POSITIVE_INFINITY },
+};
 
 /** A registration as it comes out of the schema. */
 export function registration(

@@ -46,6 +46,11 @@ export class FakeClock implements Clock {
     this.#wallOffsetMs += byMs;
   }
 
+  /** Moves time on by `byMs` (≥ 0) while nothing runs, as when the process is stopped: what falls due fires late, with the next `advance`. */
+  stall(byMs: number): void {
+    this.#monotonicMs = this.#endAfter(byMs);
+  }
+
   /**
    * Moves time on by `byMs` (≥ 0), firing each timer at its own time. Timers set by a firing timer fire too when they fall
    * due; those set by promises that settle meanwhile do not, see `run`.

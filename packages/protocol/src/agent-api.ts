@@ -144,6 +144,46 @@ export const nodeViewSchema = z.object({
 });
 export type NodeView = z.infer<typeof nodeViewSchema>;
 
+/**
+ * Something that befell a node. `data`: of `registered` kind, version, instance_id and epoch; of `superseded` the
+ * instance_id and epoch that were replaced; of `state` state and previous_state; of `removed` cause (`aged_out` or
+ * `operator`).
+ */
+export const nodeEventSchema = z.object({
+  at: z.int(),
+  event: z.enum([
+    "registered",
+    "reenrolled",
+    "superseded",
+    "state",
+    "removed",
+    "blocked",
+    "unblocked",
+  ]),
+  data: z.record(z.string(), z.union([z.string(), z.number(), z.null()])),
+});
+export type NodeEvent = z.infer<typeof nodeEventSchema>;
+
+/** `GET agents/{id}`: the node and the last of what befell it, newest first. (R5) */
+export const nodeDetailSchema = nodeViewSchema.extend({ history: z.array(nodeEventSchema) });
+export type NodeDetail = z.infer<typeof nodeDetailSchema>;
+
+/** `GET blocked-nodes`: ids that nobody may use, and since when, Unix ms. (R4) */
+export const blockedListSchema = z.object({
+  blocked: z.array(z.object({ node_id: nodeIdSchema, blocked_at: z.int() })),
+  next_cursor: z.string().optional(),
+});
+export type BlockedList = z.infer<typeof blockedListSchema>;
+
+/** What an agent's `/health` answers: who it is, and where it stands with the coordinator. (R2) */
+export const agentHealthSchema = z.object({
+  node_id: nodeIdSchema,
+  instance_id: instanceIdSchema.optional(),
+  version: text.optional(),
+  status: text.optional(),
+});
+export type AgentHealth = z.infer<typeof agentHealthSchema>;
+
 /** `GET agents`. */
 export const nodeListSchema = z.object({
   agents: z.array(nodeViewSchema),

@@ -45,6 +45,7 @@ export const REJECT_CODES = [
   "unsupported_protocol",
   "unauthorized",
   "superseded",
+  "blocked",
   "unknown_node",
   "unknown_sensor",
   "ports_exhausted",

@@ -1,8 +1,11 @@
 /** The tables (DESIGN §7). Each has one writer module, named here. Times are Unix ms. */
-import type { RuntimeInfo, SensorInfo } from "@fleet/protocol";
+import type { NodeEvent, RuntimeInfo, SensorInfo } from "@fleet/protocol";
 import { index, integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
 
-/** Every node ever met. Writer: registry/registry.ts. (R1) */
+/**
+ * Every node that was met and not removed since. `heard_uptime` is the coordinator's uptime over all its runs, ms, when it
+ * was last heard. Writer: registry/node-store.ts, as of the four tables after it. (R1, R4)
+ */
 export const knownNodes = sqliteTable("known_nodes", {
   nodeId: text("node_id").primaryKey(),
   kind: text("kind", { enum: ["agent", "plain"] }).notNull(),
@@ -24,9 +27,10 @@ export const knownNodes = sqliteTable("known_nodes", {
   firstSeen: integer("first_seen").notNull(),
   lastSeen: integer("last_seen").notNull(),
   shutdownAt: integer("shutdown_at"),
+  heardUptime: integer("heard_uptime").notNull().default(0),
 });
 
-/** The last instances of a node that a newer one has replaced; they can't come back. Writer: registry/registry.ts. (R9) */
+/** The last instances of a node that a newer one has replaced; they can't come back. (R9) */
 export const superseded = sqliteTable(
   "superseded",
   {
@@ -39,6 +43,35 @@ export const superseded = sqliteTable(
     index("superseded_by_epoch").on(t.nodeId, t.epoch),
   ],
 );
+
+/** What befell each node, oldest first by `id`; nodes that are gone included. Bounded for each node and in all. (R4, R5) */
+export const nodeEvents = sqliteTable(
+  "node_events",
+  {
+    id: integer("id").primaryKey(),
+    nodeId: text("node_id").notNull(),
+    at: integer("at").notNull(),
+    event: text("event").$type<NodeEvent["event"]>().notNull(),
+    data: text("data", { mode: "json" }).$type<NodeEvent["data"]>().notNull(),
+  },
+  (t) => [index("node_events_by_node").on(t.nodeId, t.id)],
+);
+
+/** Ids that nobody may use. (R4) */
+export const blockedNodes = sqliteTable("blocked_nodes", {
+  nodeId: text("node_id").primaryKey(),
+  blockedAt: integer("blocked_at").notNull(),
+});
+
+/**
+ * One row: the coordinator's uptime over all its runs, ms, and the highest epoch any removed node had; nodes that come new,
+ * or again, begin above it. (R4, R9)
+ */
+export const registryState = sqliteTable("registry_state", {
+  id: integer("id").primaryKey(),
+  uptimeMs: integer("uptime_ms").notNull(),
+  epochFloor: integer("epoch_floor").notNull(),
+});
 
 /** How far each agent stream has been acknowledged. Writer: uplinks/stream-progress.ts. (DESIGN §6) */
 export const streams = sqliteTable("streams", {

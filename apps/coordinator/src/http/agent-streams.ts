@@ -15,7 +15,7 @@ const STREAM_BYTES_MAX = 64 * 1024;
 const CUT_S = 5;
 
 /** Why a stream was ended; what a `bye` event says. */
-export type StreamEnd = "replaced" | "superseded" | "token_expired" | "draining";
+export type StreamEnd = "replaced" | "superseded" | "token_expired" | "token_revoked" | "draining";
 
 /** The connection a stream is sent on. */
 export interface StreamLink {

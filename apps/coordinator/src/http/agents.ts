@@ -6,6 +6,7 @@ import {
   heartbeatRequestSchema,
   type HeartbeatResponse,
   type InstanceId,
+  type NodeDetail,
   nodeIdSchema,
   type NodeId,
   type NodeList,
@@ -19,13 +20,16 @@ import {
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { z } from "zod";
 import type { AccessClaims, AgentClaims, Auth } from "../auth.ts";
-import type { Node, Registry } from "../registry/registry.ts";
+import type { Node } from "../registry/node.ts";
+import { NODE_EVENTS_MAX } from "../registry/node-store.ts";
+import type { Registry } from "../registry/registry.ts";
 import type { AgentStreams } from "./agent-streams.ts";
 import { bearerToken, check, parseBody } from "./body.ts";
 import { fail } from "./errors.ts";
 import type { HttpEnv } from "./server.ts";
 
 const LIST_MAX = 1000;
+const HISTORY_DEFAULT = 20;
 
 /** What the routes work with. */
 export interface AgentRoutesDeps {
@@ -52,6 +56,10 @@ const listQuerySchema = z.object({
   limit: z.coerce.number().int().min(1).max(LIST_MAX).default(LIST_MAX),
   cursor: nodeIdSchema.optional(),
 });
+const detailQuerySchema = z.object({
+  history: z.coerce.number().int().min(0).max(NODE_EVENTS_MAX).default(HISTORY_DEFAULT),
+});
+const removeQuerySchema = z.object({ block: z.enum(["true", "false"]).optional() });
 type ListQuery = z.output<typeof listQuerySchema>;
 
 /** The routes below `/api/v1/agents`. */
@@ -110,8 +118,22 @@ export function agentRoutes(deps: AgentRoutesDeps): Hono<{ Bindings: HttpEnv }> 
   });
 
   routes.get("/:id", operator, (c) => {
+    const query = check(detailQuerySchema, c.req.query());
+    if (!query.ok) return fail(c, "bad_request", query.detail);
     const node = registry.get(c.req.param("id") as NodeId);
-    return node === undefined ? fail(c, "unknown_node") : c.json(nodeView(registry, node));
+    if (node === undefined) return fail(c, "unknown_node");
+    const history = [...registry.history(node.id, query.data.history)];
+    return c.json({ ...nodeView(registry, node), history } satisfies NodeDetail);
+  });
+
+  routes.delete("/:id", operator, (c) => {
+    const id = nodeIdSchema.safeParse(c.req.param("id")).data;
+    const query = check(removeQuerySchema, c.req.query());
+    if (!query.ok) return fail(c, "bad_request", query.detail);
+    if (id === undefined) return fail(c, "unknown_node");
+    if (query.data.block === "true")
+      return registry.block(id) ? c.body(null, 204) : fail(c, "too_many_blocked");
+    return registry.remove(id) ? c.body(null, 204) : fail(c, "unknown_node");
   });
 
   return routes;
@@ -128,8 +150,8 @@ async function register(deps: AgentRoutesDeps, c: Context): Promise<Response> {
   const request = body.data;
   const byRefresh = refreshOf === request.node_id;
   if (!byRefresh && !enrolled) return fail(c, "unauthorized");
-  const outcome = registry.register(request);
-  if (outcome.at === "superseded") return fail(c, "superseded");
+  const outcome = registry.register(request, byRefresh ? "refresh" : "enrolment");
+  if (outcome.at !== "registered") return fail(c, outcome.at);
   const claims = {
     nodeId: request.node_id,
     instanceId: request.instance_id,
@@ -176,7 +198,7 @@ function ownNode(
   if (id === undefined) return fail(c, "unknown_node");
   if (!speaksFor(claims, id, instanceId, epoch)) return fail(c, "forbidden");
   const standing = registry.standing(id, instanceId, epoch);
-  if (standing === "superseded") return fail(c, "superseded");
+  if (standing === "superseded" || standing === "blocked") return fail(c, standing);
   const node = registry.get(id);
   return standing === "unknown" || node === undefined ? fail(c, "unknown_node") : node;
 }

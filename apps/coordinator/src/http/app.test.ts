@@ -161,8 +161,8 @@ describe("the event stream (DESIGN §8)", () => {
   test("tells what happens under the topics asked for, with a word each 15 s when nothing does", async () => {
     await using api = new Api();
     const [all, hill] = [new Reader(), new Reader()];
-    const response = await all.open(api);
-    await hill.open(api, "?topic=node.hill.*");
+    const response = await all.open(api, "?topic=node.*.state");
+    await hill.open(api, "?topic=node.hill.state");
     expect(response.headers.get("Content-Type")).toBe("text/event-stream");
     await until(() => all.text !== "" && hill.text !== "");
     await api.register("radar3");

@@ -8,6 +8,7 @@ import type { TrackerManager } from "../trackers/manager.ts";
 import { type AgentDownloadDeps, agentDownloadRoutes } from "./agent-downloads.ts";
 import { type AgentRoutesDeps, agentRoutes } from "./agents.ts";
 import { authRoutes } from "./auth.ts";
+import { blockedNodeRoutes } from "./blocked-nodes.ts";
 import { bearerToken } from "./body.ts";
 import { codeOfThrown, errorLevel, fail } from "./errors.ts";
 import { eventRoutes } from "./event-stream.ts";
@@ -54,6 +55,7 @@ export function createApp(deps: AppDeps): Hono<{ Bindings: HttpEnv }> {
   app.get("/install.sh", installScript);
   app.route("/api/v1/agent", agentDownloadRoutes(deps));
   app.route("/api/v1/agents", agentRoutes({ ...deps, operator }));
+  app.route("/api/v1/blocked-nodes", blockedNodeRoutes(deps.registry, operator));
   app.route("/api/v1/auth", authRoutes(deps));
   app.route("/api/v1/trackers", trackerRoutes(deps.manager, operator));
   app.route("/api/v1/events", eventRoutes(deps.bus, deps.clock, operator));

@@ -14,12 +14,18 @@ const ERRORS = {
   bad_protocol: { status: 400, message: "protocol version 1 is required", level: "warn" },
   unauthorized: { status: 401, message: "a valid bearer token is required", level: "debug" },
   forbidden: { status: 403, message: "the token does not speak for this node", level: "warn" },
+  blocked: { status: 403, message: "this node is blocked here", level: "warn" },
   not_found: { status: 404, message: "no such resource", level: "debug" },
   unknown_node: { status: 404, message: "no such node", level: "debug" },
   unknown_stream: { status: 404, message: "no such stream", level: "debug" },
   superseded: {
     status: 409,
     message: "a newer instance has taken this node over",
+    level: "warn",
+  },
+  too_many_blocked: {
+    status: 409,
+    message: "as many nodes are blocked as may be",
     level: "warn",
   },
   too_large: { status: 413, message: "the body is too large", level: "warn" },

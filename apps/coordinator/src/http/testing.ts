@@ -11,7 +11,7 @@ import { ActiveDownloads } from "../downloads/active-downloads.ts";
 import { AgentBinaries } from "../downloads/agent-binaries.ts";
 import { Metrics } from "../metrics.ts";
 import { Registry } from "../registry/registry.ts";
-import { freePort, RecordingLog, streamId } from "../testing.ts";
+import { freePort, RecordingLog, REGISTRY_OPTIONS, streamId } from "../testing.ts";
 import { TrackerManager } from "../trackers/manager.ts";
 import { Output } from "../trackers/output.ts";
 import { PortPool } from "../trackers/port-pool.ts";
@@ -62,8 +62,7 @@ export class Api implements AsyncDisposable {
   constructor(agents: { readonly dir?: string; readonly max?: number } = {}) {
     this.downloads = new ActiveDownloads(this.clock, agents.max ?? 100);
     const { clock, log, bus, db, auth } = this;
-    const windows = { staleAfterMs: 90_000, deadAfterMs: 300_000, plainNodesMax: 100 };
-    this.registry = new Registry(db, clock, log, bus, windows);
+    this.registry = new Registry(db, clock, log, bus, REGISTRY_OPTIONS);
     this.registry.start();
     const limits = { rotateBytes: 1e9, keepDays: 1, totalBytesMax: 1e9 };
     const output = new Output("/nowhere", limits, clock, log);

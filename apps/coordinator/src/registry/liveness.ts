@@ -1,4 +1,10 @@
-/** Where a node stands, from when this process last heard it. Pure: the registry asks, the clock is the caller's. (R5) */
+/**
+ * Where a node stands, from when this process last heard it, and what of that is to be published. Pure: the registry asks,
+ * the time is the caller's. (R5)
+ *
+ *   UNKNOWN (not heard since the start) → LIVE (heard) → STALE → DEAD (silence);   UNKNOWN → STALE → DEAD (silence)
+ *   STALE, DEAD → LIVE (heard);   any → SHUTDOWN (goodbye) → LIVE (register);   any → UNKNOWN (restart), but SHUTDOWN
+ */
 import type { NodeState } from "@fleet/protocol";
 
 /** How long silence lasts before each state, ms. */
@@ -9,11 +15,11 @@ export interface LivenessWindows {
   readonly deadAfterMs: number;
 }
 
-/** What the verdict rests on. Times are monotonic ms of this process. */
+/** What the verdict rests on. Times are ms of the coordinator's uptime. */
 export interface Heard {
   /** When this process last heard the node; undefined when it has not. */
   readonly heardAtMs: number | undefined;
-  /** The node said goodbye and has not been heard since. */
+  /** The node said goodbye and has not registered since. */
   readonly shutdown: boolean;
 }
 
@@ -32,4 +38,18 @@ export function nodeStateAt(
   if (silentMs >= windows.staleAfterMs + windows.deadAfterMs) return "DEAD";
   if (silentMs >= windows.staleAfterMs) return "STALE";
   return heard.heardAtMs === undefined ? "UNKNOWN" : "LIVE";
+}
+
+/**
+ * The state to publish after `published`, undefined when there is no news. A restart makes every node UNKNOWN for a while,
+ * and one that was DEAD before it STALE on its way there: that is no news.
+ */
+export function newsOf(
+  state: NodeState,
+  published: NodeState,
+  isHeardSinceStart: boolean,
+): NodeState | undefined {
+  if (state === published || state === "UNKNOWN") return undefined;
+  if (!isHeardSinceStart && state === "STALE" && published === "DEAD") return undefined;
+  return state;
 }

@@ -4,66 +4,11 @@ import { FakeClock } from "@fleet/daemon/testing";
 import type { NodeId, NodeState } from "@fleet/protocol";
 import fc from "fast-check";
 import { Bus } from "../bus.ts";
-import { type Db, MEMORY, openDb } from "../db/open.ts";
-import { knownNodes, superseded } from "../db/schema.ts";
-import { instanceId, nodeId, RecordingLog, refuseWrites, registration } from "../testing.ts";
-import { Registry, type RegistryOptions } from "./registry.ts";
-
-const WINDOWS = { staleAfterMs: 90_000, deadAfterMs: 300_000, plainNodesMax: 20_000 };
-const RADAR = nodeId("radar3");
-const HILL = nodeId("hill");
-
-/** A registry on a database that outlives it, with what it has published. */
-class Rig {
-  readonly db: Db = openDb(MEMORY).db;
-  readonly clock = new FakeClock();
-  readonly log = new RecordingLog();
-  readonly published: string[] = [];
-  readonly superseding: string[] = [];
-  registry: Registry;
-
-  readonly #options: RegistryOptions;
-
-  constructor(options: RegistryOptions = WINDOWS) {
-    this.#options = options;
-    this.registry = this.#make();
-  }
-
-  /** Another process on the same database. */
-  restart(): void {
-    void this.registry.stop();
-    this.registry = this.#make();
-  }
-
-  state(id = RADAR): NodeState | undefined {
-    const node = this.registry.get(id);
-    return node && this.registry.stateOf(node);
-  }
-
-  register(instance = "i1", id: string = RADAR): ReturnType<Registry["register"]> {
-    return this.registry.register(registration({ node_id: id, instance_id: instance }));
-  }
-
-  row(id = RADAR): typeof knownNodes.$inferSelect | undefined {
-    return this.db
-      .select()
-      .from(knownNodes)
-      .all()
-      .find((r) => r.nodeId === id);
-  }
-
-  #make(): Registry {
-    const bus = new Bus();
-    bus.subscribe("node.*.state", ({ topic, data }) => {
-      const { state, previous_state: previous } = data as Record<string, string>;
-      this.published.push(`${topic.split(".")[1]} ${previous}→${state}`);
-    });
-    const registry = new Registry(this.db, this.clock, this.log, bus, this.#options);
-    registry.onSuperseded = (node, current) => this.superseding.push(`${node} ${current}`);
-    registry.start();
-    return registry;
-  }
-}
+import { MEMORY, openDb } from "../db/open.ts";
+import { superseded } from "../db/schema.ts";
+import { instanceId, nodeId, refuseWrites, REGISTRY_OPTIONS, registration } from "../testing.ts";
+import { Registry } from "./registry.ts";
+import { HILL, RADAR, Rig } from "./testing.ts";
 
 describe("a registered node (R1, R6)", () => {
   test("is on disk before the answer, with everything it said, and known after a restart", () => {
@@ -358,7 +303,7 @@ describe("plain nodes (R10)", () => {
 describe("plain nodes that somebody invents (R10)", () => {
   test("are known up to a number and no further, which is said once a minute; known ones and agents are not held up", () => {
     const named = nodeId("named");
-    const rig = new Rig({ ...WINDOWS, plainNodesMax: 2, configured: new Set([named]) });
+    const rig = new Rig({ plainNodesMax: 2, configured: new Set([named]) });
     const [a, b, c] = [nodeId("a"), nodeId("b"), nodeId("c")];
     const hear = (...ids: readonly NodeId[]): string[] =>
       ids.map((id) => rig.registry.heardPlain(id));
@@ -449,7 +394,7 @@ test("ten thousand nodes that fall silent together are one commit and announced 
 test("a subscriber that throws keeps neither the others nor the registry from going on", () => {
   const db = openDb(MEMORY).db;
   const bus = new Bus();
-  const registry = new Registry(db, new FakeClock(), silentLog, bus, WINDOWS);
+  const registry = new Registry(db, new FakeClock(), silentLog, bus, REGISTRY_OPTIONS);
   const heard: string[] = [];
   bus.subscribe(">", () => {
     throw new Error("a bad subscriber");
@@ -457,5 +402,5 @@ test("a subscriber that throws keeps neither the others nor the registry from go
   bus.subscribe("node.*.state", ({ topic }) => heard.push(topic));
   registry.register(registration({ node_id: RADAR, instance_id: "i1" }));
   expect(heard).toEqual(["node.radar3.state"]);
-  expect(bus.failures).toBe(1);
+  expect(bus.failures).toBe(2);
 });

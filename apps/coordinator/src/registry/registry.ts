@@ -1,102 +1,101 @@
 /**
- * Every node the coordinator has ever met: who it is, which instance of it counts, and when it was last heard. Registers
- * and goodbyes are on disk before they are answered; being heard touches memory and reaches the disk in batches.
- * The only writer of `known_nodes` and `superseded`. (R1, R5–R10)
+ * Every node the coordinator has met: who it is, which instance of it counts, and when it was last heard. Registers,
+ * goodbyes, removals and blocks are on disk before they are answered; being heard touches memory and reaches the disk in
+ * batches. What befalls a node is written down with it and then published as `node.<id>.<event>`. (R1–R5, R7, R9, R10)
  */
 import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
-import type { InstanceId, NodeId, NodeState, Registration, SensorCounters } from "@fleet/protocol";
-import { and, desc, eq, notInArray, sql } from "drizzle-orm";
+import type { InstanceId, NodeEvent, NodeId, NodeState, Registration } from "@fleet/protocol";
 import type { Bus } from "../bus.ts";
 import type { Db } from "../db/open.ts";
-import { knownNodes, superseded } from "../db/schema.ts";
 import { LogGate } from "../log-gate.ts";
-import { type LivenessWindows, nodeStateAt } from "./liveness.ts";
+import { arrivalNews, type Happening, stateNews } from "./happenings.ts";
+import { newsOf, nodeStateAt } from "./liveness.ts";
+import type {
+  Counters,
+  Node,
+  NodeRow,
+  PlainOutcome,
+  Proof,
+  RegisterOutcome,
+  RegistryOptions,
+  Standing,
+} from "./node.ts";
+import { type BlockedRow, NodeStore } from "./node-store.ts";
+import { agentRow, plainRow } from "./rows.ts";
+import { Uptime } from "./uptime.ts";
 
-/** Instances of a node that are remembered as replaced. */
-const SUPERSEDED_MAX = 16;
 /** How often changed `last_seen` times are written. */
 const FLUSH_MS = 10_000;
+/** Our uptime is written at least this often. */
+const UPTIME_FLUSH_MS = 60_000;
 const TICKS_PER_STALE = 10;
 const TICK_MS_MAX = 1000;
+/** Ticks that may be missed before the time is taken as lost, not as the nodes' silence. */
+const TICKS_LATE_MAX = 2;
+/** Time lost that is worth a line in the log. */
+const STALL_LOG_MS = 5000;
+/** Nodes that age out in one pass, of which there is one a tick. */
+const AGED_MAX = 100;
+/** Ids that may be blocked. */
+const BLOCKED_MAX = 10_000;
 
-type Row = typeof knownNodes.$inferSelect;
-type Counters = Record<string, SensorCounters>;
-
-/** A node: its row, and what only this process knows. */
-export interface Node {
-  readonly id: NodeId;
-  row: Row;
-  /** Monotonic ms. */
-  heardAtMs: number | undefined;
-  counters: Counters;
-  dirty: boolean;
-}
-
-/** How long nodes may be silent, and how many plain ones are remembered: whoever has a push token can invent them. */
-export interface RegistryOptions extends LivenessWindows {
-  readonly plainNodesMax: number;
-  /** Nodes that the config names: there is always room for them. */
-  readonly configured?: ReadonlySet<NodeId>;
-}
-
-/** Whether an instance may speak for its node. */
-export type Standing = "current" | "superseded" | "unknown";
-
-/** What became of a plain node's line. The last two are for new nodes: the database takes no writes; there are `plainNodesMax`. */
-export type PlainOutcome = "heard" | "has_agent" | "unavailable" | "too_many";
-
-/** What became of a register. */
-export type RegisterOutcome =
-  | { readonly at: "registered"; readonly epoch: number; readonly created: boolean }
-  | { readonly at: "superseded" };
-
-/** Keeps the nodes. Reads are from memory. */
+/** Keeps the nodes. Reads are from memory, but for the history. */
 export class Registry {
-  readonly #db: Db;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #bus: Bus;
   readonly #options: RegistryOptions;
+  readonly #store: NodeStore;
+  readonly #tickMs: number;
   readonly #nodes = new Map<NodeId, Node>();
-  readonly #startedAtMs: number;
+  readonly #blocked = new Map<NodeId, BlockedRow>();
   readonly #timers: Timer[] = [];
-  #failing = false;
-  #plainNodes = 0;
   readonly #refusedLog: LogGate;
+  #uptime: Uptime;
+  #uptimeWrittenMs = Number.NEGATIVE_INFINITY;
+  #epochFloor = 0;
+  #plainNodes = 0;
   /** Called when a newer instance has taken a node over. */
   onSuperseded: (node: NodeId, current: InstanceId) => void = () => {};
+  /** Called when nodes were removed: nobody may speak for them until they come anew. */
+  onRemoved: (nodes: ReadonlySet<NodeId>) => void = () => {};
 
   constructor(db: Db, clock: Clock, log: Log, bus: Bus, options: RegistryOptions) {
-    this.#db = db;
     this.#clock = clock;
     this.#log = log;
     this.#bus = bus;
     this.#options = options;
-    this.#startedAtMs = clock.monotonicMs();
+    this.#store = new NodeStore(db, log);
+    this.#tickMs = Math.min(TICK_MS_MAX, options.staleAfterMs / TICKS_PER_STALE);
+    this.#uptime = new Uptime(clock, 0, this.#tickMs * TICKS_LATE_MAX);
     this.#refusedLog = new LogGate(clock);
   }
 
   /** Loads all known nodes, none of them heard yet, and begins to watch for silence. (R2) */
   start(): void {
-    for (const row of this.#db.select().from(knownNodes).all()) {
+    const { rows, blocked, uptimeMs, epochFloor } = this.#store.load();
+    this.#uptime = new Uptime(this.#clock, uptimeMs, this.#tickMs * TICKS_LATE_MAX);
+    this.#epochFloor = epochFloor;
+    for (const row of rows) {
       const id = row.nodeId as NodeId;
-      this.#nodes.set(id, { id, row, heardAtMs: undefined, counters: {}, dirty: false });
+      this.#nodes.set(id, newNode(id, row));
       if (row.kind === "plain") this.#plainNodes++;
     }
-    const tickMs = Math.min(TICK_MS_MAX, this.#options.staleAfterMs / TICKS_PER_STALE);
-    this.#timers.push(every(this.#clock, tickMs, () => this.publishTransitions()));
+    for (const row of blocked) this.#blocked.set(row.nodeId as NodeId, row);
+    this.#timers.push(every(this.#clock, this.#tickMs, () => this.#tick()));
     this.#timers.push(every(this.#clock, FLUSH_MS, () => this.flush()));
-    this.#log.info({ nodes: this.#nodes.size }, "registry loaded");
+    this.#log.info({ nodes: this.#nodes.size, blocked: this.#blocked.size }, "registry loaded");
   }
 
   async stop(): Promise<void> {
     for (const timer of this.#timers) timer.cancel();
+    this.#uptimeWrittenMs = Number.NEGATIVE_INFINITY;
     this.flush();
   }
 
   /** Whether the last write failed: the disk is full, most likely. Tried again at each flush. */
   get failing(): boolean {
-    return this.#failing;
+    return this.#store.failing;
   }
 
   /** All nodes, by id. */
@@ -108,60 +107,44 @@ export class Registry {
     return this.#nodes.get(id);
   }
 
+  /** The latest of what befell a node, newest first; from the disk. */
+  history(id: NodeId, limit: number): readonly NodeEvent[] {
+    return this.#store.history(id, limit);
+  }
+
   stateOf(node: Node): NodeState {
-    return nodeStateAt(
-      { heardAtMs: node.heardAtMs, shutdown: node.row.shutdownAt !== null },
-      this.#clock.monotonicMs(),
-      this.#startedAtMs,
-      this.#options,
-    );
+    return this.#stateAt(node, this.#uptime.nowMs);
   }
 
   /** Which part `instance` plays in its node's history. (R9) */
   standing(id: NodeId, instance: InstanceId, epoch: number): Standing {
+    if (this.#blocked.has(id)) return "blocked";
     const node = this.#nodes.get(id);
     if (node === undefined || node.row.kind !== "agent") return "unknown";
     if (node.row.instanceId === instance && node.row.epoch === epoch) return "current";
-    return epoch < node.row.epoch || this.#isSuperseded(id, instance) ? "superseded" : "unknown";
+    const isOld = epoch < node.row.epoch || this.#store.isSuperseded(id, instance);
+    return isOld ? "superseded" : "unknown";
   }
 
   /**
    * Writes the node down. The same instance keeps its epoch, a new one gets the next; one that a newer instance has
-   * replaced is refused. A plain node that comes with an agent becomes an agent's. (R1, R9)
+   * replaced is refused. A plain node that comes with an agent becomes an agent's. Throws what the database throws. (R1, R9)
    */
-  register(registration: Registration): RegisterOutcome {
+  register(registration: Registration, proof: Proof = "enrolment"): RegisterOutcome {
     const id = registration.node_id;
     const instance = registration.instance_id;
-    const known = this.#nodes.get(id);
-    const previous = known?.row;
+    if (this.#blocked.has(id)) return { at: "blocked" };
+    const previous = this.#nodes.get(id)?.row;
     const isSame = previous?.instanceId === instance;
-    if (!isSame && this.#isSuperseded(id, instance)) return { at: "superseded" };
-    const nowMs = this.#clock.nowMs();
-    const row: Row = {
-      nodeId: id,
-      kind: "agent",
-      name: registration.name ?? null,
-      group: registration.group ?? null,
-      class: registration.class,
-      labels: registration.labels,
-      version: registration.version,
-      agentUrl: registration.agent_url ?? null,
-      platform: registration.platform,
-      runtimes: registration.runtimes,
-      sensors: registration.sensors,
-      capabilities: registration.capabilities,
-      instanceId: instance,
-      epoch: isSame ? previous.epoch : (previous?.epoch ?? 0) + 1,
-      publishedState: "LIVE",
-      firstSeen: previous?.firstSeen ?? nowMs,
-      lastSeen: nowMs,
-      shutdownAt: null,
-    };
-    this.#write(row, isSame ? undefined : previous);
+    if (!isSame && this.#store.isSuperseded(id, instance)) return { at: "superseded" };
+    const before = previous?.kind === "agent" ? previous.epoch : this.#epochFloor;
+    const row = agentRow(registration, isSame ? before : before + 1, previous, this.#nowOfRow());
+    const happenings = arrivalNews(row, previous, proof);
+    this.#store.save(row, happenings, isSame ? undefined : previous);
     if (previous?.kind === "plain") this.#plainNodes--;
     const node = this.#remember(row);
     if (!isSame) node.counters = {};
-    this.#announce(node, previous?.publishedState ?? "UNKNOWN");
+    this.#publish(happenings);
     if (!isSame && previous?.instanceId != null) this.onSuperseded(id, instance);
     return { at: "registered", epoch: row.epoch, created: previous === undefined };
   }
@@ -171,6 +154,7 @@ export class Registry {
    * token can't speak for that one. (R10)
    */
   heardPlain(id: NodeId): PlainOutcome {
+    if (this.#blocked.has(id)) return "blocked";
     const known = this.#nodes.get(id);
     if (known !== undefined) {
       if (known.row.kind === "agent") return "has_agent";
@@ -184,38 +168,20 @@ export class Registry {
         this.#log.warn({ node_id: id, held_back: heldBack }, "too many plain nodes, node refused");
       return "too_many";
     }
-    const nowMs = this.#clock.nowMs();
-    const row: Row = {
-      nodeId: id,
-      kind: "plain",
-      name: null,
-      group: null,
-      class: "persistent",
-      labels: {},
-      version: null,
-      agentUrl: null,
-      platform: {},
-      runtimes: [],
-      sensors: [],
-      capabilities: [],
-      instanceId: null,
-      epoch: 0,
-      publishedState: "LIVE",
-      firstSeen: nowMs,
-      lastSeen: nowMs,
-      shutdownAt: null,
-    };
+    const row = plainRow(id, this.#nowOfRow());
+    const happenings = arrivalNews(row, undefined, undefined);
     try {
-      this.#write(row);
+      this.#store.save(row, happenings);
     } catch {
       return "unavailable";
     }
     this.#plainNodes++;
-    this.#announce(this.#remember(row), "UNKNOWN");
+    this.#remember(row);
+    this.#publish(happenings);
     return "heard";
   }
 
-  /** The current instance of a node was heard (heartbeat, frames). (R5) */
+  /** The current instance of a node was heard (heartbeat, frames, an answered probe). (R5) */
   heard(id: NodeId, counters?: Counters): void {
     const node = this.#nodes.get(id);
     if (node === undefined) return;
@@ -223,156 +189,204 @@ export class Registry {
     this.#touch(node);
   }
 
-  /** An orderly goodbye of the current instance. On disk when this returns. */
+  /** An orderly goodbye of the current instance. On disk when this returns; throws what the database throws. */
   deregister(id: NodeId): void {
     const node = this.#nodes.get(id);
     if (node === undefined) return;
-    const nowMs = this.#clock.nowMs();
-    const previous = node.row.publishedState;
-    const row: Row = {
+    const now = this.#nowOfRow();
+    const row: NodeRow = {
       ...node.row,
+      ...now,
       publishedState: "SHUTDOWN",
-      shutdownAt: nowMs,
-      lastSeen: nowMs,
+      shutdownAt: now.lastSeen,
     };
-    this.#write(row);
+    const happenings = stateNews(id, now.lastSeen, "SHUTDOWN", node.row.publishedState);
+    this.#store.save(row, happenings);
     node.row = row;
-    this.#announce(node, previous);
+    this.#publish(happenings);
   }
 
-  /** Publishes each node whose state differs from the one published last, once that is on disk. (R5) */
-  publishTransitions(): void {
-    const changes: { node: Node; state: NodeState; previous: NodeState }[] = [];
-    for (const node of this.#nodes.values()) {
-      const state = this.stateOf(node);
-      const previous = node.row.publishedState;
-      if (state !== previous && isNews(node, state)) changes.push({ node, state, previous });
-    }
-    if (changes.length === 0) return;
-    const error = this.#attempt(() => {
-      const update = this.#db
-        .update(knownNodes)
-        .set({ publishedState: sql.placeholder("state") as never })
-        .where(eq(knownNodes.nodeId, sql.placeholder("id")))
-        .prepare();
-      this.#db.transaction(() => {
-        for (const { node, state } of changes) update.run({ id: node.id, state });
-      });
-    });
-    // The next tick tries again.
-    if (error !== undefined) return;
-    for (const { node, state, previous } of changes) {
-      node.row.publishedState = state;
-      this.#announce(node, previous);
-    }
+  /**
+   * Forgets a node at once, whatever its state; false when there is none. It may come back, with a higher epoch. Throws
+   * what the database throws. (R4)
+   */
+  remove(id: NodeId): boolean {
+    const node = this.#nodes.get(id);
+    if (node !== undefined) this.#remove([node], "operator", []);
+    return node !== undefined;
+  }
+
+  /**
+   * Forgets a node, known or not, and lets nobody use its id until it is unblocked; false when there are as many blocked
+   * as may be. Throws what the database throws. (R4)
+   */
+  block(id: NodeId): boolean {
+    if (this.#blocked.has(id)) return true;
+    if (this.#blocked.size >= BLOCKED_MAX) return false;
+    const node = this.#nodes.get(id);
+    const row: BlockedRow = { nodeId: id, blockedAt: this.#clock.nowMs() };
+    this.#remove(node === undefined ? [] : [node], "operator", [row]);
+    return true;
+  }
+
+  /** Lets an id be used again; false when it was not blocked. Throws what the database throws. (R4) */
+  unblock(id: NodeId): boolean {
+    if (!this.#blocked.has(id)) return false;
+    const happening = this.#happening(id, "unblocked", {});
+    this.#store.unblock(id, happening);
+    this.#blocked.delete(id);
+    this.#publish([happening]);
+    return true;
+  }
+
+  /** The ids that nobody may use, in order. */
+  blocked(): readonly BlockedRow[] {
+    return [...this.#blocked.values()].toSorted((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
   }
 
   /** Writes down the `last_seen` of nodes heard since the last flush. A disk that refuses is asked again next time. */
   flush(): void {
     const dirty = [...this.#nodes.values()].filter((n) => n.dirty);
-    if (dirty.length === 0 && !this.#failing) return;
-    const error = this.#attempt(() => {
-      const update = this.#db
-        .update(knownNodes)
-        .set({ lastSeen: sql.placeholder("lastSeen") as never })
-        .where(eq(knownNodes.nodeId, sql.placeholder("id")))
-        .prepare();
-      this.#db.transaction((tx) => {
-        for (const { id, row } of dirty) update.run({ id, lastSeen: row.lastSeen });
-        // Writes a page though nothing has changed, so that a disk that works again is noticed.
-        if (this.#failing) tx.run(sql`PRAGMA application_id = 0`);
-      });
-    });
-    if (error === undefined) for (const node of dirty) node.dirty = false;
+    const { nowMs } = this.#uptime;
+    const isDue = nowMs - this.#uptimeWrittenMs >= UPTIME_FLUSH_MS;
+    if (dirty.length === 0 && !this.failing && !isDue) return;
+    const rows = dirty.map((n) => n.row);
+    if (!this.#store.saveHeard(rows, nowMs)) return;
+    for (const node of dirty) node.dirty = false;
+    this.#uptimeWrittenMs = nowMs;
+  }
+
+  #tick(): void {
+    const lostMs = this.#uptime.look();
+    if (lostMs >= STALL_LOG_MS)
+      this.#log.warn({ lost_ms: Math.round(lostMs) }, "stalled; no node is held silent for it");
+    this.#sweep();
+  }
+
+  /** Publishes what is news of nodes' states, once that is on disk, and forgets those that are gone for too long. (R4, R5) */
+  #sweep(): void {
+    const { nowMs } = this.#uptime;
+    const changed: Node[] = [];
+    const aged: Node[] = [];
+    for (const node of this.#nodes.values()) {
+      if (node.dueMs > nowMs) continue;
+      if (this.#newsOf(node, nowMs) !== undefined) changed.push(node);
+      else if (!this.#isAged(node, nowMs)) node.dueMs = this.#dueMs(node, nowMs);
+      else if (aged.length < AGED_MAX) aged.push(node);
+    }
+    // What can't be written is due again at the next tick.
+    if (changed.length > 0) this.#publishStates(changed, nowMs);
+    if (aged.length > 0) this.#ageOut(aged);
+  }
+
+  #publishStates(nodes: readonly Node[], nowMs: number): void {
+    const atMs = this.#clock.nowMs();
+    const changes = nodes.map((node) => ({ node, id: node.id, state: this.#stateAt(node, nowMs) }));
+    const happenings = changes.flatMap(({ node, id, state }) =>
+      stateNews(id, atMs, state, node.row.publishedState),
+    );
+    if (!this.#store.saveStates(changes, happenings)) return;
+    for (const { node, state } of changes) node.row.publishedState = state;
+    this.#publish(happenings);
+  }
+
+  #ageOut(nodes: readonly Node[]): void {
+    try {
+      this.#remove(nodes, "aged_out", []);
+    } catch {
+      // The log has heard of it.
+    }
+  }
+
+  #newsOf(node: Node, nowMs: number): NodeState | undefined {
+    const { row, heardAtMs } = node;
+    return newsOf(this.#stateAt(node, nowMs), row.publishedState, heardAtMs !== undefined);
+  }
+
+  /** Gone for longer than those of its class are remembered. After a restart it gets its chance to be heard first. */
+  #isAged(node: Node, nowMs: number): boolean {
+    const { class: nodeClass, heardUptime } = node.row;
+    const isOver = nowMs - heardUptime >= this.#options.retentionMs[nodeClass];
+    return isOver && ["DEAD", "SHUTDOWN"].includes(this.#stateAt(node, nowMs));
+  }
+
+  #dueMs(node: Node, nowMs: number): number {
+    const { staleAfterMs, deadAfterMs, retentionMs } = this.#options;
+    const { heardAtMs, row } = node;
+    const sinceMs = heardAtMs ?? this.#uptime.startedMs;
+    const dues = [sinceMs + staleAfterMs, sinceMs + staleAfterMs + deadAfterMs];
+    const agedMs = row.heardUptime + retentionMs[row.class];
+    return Math.min(...[...dues, agedMs].filter((ms) => ms > nowMs));
+  }
+
+  #stateAt({ heardAtMs, row }: Node, nowMs: number): NodeState {
+    const shutdown = row.shutdownAt !== null;
+    return nodeStateAt({ heardAtMs, shutdown }, nowMs, this.#uptime.startedMs, this.#options);
+  }
+
+  #remove(
+    nodes: readonly Node[],
+    cause: "operator" | "aged_out",
+    blocked: readonly BlockedRow[],
+  ): void {
+    const ids = new Set(nodes.map((n) => n.id));
+    const epochFloor = Math.max(this.#epochFloor, ...nodes.map((n) => n.row.epoch));
+    const happenings = [
+      ...nodes.map((n) => this.#happening(n.id, "removed", { cause })),
+      ...blocked.map((b) => this.#happening(b.nodeId as NodeId, "blocked", {})),
+    ];
+    this.#store.remove([...ids], happenings, epochFloor, blocked);
+    this.#epochFloor = epochFloor;
+    for (const { id, row } of nodes) {
+      this.#nodes.delete(id);
+      if (row.kind === "plain") this.#plainNodes--;
+    }
+    for (const row of blocked) this.#blocked.set(row.nodeId as NodeId, row);
+    if (ids.size > 0) this.onRemoved(ids);
+    this.#publish(happenings);
   }
 
   #touch(node: Node): void {
-    node.heardAtMs = this.#clock.monotonicMs();
+    const { nowMs } = this.#uptime;
+    node.heardAtMs = nowMs;
+    if (node.row.publishedState !== "LIVE") node.dueMs = nowMs;
+    node.row.heardUptime = Math.floor(nowMs);
     node.row.lastSeen = this.#clock.nowMs();
     node.dirty = true;
   }
 
-  #remember(row: Row): Node {
+  /** What a row says of the moment in which its node is heard. */
+  #nowOfRow(): Pick<NodeRow, "lastSeen" | "heardUptime"> {
+    return { lastSeen: this.#clock.nowMs(), heardUptime: Math.floor(this.#uptime.nowMs) };
+  }
+
+  #remember(row: NodeRow): Node {
     const id = row.nodeId as NodeId;
-    const known = this.#nodes.get(id);
-    const node: Node = known ?? { id, row, heardAtMs: undefined, counters: {}, dirty: false };
+    const node = this.#nodes.get(id) ?? newNode(id, row);
     node.row = row;
-    node.heardAtMs = this.#clock.monotonicMs();
+    node.heardAtMs = this.#uptime.nowMs;
+    node.dueMs = node.heardAtMs;
     this.#nodes.set(id, node);
     return node;
   }
 
-  #announce(node: Node, previous: NodeState): void {
-    const state = node.row.publishedState;
-    if (state === previous) return;
-    this.#log.info({ node_id: node.id, state, previous }, "node changed state");
-    this.#bus.publish({
-      topic: `node.${node.id}.state`,
-      atMs: this.#clock.nowMs(),
-      data: { node_id: node.id, state, previous_state: previous },
-    });
+  #happening(nodeId: NodeId, event: NodeEvent["event"], data: NodeEvent["data"]): Happening {
+    return { nodeId, at: this.#clock.nowMs(), event, data };
   }
 
-  /** Runs a write and gives the error when the database refuses it. Logged when that begins and when it is over. */
-  #attempt(write: () => void): Error | undefined {
-    try {
-      write();
-    } catch (err) {
-      if (!this.#failing) this.#log.error({ err }, "the database takes no writes");
-      this.#failing = true;
-      return err as Error;
+  #publish(happenings: readonly Happening[]): void {
+    for (const { nodeId, at: atMs, event, data } of happenings) {
+      const said = event === "state" ? "node changed state" : `node ${event}`;
+      this.#log.info({ node_id: nodeId, ...data }, said);
+      this.#bus.publish({
+        topic: `node.${nodeId}.${event}`,
+        atMs,
+        data: { node_id: nodeId, ...data },
+      });
     }
-    if (this.#failing) this.#log.info({}, "the database takes writes again");
-    this.#failing = false;
-    return undefined;
-  }
-
-  /** Throws what the database throws. */
-  #write(row: Row, replaced?: Row): void {
-    const error = this.#attempt(() => this.#upsert(row, replaced));
-    if (error !== undefined) throw error;
-  }
-
-  #upsert(row: Row, replaced?: Row): void {
-    this.#db.transaction((tx) => {
-      tx.insert(knownNodes)
-        .values(row)
-        .onConflictDoUpdate({ target: knownNodes.nodeId, set: row })
-        .run();
-      if (replaced?.instanceId == null) return;
-      tx.insert(superseded)
-        .values({
-          nodeId: row.nodeId,
-          instanceId: replaced.instanceId,
-          epoch: replaced.epoch,
-        })
-        .onConflictDoNothing()
-        .run();
-      const kept = tx
-        .select({ instanceId: superseded.instanceId })
-        .from(superseded)
-        .where(eq(superseded.nodeId, row.nodeId))
-        .orderBy(desc(superseded.epoch))
-        .limit(SUPERSEDED_MAX);
-      tx.delete(superseded)
-        .where(and(eq(superseded.nodeId, row.nodeId), notInArray(superseded.instanceId, kept)))
-        .run();
-    });
-  }
-
-  #isSuperseded(id: NodeId, instance: InstanceId): boolean {
-    return (
-      this.#db
-        .select({ epoch: superseded.epoch })
-        .from(superseded)
-        .where(and(eq(superseded.nodeId, id), eq(superseded.instanceId, instance)))
-        .get() !== undefined
-    );
   }
 }
 
-/** A restart makes every node UNKNOWN for a while, and one that was DEAD before it STALE on its way there: no news. */
-function isNews({ heardAtMs, row }: Node, state: NodeState): boolean {
-  if (state === "UNKNOWN") return false;
-  return heardAtMs !== undefined || state !== "STALE" || row.publishedState !== "DEAD";
+function newNode(id: NodeId, row: NodeRow): Node {
+  return { id, row, heardAtMs: undefined, counters: {}, dirty: false, dueMs: 0 };
 }

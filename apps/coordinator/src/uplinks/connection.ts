@@ -16,7 +16,13 @@ import {
 } from "@fleet/protocol";
 import type { Counts } from "../counts.ts";
 import type { Refusals } from "./refusals.ts";
-import { greet, type GreetingDeps, type GreetingOutcome, RETRYABLE } from "./greeting.ts";
+import {
+  greet,
+  type GreetingDeps,
+  type GreetingOutcome,
+  refusalOf,
+  RETRYABLE,
+} from "./greeting.ts";
 import { type PlainDeps, PlainUplink } from "./plain-uplink.ts";
 import { Session } from "./session.ts";
 
@@ -189,14 +195,15 @@ export class Connection {
       this.#reject(outcome.code, outcome.message);
       return;
     }
-    // A newer instance may have registered between the verdict and now; the sessions it ended did not include this one.
-    const { node_id: id, instance_id: instance, epoch } = outcome.hello;
-    if (this.#deps.registry.standing(id, instance, epoch) === "current") {
+    // Since the verdict a newer instance may have registered, or the node may have gone; the sessions that were ended then
+    // did not include this one.
+    const barred = refusalOf(this.#deps.registry, outcome.hello);
+    if (barred === undefined) {
       this.#welcome(outcome);
       return;
     }
     outcome.tracker.detach();
-    this.#reject("superseded", "a newer instance has taken this node over");
+    this.#reject(barred.code, barred.message);
   }
 
   #welcome(outcome: Extract<GreetingOutcome, { at: "welcome" }>): void {

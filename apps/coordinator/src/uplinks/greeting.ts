@@ -56,12 +56,9 @@ export async function greet(deps: GreetingDeps, line: unknown): Promise<Greeting
     claims.instanceId === hello.instance_id &&
     claims.epoch === hello.epoch;
   if (!matches) return reject("unauthorized", "the access token is not valid for this node");
-  const standing = deps.registry.standing(hello.node_id, hello.instance_id, hello.epoch);
-  if (standing === "superseded")
-    return reject("superseded", "a newer instance has taken this node over");
-  const node = deps.registry.get(hello.node_id);
-  if (standing === "unknown" || node === undefined)
-    return reject("unknown_node", "register before sending frames");
+  const barred = refusalOf(deps.registry, hello);
+  if (barred !== undefined) return barred;
+  const node = deps.registry.get(hello.node_id)!;
   if (!node.row.sensors.some((s) => s.name === hello.sensor))
     return reject("unknown_sensor", "the node has not registered this sensor");
   const streamId = streamIdOf(hello.node_id, hello.sensor);
@@ -76,7 +73,24 @@ export async function greet(deps: GreetingDeps, line: unknown): Promise<Greeting
   return { at: "welcome", hello, tracker, progress, firstSeq };
 }
 
+/** Why the bearer of a hello may not speak for its node now; undefined when it may. Reads from memory. (R4, R9) */
+export function refusalOf(
+  registry: Registry,
+  { node_id: id, instance_id: instance, epoch }: Hello,
+): Extract<GreetingOutcome, { at: "reject" }> | undefined {
+  switch (registry.standing(id, instance, epoch)) {
+    case "current":
+      return undefined;
+    case "superseded":
+      return reject("superseded", "a newer instance has taken this node over");
+    case "blocked":
+      return reject("blocked", "this node is blocked here");
+    case "unknown":
+      return reject("unknown_node", "register before sending frames");
+  }
+}
+
 /** Lines to agents are ASCII; a schema's message need not be. */
-function reject(code: RejectCode, message: string): GreetingOutcome {
-  return { at: "reject", code, message: message.replace(/[^ -~]/g, "-") };
+function reject(code: RejectCode, message: string) {
+  return { at: "reject", code, message: message.replace(/[^ -~]/g, "-") } as const;
 }

@@ -26,6 +26,7 @@ export interface PlainDeps {
 /** What a line is counted as whose node is not taken as heard. */
 const UNHEARD = {
   has_agent: "node_has_agent",
+  blocked: "node_blocked",
   unavailable: "node_not_written",
   too_many: "too_many_nodes",
 } as const;

@@ -4,9 +4,10 @@
  * taken twice. Reaches the disk at least every second and at a stop. The only writer of `streams`. (A16, T8, DESIGN §6)
  */
 import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
-import { nodeOfStream, type SpoolId, type StreamId } from "@fleet/protocol";
+import { nodeOfStream, type NodeId, type SpoolId, type StreamId } from "@fleet/protocol";
+import { eq, notInArray } from "drizzle-orm";
 import type { Db } from "../db/open.ts";
-import { streams } from "../db/schema.ts";
+import { knownNodes, streams } from "../db/schema.ts";
 
 const FLUSH_MS = 1000;
 
@@ -37,7 +38,12 @@ export class ProgressStore {
     this.#log = log;
   }
 
+  /** Takes up what is on disk, but for nodes that were removed as an earlier run ended. */
   start(): void {
+    this.#try(() => {
+      const known = this.#db.select({ nodeId: knownNodes.nodeId }).from(knownNodes);
+      this.#db.delete(streams).where(notInArray(streams.nodeId, known)).run();
+    });
     for (const row of this.#db.select().from(streams).all()) {
       const streamId = row.streamId as StreamId;
       this.#streams.set(streamId, {
@@ -80,11 +86,22 @@ export class ProgressStore {
     progress.dirty = true;
   }
 
+  /** Forgets the streams of nodes that were removed. What still waits of them reports to nobody. (R4) */
+  forget(nodes: ReadonlySet<NodeId>): void {
+    for (const streamId of this.#streams.keys())
+      if (nodes.has(nodeOfStream(streamId))) this.#streams.delete(streamId);
+    this.#try(() =>
+      this.#db.transaction((tx) => {
+        for (const id of nodes) tx.delete(streams).where(eq(streams.nodeId, id)).run();
+      }),
+    );
+  }
+
   /** Writes what changed. A disk that refuses costs duplicates after a restart, never frames; it is tried again. */
   flush(): void {
     const dirty = [...this.#streams.values()].filter((p) => p.dirty);
     if (dirty.length === 0) return;
-    try {
+    const isWritten = this.#try(() =>
       this.#db.transaction((tx) => {
         for (const { streamId, spoolId, accepted } of dirty) {
           const row = { streamId, nodeId: nodeOfStream(streamId), spoolId, ackedSeq: accepted };
@@ -93,12 +110,19 @@ export class ProgressStore {
             .onConflictDoUpdate({ target: streams.streamId, set: row })
             .run();
         }
-      });
-      for (const progress of dirty) progress.dirty = false;
+      }),
+    );
+    if (isWritten) for (const progress of dirty) progress.dirty = false;
+  }
+
+  #try(write: () => void): boolean {
+    try {
+      write();
       this.failing = false;
     } catch (err) {
       if (!this.failing) this.#log.error({ err }, "stream progress not written");
       this.failing = true;
     }
+    return !this.failing;
   }
 }

@@ -95,6 +95,14 @@ export class TcpServer {
     }
   }
 
+  /** Ends every connection that speaks for one of these nodes: they were removed. (R4) */
+  endNodes(nodes: ReadonlySet<NodeId>): void {
+    for (const connection of this.#connections.all()) {
+      if (connection.nodeId !== undefined && nodes.has(connection.nodeId))
+        connection.end("token_revoked");
+    }
+  }
+
   #claim(stream: StreamId, connection: Connection): void {
     this.#sessions.get(stream)?.end("replaced");
     this.#sessions.set(stream, connection);

@@ -9,7 +9,14 @@ import { Counts } from "../counts.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { Registry } from "../registry/registry.ts";
 import type { TlsFiles } from "../tls-files.ts";
-import { freePorts, nodeId, RecordingLog, registration, until } from "../testing.ts";
+import {
+  freePorts,
+  nodeId,
+  RecordingLog,
+  REGISTRY_OPTIONS,
+  registration,
+  until,
+} from "../testing.ts";
 import { PUSHED } from "../trackers/feed.ts";
 import { TrackerManager } from "../trackers/manager.ts";
 import { Output } from "../trackers/output.ts";
@@ -121,8 +128,7 @@ export class FramePort implements AsyncDisposable {
     this.db = options.db ?? openDb(MEMORY).db;
     const bus = new Bus();
     this.registry = new Registry(this.db, clock, log, bus, {
-      staleAfterMs: 90_000,
-      deadAfterMs: 300_000,
+      ...REGISTRY_OPTIONS,
       plainNodesMax: options.plainNodesMax ?? 1000,
     });
     this.registry.start();

@@ -1,0 +1,51 @@
+/** `/api/v1/blocked-nodes`: the ids that nobody may use; `DELETE agents/{id}?block=true` adds one, too. (R4) */
+import { type BlockedList, type NodeId, nodeIdSchema } from "@fleet/protocol";
+import { Hono, type MiddlewareHandler } from "hono";
+import { z } from "zod";
+import type { Registry } from "../registry/registry.ts";
+import { check } from "./body.ts";
+import { fail } from "./errors.ts";
+
+const LIST_MAX = 1000;
+
+const listQuerySchema = z.object({
+  limit: z.coerce.number().int().min(1).max(LIST_MAX).default(LIST_MAX),
+  cursor: nodeIdSchema.optional(),
+});
+
+/** The routes below `/api/v1/blocked-nodes`, for operators alone. */
+export function blockedNodeRoutes(registry: Registry, operator: MiddlewareHandler): Hono {
+  const routes = new Hono();
+  routes.use(operator);
+
+  routes.get("/", (c) => {
+    const query = check(listQuerySchema, c.req.query());
+    if (!query.ok) return fail(c, "bad_request", query.detail);
+    return c.json(listBlocked(registry, query.data));
+  });
+
+  routes.put("/:id", (c) => {
+    const id = nodeIdSchema.safeParse(c.req.param("id"));
+    if (!id.success) return fail(c, "bad_request", "node_id: not an id");
+    return registry.block(id.data) ? c.body(null, 204) : fail(c, "too_many_blocked");
+  });
+
+  routes.delete("/:id", (c) =>
+    registry.unblock(c.req.param("id") as NodeId) ? c.body(null, 204) : fail(c, "unknown_node"),
+  );
+
+  return routes;
+}
+
+/** A page by id; `next_cursor` is the last id of the page while there are more. */
+function listBlocked(
+  registry: Registry,
+  { limit, cursor }: z.output<typeof listQuerySchema>,
+): BlockedList {
+  const rest = registry
+    .blocked()
+    .filter((row) => cursor === undefined || row.nodeId > cursor)
+    .map((row) => ({ node_id: row.nodeId as NodeId, blocked_at: row.blockedAt }));
+  const blocked = rest.slice(0, limit);
+  return rest.length > limit ? { blocked, next_cursor: blocked.at(-1)!.node_id } : { blocked };
+}

@@ -1,0 +1,98 @@
+import { describe, expect, test } from "bun:test";
+import { nodeEvents } from "../db/schema.ts";
+import { refuseWrites } from "../testing.ts";
+import { HILL, RADAR, Rig } from "./testing.ts";
+
+describe("the history of a node (R5, R9)", () => {
+  test("tells what befell it, newest first, with when and what", () => {
+    const rig = new Rig();
+    rig.register("i1", RADAR, "enrolment");
+    const bornMs = rig.clock.nowMs();
+    rig.clock.advance(90_000);
+    rig.register("i2", RADAR, "enrolment");
+    rig.registry.deregister(RADAR);
+    const nowMs = rig.clock.nowMs();
+    expect(rig.registry.history(RADAR, 100)).toEqual([
+      { at: nowMs, event: "state", data: { state: "SHUTDOWN", previous_state: "LIVE" } },
+      { at: nowMs, event: "state", data: { state: "LIVE", previous_state: "STALE" } },
+      { at: nowMs, event: "reenrolled", data: { instance_id: "i2", epoch: 2 } },
+      {
+        at: nowMs,
+        event: "registered",
+        data: { kind: "agent", version: "1.0.0", instance_id: "i2", epoch: 2 },
+      },
+      { at: nowMs, event: "superseded", data: { instance_id: "i1", epoch: 1 } },
+      { at: nowMs, event: "state", data: { state: "STALE", previous_state: "LIVE" } },
+      { at: bornMs, event: "state", data: { state: "LIVE", previous_state: "UNKNOWN" } },
+      {
+        at: bornMs,
+        event: "registered",
+        data: { kind: "agent", version: "1.0.0", instance_id: "i1", epoch: 1 },
+      },
+    ]);
+    expect(rig.registry.history(RADAR, 1)).toHaveLength(1);
+    expect(rig.registry.history(HILL, 1)).toEqual([]);
+  });
+
+  test("is not lengthened by an instance that registers again, as it does to renew its token", () => {
+    const rig = new Rig();
+    rig.register("i1", RADAR, "enrolment");
+    for (let n = 0; n < 10; n++) rig.register("i1", RADAR, "enrolment");
+    expect(rig.history()).toEqual(["registered", "LIVE"]);
+  });
+
+  test("calls nobody re-enrolled who has credentials, or who was a plain node", () => {
+    const rig = new Rig();
+    rig.registry.heardPlain(HILL);
+    rig.register("i1", HILL, "enrolment");
+    rig.register("i2", HILL, "refresh");
+    expect(rig.history(HILL)).toEqual([
+      "registered",
+      "LIVE",
+      "registered",
+      "superseded",
+      "registered",
+    ]);
+  });
+
+  test("holds the last hundred events of each node", () => {
+    const rig = new Rig();
+    rig.register("i0", HILL);
+    for (let n = 1; n <= 200; n++) rig.register(`i${n}`);
+    expect(rig.history()).toHaveLength(100);
+    expect(rig.registry.history(RADAR, 1)[0]?.data["instance_id"]).toBe("i200");
+    expect(rig.history(HILL)).toEqual(["registered", "LIVE"]);
+  });
+
+  test("is bounded in all: the oldest go first, whosever they are", async () => {
+    const rig = new Rig();
+    rig.register("i1", HILL);
+    rig.db
+      .insert(nodeEvents)
+      .values({ id: 500_000, nodeId: "x", at: 1, event: "removed", data: {} })
+      .run();
+    rig.register("i1");
+    rig.clock.advance(10_000);
+    expect(rig.history(HILL)).toEqual([]);
+    expect(rig.history()).toEqual(["registered", "LIVE"]);
+  });
+
+  test("is written with what it tells of, or neither is", () => {
+    const rig = new Rig();
+    rig.db.$client.run(
+      "CREATE TRIGGER no_events BEFORE INSERT ON node_events BEGIN SELECT RAISE(ABORT, 'no'); END",
+    );
+    expect(() => rig.register()).toThrow("no");
+    expect([rig.row(), rig.registry.get(RADAR), rig.told]).toEqual([undefined, undefined, []]);
+    rig.db.$client.run("DROP TRIGGER no_events");
+    rig.register();
+    rig.db.$client.run(
+      "CREATE TRIGGER no_events BEFORE INSERT ON node_events BEGIN SELECT RAISE(ABORT, 'no'); END",
+    );
+    rig.clock.advance(100_000);
+    expect(rig.row()?.publishedState).toBe("LIVE");
+    expect(() => rig.registry.remove(RADAR)).toThrow("no");
+    expect(rig.row()).toBeDefined();
+    refuseWrites(rig.db, false);
+  });
+});

@@ -1,0 +1,50 @@
+/** What the registry keeps and answers, as types. */
+import type { NodeClass, NodeId, SensorCounters } from "@fleet/protocol";
+import type { knownNodes } from "../db/schema.ts";
+import type { LivenessWindows } from "./liveness.ts";
+
+/** A node's durable facts. */
+export type NodeRow = typeof knownNodes.$inferSelect;
+
+/** By sensor, as the agent last said them. */
+export type Counters = Record<string, SensorCounters>;
+
+/** A node: its row, and what only this process knows. */
+export interface Node {
+  readonly id: NodeId;
+  row: NodeRow;
+  /** In ms of the coordinator's uptime; undefined when this process has not heard it. */
+  heardAtMs: number | undefined;
+  counters: Counters;
+  /** What was heard of it is not on disk yet. */
+  dirty: boolean;
+  /** When its state may be another one, unless it is heard, in ms of the coordinator's uptime. */
+  dueMs: number;
+}
+
+/** How long nodes may be silent, and how many plain ones are remembered: whoever has a push token can invent them. */
+export interface RegistryOptions extends LivenessWindows {
+  readonly plainNodesMax: number;
+  /** Nodes that the config names: there is always room for them. */
+  readonly configured?: ReadonlySet<NodeId>;
+  /** Silence, in ms of our uptime, after which a node is forgotten; Infinity: never. (R4) */
+  readonly retentionMs: Readonly<Record<NodeClass, number>>;
+}
+
+/** Whether an instance may speak for its node. */
+export type Standing = "current" | "superseded" | "unknown" | "blocked";
+
+/**
+ * What became of a plain node's line. The last two are for new nodes: the database takes no writes; there are
+ * `plainNodesMax`.
+ */
+export type PlainOutcome = "heard" | "has_agent" | "blocked" | "unavailable" | "too_many";
+
+/** What an agent showed to register: its node's own credentials, or only what lets any node in. (H5) */
+export type Proof = "refresh" | "enrolment";
+
+/** What became of a register. */
+export type RegisterOutcome =
+  | { readonly at: "registered"; readonly epoch: number; readonly created: boolean }
+  | { readonly at: "superseded" }
+  | { readonly at: "blocked" };

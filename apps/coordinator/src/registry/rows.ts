@@ -1,0 +1,59 @@
+/** What is written down of a node when it comes. Pure; called by registry.ts. (R1, R6, R10) */
+import type { NodeId, Registration } from "@fleet/protocol";
+import type { NodeRow } from "./node.ts";
+
+/** The moment in which a node is heard: Unix ms, and ms of the coordinator's uptime. */
+type Now = Pick<NodeRow, "lastSeen" | "heardUptime">;
+
+/** The row of a node with an agent, after a register; `previous` is the one before, an agent's or a plain node's. */
+export function agentRow(
+  registration: Registration,
+  epoch: number,
+  previous: NodeRow | undefined,
+  now: Now,
+): NodeRow {
+  return {
+    ...now,
+    nodeId: registration.node_id,
+    kind: "agent",
+    name: registration.name ?? null,
+    group: registration.group ?? null,
+    class: registration.class,
+    labels: registration.labels,
+    version: registration.version,
+    agentUrl: registration.agent_url ?? null,
+    platform: registration.platform,
+    runtimes: registration.runtimes,
+    sensors: registration.sensors,
+    capabilities: registration.capabilities,
+    instanceId: registration.instance_id,
+    epoch,
+    publishedState: "LIVE",
+    firstSeen: previous?.firstSeen ?? now.lastSeen,
+    shutdownAt: null,
+  };
+}
+
+/** The row of a plain node that is new. */
+export function plainRow(nodeId: NodeId, now: Now): NodeRow {
+  return {
+    ...now,
+    nodeId,
+    kind: "plain",
+    name: null,
+    group: null,
+    class: "persistent",
+    labels: {},
+    version: null,
+    agentUrl: null,
+    platform: {},
+    runtimes: [],
+    sensors: [],
+    capabilities: [],
+    instanceId: null,
+    epoch: 0,
+    publishedState: "LIVE",
+    firstSeen: now.lastSeen,
+    shutdownAt: null,
+  };
+}

@@ -1,0 +1,84 @@
+/** A registry on a database that outlives it, with a stepped clock and what it has published. For tests. */
+import { FakeClock } from "@fleet/daemon/testing";
+import type { InstanceId, NodeEvent, NodeId, NodeState } from "@fleet/protocol";
+import { Bus } from "../bus.ts";
+import { type Db, MEMORY, openDb } from "../db/open.ts";
+import { knownNodes } from "../db/schema.ts";
+import { nodeId, RecordingLog, REGISTRY_OPTIONS, registration } from "../testing.ts";
+import type { NodeRow, Proof, RegisterOutcome, RegistryOptions } from "./node.ts";
+import { Registry } from "./registry.ts";
+
+export const RADAR = nodeId("radar3");
+export const HILL = nodeId("hill");
+
+/** Started when made; `restart` makes the next one. */
+export class Rig {
+  readonly db: Db;
+  readonly clock: FakeClock;
+  readonly log = new RecordingLog();
+  /** Changes of state, as `node previous→state`. */
+  readonly published: string[] = [];
+  /** Everything else that befell nodes, as `node event`. */
+  readonly told: string[] = [];
+  readonly superseding: string[] = [];
+  readonly removed: NodeId[] = [];
+  registry: Registry;
+  readonly #options: RegistryOptions;
+
+  constructor(
+    options: Partial<RegistryOptions> = {},
+    { db = openDb(MEMORY).db, clock = new FakeClock() }: { db?: Db; clock?: FakeClock } = {},
+  ) {
+    this.db = db;
+    this.clock = clock;
+    this.#options = { ...REGISTRY_OPTIONS, ...options };
+    this.registry = this.#make();
+  }
+
+  /** Another process on the same database, after an orderly stop of the first. */
+  restart(): void {
+    void this.registry.stop();
+    this.registry = this.#make();
+  }
+
+  state(id = RADAR): NodeState | undefined {
+    const node = this.registry.get(id);
+    return node && this.registry.stateOf(node);
+  }
+
+  register(instance = "i1", id: string = RADAR, proof: Proof = "refresh"): RegisterOutcome {
+    return this.registry.register(registration({ node_id: id, instance_id: instance }), proof);
+  }
+
+  row(id = RADAR): NodeRow | undefined {
+    return this.db
+      .select()
+      .from(knownNodes)
+      .all()
+      .find((r) => r.nodeId === id);
+  }
+
+  /** The events of a node, oldest first. */
+  history(id = RADAR): string[] {
+    return this.registry
+      .history(id, 1000)
+      .map(({ event, data }) => (event === "state" ? String(data["state"]) : event))
+      .toReversed();
+  }
+
+  #make(): Registry {
+    const bus = new Bus();
+    bus.subscribe("node.>", ({ topic, data }) => {
+      const [, id, event] = topic.split(".");
+      const { state, previous_state: previous } = data as NodeEvent["data"];
+      if (event === "state") this.published.push(`${id} ${previous}→${state}`);
+      else this.told.push(`${id} ${event}`);
+    });
+    const registry = new Registry(this.db, this.clock, this.log, bus, this.#options);
+    registry.onSuperseded = (node: NodeId, current: InstanceId) =>
+      this.superseding.push(`${node} ${current}`);
+    registry.onRemoved = (nodes) => this.removed.push(...nodes);
+    registry.start();
+    return registry;
+  }
+}
