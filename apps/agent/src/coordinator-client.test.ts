@@ -134,6 +134,22 @@ test("over https the coordinator is believed by the file that names its authorit
   expect(await ask(good, `${other.cert}${authority.cert}`)).toMatchObject({ at: "ok" });
 });
 
+test("no connection is kept for the next request, which might find it closed", async () => {
+  const ports: (number | undefined)[] = [];
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch(request, self) {
+      ports.push(self.requestIP(request)?.port);
+      return Response.json({});
+    },
+  });
+  servers.push(server);
+  const asker = client(`http://127.0.0.1:${server.port}`);
+  for (let n = 0; n < 3; n++) await asker.post("a", {}, undefined);
+  expect(new Set(ports).size).toBe(3);
+});
+
 test("proxies that the image names never see a request", async () => {
   let proxied = 0;
   const proxy = serve(() => {

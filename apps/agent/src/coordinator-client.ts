@@ -74,6 +74,8 @@ export class CoordinatorClient {
       const response = await fetch(this.#url + path, {
         ...request,
         ...this.#tls,
+        // Between two heartbeats a server hangs up on an idle connection, and the next request would find it closed.
+        keepalive: false,
         redirect: "manual",
         signal: abort.signal,
         headers: {

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { eventually, FramePort } from "./testing.ts";
-import { grantFor, uplinkRig, welcomed } from "./uplink-rig.ts";
+import { eventually, FramePort, grantFor, uplinkRig, welcomed } from "./testing.ts";
 
 let port: FramePort;
 let stops: (() => void)[];

@@ -1,7 +1,6 @@
 import { afterEach, expect, test } from "bun:test";
 import { TestAuthority, type TestPair } from "@fleet/daemon/testing";
-import { eventually, FramePort, frameText } from "./testing.ts";
-import { grantFor, uplinkRig } from "./uplink-rig.ts";
+import { eventually, FramePort, frameText, grantFor, uplinkRig } from "./testing.ts";
 
 const authority = new TestAuthority();
 const stops: (() => void)[] = [];

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { eventually, FramePort, frameText } from "./testing.ts";
-import { uplinkRig, welcomed } from "./uplink-rig.ts";
+import { eventually, FramePort, frameText, uplinkRig, welcomed } from "./testing.ts";
 
 let port: FramePort;
 let stops: (() => void)[];
