@@ -71,6 +71,8 @@ export class Output {
   #keptBytes = 0;
   #tidyAboveBytes = 0;
   #tidyFailing = false;
+  /** Of files of past days, by path: with some weeks of 500 streams there are thousands, and asking takes its time. */
+  #pastSizes: ReadonlyMap<string, number> = new Map();
 
   constructor(dir: string, limits: OutputLimits, clock: Clock, log: Log) {
     this.#dir = dir;
@@ -138,7 +140,7 @@ export class Output {
       problem ??= error;
     };
     try {
-      this.#removeOld(listFiles(this.#dir, note), note);
+      this.#removeOld(listFiles(this.#dir, note, this.#pastSizes), note);
     } catch (error) {
       note(error);
     }
@@ -160,6 +162,10 @@ export class Output {
     const written = new Set([...this.#streams.values()].map(({ file }) => file?.path));
     const oldest = dayOf(this.#clock.nowMs() - keepDays * DAY_MS);
     let bytes = found.reduce((sum, file) => sum + file.bytes, 0);
+    const today = dayOf(this.#clock.nowMs());
+    this.#pastSizes = new Map(
+      found.filter((f) => f.day < today && !written.has(f.path)).map((f) => [f.path, f.bytes]),
+    );
     const keepBytes = bytes > totalBytesMax ? totalBytesMax * TIDY_SHARE : totalBytesMax;
     for (const file of found) {
       if (written.has(file.path) || (file.day >= oldest && bytes <= keepBytes)) continue;

@@ -85,14 +85,18 @@ export function mend({ dir, day, index }: FoundFile): void {
 
 /**
  * All track files, oldest first. Directories that are no stream's, and files of other names, are somebody else's. What
- * can't be looked into is left out and told.
+ * can't be looked into is left out and told. `sizes` has the sizes, by path, of files that nothing is written to any more.
  */
-export function listFiles(root: string, onProblem: (error: unknown) => void): FoundFile[] {
+export function listFiles(
+  root: string,
+  onProblem: (error: unknown) => void,
+  sizes: ReadonlyMap<string, number> = new Map(),
+): FoundFile[] {
   const found: FoundFile[] = [];
   for (const entry of readdirSync(root, { withFileTypes: true })) {
     if (!entry.isDirectory() || !streamIdSchema.safeParse(entry.name).success) continue;
     try {
-      found.push(...filesIn(join(root, entry.name)));
+      found.push(...filesIn(join(root, entry.name), sizes));
     } catch (error) {
       onProblem(error);
     }
@@ -100,14 +104,14 @@ export function listFiles(root: string, onProblem: (error: unknown) => void): Fo
   return found.toSorted((a, b) => (a.day === b.day ? a.index - b.index : a.day < b.day ? -1 : 1));
 }
 
-function filesIn(dir: string): FoundFile[] {
+function filesIn(dir: string, sizes: ReadonlyMap<string, number>): FoundFile[] {
   const found: FoundFile[] = [];
   for (const name of readdirSync(dir)) {
     const match = FILE.exec(name);
     if (match === null) continue;
     const path = join(dir, name);
     // Gone since it was listed: somebody else tidies up here too.
-    const bytes = statSync(path, { throwIfNoEntry: false })?.size;
+    const bytes = sizes.get(path) ?? statSync(path, { throwIfNoEntry: false })?.size;
     if (bytes !== undefined)
       found.push({ dir, path, day: match[1]!, index: Number(match[2] ?? 0), bytes });
   }
