@@ -165,9 +165,9 @@ export class ChaosAgent {
     this.thaw();
     const child = this.#process;
     await this.#end("SIGTERM");
-    const hasBegun = this.#log.length > 0;
-    // One that was only just started knows of no signals yet, and of no sensors.
-    const isWell = child?.end === EXIT_TERM || (child?.end === KILLED_BY_TERM && !hasBegun);
+    // One that has not come as far as its sensors may be ended like any program.
+    const isWell =
+      child?.end === EXIT_TERM || (child?.end === KILLED_BY_TERM && !this.#hasStartedSensors);
     if (!isWell) this.#from.violated(`${this.name} was told to stop and ended with ${child?.end}`);
     const isDiskBad = wasFull || disk?.fills !== fills || this.#isInMemory;
     if (isDiskBad || !isWell) this.#endedHard();
@@ -196,6 +196,12 @@ export class ChaosAgent {
   /** Its spool's directory could not be opened when this life began. */
   get #isInMemory(): boolean {
     return this.#log.includes(IN_MEMORY);
+  }
+
+  get #hasStartedSensors(): boolean {
+    return this.sensors.some(({ records }) =>
+      readSensorRuns(records).some(({ life }) => life === this.lives.length),
+    );
   }
 
   /** What this life has logged. */

@@ -207,12 +207,12 @@ export class ChaosCoordinator {
     return readFileSync(this.logFile).subarray(this.#logAt);
   }
 
-  /** A tracker's start is logged once its row is written. */
+  /** A tracker's start is logged once its row is written. One that was only forked has no name of its own yet. */
   get #hasUnwrittenTracker(): boolean {
     const log = this.#log;
-    return this.#from.processes().some((pid) => {
-      return this.#isTracker(pid, "") && !log.includes(`"pid":${pid},"run"`);
-    });
+    return this.#from
+      .processes()
+      .some((pid) => parentOf(pid) === this.pid && !log.includes(`"pid":${pid},"run"`));
   }
 
   get #hasUnwrittenRows(): boolean {
@@ -319,5 +319,14 @@ export class ChaosCoordinator {
 
   #signal(signal: NodeJS.Signals): void {
     if (this.isUp) process.kill(this.#process!.pid, signal);
+  }
+}
+
+function parentOf(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+  } catch {
+    return undefined;
   }
 }
