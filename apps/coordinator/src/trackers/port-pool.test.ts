@@ -1,8 +1,20 @@
 import { describe, expect, test } from "bun:test";
-import { streamId } from "../testing.ts";
+import { readFileSync } from "node:fs";
+import { streamId, until } from "../testing.ts";
 import { PortPool } from "./port-pool.ts";
 
 const [A, B, C] = [streamId("a.s"), streamId("b.s"), streamId("c")];
+
+const TIME_WAIT = "06";
+
+/** The states of all connections whose own end is `port` of the loopback, as the kernel lists them. (proc(5)) */
+function tcpStates(port: number): string[] {
+  const own = `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  const rows = readFileSync("/proc/net/tcp", "utf8").split("\n");
+  return rows
+    .map((row) => row.trim().split(/\s+/))
+    .flatMap(([, at, , state]) => (at === own ? [state!] : []));
+}
 
 function poolOf(busy: ReadonlySet<number> = new Set()): PortPool {
   return new PortPool(31_000, 31_001, (port) => !busy.has(port));
@@ -57,6 +69,43 @@ describe("port leases (T3)", () => {
     expect(pool.restore(B, 31_002)).toBe(false);
     expect(pool.lease(A)).toBe(31_001);
     expect(pool.lease(B)).toBe(31_000);
+  });
+
+  test("take a port whose last connection only waits to be forgotten (TIME_WAIT)", async () => {
+    const hanging = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: { data() {}, open: (socket) => void socket.end() },
+    });
+    const { port } = hanging;
+    let isClosed = false;
+    await Bun.connect({
+      hostname: "127.0.0.1",
+      port,
+      socket: {
+        data() {},
+        end: (socket) => void socket.end(),
+        close: () => void (isClosed = true),
+      },
+    });
+    // Who closes first is the one that waits.
+    await until(() => isClosed);
+    hanging.stop(true);
+    await until(() => tcpStates(port).every((state) => state === TIME_WAIT));
+    expect(tcpStates(port)).toEqual([TIME_WAIT]);
+    expect(new PortPool(port, port).lease(A)).toBe(port);
+  });
+
+  test("skip a port that an outgoing connection has", async () => {
+    const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+    const client = await Bun.connect({
+      hostname: "127.0.0.1",
+      port: server.port,
+      socket: { data() {} },
+    });
+    expect(new PortPool(client.localPort, client.localPort).lease(A)).toBeUndefined();
+    client.terminate();
+    server.stop(true);
   });
 
   test("see what really listens on the loopback address", () => {
