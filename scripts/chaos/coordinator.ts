@@ -1,5 +1,5 @@
 /** The coordinator of the chaos test over its whole history, with its trackers. */
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TrackerView } from "../../packages/protocol/src/index.ts";
 import { FleetApi } from "../demo/fleet-api.ts";
@@ -15,8 +15,6 @@ const DEATHS_MAX = 3;
 const DEATHS_MS = 60_000;
 /** Its socket is open. */
 const FED_STATES: ReadonlySet<string> = new Set(["RUNNING", "OUTAGE"]);
-const ROWS_UNWRITTEN = "tracker rows not written";
-const ROWS_WRITTEN = "tracker rows are written again";
 const EXIT_TERM = "exit code 143";
 
 /** What the fleet gives to the coordinator. */
@@ -31,8 +29,6 @@ export interface CoordinatorSurroundings {
   readonly trackerPorts: { readonly first: number; readonly last: number };
   readonly disk: Disk | undefined;
   readonly watch: (child: DemoProcess) => void;
-  /** All that run for this test. */
-  readonly processes: () => readonly number[];
   readonly violated: (sentence: string) => void;
 }
 
@@ -47,8 +43,6 @@ export class ChaosCoordinator {
   #process: DemoProcess | undefined;
   #isEndWanted = false;
   #isFrozen = false;
-  /** Where in the log this life begins. */
-  #logAt = 0;
   /** Something is being done to it: its trackers are left alone then. */
   isBusy = false;
   /** Streams whose tracker was killed, and the run it was. Until the next has been fed, what it had not read is nowhere else. */
@@ -79,10 +73,6 @@ export class ChaosCoordinator {
     return this.#process?.pid;
   }
 
-  get logFile(): string {
-    return join(this.#from.dir, "logs", "coordinator.log");
-  }
-
   /** A stream's recordings. */
   inputsDir(stream: string): string {
     return join(this.#from.dir, "inputs", stream);
@@ -92,7 +82,6 @@ export class ChaosCoordinator {
   async start(): Promise<void> {
     this.wasKilled.push(false);
     this.#isEndWanted = false;
-    this.#logAt = existsSync(this.logFile) ? statSync(this.logFile).size : 0;
     const wasFull = this.disk?.isFull ?? false;
     const child = this.#spawn();
     const endMs = performance.now() + READY_MS_MAX;
@@ -122,17 +111,9 @@ export class ChaosCoordinator {
     await this.start();
   }
 
-  /**
-   * False: not now. A tracker that died is not fed yet, and two such deaths at once may cost frames; or there is a tracker that
-   * is in no database yet, by which the next start could find it: it was begun in this instant, or on a full disk.
-   */
+  /** False: not now. A tracker that died is not fed yet, and two such deaths at once may cost frames. */
   async kill(): Promise<boolean> {
     if (!(await this.#untilFed())) return false;
-    this.freeze();
-    if (this.#hasUnwrittenRows || this.#hasUnwrittenTracker) {
-      this.thaw();
-      return false;
-    }
     this.wasKilled[this.life - 1] = true;
     await this.#end(() => this.#process?.kill());
     return true;
@@ -202,24 +183,6 @@ export class ChaosCoordinator {
     for (const stream of this.#frozen.keys()) this.thawTracker(stream);
   }
 
-  /** What this life has logged. */
-  get #log(): Buffer {
-    return readFileSync(this.logFile).subarray(this.#logAt);
-  }
-
-  /** A tracker's start is logged once its row is written. One that was only forked has no name of its own yet. */
-  get #hasUnwrittenTracker(): boolean {
-    const log = this.#log;
-    return this.#from
-      .processes()
-      .some((pid) => parentOf(pid) === this.pid && !log.includes(`"pid":${pid},"run"`));
-  }
-
-  get #hasUnwrittenRows(): boolean {
-    const log = this.#log;
-    return log.lastIndexOf(ROWS_UNWRITTEN) > log.lastIndexOf(ROWS_WRITTEN);
-  }
-
   get #dataDir(): string {
     return join(this.#from.dir, "coordinator");
   }
@@ -237,6 +200,7 @@ export class ChaosCoordinator {
           FLEET_ENROLL_TOKEN_FILE: join(dir, "enroll-token"),
           FLEET_OPERATOR_TOKEN: this.operatorToken,
           FLEET_PUSH_TOKEN: this.pushToken,
+          RECORDER_LIFE: String(this.life),
         },
       },
       join(dir, "logs"),
@@ -259,7 +223,7 @@ export class ChaosCoordinator {
         auto_provision_port_end: trackerPorts.last,
       },
       tracker: {
-        command: [trackerProgram, `${dir}/inputs/{stream}`, "{port}", String(this.life)],
+        command: [trackerProgram, `${dir}/inputs/{stream}`, "{port}"],
         stop_grace: "3s",
         extended_outage: "4s",
       },
@@ -319,14 +283,5 @@ export class ChaosCoordinator {
 
   #signal(signal: NodeJS.Signals): void {
     if (this.isUp) process.kill(this.#process!.pid, signal);
-  }
-}
-
-function parentOf(pid: number): number | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
-  } catch {
-    return undefined;
   }
 }

@@ -95,7 +95,6 @@ export class ChaosFleet {
     };
     const coordinator = new ChaosCoordinator({
       ...common,
-      processes: () => marked(this.#mark),
       trackerProgram,
       httpPort: first,
       framesPort: first + 1,

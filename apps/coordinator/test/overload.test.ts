@@ -37,7 +37,7 @@ afterEach(async () => {
 async function start(): Promise<void> {
   const recorder = join(fleet.dir, "recorder");
   expect(compileC(join(import.meta.dir, "recorder.c"), recorder)).toBeUndefined();
-  const script = `case $1 in *down*) exit 3;; *slow*) rate=1000;; *) rate=0;; esac; exec "$0" "$3/$1" "$2" 1 $rate`;
+  const script = `case $1 in *down*) exit 3;; *slow*) rate=1000;; *) rate=0;; esac; exec "$0" "$3/$1" "$2" $rate`;
   const first = PORTS_FROM + (process.pid % 10) * 2 * STREAMS;
   coordinator = await fleet.coordinator({
     tracker: {

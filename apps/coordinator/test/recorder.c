@@ -1,9 +1,10 @@
 /*
  * A tracker for tests that run many: tracks nothing, and writes down every byte it reads.
  *
- *   recorder DIR PORT LIFE [BYTES_PER_S]
+ *   recorder DIR PORT [BYTES_PER_S]
  *
- * Each client's input goes to a file of its own, DIR/TIME.LIFE.PID, which gets ".end" appended to its name when the input has
+ * RECORDER_LIFE in the environment is a word for the caller's own use. Each client's input goes to a file of its own,
+ * DIR/TIME.LIFE.PID, which gets ".end" appended to its name when the input has
  * come to its end. After TERM it reads what is still there, as a coordinator that stops has it; a client that never ends is
  * for KILL. An event is printed now and then. BYTES_PER_S, when given, is how fast it reads.
  */
@@ -76,8 +77,9 @@ static void record(int client, int file, long rate)
 
 int main(int argc, char **argv)
 {
-    if (argc < 4) return 64;
-    long rate = argc > 4 ? atol(argv[4]) : 0;
+    if (argc < 3) return 64;
+    long rate = argc > 3 ? atol(argv[3]) : 0;
+    const char *life = getenv("RECORDER_LIFE");
     signal(SIGPIPE, SIG_IGN);
     /* TERM only comes through while ppoll waits, so that none is missed between a look and a wait. */
     sigset_t term, during;
@@ -108,7 +110,7 @@ int main(int argc, char **argv)
         if (ready <= 0) continue;
         int client = accept4(server, NULL, NULL, SOCK_CLOEXEC);
         if (client < 0) continue;
-        int file = new_file(argv[1], argv[3]);
+        int file = new_file(argv[1], life == NULL ? "0" : life);
         if (file < 0) return 74;
         record(client, file, rate);
         close(file);
