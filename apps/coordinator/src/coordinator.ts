@@ -146,6 +146,7 @@ function createHttpApp(
   downloads: ActiveDownloads,
 ): ReturnType<typeof createApp> {
   const answers = new Counts();
+  const isWritable = (): boolean => !store.failing && !registry.failing;
   return createApp({
     registry,
     auth,
@@ -162,6 +163,7 @@ function createHttpApp(
       lines: counts,
       connections: () => frames.connections,
       streams: () => streams.size,
+      isWritable,
       downloads: answers,
     }),
     binaries: new AgentBinaries(config.agent_binaries),
@@ -170,7 +172,7 @@ function createHttpApp(
     version,
     heartbeatIntervalMs: config.registry.heartbeat_interval,
     frames: () => advertised(config, frames.port),
-    isReady: () => !store.failing && !registry.failing,
+    isWritable,
   });
 }
 

@@ -17,6 +17,8 @@ export interface MetricsSources {
   readonly connections: () => number;
   /** Open event streams of agents. */
   readonly streams: () => number;
+  /** Whether the database takes writes. */
+  readonly isWritable: () => boolean;
   /** Answers to downloads of agents, by status. */
   readonly downloads: Counts;
 }
@@ -40,6 +42,9 @@ export class Metrics {
     );
     this.#gauge("fleet_agent_streams", "Open event streams of agents", (g) =>
       g.set(sources.streams()),
+    );
+    this.#gauge("fleet_database_writable", "1, or 0 while the database takes no writes", (g) =>
+      g.set(sources.isWritable() ? 1 : 0),
     );
     this.#counter("fleet_lines_refused_total", "Lines and connections refused", ["reason"], (c) => {
       for (const [reason, n] of sources.lines.entries()) c.inc({ reason }, n);

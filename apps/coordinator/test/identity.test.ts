@@ -13,7 +13,10 @@ afterEach(() => fleet.close());
 
 /** A sensor that writes its process id to `NAME.pid`. */
 function counting(name: string): Record<string, unknown> {
-  const script = fleet.write(`${name}.sh`, `echo $$ > ${join(fleet.dir, name)}.pid\n${COUNTING_SH}`);
+  const script = fleet.write(
+    `${name}.sh`,
+    `echo $$ > ${join(fleet.dir, name)}.pid\n${COUNTING_SH}`,
+  );
   return { name: "s", runtime: "shell", command: [script], mode: "stream", restart: "always" };
 }
 

@@ -28,6 +28,7 @@ export const BACKUP_TABLES = ["backup_info", "backup_keys"] as const;
 export const KEY_FILE = /^[a-z0-9_-]{1,64}\.key$/;
 /** Far more than any key. */
 const KEY_BYTES_MAX = 64 * 1024;
+const LAST_BACKUP = "use another, earlier backup";
 const NO_BACKUP = "is no backup of a fleet-coordinator";
 
 /** A backup can't be made, read or put back. The message names the file. */
@@ -97,7 +98,7 @@ export function readBackup(file: string): BackupContents {
     if (pragma(sqlite, "application_id") !== BACKUP_ID)
       throw new BackupError(`${file} ${NO_BACKUP}`);
     const damage = structuralDamage(sqlite, "integrity_check");
-    if (damage !== undefined) throw new DatabaseDamagedError(file, damage, "use another backup");
+    if (damage !== undefined) throw new DatabaseDamagedError(file, damage, LAST_BACKUP);
     const [atMs, version] = sqlite.query("SELECT at_ms, version FROM backup_info").values()[0]!;
     return {
       bytes,
@@ -135,12 +136,19 @@ export function sync(path: string): void {
 }
 
 function copyDatabase(source: string, target: string): void {
-  const sqlite = new Database(source, { readonly: true });
+  let sqlite: Database | undefined;
+  try {
+    sqlite = new Database(source, { readonly: true });
+    pragma(sqlite, "schema_version");
+  } catch (error) {
+    sqlite?.close();
+    throw asBackupError(source, error);
+  }
   try {
     sqlite.run("VACUUM INTO ?", [target]);
   } catch (error) {
     if (!isDamage(error)) throw error;
-    throw new DatabaseDamagedError(source, error.message, "use the last backup", error);
+    throw new DatabaseDamagedError(source, error.message, LAST_BACKUP, error);
   } finally {
     sqlite.close();
   }
@@ -173,7 +181,7 @@ function pragma(sqlite: Database, name: string): unknown {
 export function asBackupError(file: string, error: unknown): unknown {
   if (error instanceof BackupError || error instanceof DatabaseDamagedError) return error;
   if (isDamage(error) && error.code !== "SQLITE_NOTADB")
-    return new DatabaseDamagedError(file, error.message, "use another backup", error);
+    return new DatabaseDamagedError(file, error.message, LAST_BACKUP, error);
   if (isDamage(error)) return new BackupError(`${file} ${NO_BACKUP}`, { cause: error });
   const isExpected =
     error instanceof SQLiteError || (error as NodeJS.ErrnoException).errno !== undefined;

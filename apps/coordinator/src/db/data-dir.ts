@@ -39,6 +39,8 @@ export function takeDataDir(dataDir: string): Disposable {
     accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
     const path = join(dataDir, LOCK_FILE);
     lock = new Database(path, { create: true });
+    // A transaction without an end, so no journal beside it either.
+    lock.run("PRAGMA journal_mode = OFF");
     lock.run("BEGIN EXCLUSIVE");
     giveToOwner(dataDir, path);
     const held = lock;

@@ -87,7 +87,10 @@ describe("health (H4)", () => {
     expect((await api.call("GET", "/readyz")).body).toEqual({ status: "ready" });
     api.ready = false;
     const answer = await api.call("GET", "/readyz");
-    expect([answer.status, answer.body]).toEqual([503, { status: "not_ready" }]);
+    expect([answer.status, answer.body]).toEqual([
+      503,
+      { status: "not_ready", reason: "the database takes no writes" },
+    ]);
   });
 
   test("metrics are Prometheus text, whole counts at each reading", async () => {

@@ -25,7 +25,7 @@ export interface AppDeps extends Omit<AgentRoutesDeps, "operator">, AgentDownloa
   readonly metrics: Metrics;
   readonly version: string;
   /** Whether the database takes writes. */
-  readonly isReady: () => boolean;
+  readonly isWritable: () => boolean;
 }
 
 /** Builds the application; it holds no state of its own. */
@@ -46,7 +46,9 @@ export function createApp(deps: AppDeps): Hono<{ Bindings: HttpEnv }> {
 
   app.get("/healthz", (c) => c.json({ status: "ok", version: deps.version }));
   app.get("/readyz", (c) =>
-    deps.isReady() ? c.json({ status: "ready" }) : c.json({ status: "not_ready" }, 503),
+    deps.isWritable()
+      ? c.json({ status: "ready" })
+      : c.json({ status: "not_ready", reason: "the database takes no writes" }, 503),
   );
   app.get("/metrics", async (c) =>
     c.body(await deps.metrics.render(), 200, { "Content-Type": deps.metrics.contentType }),

@@ -7,6 +7,8 @@ interface ErrorRow {
   readonly status: ContentfulStatusCode;
   readonly message: string;
   readonly level: "debug" | "warn" | "error";
+  /** After how long asking again makes sense. */
+  readonly retryAfterS?: number;
 }
 
 const ERRORS = {
@@ -42,7 +44,12 @@ const ERRORS = {
   agent_changing: { status: 503, message: "the agent is being replaced", level: "warn" },
   too_many_downloads: { status: 503, message: "too many downloads at once", level: "warn" },
   too_many_subscribers: { status: 503, message: "too many subscribers", level: "warn" },
-  unavailable: { status: 503, message: "can't write to the database", level: "error" },
+  unavailable: {
+    status: 503,
+    message: "can't write to the database",
+    level: "error",
+    retryAfterS: 5,
+  },
   internal: { status: 500, message: "internal error", level: "error" },
 } as const satisfies Record<string, ErrorRow>;
 
@@ -51,8 +58,9 @@ export type ErrorCode = keyof typeof ERRORS;
 
 /** Answers with an error of the table; `detail` (public) replaces its message. */
 export function fail(c: Context, code: ErrorCode, detail?: string): Response {
-  const { status, message } = ERRORS[code];
+  const { status, message, retryAfterS }: ErrorRow = ERRORS[code];
   const body: ErrorBody = { error: { code, message: detail ?? message } };
+  if (retryAfterS !== undefined) c.header("Retry-After", String(retryAfterS));
   if (status === 401) c.header("WWW-Authenticate", 'Bearer realm="fleet"');
   return c.json(body, status);
 }

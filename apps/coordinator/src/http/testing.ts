@@ -68,6 +68,7 @@ export class Api implements AsyncDisposable {
     const output = new Output("/nowhere", limits, clock, log);
     this.manager = makeManager(this, output);
     const answers = new Counts();
+    const isWritable = (): boolean => this.ready && !this.registry.failing;
     const metrics = new Metrics({
       registry: this.registry,
       manager: this.manager,
@@ -76,6 +77,7 @@ export class Api implements AsyncDisposable {
       lines: this.counts,
       connections: () => 3,
       streams: () => this.streams.size,
+      isWritable,
       downloads: answers,
     });
     const app = createApp({
@@ -93,7 +95,7 @@ export class Api implements AsyncDisposable {
       version: "1.2.3",
       heartbeatIntervalMs: 30_000,
       frames: () => this.advertised,
-      isReady: () => this.ready && !this.registry.failing,
+      isWritable,
     });
     this.server = new HttpServer({ host: "127.0.0.1", port: 0 }, app, log);
     this.server.start();
