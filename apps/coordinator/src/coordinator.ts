@@ -81,8 +81,8 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const frames = new TcpServer(tcpServerOptions(config), shared);
   const streams = new AgentStreams(clock);
   registry.onSuperseded = (node) => {
-    frames.endSessions(node);
-    streams.end(node, "superseded");
+    const [hadSession, hadStream] = [frames.endSessions(node), streams.end(node, "superseded")];
+    return hadSession || hadStream;
   };
   registry.onRemoved = (nodes) => {
     frames.endNodes(nodes);

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { closeSync, mkdtempSync, openSync, rmSync, symlinkSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PROTOCOL_HEADER, type RegisterResponse } from "@fleet/protocol";
+import { PROTOCOL_HEADER } from "@fleet/protocol";
 import { ENROLL_TOKEN, Fleet, until } from "./harness.ts";
 import { COUNTING_SH } from "./sensors.ts";
 

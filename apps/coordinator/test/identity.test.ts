@@ -1,7 +1,8 @@
 /** Several processes that claim one node: on one state directory, under one name, with a copy of one identity. (A14, R9) */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { NodeView } from "@fleet/protocol";
 import { Fleet, until } from "./harness.ts";
 import { COUNTING_SH } from "./sensors.ts";
 
@@ -80,5 +81,42 @@ describe("a second agent", () => {
     older.kill("SIGTERM");
     expect(await older.exit()).toBe(143);
     expect((await fleet.untilState("twin", "LIVE")).epoch).toBe(2);
+  });
+});
+
+describe("two copies of one state directory, each under a supervisor that starts it again", () => {
+  test("fight three rounds; then one keeps the node, and the other is told why it stays out", async () => {
+    await fleet.coordinator();
+    const config = (name: string): Record<string, unknown> => ({ sensors: [counting(name)] });
+    const origin = fleet.agent("a", config("a"));
+    const { node_id: id } = await until("the node", async () => {
+      return (await fleet.get<{ agents: NodeView[] }>("/api/v1/agents")).agents[0];
+    });
+    origin.kill("SIGTERM");
+    await origin.exit();
+    cpSync(join(fleet.dir, "state-a"), join(fleet.dir, "state-b"), { recursive: true });
+
+    const refusals: string[] = [];
+    const supervise = async (name: string): Promise<void> => {
+      while (refusals.length < 3) {
+        const run = fleet.agent(name, config(name));
+        const ended = await Promise.race([run.exit(), isOver.promise]);
+        if (ended === undefined) return;
+        expect(ended).toBe(69);
+        const last = run.log.find((line) => line.includes("another process speaks for this node"));
+        if (last?.includes("keep taking this node from each other") === true) refusals.push(name);
+      }
+      isOver.resolve(undefined);
+    };
+    const isOver = Promise.withResolvers<undefined>();
+    await Promise.all([supervise("a"), supervise("b")]);
+    expect(new Set(refusals).size).toBe(1);
+    const node = await fleet.untilState(id, "LIVE");
+    const before = await fleet.tracker(`${id}.s`);
+    await until("frames of the one that has it", async () => {
+      return ((await fleet.tracker(`${id}.s`))?.frames ?? 0) > (before?.frames ?? 0);
+    });
+    expect((await fleet.node(id))?.epoch).toBe(node.epoch);
+    expect(node.epoch).toBeLessThanOrEqual(6);
   });
 });

@@ -155,6 +155,7 @@ export const nodeEventSchema = z.object({
     "registered",
     "reenrolled",
     "superseded",
+    "contested",
     "state",
     "removed",
     "blocked",

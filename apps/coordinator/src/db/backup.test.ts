@@ -12,7 +12,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { tempDir } from "../testing.ts";
+import { RADAR, Rig as Nodes } from "../registry/testing.ts";
+import { instanceId, registration, tempDir } from "../testing.ts";
 import { backUp, BackupError, readBackup } from "./backup.ts";
 import { DatabaseDamagedError } from "./damage.ts";
 import { DATABASE_FILE, DataDirError, RESTORING_FILE } from "./data-dir.ts";
@@ -248,6 +249,32 @@ describe("restoring a backup (H10)", () => {
     rig.restore(rig.data, true);
     const again = openDb(rig.data);
     expect(again.db.select().from(trackers).get()?.run).toBeGreaterThan(1_000_000);
+    again.close();
+  });
+
+  test("gives no epoch out again: who was replaced since the backup stays so, and who has the node keeps it (R9)", () => {
+    using rig = new Rig();
+    const register = ({ db }: OpenedDb, ...instances: string[]): Nodes => {
+      const nodes = new Nodes({}, { db });
+      for (const instance of instances) nodes.register(instance);
+      return nodes;
+    };
+    const before = openDb(rig.data);
+    register(before, "i1");
+    before.close();
+    rig.backUp();
+    const since = openDb(rig.data);
+    expect(register(since, "i2", "i3").row()?.epoch).toBe(3);
+    since.close();
+    rig.restore(rig.data, true);
+    const again = openDb(rig.data);
+    const { registry } = register(again);
+    expect(registry.standing(RADAR, instanceId("i1"), 1)).toBe("current");
+    expect(registry.standing(RADAR, instanceId("i3"), 3)).toBe("unknown");
+    const outcome = registry.register(registration({ node_id: RADAR, instance_id: "i3" }));
+    expect((outcome as { epoch: number }).epoch).toBeGreaterThan(1_000_000);
+    expect(registry.standing(RADAR, instanceId("i2"), 2)).toBe("superseded");
+    expect(registry.standing(RADAR, instanceId("i1"), 1)).toBe("superseded");
     again.close();
   });
 

@@ -2,8 +2,8 @@
  * `fleet-coordinator restore FILE`: puts a backup in the place of the database and its keys. The file is checked before
  * anything is touched, and what was there is moved aside, never removed. (H10)
  *
- * Since the backup, trackers have had runs that it knows nothing of, and their numbers are in the track files: new ones begin
- * far above.
+ * Since the backup, nodes have had epochs and trackers runs that it knows nothing of. New ones begin far above, so that no
+ * number is given out twice: an instance that was replaced since stays so, and track files tell runs apart. (R9, T5)
  */
 import { Database } from "bun:sqlite";
 import {
@@ -31,8 +31,8 @@ import {
 import { DATABASE_FILE, FILE_MODE, giveToOwner, RESTORING_FILE, takeDataDir } from "./data-dir.ts";
 import { checkSchema, migrate } from "./migrations.ts";
 
-/** More than a tracker has between two backups: one a second for 12 days. */
-const RUNS_SKIPPED = 2 ** 20;
+/** More than a node or a tracker has between two backups: one a second for 12 days. */
+const NUMBERS_SKIPPED = 2 ** 20;
 
 /** What to put where. */
 export interface RestoreOptions {
@@ -86,13 +86,24 @@ function stage(file: string, dataDir: string): KeyFile[] {
     for (const table of BACKUP_TABLES) sqlite.run(`DROP TABLE ${table}`);
     sqlite.run("PRAGMA application_id = 0");
     migrate(sqlite);
-    sqlite.run("UPDATE trackers SET run = run + ?", [RUNS_SKIPPED]);
+    skipNumbers(sqlite);
   } finally {
     sqlite.close();
   }
   giveToOwner(dataDir, staged);
   sync(staged);
   return keys;
+}
+
+function skipNumbers(sqlite: Database): void {
+  sqlite.run("UPDATE trackers SET run = run + ?", [NUMBERS_SKIPPED]);
+  // Not those of the rows: an instance that has one of them and is still there goes on with it.
+  sqlite.run(
+    `INSERT INTO registry_state (id, uptime_ms, epoch_floor)
+       VALUES (1, 0, ?1 + (SELECT coalesce(max(epoch), 0) FROM known_nodes))
+       ON CONFLICT DO UPDATE SET epoch_floor = max(epoch_floor + ?1, excluded.epoch_floor)`,
+    [NUMBERS_SKIPPED],
+  );
 }
 
 /** Gives the directory it has made for what was there, or undefined when there was nothing. */

@@ -80,10 +80,11 @@ export class AgentStreams {
     );
   }
 
-  /** Ends the stream of a node, if there is one. */
-  end(node: NodeId, code: StreamEnd): void {
+  /** Ends the stream of a node; false when there is none. */
+  end(node: NodeId, code: StreamEnd): boolean {
     const stream = this.#streams.get(node);
     if (stream !== undefined) this.#end(stream, code);
+    return stream !== undefined;
   }
 
   #tick(): void {

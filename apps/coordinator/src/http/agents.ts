@@ -151,6 +151,7 @@ async function register(deps: AgentRoutesDeps, c: Context): Promise<Response> {
   const byRefresh = refreshOf === request.node_id;
   if (!byRefresh && !enrolled) return fail(c, "unauthorized");
   const outcome = registry.register(request, byRefresh ? "refresh" : "enrolment");
+  if (outcome.at === "contested") return fail(c, "contested", contestedBy(outcome.by));
   if (outcome.at !== "registered") return fail(c, outcome.at);
   const claims = {
     nodeId: request.node_id,
@@ -171,6 +172,11 @@ async function register(deps: AgentRoutesDeps, c: Context): Promise<Response> {
     protocol: PROTOCOL_VERSION,
   };
   return c.json(answer);
+}
+
+/** For the operator of the one that has to stay out. */
+function contestedBy(host: string | undefined): string {
+  return `two processes keep taking this node from each other, and it stays with the one on ${host ?? "another host"}; if this is another node, give it a name and an empty state directory of its own`;
 }
 
 /** Where the asker's sessions connect. */

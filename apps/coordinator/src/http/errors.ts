@@ -30,6 +30,11 @@ const ERRORS = {
     message: "as many nodes are blocked as may be",
     level: "warn",
   },
+  contested: {
+    status: 409,
+    message: "two processes keep taking this node from each other",
+    level: "warn",
+  },
   too_large: { status: 413, message: "the body is too large", level: "warn" },
   no_downloads: {
     status: 503,

@@ -44,3 +44,16 @@ export function arrivalNews(
     ...stateNews(nodeId, at, row.publishedState, previous?.publishedState ?? "UNKNOWN"),
   ];
 }
+
+/** How a happening is logged and published. */
+export function inWords({ nodeId, event, data }: Happening): {
+  readonly said: string;
+  readonly topic: string;
+  readonly data: { readonly node_id: NodeId } & NodeEvent["data"];
+} {
+  return {
+    said: event === "state" ? "node changed state" : `node ${event}`,
+    topic: `node.${nodeId}.${event}`,
+    data: { node_id: nodeId, ...data },
+  };
+}

@@ -47,4 +47,6 @@ export type Proof = "refresh" | "enrolment";
 export type RegisterOutcome =
   | { readonly at: "registered"; readonly epoch: number; readonly created: boolean }
   | { readonly at: "superseded" }
+  /** Two processes keep taking the node from each other; it stays with the one on the host `by`. */
+  | { readonly at: "contested"; readonly by: string | undefined }
   | { readonly at: "blocked" };

@@ -8,7 +8,8 @@ import type { InstanceId, NodeEvent, NodeId, NodeState, Registration } from "@fl
 import type { Bus } from "../bus.ts";
 import type { Db } from "../db/open.ts";
 import { LogGate } from "../log-gate.ts";
-import { arrivalNews, type Happening, stateNews } from "./happenings.ts";
+import { Contests } from "./contests.ts";
+import { arrivalNews, type Happening, inWords, stateNews } from "./happenings.ts";
 import { newsOf, nodeStateAt } from "./liveness.ts";
 import type {
   Counters,
@@ -21,7 +22,7 @@ import type {
   Standing,
 } from "./node.ts";
 import { type BlockedRow, NodeStore } from "./node-store.ts";
-import { agentRow, plainRow } from "./rows.ts";
+import { agentRow, newNode, plainRow } from "./rows.ts";
 import { Uptime } from "./uptime.ts";
 
 /** How often changed `last_seen` times are written. */
@@ -51,12 +52,13 @@ export class Registry {
   readonly #blocked = new Map<NodeId, BlockedRow>();
   readonly #timers: Timer[] = [];
   readonly #refusedLog: LogGate;
+  readonly #contests: Contests;
   #uptime: Uptime;
   #uptimeWrittenMs = Number.NEGATIVE_INFINITY;
   #epochFloor = 0;
   #plainNodes = 0;
-  /** Called when a newer instance has taken a node over. */
-  onSuperseded: (node: NodeId, current: InstanceId) => void = () => {};
+  /** Called when a newer instance has taken a node over; tells whether the older one was connected. */
+  onSuperseded: (node: NodeId, current: InstanceId) => boolean = () => false;
   /** Called when nodes were removed: nobody may speak for them until they come anew. */
   onRemoved: (nodes: ReadonlySet<NodeId>) => void = () => {};
 
@@ -69,6 +71,7 @@ export class Registry {
     this.#tickMs = Math.min(TICK_MS_MAX, options.staleAfterMs / TICKS_PER_STALE);
     this.#uptime = new Uptime(clock, 0, this.#tickMs * TICKS_LATE_MAX);
     this.#refusedLog = new LogGate(clock);
+    this.#contests = new Contests(clock, log);
   }
 
   /** Loads all known nodes, none of them heard yet, and begins to watch for silence. (R2) */
@@ -122,30 +125,39 @@ export class Registry {
     const node = this.#nodes.get(id);
     if (node === undefined || node.row.kind !== "agent") return "unknown";
     if (node.row.instanceId === instance && node.row.epoch === epoch) return "current";
-    const isOld = epoch < node.row.epoch || this.#store.isSuperseded(id, instance);
-    return isOld ? "superseded" : "unknown";
+    if (epoch >= node.row.epoch && !this.#store.isSuperseded(id, instance)) return "unknown";
+    this.#lives(id, instance);
+    return "superseded";
   }
 
   /**
    * Writes the node down. The same instance keeps its epoch, a new one gets the next; one that a newer instance has
-   * replaced is refused. A plain node that comes with an agent becomes an agent's. Throws what the database throws. (R1, R9)
+   * replaced is refused, as is any new one while the node is contested and the instance that has it is LIVE. A plain node that comes with an agent becomes an agent's. Throws what the database throws. (R1, R9)
    */
   register(registration: Registration, proof: Proof = "enrolment"): RegisterOutcome {
     const id = registration.node_id;
     const instance = registration.instance_id;
     if (this.#blocked.has(id)) return { at: "blocked" };
-    const previous = this.#nodes.get(id)?.row;
+    const known = this.#nodes.get(id);
+    const previous = known?.row;
     const isSame = previous?.instanceId === instance;
-    if (!isSame && this.#store.isSuperseded(id, instance)) return { at: "superseded" };
-    const before = previous?.kind === "agent" ? previous.epoch : this.#epochFloor;
-    const row = agentRow(registration, isSame ? before : before + 1, previous, this.#nowOfRow());
+    if (!isSame && this.#store.isSuperseded(id, instance)) {
+      this.#lives(id, instance);
+      return { at: "superseded" };
+    }
+    const isTakeover = !isSame && known !== undefined && this.stateOf(known) === "LIVE";
+    if (isTakeover && this.#contests.refuses(id))
+      return { at: "contested", by: known.row.platform["hostname"] };
+    const epoch = isSame ? previous.epoch : Math.max(previous?.epoch ?? 0, this.#epochFloor) + 1;
+    const row = agentRow(registration, epoch, previous, this.#nowOfRow());
     const happenings = arrivalNews(row, previous, proof);
     this.#store.save(row, happenings, isSame ? undefined : previous);
     if (previous?.kind === "plain") this.#plainNodes--;
     const node = this.#remember(row);
     if (!isSame) node.counters = {};
     this.#publish(happenings);
-    if (!isSame && previous?.instanceId != null) this.onSuperseded(id, instance);
+    if (!isSame && previous?.instanceId != null && this.onSuperseded(id, instance))
+      this.#lives(id, previous.instanceId as InstanceId);
     return { at: "registered", epoch: row.epoch, created: previous === undefined };
   }
 
@@ -276,7 +288,11 @@ export class Registry {
     }
     // What can't be written is due again at the next tick.
     if (changed.length > 0) this.#publishStates(changed, nowMs);
-    if (aged.length > 0) this.#ageOut(aged);
+    try {
+      if (aged.length > 0) this.#remove(aged, "aged_out", []);
+    } catch {
+      // The log has heard of it.
+    }
   }
 
   #publishStates(nodes: readonly Node[], nowMs: number): void {
@@ -288,14 +304,6 @@ export class Registry {
     if (!this.#store.saveStates(changes, happenings)) return;
     for (const { node, state } of changes) node.row.publishedState = state;
     this.#publish(happenings);
-  }
-
-  #ageOut(nodes: readonly Node[]): void {
-    try {
-      this.#remove(nodes, "aged_out", []);
-    } catch {
-      // The log has heard of it.
-    }
   }
 
   #newsOf(node: Node, nowMs: number): NodeState | undefined {
@@ -339,11 +347,19 @@ export class Registry {
     this.#epochFloor = epochFloor;
     for (const { id, row } of nodes) {
       this.#nodes.delete(id);
+      this.#contests.forget(id);
       if (row.kind === "plain") this.#plainNodes--;
     }
     for (const row of blocked) this.#blocked.set(row.nodeId as NodeId, row);
     if (ids.size > 0) this.onRemoved(ids);
     this.#publish(happenings);
+  }
+
+  /** An instance that was replaced has shown that it lives. */
+  #lives(id: NodeId, instance: InstanceId): void {
+    if (!this.#contests.lives(id, instance)) return;
+    const news = [this.#happening(id, "contested", {})];
+    if (this.#store.saveStates([], news)) this.#publish(news);
   }
 
   #touch(node: Node): void {
@@ -375,18 +391,10 @@ export class Registry {
   }
 
   #publish(happenings: readonly Happening[]): void {
-    for (const { nodeId, at: atMs, event, data } of happenings) {
-      const said = event === "state" ? "node changed state" : `node ${event}`;
-      this.#log.info({ node_id: nodeId, ...data }, said);
-      this.#bus.publish({
-        topic: `node.${nodeId}.${event}`,
-        atMs,
-        data: { node_id: nodeId, ...data },
-      });
+    for (const happening of happenings) {
+      const { said, topic, data } = inWords(happening);
+      this.#log.info(data, said);
+      this.#bus.publish({ topic, atMs: happening.at, data });
     }
   }
-}
-
-function newNode(id: NodeId, row: NodeRow): Node {
-  return { id, row, heardAtMs: undefined, counters: {}, dirty: false, dueMs: 0 };
 }

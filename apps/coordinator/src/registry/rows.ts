@@ -1,6 +1,6 @@
 /** What is written down of a node when it comes. Pure; called by registry.ts. (R1, R6, R10) */
 import type { NodeId, Registration } from "@fleet/protocol";
-import type { NodeRow } from "./node.ts";
+import type { Node, NodeRow } from "./node.ts";
 
 /** The moment in which a node is heard: Unix ms, and ms of the coordinator's uptime. */
 type Now = Pick<NodeRow, "lastSeen" | "heardUptime">;
@@ -56,4 +56,9 @@ export function plainRow(nodeId: NodeId, now: Now): NodeRow {
     firstSeen: now.lastSeen,
     shutdownAt: null,
   };
+}
+
+/** A node as it is loaded or made: nobody has heard it yet. */
+export function newNode(id: NodeId, row: NodeRow): Node {
+  return { id, row, heardAtMs: undefined, counters: {}, dirty: false, dueMs: 0 };
 }

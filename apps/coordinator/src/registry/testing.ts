@@ -23,6 +23,8 @@ export class Rig {
   readonly superseding: string[] = [];
   readonly removed: NodeId[] = [];
   registry: Registry;
+  /** Whether an instance that is replaced is connected. */
+  isConnected = false;
   readonly #options: RegistryOptions;
 
   constructor(
@@ -75,8 +77,10 @@ export class Rig {
       else this.told.push(`${id} ${event}`);
     });
     const registry = new Registry(this.db, this.clock, this.log, bus, this.#options);
-    registry.onSuperseded = (node: NodeId, current: InstanceId) =>
+    registry.onSuperseded = (node: NodeId, current: InstanceId) => {
       this.superseding.push(`${node} ${current}`);
+      return this.isConnected;
+    };
     registry.onRemoved = (nodes) => this.removed.push(...nodes);
     registry.start();
     return registry;

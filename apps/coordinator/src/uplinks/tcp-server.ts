@@ -88,11 +88,11 @@ export class TcpServer {
     for (const connection of this.#connections.all()) connection.end("draining");
   }
 
-  /** Ends every session of a node, because a newer instance has taken it over. (R9) */
-  endSessions(nodeId: NodeId): void {
-    for (const connection of this.#sessions.values()) {
-      if (connection.nodeId === nodeId) connection.end("superseded");
-    }
+  /** Ends every session of a node, because a newer instance has taken it over; false when there is none. (R9) */
+  endSessions(nodeId: NodeId): boolean {
+    const ended = [...this.#sessions.values()].filter((connection) => connection.nodeId === nodeId);
+    for (const connection of ended) connection.end("superseded");
+    return ended.length > 0;
   }
 
   /** Ends every connection that speaks for one of these nodes: they were removed. (R4) */
