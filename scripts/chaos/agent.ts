@@ -13,6 +13,8 @@ import { committedFrames, numberOf, readSensorRuns, runOf } from "./frames.ts";
 export type Policy = "keeps_all" | "blocks" | "drops";
 
 const POLL_MS = 50;
+/** Before it is waited for: so that there is something that only the disk can have. */
+const PRINT_ON_MS = 150;
 const SETTLE_MS_MAX = 20_000;
 const EXIT_TERM = "exit code 143";
 const KILLED_BY_TERM = "killed by SIGTERM";
@@ -144,6 +146,7 @@ export class ChaosAgent {
   /** SIGKILL at a moment when all that was printed is on disk or has arrived: that is promised. False: not now. */
   async killSettled(): Promise<boolean> {
     if (this.disk?.isFull === true || this.#isInMemory) return false;
+    await Bun.sleep(PRINT_ON_MS);
     this.hold(true);
     const isSettled = await this.#untilSettled();
     if (isSettled) {

@@ -15,6 +15,8 @@ const DEATHS_MAX = 3;
 const DEATHS_MS = 60_000;
 /** Its socket is open. */
 const FED_STATES: ReadonlySet<string> = new Set(["RUNNING", "OUTAGE"]);
+/** What the system keeps for a tracker that does not read is small, so that frames wait where they can be lost. */
+const RECORDER_BUFFER_BYTES = "16384";
 const EXIT_TERM = "exit code 143";
 
 /** What the fleet gives to the coordinator. */
@@ -201,6 +203,7 @@ export class ChaosCoordinator {
           FLEET_OPERATOR_TOKEN: this.operatorToken,
           FLEET_PUSH_TOKEN: this.pushToken,
           RECORDER_LIFE: String(this.life),
+          RECORDER_BUFFER: RECORDER_BUFFER_BYTES,
         },
       },
       join(dir, "logs"),

@@ -100,10 +100,12 @@ describe("the proxy", () => {
     const { socket, echo } = client();
     await echo("hello");
     const gone = closed(socket);
-    proxy.isDown = true;
+    proxy.goDown();
+    proxy.goDown();
     await gone;
+    proxy.comeUp();
     await closed(client().socket);
-    proxy.isDown = false;
+    proxy.comeUp();
     await client().echo("back");
   });
 });

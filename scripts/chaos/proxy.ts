@@ -111,7 +111,7 @@ export class Proxy {
   readonly port: number;
   readonly #server: Server;
   readonly #wires = new Set<Wire>();
-  #isDown = false;
+  #downs = 0;
 
   private constructor(server: Server, port: number) {
     this.#server = server;
@@ -135,23 +135,23 @@ export class Proxy {
     return this.#wires;
   }
 
-  /** While it is down all connections are reset, new ones too. */
-  set isDown(isDown: boolean) {
-    this.#isDown = isDown;
-    if (isDown) this.resetAll();
-  }
-
-  resetAll(): void {
+  /** From now on all connections are reset, new ones too, until each `goDown` has had its `comeUp`. */
+  goDown(): void {
+    this.#downs++;
     for (const wire of this.#wires) wire.reset();
   }
 
+  comeUp(): void {
+    this.#downs--;
+  }
+
   close(): void {
-    this.isDown = true;
+    this.goDown();
     this.#server.close();
   }
 
   #accept(near: Socket, target: number): void {
-    if (this.#isDown) {
+    if (this.#downs > 0) {
       near.resetAndDestroy();
       return;
     }
@@ -160,7 +160,7 @@ export class Proxy {
     const far = connect({ host: LOOPBACK, port: target, allowHalfOpen: true });
     far.on("error", () => near.resetAndDestroy());
     far.once("connect", () => {
-      if (this.#isDown || near.destroyed) {
+      if (this.#downs > 0 || near.destroyed) {
         near.resetAndDestroy();
         far.resetAndDestroy();
         return;

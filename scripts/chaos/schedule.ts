@@ -8,7 +8,7 @@ import type { Random } from "../../packages/daemon/src/index.ts";
 export type Action =
   /** SIGKILL, and a new start `downMs` after its end. */
   | { readonly at: "kill_agent" | "term_agent"; readonly agent: number; readonly downMs: number }
-  /** SIGKILL once all that its sensors have printed is on disk or arrived. */
+  /** SIGKILL with the coordinator out of reach, once all that its sensors have printed is on disk, or did arrive. */
   | { readonly at: "kill_settled_agent"; readonly agent: number; readonly downMs: number }
   /** SIGSTOP, and CONT after `forMs`. */
   | { readonly at: "freeze_agent"; readonly agent: number; readonly forMs: number }
@@ -55,7 +55,7 @@ const KINDS: readonly (readonly [weight: number, draw: Draw])[] = [
   [28, (d) => ({ at: "cut", pick: d.part(), afterBytes: d.whole(0, 20_000) })],
   [10, (d) => ({ at: "stall", pick: d.part(), forMs: d.whole(20, 1500) })],
   [2, (d) => ({ at: "half_open", pick: d.part(), forMs: d.whole(3000, 45_000) })],
-  [3, (d) => ({ at: "partition", forMs: d.whole(50, 2500) })],
+  [5, (d) => ({ at: "partition", forMs: d.whole(50, 2500) })],
   [6, (d) => ({ at: "kill_agent", agent: d.agent(), downMs: d.whole(0, 2000) })],
   [4, (d) => ({ at: "kill_settled_agent", agent: d.agent(), downMs: d.whole(0, 2000) })],
   [4, (d) => ({ at: "term_agent", agent: d.agent(), downMs: d.whole(0, 5000) })],
@@ -64,7 +64,7 @@ const KINDS: readonly (readonly [weight: number, draw: Draw])[] = [
   [3, (d) => ({ at: "term_coordinator", downMs: d.whole(0, 2500) })],
   [3, (d) => ({ at: "freeze_coordinator", forMs: d.whole(50, 2000) })],
   [10, (d) => ({ at: "kill_tracker", pick: d.part(), afterMs: d.whole(0, 1500) })],
-  [7, (d) => ({ at: "freeze_tracker", pick: d.part(), forMs: d.whole(50, 3000) })],
+  [7, (d) => ({ at: "freeze_tracker", pick: d.part(), forMs: d.whole(200, 4000) })],
   [4, (d) => ({ at: "reconnect_plain", pick: d.part() })],
 ];
 const DISK_KINDS: readonly (readonly [weight: number, draw: Draw])[] = [

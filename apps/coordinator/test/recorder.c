@@ -3,10 +3,10 @@
  *
  *   recorder DIR PORT [BYTES_PER_S]
  *
- * RECORDER_LIFE in the environment is a word for the caller's own use. Each client's input goes to a file of its own,
- * DIR/TIME.LIFE.PID, which gets ".end" appended to its name when the input has
+ * Each client's input goes to a file of its own, DIR/TIME.LIFE.PID, which gets ".end" appended to its name when the input has
  * come to its end. After TERM it reads what is still there, as a coordinator that stops has it; a client that never ends is
- * for KILL. An event is printed now and then. BYTES_PER_S, when given, is how fast it reads.
+ * for KILL. An event is printed now and then. BYTES_PER_S, when given, is how fast it reads. In the environment, RECORDER_LIFE
+ * is the word that stands in names, and RECORDER_BUFFER how many bytes the system is to keep unread, about.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -94,6 +94,9 @@ int main(int argc, char **argv)
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(argv[2]))};
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    const char *buffer = getenv("RECORDER_BUFFER");
+    int bytes = buffer == NULL ? 0 : atoi(buffer);
+    if (bytes > 0) setsockopt(server, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
     if (bind(server, (struct sockaddr *)&at, sizeof at) != 0 || listen(server, 8) != 0) {
         perror("the port");
         return 1;
