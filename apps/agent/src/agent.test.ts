@@ -11,7 +11,7 @@ import type { AgentConfig } from "./config.ts";
 import type { SensorConfig } from "./config-sensor.ts";
 import { startDetection } from "./detect.ts";
 import { loadIdentity } from "./identity.ts";
-import { eventually, FramePort, frameText, recordingLog, sensorOf } from "./testing.ts";
+import { eventually, FramePort, frameText, freePort, recordingLog, sensorOf } from "./testing.ts";
 
 /** Its heartbeats come late in their interval, after any time that a test lets pass. */
 const NODE = nodeIdSchema.parse("mast");
@@ -28,6 +28,7 @@ beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), "agent-"));
   port = new FramePort();
   events = [];
+  registered = undefined;
   answer = () => undefined;
   server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: handle });
 });
@@ -64,7 +65,11 @@ async function handle(request: Request): Promise<Response> {
 const sensor = (name: string, runtime: string, script: string): SensorConfig =>
   sensorOf({ name, runtime, command: ["-c", script], restart: "never" });
 
-async function startAgent(sensors: SensorConfig[], clock: Clock = systemClock) {
+async function startAgent(
+  sensors: SensorConfig[],
+  clock: Clock = systemClock,
+  health?: AgentConfig["health"],
+) {
   const env = { PATH: "/usr/bin:/bin" };
   const { log, lines } = recordingLog();
   const config: AgentConfig = {
@@ -79,6 +84,7 @@ async function startAgent(sensors: SensorConfig[], clock: Clock = systemClock) {
     runtimes: undefined,
     interpreters: [],
     sensors,
+    health,
     spool: { bytesMax: 1 << 20, ageMaxMs: undefined, onFull: "drop_oldest" },
     onSuperseded: "exit",
     stopTimeoutMs: 8000,
@@ -133,6 +139,23 @@ test("says of itself what it is, offers the sensors that can run, and tells of t
   expect(lines.find(({ level }) => level === "error")?.message).toContain(
     "sensor no can't run here: needs cobol",
   );
+});
+
+test("R2: serves its health where it is told to, and tells the coordinator where", async () => {
+  const at = freePort();
+  const { agent } = await startAgent([], systemClock, {
+    host: "127.0.0.1",
+    port: at,
+    url: undefined,
+  });
+  await eventually(() => registered !== undefined);
+  expect(registered?.agent_url).toBe(`http://127.0.0.1:${at}`);
+  const ask = async (): Promise<unknown> => (await fetch(`http://127.0.0.1:${at}/health`)).json();
+  const { instance_id } = registered!;
+  const said = { node_id: "mast", instance_id, version: expect.any(String) as string };
+  expect(await ask()).toEqual({ ...said, status: "registered" });
+  await agent.stop(systemClock.monotonicMs() + 5000);
+  expect(ask()).rejects.toThrow();
 });
 
 test("a stop ends the sensors, drains what they said last, deregisters and closes, in this order", async () => {

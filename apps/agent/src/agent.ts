@@ -5,6 +5,7 @@
  */
 import { type Clock, type Log, type Random, type Service } from "@fleet/daemon";
 import {
+  type AgentHealth,
   type InstanceId,
   instanceIdSchema,
   type NodeClass,
@@ -16,6 +17,7 @@ import type { AgentConfig } from "./config.ts";
 import { CoordinatorClient } from "./coordinator-client.ts";
 import type { Detection } from "./detect.ts";
 import { readEnrollTokens } from "./enroll-tokens.ts";
+import { type HealthConfig, HealthServer } from "./health.ts";
 import type { Identity } from "./identity.ts";
 import type { Environment } from "./image-env.ts";
 import { Ledger, type LedgerEntry, readLedger } from "./ledger.ts";
@@ -61,6 +63,7 @@ export class Agent implements Service {
   readonly #leftovers: readonly LedgerEntry[];
   readonly #lines: SensorLines;
   readonly #registration: Registration;
+  readonly #health: HealthServer | undefined;
   #config: AgentConfig;
   #detection: Detection;
   #isSuperseded = false;
@@ -77,11 +80,14 @@ export class Agent implements Service {
     this.#leftovers = stateDir === undefined ? [] : readLedger(stateDir, log);
     this.#lines = this.#newLines(stateDir);
     this.#registration = this.#newRegistration();
+    this.#health = config.health && this.#newHealth(config.health);
   }
 
   start(): void {
     const { clock, log } = this.#options;
     makeUndumpable(log);
+    // First, since a register tells its address.
+    this.#health?.start();
     this.#registration.start();
     this.#lines.connect();
     if (this.#leftovers.length === 0) return this.#lines.run();
@@ -130,6 +136,7 @@ export class Agent implements Service {
       .stop(by(DEREGISTERED_BY))
       .catch((err: unknown) => log.warn({ err }, "could not stop checking in"));
     await this.#lines.close(deadlineMs);
+    await this.#health?.stop();
   }
 
   #newLines(stateDir: string | undefined): SensorLines {
@@ -186,6 +193,13 @@ export class Agent implements Service {
     });
   }
 
+  #newHealth(config: HealthConfig): HealthServer {
+    const { identity, hostname, log } = this.#options;
+    const who = { node_id: identity.nodeId, instance_id: this.#instanceId, version: VERSION };
+    const answer = (): AgentHealth => ({ ...who, status: this.#registration.state.at });
+    return new HealthServer({ config, hostname, answer, log });
+  }
+
   #enrollTokens(): string[] {
     return readEnrollTokens(this.#config.enrollTokens, this.#options.log, this.#complaints);
   }
@@ -195,6 +209,7 @@ export class Agent implements Service {
     const config = this.#config;
     const { report, resolved } = this.#detection;
     const working = new Set(detectedRuntimes(report));
+    const agentUrl = this.#health?.agentUrl;
     const byStateDir: NodeClass = config.stateDir.at === "writable" ? "persistent" : "ephemeral";
     return {
       node_id: identity.nodeId,
@@ -203,6 +218,7 @@ export class Agent implements Service {
       class: config.class ?? byStateDir,
       labels: config.labels,
       version: VERSION,
+      ...(agentUrl === undefined ? {} : { agent_url: agentUrl }),
       runtimes: resolved.runtimes.map((name) => {
         const found = working.has(name)
           ? report.interpreters.find((i) => i.name === name)

@@ -4,7 +4,7 @@ import { NATIVE } from "@fleet/runtimes";
 import { z } from "zod";
 import { namesCoordinator, ruleProblems, SENSORS_MAX } from "./config-rules.ts";
 import { sensorSchema } from "./config-sensor.ts";
-import { durationFrom, sizeFrom } from "./config-units.ts";
+import { durationFrom, listenAddress, sizeFrom } from "./config-units.ts";
 import { ON_FULL } from "./spool-size.ts";
 
 /** Container runtimes kill what has not ended after 10 s. */
@@ -15,7 +15,7 @@ const filePath = z.string().min(1).max(4096);
 const word = z.string().max(32_768);
 
 /** An http(s) address without credentials, query or fragment. */
-export const coordinatorUrlSchema = z
+export const bareUrlSchema = z
   .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" })
   .max(2048)
   .refine((url) => {
@@ -43,7 +43,7 @@ const ON_SUPERSEDED = ["exit", "stay"] as const;
 const fileSchema = z.strictObject({
   coordinator: z
     .strictObject({
-      url: coordinatorUrlSchema.optional(),
+      url: bareUrlSchema.optional(),
       enroll_token_file: filePath.optional(),
       ca_file: filePath.optional(),
     })
@@ -70,6 +70,8 @@ const fileSchema = z.strictObject({
       on_full: z.enum(ON_FULL).default("drop_oldest"),
     })
     .prefault({}),
+  /** Where `/health` is served, and by which URL the coordinator reaches it. (R2) */
+  health: z.strictObject({ listen: listenAddress, url: bareUrlSchema.optional() }).optional(),
   stop_timeout: durationFrom("1s", "10m").prefault(STOP_TIMEOUT_DEFAULT),
 });
 

@@ -110,6 +110,36 @@ test("no file is needed: a coordinator from the environment is enough", () => {
   });
 });
 
+test("R2: /health is served on an address, by name, IPv4 or IPv6, with a URL of its own or without", () => {
+  const health = (yaml: string) => load(`${URL_LINE}health: ${yaml}`).health;
+  expect(load(URL_LINE).health).toBeUndefined();
+  expect(health('{ listen: "0.0.0.0:7701" }')).toEqual({
+    host: "0.0.0.0",
+    port: 7701,
+    url: undefined,
+  });
+  expect(health('{ listen: "[::1]:1", url: "http://radar3:7701" }')).toEqual({
+    host: "::1",
+    port: 1,
+    url: "http://radar3:7701",
+  });
+});
+
+test.each(["7701", ":7701", "0.0.0.0", "0.0.0.0:0", "h:65536", "::1:7701", "[h]:1", "a b:1"])(
+  "R2: %s is no address to listen on",
+  (listen) => {
+    expect(problems(`${URL_LINE}health: { listen: "${listen}" }`)).toEqual([
+      'health.listen: must be HOST:PORT, such as "0.0.0.0:7701"',
+    ]);
+  },
+);
+
+test("R2: an agent's URL holds no credentials, and needs an address to listen on", () => {
+  const url = 'health: { listen: "h:1", url: "http://u:p@h" }';
+  expect(problems(`${URL_LINE}${url}`)[0]).toStartWith("health.url: must not hold credentials");
+  expect(problems(`${URL_LINE}health: { url: "http://h" }`)[0]).toStartWith("health.listen: ");
+});
+
 test("a flag wins over a variable, a variable over the file", () => {
   const env = { FLEET_COORDINATOR_URL: "http://variable:1", FLEET_NODE_ID: "variable" };
   const flags = { coordinator: "http://flag:1", name: "flag" };

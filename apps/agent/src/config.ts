@@ -8,11 +8,12 @@ import { type NodeClass, type NodeId, nodeIdSchema } from "@fleet/protocol";
 import type { CustomInterpreter } from "@fleet/runtimes";
 import { readCaFile } from "./ca-file.ts";
 import type { RunFlags } from "./command-line.ts";
-import { type ConfigFile, coordinatorUrlSchema, parseConfigFile } from "./config-file.ts";
+import { type ConfigFile, bareUrlSchema, parseConfigFile } from "./config-file.ts";
 import { salvageConfigFile } from "./config-salvage.ts";
 import { type SensorConfig, sensorConfig } from "./config-sensor.ts";
 import { configPath, type DetectionConfig } from "./detect.ts";
 import { isToken, type TokenSource } from "./enroll-tokens.ts";
+import type { HealthConfig } from "./health.ts";
 import type { Environment } from "./image-env.ts";
 import type { SpoolConfig } from "./spool-size.ts";
 import { openStateDir, type StateDir } from "./state-dir.ts";
@@ -36,6 +37,8 @@ export interface AgentConfig {
   readonly spool: SpoolConfig;
   /** Whether it ends or stays, without sensors, when another process speaks for its node. (A8, R9) */
   readonly onSuperseded: "exit" | "stay";
+  /** Undefined: `/health` is not served. (R2) */
+  readonly health: HealthConfig | undefined;
   /** How long an orderly stop may take. (A8) */
   readonly stopTimeoutMs: number;
   readonly logLevel: LogLevel;
@@ -82,7 +85,7 @@ export function surveyConfig(
   ]);
   if (url === undefined && lacksCoordinator)
     problems.push("coordinator.url: missing; set it, FLEET_COORDINATOR_URL or --coordinator");
-  const coordinatorUrl = checked(url, problems, (value) => coordinatorUrlSchema.safeParse(value));
+  const coordinatorUrl = checked(url, problems, (value) => bareUrlSchema.safeParse(value));
   const ca = caOf(file, env, problems);
   const name = pick([
     ["--name", flags.name],
@@ -111,6 +114,7 @@ export function surveyConfig(
       onFull: file.spool.on_full,
     },
     onSuperseded: file.node.on_superseded,
+    health: file.health && { ...file.health.listen, url: file.health.url },
     stopTimeoutMs: file.stop_timeout,
     logLevel,
   };

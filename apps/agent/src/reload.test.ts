@@ -9,6 +9,7 @@ const CONFIG = {
   coordinatorUrl: "http://a",
   ca: undefined,
   nodeName: undefined,
+  health: undefined,
   spool: { bytesMax: 1, ageMaxMs: undefined, onFull: "drop_oldest" },
   group: "old",
   sensors: [],
@@ -37,8 +38,9 @@ describe("the config is read again (A12)", () => {
   });
 
   test("but for what a running agent is built on, which is named each time it differs", async () => {
+    const health = { host: "h", port: 1, url: undefined };
     const spool = { ...CONFIG.spool, bytesMax: 2 };
-    const next = { ...CONFIG, coordinatorUrl: "http://b", ca: "PEM", spool, group: "new" };
+    const next = { ...CONFIG, coordinatorUrl: "http://b", ca: "PEM", spool, group: "new", health };
     const { reload, applied, lines } = setUp(() => next);
     await reload.ask();
     expect(applied).toEqual([{ ...CONFIG, group: "new" }]);
@@ -47,9 +49,10 @@ describe("the config is read again (A12)", () => {
       { setting: "coordinator.url" },
       { setting: "coordinator.ca_file" },
       { setting: "spool" },
+      { setting: "health" },
     ]);
     await reload.ask();
-    expect(warnings()).toHaveLength(6);
+    expect(warnings()).toHaveLength(8);
   });
 
   test("and stays in force as it was when the new one is wrong, with every problem told", async () => {

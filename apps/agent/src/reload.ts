@@ -22,6 +22,7 @@ const FIXED = {
   "coordinator.ca_file": "ca",
   "node.name": "nodeName",
   spool: "spool",
+  health: "health",
 } as const satisfies Readonly<Record<string, keyof AgentConfig>>;
 
 /** One reload at a time; however many are asked for meanwhile, one more follows. */
@@ -71,11 +72,11 @@ export class Reload {
   }
 
   #keepFixed(read: AgentConfig): AgentConfig {
-    const { coordinatorUrl, ca, nodeName, spool } = this.#config;
+    const { coordinatorUrl, ca, nodeName, spool, health } = this.#config;
     for (const [setting, key] of Object.entries(FIXED)) {
       if (!Bun.deepEquals(read[key], this.#config[key]))
         this.#options.log.warn({ setting }, `a changed ${setting} takes effect at the next start`);
     }
-    return { ...read, coordinatorUrl, ca, nodeName, spool };
+    return { ...read, coordinatorUrl, ca, nodeName, spool, health };
   }
 }

@@ -210,3 +210,10 @@ export async function welcomed(port: FramePort, acked = 0, windowBytes = 1 << 22
   peer.welcome(acked, windowBytes);
   return { peer, hello };
 }
+
+/** A port of the loopback that nobody listens on just now. */
+export function freePort(): number {
+  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  probe.stop(true);
+  return probe.port;
+}

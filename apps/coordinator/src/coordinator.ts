@@ -13,6 +13,7 @@ import { AgentStreams } from "./http/agent-streams.ts";
 import { createApp } from "./http/app.ts";
 import { HttpServer } from "./http/server.ts";
 import { Metrics } from "./metrics.ts";
+import { Probe } from "./registry/probe.ts";
 import { Registry } from "./registry/registry.ts";
 import type { Feed } from "./trackers/feed.ts";
 import { Fetchers } from "./uplinks/fetchers.ts";
@@ -114,6 +115,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     { name: "downloads", service: downloads },
     { name: "agents' streams", service: streams },
     { name: "http", service: http },
+    { name: "probe", service: new Probe({ registry, clock, log }) },
   ]);
   return {
     ...lifecycle(group, opened, log),

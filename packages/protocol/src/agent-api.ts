@@ -33,6 +33,14 @@ export const sensorInfoSchema = z.object({
 });
 export type SensorInfo = z.infer<typeof sensorInfoSchema>;
 
+function isBare(url: string): boolean {
+  const parsed = URL.parse(url);
+  return (
+    parsed === null ||
+    [parsed.username, parsed.password, parsed.search, parsed.hash].join("") === ""
+  );
+}
+
 /** `POST agents/register`. (R6) */
 export const registerRequestSchema = z.object({
   node_id: nodeIdSchema,
@@ -42,9 +50,11 @@ export const registerRequestSchema = z.object({
   class: nodeClassSchema.default("persistent"),
   labels: labels.default({}),
   version: text,
+  /** Where the coordinator may ask for `/health`. (R2) */
   agent_url: z
     .url({ protocol: /^https?$/ })
     .max(2048)
+    .refine(isBare, "must not hold credentials, a query or a fragment")
     .optional(),
   runtimes: z.array(runtimeSchema).max(64).default([]),
   sensors: z.array(sensorInfoSchema).max(256).default([]),
