@@ -1,0 +1,190 @@
+/** What becomes of nodes when the built coordinator is killed and started again, and when an operator sends them away. */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { agentHealthSchema, type NodeDetail } from "@fleet/protocol";
+import { freePort } from "../src/testing.ts";
+import { ENROLL_TOKEN, Fleet, OPERATOR_TOKEN, PUSH_TOKEN, until } from "./harness.ts";
+import { COUNTING_SH } from "./sensors.ts";
+
+let fleet: Fleet;
+beforeEach(() => {
+  fleet = new Fleet();
+});
+afterEach(() => fleet.close());
+
+/** Nobody would be heard in time by its heartbeats. */
+const slow = { heartbeat_interval: "10m", stale_after: "30m" };
+
+function counting(): Record<string, unknown> {
+  const script = fleet.write("count.sh", COUNTING_SH);
+  return { name: "s", runtime: "shell", command: [script], mode: "stream", restart: "always" };
+}
+
+async function operator(method: string, path: string): Promise<number> {
+  const { status } = await fetch(`http://127.0.0.1:${fleet.ports.http}/api/v1/${path}`, {
+    method,
+    headers: { Authorization: `Bearer ${OPERATOR_TOKEN}` },
+  });
+  return status;
+}
+
+async function register(node: {
+  readonly node_id: string;
+  readonly agent_url?: string;
+}): Promise<number> {
+  const { status } = await fetch(`http://127.0.0.1:${fleet.ports.http}/api/v1/agents/register`, {
+    method: "POST",
+    headers: { Authorization: `Bearer ${ENROLL_TOKEN}`, "X-Fleet-Protocol-Version": "1" },
+    body: JSON.stringify({ instance_id: "i1", version: "1", ...node }),
+  });
+  return status;
+}
+
+const detail = (id: string): Promise<NodeDetail> => fleet.get(`/api/v1/agents/${id}`);
+
+describe("a coordinator that is killed and started again", () => {
+  test("has every node back by itself, as the instance it was (R3)", async () => {
+    const first = await fleet.coordinator({ registry: slow });
+    fleet.agent("old", { node: { name: "old" }, sensors: [counting()] });
+    await fleet.untilState("old", "LIVE");
+    await until("frames", async () => ((await fleet.tracker("old.s"))?.frames ?? 0) > 3);
+    const before = await detail("old");
+    // A node that came just now survives it too.
+    fleet.agent("new", { node: { name: "new" }, sensors: [counting()] });
+    await until("a session", async () => ((await fleet.tracker("new.s"))?.frames ?? 0) > 0);
+    first.kill("SIGKILL");
+    await first.exit();
+    await fleet.coordinator({ registry: slow });
+    for (const id of ["old", "new"]) expect((await fleet.untilState(id, "LIVE")).epoch).toBe(1);
+    const after = await detail("old");
+    expect(after.instance_id).toBe(before.instance_id);
+    expect(after.history).toEqual(before.history);
+  });
+
+  test("asks who was there, and who answers is LIVE without having said a word (R2)", async () => {
+    const first = await fleet.coordinator({ registry: slow });
+    const port = freePort();
+    const url = `http://127.0.0.1:${port}`;
+    const health = { listen: `127.0.0.1:${port}` };
+    fleet.agent("agent", { node: { name: "agent" }, sensors: [], health });
+    expect((await fleet.untilState("agent", "LIVE")).agent_url).toBe(url);
+    const said: unknown = await (await fetch(`${url}/health`)).json();
+    expect(agentHealthSchema.parse(said)).toMatchObject({ node_id: "agent", status: "registered" });
+    // Never says anything of its own accord.
+    using mute = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch: () => Response.json({ node_id: "mute" }),
+    });
+    await register({ node_id: "mute", agent_url: `http://127.0.0.1:${mute.port}` });
+    await register({ node_id: "gone", agent_url: `http://127.0.0.1:${freePort()}` });
+    first.kill("SIGKILL");
+    await first.exit();
+    await fleet.coordinator({ registry: slow });
+    await fleet.untilState("mute", "LIVE");
+    await fleet.untilState("agent", "LIVE");
+    expect((await fleet.node("gone"))?.state).toBe("UNKNOWN");
+  });
+
+  test("keeps who is blocked blocked (R4)", async () => {
+    const first = await fleet.coordinator();
+    expect(await operator("PUT", "blocked-nodes/stranger")).toBe(204);
+    first.kill("SIGKILL");
+    await first.exit();
+    await fleet.coordinator();
+    expect(await register({ node_id: "stranger" })).toBe(403);
+  });
+});
+
+describe("an operator", () => {
+  test("removes a live agent, which comes back above its old epoch and goes on with its frames (R4, R9)", async () => {
+    await fleet.coordinator();
+    fleet.agent("a", { node: { name: "a" }, sensors: [counting()] });
+    const frames = async (): Promise<number> => (await fleet.tracker("a.s"))?.frames ?? 0;
+    await until("frames", async () => (await frames()) > 3);
+    expect(await operator("DELETE", "agents/a")).toBe(204);
+    const back = await until("it is back", async () => {
+      const node = await fleet.node("a");
+      return node?.epoch === 2 && node;
+    });
+    expect(back.state).toBe("LIVE");
+    const seen = await frames();
+    await until("more frames", async () => (await frames()) > seen + 3);
+    expect((await detail("a")).history.map((h) => h.event)).toContain("removed");
+  });
+
+  test("blocks a live agent, which waits, keeps its frames, and comes back when it may (R4)", async () => {
+    const file = join(fleet.dir, "frames");
+    const script = join(import.meta.dir, "recording-tracker.ts");
+    const command = [process.execPath, script, "{port}", file];
+    await fleet.coordinator({ tracker: { command, stop_grace: "1s" } });
+    const agent = fleet.agent("a", { node: { name: "a" }, sensors: [counting()] });
+    const recorded = (): number[] =>
+      fleet
+        .read("frames")
+        .split("\n")
+        .filter((line) => line !== "")
+        .map((line) => (JSON.parse(line) as { delay: number[] }).delay[0]!);
+    await until("frames", () => recorded().length > 3);
+    expect(await operator("DELETE", "agents/a?block=true")).toBe(204);
+    await until("the agent says so", () => agent.log.find((line) => line.includes("blocked")));
+    expect(await fleet.node("a")).toBeUndefined();
+    expect(agent.process.exitCode).toBeNull();
+    const before = recorded().length;
+    expect(await operator("DELETE", "blocked-nodes/a")).toBe(204);
+    expect((await fleet.untilState("a", "LIVE")).epoch).toBe(2);
+    await until("what it kept", () => recorded().length > before + 10);
+    const numbers = [...new Set(recorded())];
+    expect(numbers).toEqual(Array.from({ length: numbers.length }, (_, n) => numbers[0]! + n));
+  });
+
+  test("removes a plain node, whose connection ends, and blocks it: nothing of it is taken (R4, R10)", async () => {
+    await fleet.coordinator();
+    const line = (n: number): string =>
+      `${JSON.stringify({ node_id: "mast", token: PUSH_TOKEN, timestamp: n, delay: [], doppler: [], snr: [] })}\n`;
+    const connect = async (): Promise<{ send: (n: number) => void; closed: Promise<void> }> => {
+      const closed = Promise.withResolvers<void>();
+      const socket = await Bun.connect({
+        hostname: "127.0.0.1",
+        port: fleet.ports.frames,
+        socket: { data() {}, close: () => closed.resolve() },
+      });
+      return { send: (n) => void socket.write(line(n)), closed: closed.promise };
+    };
+    const first = await connect();
+    first.send(1);
+    await fleet.untilState("mast", "LIVE");
+    expect(await operator("DELETE", "agents/mast")).toBe(204);
+    await first.closed;
+    const second = await connect();
+    second.send(2);
+    await fleet.untilState("mast", "LIVE");
+    expect(await operator("DELETE", "agents/mast?block=true")).toBe(204);
+    await second.closed;
+    const third = await connect();
+    third.send(3);
+    await until("the refusal is counted", async () => {
+      const response = await fetch(`http://127.0.0.1:${fleet.ports.http}/metrics`);
+      return /reason="node_blocked"\} [1-9]/.test(await response.text());
+    });
+    expect(await fleet.node("mast")).toBeUndefined();
+  });
+
+  test("need not clean up: an ephemeral node that is gone is forgotten (R4)", async () => {
+    const registry = { heartbeat_interval: "50ms", stale_after: "200ms", dead_after: "200ms" };
+    const retention = { node_retention: { persistent: "never", ephemeral: "500ms" } };
+    await fleet.coordinator({ registry: { ...registry, ...retention } });
+    const pod = fleet.agent("pod", { node: { name: "pod", class: "ephemeral" }, sensors: [] });
+    const box = fleet.agent("box", { node: { name: "box" }, sensors: [] });
+    await fleet.untilState("pod", "LIVE");
+    await fleet.untilState("box", "LIVE");
+    pod.kill("SIGKILL");
+    box.kill("SIGKILL");
+    await until("the pod is forgotten", async () => {
+      const { agents } = await fleet.get<{ agents: { node_id: string; state: string }[] }>(
+        "/api/v1/agents",
+      );
+      return agents.length === 1 && agents[0]?.node_id === "box" && agents[0].state === "DEAD";
+    });
+  });
+});
