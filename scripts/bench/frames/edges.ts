@@ -107,7 +107,8 @@ async function openFleet(dir: string, sinkPort: number, print: Print): Promise<R
 async function openRsyslog(dir: string, sinkPort: number, print: Print): Promise<Route> {
   const [edgePort, relpPort] = freePorts(2) as [number, number];
   const queue = `queue.type="LinkedList" queue.size="200000" queue.dequeueBatchSize="2000" queue.timeoutEnqueue="600000"`;
-  const disk = `queue.filename="spool" queue.maxDiskSpace="2g" queue.saveOnShutdown="on"`;
+  // The queue goes to disk well before it would hold the sensor up, which it does at 70 %.
+  const disk = `queue.highWatermark="100000" queue.lowWatermark="20000" queue.filename="spool" queue.maxDiskSpace="2g" queue.saveOnShutdown="on"`;
   const forever = `action.resumeRetryCount="-1" action.resumeInterval="1"`;
   const startRelp = (): Promise<Bun.Subprocess> =>
     startRsyslogd(join(dir, "server"), [
