@@ -32,6 +32,7 @@ describe("a configuration", () => {
       heartbeat_interval: 30_000,
       stale_after: 90_000,
       dead_after: 300_000,
+      reenroll: "allow",
       plain_nodes_max: 10_000,
       node_retention: { persistent: 7 * 86_400_000, ephemeral: 600_000 },
     });

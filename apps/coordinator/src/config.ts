@@ -63,6 +63,8 @@ const configSchema = z.strictObject({
       heartbeat_interval: duration.default(30_000),
       stale_after: duration.default(90_000),
       dead_after: duration.default(300_000),
+      /** Whether an enrolment token alone takes over a known node, whose agent has lost its state. `prove` asks for its own. */
+      reenroll: z.enum(["allow", "prove"]).default("allow"),
       /** Plain nodes that are remembered; whoever has the push token can invent ids. (R10) */
       plain_nodes_max: z.int().min(1).default(10_000),
       /** For how long silent nodes are remembered, in our own uptime, by their class. (R4) */

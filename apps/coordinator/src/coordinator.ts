@@ -1,7 +1,7 @@
 /** Builds the coordinator and starts and stops its parts in order. Constructs and orders; does nothing else. (T6) */
 import { join } from "node:path";
 import { type Clock, type Log, type Random, ServiceGroup } from "@fleet/daemon";
-import { Auth, loadJwtKey, type SharedTokens } from "./auth.ts";
+import { Auth, type GivenTokens } from "./auth/auth.ts";
 import { Bus } from "./bus.ts";
 import type { Config } from "./config.ts";
 import { Counts } from "./counts.ts";
@@ -36,7 +36,7 @@ export interface CoordinatorOptions {
   readonly config: Config;
   readonly dataDir: string;
   readonly outputDir: string;
-  readonly tokens: SharedTokens;
+  readonly tokens: GivenTokens;
   /** argv of a tracker, with `{port}` and `{stream}` to be filled in. */
   readonly trackerCommand: readonly string[];
   /** The environment trackers get: ours less our secrets. */
@@ -72,7 +72,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const { db } = opened;
   const bus = new Bus();
   const counts = new Counts();
-  const auth = new Auth(clock, loadJwtKey(options.dataDir), options.tokens);
+  const auth = new Auth(db, options.dataDir, clock, log, options.tokens);
   const registry = createRegistry(options, db, bus);
   const output = createOutput(options);
   const manager = createManager(options, db, bus, output);
@@ -80,6 +80,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const store = new ProgressStore(db, clock, log);
   const shared = { clock, log, auth, registry, manager, store, counts };
   const frames = new TcpServer(tcpServerOptions(config), shared);
+  auth.tokens.onEnd((token) => frames.endToken(token.id));
   const streams = new AgentStreams(clock);
   registry.onSuperseded = (node) => {
     const [hadSession, hadStream] = [frames.endSessions(node), streams.end(node, "superseded")];
@@ -106,6 +107,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const address = { host: config.http.host ?? ANY_HOST, port: config.http.port };
   const http = new HttpServer(address, createHttpApp(options, parts, downloads), log);
   const group = new ServiceGroup(clock, [
+    { name: "auth", service: auth },
     { name: "registry", service: registry },
     { name: "stream progress", service: store },
     { name: "track output", service: output },
@@ -158,6 +160,7 @@ function createHttpApp(
     bus,
     streams,
     metrics: new Metrics({
+      auth,
       registry,
       manager,
       fetches: () => fetchers.outcomes(),
@@ -173,6 +176,7 @@ function createHttpApp(
     answers,
     version,
     heartbeatIntervalMs: config.registry.heartbeat_interval,
+    reenroll: config.registry.reenroll === "allow",
     frames: () => advertised(config, frames.port),
     isWritable,
   });

@@ -1,6 +1,7 @@
 /** Prometheus metrics. The hot path keeps plain numbers; these read them when they are asked. (H4) */
 import { nodeStateSchema, type SensorCounters, type StreamId } from "@fleet/protocol";
 import { collectDefaultMetrics, Counter, Gauge, Registry as PromRegistry } from "prom-client";
+import type { Auth } from "./auth/auth.ts";
 import type { Counts } from "./counts.ts";
 import type { Registry } from "./registry/registry.ts";
 import type { TrackerManager } from "./trackers/manager.ts";
@@ -8,6 +9,7 @@ import type { Output } from "./trackers/output.ts";
 
 /** What is measured. */
 export interface MetricsSources {
+  readonly auth: Auth;
   readonly registry: Registry;
   readonly manager: TrackerManager;
   /** What became of each question for a frame, by the stream it was for. */
@@ -37,6 +39,12 @@ export class Metrics {
         for (const [outcome, n] of outcomes.entries()) c.inc({ stream, outcome }, n);
       }
     });
+    this.#counter("fleet_wrong_tokens_total", "Tokens that opened nothing", ["where"], (c) => {
+      for (const [where, n] of sources.auth.refused.entries()) c.inc({ where }, n);
+    });
+    this.#counter("fleet_audit_entries_lost_total", "Audit entries not written", [], (c) =>
+      c.inc(sources.auth.audit.lost),
+    );
     this.#gauge("fleet_frame_connections", "Open connections on the frame port", (g) =>
       g.set(sources.connections()),
     );

@@ -11,7 +11,8 @@ import {
 } from "@fleet/daemon";
 import { revealEnvironment } from "@fleet/daemon/environment";
 import { VERSION } from "@fleet/daemon/version";
-import type { SharedTokens } from "./auth.ts";
+import type { GivenTokens } from "./auth/auth.ts";
+import type { GivenToken } from "./auth/tokens.ts";
 import { ConfigError } from "./config-file.ts";
 import { type Config, loadConfig, readSecret } from "./config.ts";
 import { createCoordinator, defaultOutputDir } from "./coordinator.ts";
@@ -78,17 +79,19 @@ function withFlags(config: Config, flags: ServeFlags): Config {
   };
 }
 
-/** Tokens from the environment, the files it names, or the files the config names. (H5) */
-function readTokens(config: Config, insecureDev: boolean): SharedTokens {
+/** Tokens from the environment, the files it names, or the files the config names; of each kind two, for rotation. (H5) */
+function readTokens(config: Config, insecureDev: boolean): GivenTokens {
   const { env } = process;
-  const some = (...secrets: (string | undefined)[]): string[] =>
-    secrets.filter((s) => s !== undefined);
-  const enroll = some(
-    readSecret(env, "FLEET_ENROLL_TOKEN", config.enroll_token_file),
-    readSecret(env, "FLEET_ENROLL_TOKEN_PREVIOUS"),
-  );
-  const operator = some(readSecret(env, "FLEET_OPERATOR_TOKEN", config.operator_token_file));
-  const push = some(readSecret(env, "FLEET_PUSH_TOKEN", config.tcp_server.token_file));
+  const read = (kind: GivenToken["kind"], variable: string, file?: string): GivenToken[] =>
+    [
+      [variable, readSecret(env, variable, file)] as const,
+      [`${variable}_PREVIOUS`, readSecret(env, `${variable}_PREVIOUS`)] as const,
+    ].flatMap(([name, secret]) =>
+      secret === undefined ? [] : [{ kind, name: `env:${name}`, secret }],
+    );
+  const enroll = read("enroll", "FLEET_ENROLL_TOKEN", config.enroll_token_file);
+  const operator = read("operator", "FLEET_OPERATOR_TOKEN", config.operator_token_file);
+  const push = read("push", "FLEET_PUSH_TOKEN", config.tcp_server.token_file);
   const missing = [
     ...(enroll.length === 0 ? ["FLEET_ENROLL_TOKEN: agents could not register"] : []),
     ...(operator.length === 0 ? ["FLEET_OPERATOR_TOKEN: nobody could look or steer"] : []),
@@ -96,7 +99,8 @@ function readTokens(config: Config, insecureDev: boolean): SharedTokens {
   if (missing.length > 0 && !insecureDev) {
     throw new ConfigError("tokens missing (set NAME or NAME_FILE, or use --insecure-dev)", missing);
   }
-  const isIn = (others: readonly string[]) => (secret: string) => others.includes(secret);
+  const isIn = (others: readonly GivenToken[]) => (token: GivenToken) =>
+    others.some(({ secret }) => secret === token.secret);
   const shared = [
     ...(push.some(isIn([...enroll, ...operator]))
       ? ["FLEET_PUSH_TOKEN: plain nodes send it with every line"]
@@ -106,7 +110,7 @@ function readTokens(config: Config, insecureDev: boolean): SharedTokens {
       : []),
   ];
   if (shared.length > 0) throw new ConfigError("a token must differ from the others", shared);
-  return { enroll, operator, push, insecureDev };
+  return { given: [...enroll, ...operator, ...push], insecureDev };
 }
 
 /** `fleet-tracker` beside this program, else on PATH. */

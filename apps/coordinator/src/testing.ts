@@ -10,9 +10,11 @@ import {
   registerRequestSchema,
   type RegisterRequest,
   type Registration,
+  type SharedTokenKind,
   type StreamId,
 } from "@fleet/protocol";
 import { sql } from "drizzle-orm";
+import type { GivenTokens } from "./auth/auth.ts";
 import type { Db } from "./db/open.ts";
 import type { RegistryOptions } from "./registry/node.ts";
 
@@ -112,6 +114,16 @@ export const REGISTRY_OPTIONS: RegistryOptions = {
   plainNodesMax: 20_000,
   retentionMs: { persistent: Number.POSITIVE_INFINITY, ephemeral: Number.POSITIVE_INFINITY },
 };
+
+/** One configured token of each kind, or of those that are named. */
+export function givenTokens(secrets: Partial<Record<SharedTokenKind, string>>): GivenTokens {
+  const given = Object.entries(secrets).map(([kind, secret]) => ({
+    kind: kind as SharedTokenKind,
+    name: `env:FLEET_${kind.toUpperCase()}_TOKEN`,
+    secret,
+  }));
+  return { given, insecureDev: false };
+}
 
 /** A registration as it comes out of the schema. */
 export function registration(

@@ -5,4 +5,5 @@ export * from "./ids.ts";
 export * from "./lines.ts";
 export * from "./plain-node.ts";
 export * from "./session.ts";
+export * from "./token-api.ts";
 export * from "./whoami.ts";

@@ -3,9 +3,10 @@ import type { Database } from "bun:sqlite";
 import start from "./migrations/0000_start.sql" with { type: "text" };
 import pushToken from "./migrations/0001_push_token.sql" with { type: "text" };
 import lifecycle from "./migrations/0002_lifecycle.sql" with { type: "text" };
+import trust from "./migrations/0003_trust.sql" with { type: "text" };
 
 /** In order; the database's `user_version` says how many have been applied. Only ever append. */
-const MIGRATIONS: readonly string[] = [start, pushToken, lifecycle];
+const MIGRATIONS: readonly string[] = [start, pushToken, lifecycle, trust];
 const BREAKPOINT = "--> statement-breakpoint";
 
 /** The database was written by a newer version than this one. */

@@ -1,6 +1,13 @@
 /** The tables (DESIGN §7). Each has one writer module, named here. Times are Unix ms. */
 import type { NodeEvent, RuntimeInfo, SensorInfo } from "@fleet/protocol";
-import { index, integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import {
+  index,
+  integer,
+  primaryKey,
+  sqliteTable,
+  text,
+  uniqueIndex,
+} from "drizzle-orm/sqlite-core";
 
 /**
  * Every node that was met and not removed since. `heard_uptime` is the coordinator's uptime over all its runs, ms, when it
@@ -28,6 +35,8 @@ export const knownNodes = sqliteTable("known_nodes", {
   lastSeen: integer("last_seen").notNull(),
   shutdownAt: integer("shutdown_at"),
   heardUptime: integer("heard_uptime").notNull().default(0),
+  /** Refresh tokens that were issued up to this epoch open nothing any more. (H5) */
+  voidEpoch: integer("void_epoch").notNull().default(0),
 });
 
 /** The last instances of a node that a newer one has replaced; they can't come back. (R9) */
@@ -65,12 +74,13 @@ export const blockedNodes = sqliteTable("blocked_nodes", {
 
 /**
  * One row: the coordinator's uptime over all its runs, ms, and the highest epoch any removed node had; nodes that come new,
- * or again, begin above it. (R4, R9)
+ * or again, begin above it. `void_floor` is the void epoch of all nodes that are not known. (R4, R9, H5)
  */
 export const registryState = sqliteTable("registry_state", {
   id: integer("id").primaryKey(),
   uptimeMs: integer("uptime_ms").notNull(),
   epochFloor: integer("epoch_floor").notNull(),
+  voidFloor: integer("void_floor").notNull().default(0),
 });
 
 /** How far each agent stream has been acknowledged. Writer: uplinks/stream-progress.ts. (DESIGN §6) */
@@ -96,4 +106,35 @@ export const trackers = sqliteTable("trackers", {
   createdAt: integer("created_at").notNull(),
   lastFrameAt: integer("last_frame_at"),
   token: text("token"),
+});
+
+/** Shared tokens that were made here; of each only its SHA-256. Writer: auth/tokens.ts. (H5) */
+export const tokens = sqliteTable(
+  "tokens",
+  {
+    id: text("id").primaryKey(),
+    name: text("name").notNull(),
+    kind: text("kind", { enum: ["enroll", "push", "operator"] }).notNull(),
+    hash: text("hash").notNull(),
+    role: text("role", { enum: ["viewer", "operator", "admin"] }),
+    nodes: text("nodes", { mode: "json" }).$type<string[]>().notNull(),
+    groups: text("groups", { mode: "json" }).$type<string[]>().notNull(),
+    createdAt: integer("created_at").notNull(),
+    createdBy: text("created_by").notNull(),
+    expiresAt: integer("expires_at"),
+    revokedAt: integer("revoked_at"),
+    lastUsedAt: integer("last_used_at"),
+  },
+  (t) => [uniqueIndex("tokens_by_name").on(t.name), uniqueIndex("tokens_by_hash").on(t.hash)],
+);
+
+/** Who did what, oldest first. Writer: auth/audit.ts. (H5) */
+export const audit = sqliteTable("audit", {
+  id: integer("id").primaryKey(),
+  at: integer("at").notNull(),
+  actor: text("actor").notNull(),
+  address: text("address"),
+  action: text("action").notNull(),
+  subject: text("subject"),
+  outcome: text("outcome").notNull(),
 });

@@ -5,7 +5,7 @@
 import type { Log } from "@fleet/daemon";
 import type { AgentInfo } from "@fleet/protocol";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
-import type { Auth } from "../auth.ts";
+import type { Auth } from "../auth/auth.ts";
 import type { Counts } from "../counts.ts";
 import type { ActiveDownloads, Download } from "../downloads/active-downloads.ts";
 import {
@@ -18,9 +18,9 @@ import {
 import { bearerToken } from "./body.ts";
 import { type ErrorCode, fail } from "./errors.ts";
 import { byteRange } from "./range.ts";
-import type { HttpEnv } from "./server.ts";
+import { limit, TOKEN_HEADER } from "./guard.ts";
+import type { AppEnv } from "./server.ts";
 
-const TOKEN_HEADER = "X-Fleet-Agent-Token";
 const RETRY_S = 5;
 /** What Debian and Docker call them. */
 const ALIASES: Readonly<Record<string, AgentArch>> = { amd64: "x86_64", arm64: "aarch64" };
@@ -43,12 +43,11 @@ export interface AgentDownloadDeps {
   readonly answers: Counts;
 }
 
-type Env = { Bindings: HttpEnv };
-type Ctx = Context<Env>;
+type Ctx = Context<AppEnv>;
 
 /** The routes below `/api/v1/agent`. */
-export function agentDownloadRoutes(deps: AgentDownloadDeps): Hono<Env> {
-  const routes = new Hono<Env>();
+export function agentDownloadRoutes(deps: AgentDownloadDeps): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>();
   routes.on(["GET", "POST"], "/binary", counted(deps), allowed(deps), (c) => binary(deps, c));
   routes.on(["GET", "POST"], "/info", allowed(deps), async (c) => {
     const list = await deps.binaries.list();
@@ -66,7 +65,7 @@ export function agentDownloadRoutes(deps: AgentDownloadDeps): Hono<Env> {
   return routes;
 }
 
-function counted({ answers, log }: AgentDownloadDeps): MiddlewareHandler<Env> {
+function counted({ answers, log }: AgentDownloadDeps): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     await next();
     const { status } = c.res;
@@ -76,12 +75,15 @@ function counted({ answers, log }: AgentDownloadDeps): MiddlewareHandler<Env> {
   };
 }
 
-function allowed({ auth }: AgentDownloadDeps): MiddlewareHandler<Env> {
+function allowed({ auth }: AgentDownloadDeps): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const posted = c.req.method === "POST" ? (await c.req.text()).trim() : undefined;
     const token = c.req.header(TOKEN_HEADER) ?? posted;
-    const isAgent = auth.isShared("enroll", token);
-    const isOperator = auth.isShared("operator", bearerToken(c));
+    if (posted !== undefined) c.set("shownToken", posted);
+    const limited = limit(auth, c, posted);
+    if (limited !== undefined) return limited;
+    const isAgent = auth.tokens.find("enroll", token) !== undefined;
+    const isOperator = auth.tokens.find("operator", bearerToken(c)) !== undefined;
     if (isAgent || isOperator) return next();
     return fail(c, "unauthorized", `the enrolment token is required, as ${TOKEN_HEADER}`);
   };

@@ -93,7 +93,10 @@ describe("an agent's event stream (C1)", () => {
   test("of an agent that reads nothing is cut off, and troubles no other", async () => {
     await using api = new Api();
     const { access_token: token } = await api.register(NODE);
-    const claims = { ...(await api.auth.verifyAccess(token))!, expiresMs: Number.MAX_VALUE };
+    const claims = {
+      ...(await api.auth.credentials.verifyAccess(token))!,
+      expiresMs: Number.MAX_VALUE,
+    };
     const silences: number[] = [];
     const body = api.streams.open(claims, { allowSilence: (s) => silences.push(s) });
     const beats = (64 * 1024) / ": keepalive\n\n".length;

@@ -5,7 +5,7 @@
  */
 import { type Clock, every, type Timer } from "@fleet/daemon";
 import type { NodeId } from "@fleet/protocol";
-import type { AccessClaims } from "../auth.ts";
+import type { AccessClaims } from "../auth/credentials.ts";
 
 /** How long a stream is silent at most, ms. (C1) */
 const KEEPALIVE_MS = 15_000;

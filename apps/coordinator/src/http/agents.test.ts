@@ -27,7 +27,7 @@ describe("register (R1, R6, H5)", () => {
     });
     const again = await api.call("POST", REGISTER, { token: answer.refresh_token, body });
     expect(registerResponseSchema.parse(again.body).epoch).toBe(1);
-    expect(await api.auth.verifyAccess(answer.access_token)).toBeDefined();
+    expect(await api.auth.credentials.verifyAccess(answer.access_token)).toBeDefined();
     expect(api.registry.get(nodeId("radar3"))?.row.group).toBe("radar");
   });
 
@@ -215,7 +215,7 @@ describe("heartbeat (R5, R7)", () => {
   test("of a node this coordinator doesn't know is 404, which sends the agent to register", async () => {
     await using api = new Api();
     const claims = { nodeId: nodeId("gone"), instanceId: "i1" as never, epoch: 3 };
-    const { accessToken: token } = await api.auth.issue(claims);
+    const { accessToken: token } = await api.auth.credentials.issue(claims);
     const body = { instance_id: "i1", epoch: 3 };
     const answer = await api.call("POST", `${LIST}/gone/heartbeat`, { token, body });
     expect([answer.status, codeOf(answer)]).toEqual([404, "unknown_node"]);

@@ -1,8 +1,7 @@
 /** `/api/v1/agents`: what agents do to be known, and the list for operators. (R1, R6–R9, DESIGN §8) */
-import type { Clock, Log } from "@fleet/daemon";
+import type { Clock } from "@fleet/daemon";
 import {
   deregisterRequestSchema,
-  type FrameEndpoint,
   heartbeatRequestSchema,
   type HeartbeatResponse,
   type InstanceId,
@@ -14,35 +13,26 @@ import {
   type NodeView,
   PROTOCOL_HEADER,
   PROTOCOL_VERSION,
-  registerRequestSchema,
-  type RegisterResponse,
 } from "@fleet/protocol";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { z } from "zod";
-import type { AccessClaims, AgentClaims, Auth } from "../auth.ts";
+import type { AccessClaims, AgentClaims } from "../auth/credentials.ts";
 import type { Node } from "../registry/node.ts";
 import { NODE_EVENTS_MAX } from "../registry/node-store.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { AgentStreams } from "./agent-streams.ts";
 import { bearerToken, check, parseBody } from "./body.ts";
 import { fail } from "./errors.ts";
-import type { HttpEnv } from "./server.ts";
+import { register, type RegisterDeps } from "./register.ts";
+import type { AppEnv } from "./server.ts";
 
 const LIST_MAX = 1000;
 const HISTORY_DEFAULT = 20;
 
 /** What the routes work with. */
-export interface AgentRoutesDeps {
-  readonly registry: Registry;
-  readonly auth: Auth;
+export interface AgentRoutesDeps extends RegisterDeps {
   readonly clock: Clock;
-  readonly log: Log;
   readonly streams: AgentStreams;
-  readonly heartbeatIntervalMs: number;
-  /** Where sessions connect; `host` undefined stands for the host the agent asked. */
-  readonly frames: () => Omit<FrameEndpoint, "host"> & { readonly host: string | undefined };
-  /** Lets operators through. */
-  readonly operator: MiddlewareHandler;
 }
 
 const listQuerySchema = z.object({
@@ -63,9 +53,9 @@ const removeQuerySchema = z.object({ block: z.enum(["true", "false"]).optional()
 type ListQuery = z.output<typeof listQuerySchema>;
 
 /** The routes below `/api/v1/agents`. */
-export function agentRoutes(deps: AgentRoutesDeps): Hono<{ Bindings: HttpEnv }> {
-  const routes = new Hono<{ Bindings: HttpEnv }>();
-  const { registry, operator } = deps;
+export function agentRoutes(deps: AgentRoutesDeps): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>();
+  const { registry } = deps;
 
   for (const path of ["/register", "/:id/heartbeat", "/:id/deregister", "/:id/events"])
     routes.use(path, requireProtocol);
@@ -111,13 +101,13 @@ export function agentRoutes(deps: AgentRoutesDeps): Hono<{ Bindings: HttpEnv }> 
     });
   });
 
-  routes.get("/", operator, (c) => {
+  routes.get("/", (c) => {
     const query = check(listQuerySchema, c.req.query());
     if (!query.ok) return fail(c, "bad_request", query.detail);
     return c.json(listNodes(registry, query.data));
   });
 
-  routes.get("/:id", operator, (c) => {
+  routes.get("/:id", (c) => {
     const query = check(detailQuerySchema, c.req.query());
     if (!query.ok) return fail(c, "bad_request", query.detail);
     const node = registry.get(c.req.param("id") as NodeId);
@@ -126,7 +116,7 @@ export function agentRoutes(deps: AgentRoutesDeps): Hono<{ Bindings: HttpEnv }> 
     return c.json({ ...nodeView(registry, node), history } satisfies NodeDetail);
   });
 
-  routes.delete("/:id", operator, (c) => {
+  routes.delete("/:id", (c) => {
     const id = nodeIdSchema.safeParse(c.req.param("id")).data;
     const query = check(removeQuerySchema, c.req.query());
     if (!query.ok) return fail(c, "bad_request", query.detail);
@@ -139,57 +129,9 @@ export function agentRoutes(deps: AgentRoutesDeps): Hono<{ Bindings: HttpEnv }> 
   return routes;
 }
 
-async function register(deps: AgentRoutesDeps, c: Context): Promise<Response> {
-  const { registry, auth, log } = deps;
-  const token = bearerToken(c);
-  const refreshOf = token === undefined ? undefined : await auth.verifyRefresh(token);
-  const enrolled = auth.isShared("enroll", token);
-  if (refreshOf === undefined && !enrolled) return fail(c, "unauthorized");
-  const body = await parseBody(c, registerRequestSchema);
-  if (!body.ok) return fail(c, "bad_request", body.detail);
-  const request = body.data;
-  const byRefresh = refreshOf === request.node_id;
-  if (!byRefresh && !enrolled) return fail(c, "unauthorized");
-  const outcome = registry.register(request, byRefresh ? "refresh" : "enrolment");
-  if (outcome.at === "contested") return fail(c, "contested", contestedBy(outcome.by));
-  if (outcome.at !== "registered") return fail(c, outcome.at);
-  const claims = {
-    nodeId: request.node_id,
-    instanceId: request.instance_id,
-    epoch: outcome.epoch,
-  };
-  const credentials = await auth.issue(claims);
-  log.info({ ...claims, created: outcome.created, by_refresh: byRefresh }, "node registered");
-  const answer: RegisterResponse = {
-    node_id: request.node_id,
-    epoch: outcome.epoch,
-    access_token: credentials.accessToken,
-    access_expires_ms: credentials.accessExpiresMs,
-    refresh_token: credentials.refreshToken,
-    heartbeat_interval_ms: deps.heartbeatIntervalMs,
-    events_url: `/api/v1/agents/${request.node_id}/events`,
-    frames: frameEndpoint(deps.frames, c),
-    protocol: PROTOCOL_VERSION,
-  };
-  return c.json(answer);
-}
-
-/** For the operator of the one that has to stay out. */
-function contestedBy(host: string | undefined): string {
-  return `two processes keep taking this node from each other, and it stays with the one on ${host ?? "another host"}; if this is another node, give it a name and an empty state directory of its own`;
-}
-
-/** Where the asker's sessions connect. */
-export function frameEndpoint(frames: AgentRoutesDeps["frames"], c: Context): FrameEndpoint {
-  const { host, port, tls } = frames();
-  // An agent that reached us by this name reaches the frame port by it too. IPv6 literals lose their brackets.
-  const asked = new URL(c.req.url).hostname.replace(/^\[|\]$/g, "");
-  return { host: host ?? asked, port, tls };
-}
-
 async function claimsOf(deps: AgentRoutesDeps, c: Context): Promise<AccessClaims | undefined> {
   const token = bearerToken(c);
-  return token === undefined ? undefined : deps.auth.verifyAccess(token);
+  return token === undefined ? undefined : deps.auth.credentials.verifyAccess(token);
 }
 
 /** The node of the path when the agent may speak for it, else the answer. Waits for nothing: what it finds still holds. (R9) */

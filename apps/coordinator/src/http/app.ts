@@ -5,21 +5,23 @@ import { secureHeaders } from "hono/secure-headers";
 import type { Bus } from "../bus.ts";
 import type { Metrics } from "../metrics.ts";
 import type { TrackerManager } from "../trackers/manager.ts";
+import { access } from "./access.ts";
 import { type AgentDownloadDeps, agentDownloadRoutes } from "./agent-downloads.ts";
 import { type AgentRoutesDeps, agentRoutes } from "./agents.ts";
 import { authRoutes } from "./auth.ts";
 import { blockedNodeRoutes } from "./blocked-nodes.ts";
-import { bearerToken } from "./body.ts";
 import { codeOfThrown, errorLevel, fail } from "./errors.ts";
 import { eventRoutes } from "./event-stream.ts";
+import { guard } from "./guard.ts";
 import { installScript } from "./install-script.ts";
-import type { HttpEnv } from "./server.ts";
+import type { AppEnv } from "./server.ts";
+import { auditRoutes, keyRoutes, tokenRoutes } from "./tokens.ts";
 import { trackerRoutes } from "./trackers.ts";
 
 const BODY_BYTES_MAX = 256 * 1024;
 
 /** What the application works with. */
-export interface AppDeps extends Omit<AgentRoutesDeps, "operator">, AgentDownloadDeps {
+export interface AppDeps extends AgentRoutesDeps, AgentDownloadDeps {
   readonly manager: TrackerManager;
   readonly bus: Bus;
   readonly metrics: Metrics;
@@ -28,15 +30,22 @@ export interface AppDeps extends Omit<AgentRoutesDeps, "operator">, AgentDownloa
   readonly isWritable: () => boolean;
 }
 
+/** Answers have credentials in them, or what only operators may see; whoever wants one cached says so. */
+const noStore: MiddlewareHandler = async (c, next) => {
+  await next();
+  if (!c.res.headers.has("Cache-Control")) c.res.headers.set("Cache-Control", "no-store");
+};
+
 /** Builds the application; it holds no state of its own. */
-export function createApp(deps: AppDeps): Hono<{ Bindings: HttpEnv }> {
+export function createApp(deps: AppDeps): Hono<AppEnv> {
   const { auth, log } = deps;
-  const app = new Hono<{ Bindings: HttpEnv }>();
-  const operator: MiddlewareHandler = async (c, next) =>
-    auth.isShared("operator", bearerToken(c)) ? next() : fail(c, "unauthorized");
+  const app = new Hono<AppEnv>();
 
   app.use(secureHeaders());
+  app.use(noStore);
+  app.use(guard(auth));
   app.use(bodyLimit({ maxSize: BODY_BYTES_MAX, onError: (c: Context) => fail(c, "too_large") }));
+  app.use(access(auth));
   app.notFound((c) => fail(c, "not_found"));
   app.onError((err, c) => {
     const code = codeOfThrown(err);
@@ -56,10 +65,13 @@ export function createApp(deps: AppDeps): Hono<{ Bindings: HttpEnv }> {
 
   app.get("/install.sh", installScript);
   app.route("/api/v1/agent", agentDownloadRoutes(deps));
-  app.route("/api/v1/agents", agentRoutes({ ...deps, operator }));
-  app.route("/api/v1/blocked-nodes", blockedNodeRoutes(deps.registry, operator));
+  app.route("/api/v1/agents", agentRoutes(deps));
+  app.route("/api/v1/blocked-nodes", blockedNodeRoutes(deps.registry));
   app.route("/api/v1/auth", authRoutes(deps));
-  app.route("/api/v1/trackers", trackerRoutes(deps.manager, operator));
-  app.route("/api/v1/events", eventRoutes(deps.bus, deps.clock, operator));
+  app.route("/api/v1/auth", keyRoutes(auth, log));
+  app.route("/api/v1/tokens", tokenRoutes(auth));
+  app.route("/api/v1/audit", auditRoutes(auth));
+  app.route("/api/v1/trackers", trackerRoutes(deps.manager));
+  app.route("/api/v1/events", eventRoutes(deps.bus, deps.clock, auth.tokens));
   return app;
 }

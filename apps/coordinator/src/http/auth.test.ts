@@ -16,6 +16,8 @@ describe("whoami (A9, H5)", () => {
     expect(answer.status).toBe(200);
     expect(whoamiResponseSchema.strict().parse(answer.body)).toEqual({
       kind: kind as "enroll",
+      name: `env:FLEET_${kind.toUpperCase()}_TOKEN`,
+      ...(kind === "operator" ? { role: "admin" as const } : {}),
       protocol: 1,
       version: "1.2.3",
       server_time_ms: api.clock.nowMs(),

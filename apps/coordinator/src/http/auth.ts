@@ -2,28 +2,39 @@
 import type { Clock } from "@fleet/daemon";
 import { PROTOCOL_VERSION, type WhoamiResponse } from "@fleet/protocol";
 import { Hono } from "hono";
-import type { Auth } from "../auth.ts";
-import { type AgentRoutesDeps, frameEndpoint } from "./agents.ts";
+import type { Auth, Bearer } from "../auth/auth.ts";
+import type { Registry } from "../registry/registry.ts";
 import { bearerToken } from "./body.ts";
 import { fail } from "./errors.ts";
+import { frameEndpoint, type Frames } from "./frame-endpoint.ts";
+import type { AppEnv } from "./server.ts";
 
 /** What the route works with. */
 interface AuthRoutesDeps {
   readonly auth: Auth;
+  readonly registry: Registry;
   readonly clock: Clock;
   readonly version: string;
-  readonly frames: AgentRoutesDeps["frames"];
+  readonly frames: Frames;
 }
 
 /** The route below `/api/v1/auth`. */
-export function authRoutes({ auth, clock, version, frames }: AuthRoutesDeps): Hono {
-  const routes = new Hono();
+export function authRoutes({
+  auth,
+  registry,
+  clock,
+  version,
+  frames,
+}: AuthRoutesDeps): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>();
   routes.get("/whoami", async (c) => {
     const bearer = await auth.identify(bearerToken(c));
-    if (bearer === undefined) return fail(c, "unauthorized");
+    if (bearer === undefined || isVoid(registry, bearer)) return fail(c, "unauthorized");
     const answer: WhoamiResponse = {
       kind: bearer.kind,
       ...(bearer.nodeId === undefined ? {} : { node_id: bearer.nodeId }),
+      ...(bearer.name === undefined ? {} : { name: bearer.name }),
+      ...(bearer.role === undefined ? {} : { role: bearer.role }),
       protocol: PROTOCOL_VERSION,
       version,
       server_time_ms: clock.nowMs(),
@@ -33,4 +44,8 @@ export function authRoutes({ auth, clock, version, frames }: AuthRoutesDeps): Ho
     return c.json(answer);
   });
   return routes;
+}
+
+function isVoid(registry: Registry, { kind, nodeId, epoch }: Bearer): boolean {
+  return kind === "refresh" && !registry.honours(nodeId!, epoch!);
 }

@@ -6,7 +6,7 @@ const code = (answer: { body: unknown }): unknown =>
   (answer.body as { error: { code: unknown } }).error.code;
 
 describe("DELETE agents/{id} (R4)", () => {
-  test("forgets a node; it is told to register again, and comes back above its old epoch", async () => {
+  test("forgets a node and its credentials; enrolled again it is back above its old epoch", async () => {
     await using api = new Api();
     const { access_token: token, refresh_token: refresh } = await api.register("radar3");
     const path = "/api/v1/agents/radar3";
@@ -15,11 +15,10 @@ describe("DELETE agents/{id} (R4)", () => {
     const beat = { instance_id: "i1", epoch: 1 };
     const beaten = await api.call("POST", `${path}/heartbeat`, { token, body: beat });
     expect([beaten.status, code(beaten)]).toEqual([404, "unknown_node"]);
-    const back = await api.call("POST", "/api/v1/agents/register", {
-      token: refresh,
-      body: body("radar3"),
-    });
-    expect(back.body).toMatchObject({ epoch: 2 });
+    const register = (shown: string) =>
+      api.call("POST", "/api/v1/agents/register", { token: shown, body: body("radar3") });
+    expect((await register(refresh)).status).toBe(401);
+    expect((await register(ENROLL)).body).toMatchObject({ epoch: 2 });
     expect((await api.call("DELETE", "/api/v1/agents/other", { token: OPERATOR })).status).toBe(
       404,
     );

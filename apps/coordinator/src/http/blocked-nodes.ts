@@ -1,10 +1,11 @@
 /** `/api/v1/blocked-nodes`: the ids that nobody may use; `DELETE agents/{id}?block=true` adds one, too. (R4) */
 import { type BlockedList, type NodeId, nodeIdSchema } from "@fleet/protocol";
-import { Hono, type MiddlewareHandler } from "hono";
+import { Hono } from "hono";
 import { z } from "zod";
 import type { Registry } from "../registry/registry.ts";
 import { check } from "./body.ts";
 import { fail } from "./errors.ts";
+import type { AppEnv } from "./server.ts";
 
 const LIST_MAX = 1000;
 
@@ -13,10 +14,9 @@ const listQuerySchema = z.object({
   cursor: nodeIdSchema.optional(),
 });
 
-/** The routes below `/api/v1/blocked-nodes`, for operators alone. */
-export function blockedNodeRoutes(registry: Registry, operator: MiddlewareHandler): Hono {
-  const routes = new Hono();
-  routes.use(operator);
+/** The routes below `/api/v1/blocked-nodes`. */
+export function blockedNodeRoutes(registry: Registry): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>();
 
   routes.get("/", (c) => {
     const query = check(listQuerySchema, c.req.query());

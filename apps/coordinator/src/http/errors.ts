@@ -17,8 +17,14 @@ const ERRORS = {
   unauthorized: { status: 401, message: "a valid bearer token is required", level: "debug" },
   forbidden: { status: 403, message: "the token does not speak for this node", level: "warn" },
   blocked: { status: 403, message: "this node is blocked here", level: "warn" },
+  reenroll_refused: {
+    status: 403,
+    message: "the node is known; it has to come with its own credentials (registry.reenroll)",
+    level: "warn",
+  },
   not_found: { status: 404, message: "no such resource", level: "debug" },
   unknown_node: { status: 404, message: "no such node", level: "debug" },
+  unknown_token: { status: 404, message: "no such token", level: "debug" },
   unknown_stream: { status: 404, message: "no such stream", level: "debug" },
   superseded: {
     status: 409,
@@ -35,7 +41,19 @@ const ERRORS = {
     message: "two processes keep taking this node from each other",
     level: "warn",
   },
+  token_exists: { status: 409, message: "there is a token of that name", level: "debug" },
+  token_configured: {
+    status: 409,
+    message: "the token comes from the configuration, and ends when it is taken out there",
+    level: "debug",
+  },
+  too_many_tokens: { status: 409, message: "too many valid tokens", level: "warn" },
   too_large: { status: 413, message: "the body is too large", level: "warn" },
+  too_many_failures: {
+    status: 429,
+    message: "too many wrong tokens from this address",
+    level: "debug",
+  },
   no_downloads: {
     status: 503,
     message: "no agents are offered here (agent_binaries)",
@@ -66,6 +84,7 @@ export function fail(c: Context, code: ErrorCode, detail?: string): Response {
   const { status, message, retryAfterS }: ErrorRow = ERRORS[code];
   const body: ErrorBody = { error: { code, message: detail ?? message } };
   if (retryAfterS !== undefined) c.header("Retry-After", String(retryAfterS));
+  c.set("errorCode", code);
   if (status === 401) c.header("WWW-Authenticate", 'Bearer realm="fleet"');
   return c.json(body, status);
 }

@@ -1,12 +1,13 @@
 /**
  * `GET /api/v1/events?topic=`: the bus as server-sent events (WHATWG HTML §9.2). A reader that does not keep up is
- * disconnected when EVENTS_BUFFERED_MAX wait for it. (DESIGN §8)
+ * disconnected when EVENTS_BUFFERED_MAX wait for it, or when its token ends. (DESIGN §8, H5)
  */
 import { type Clock, every } from "@fleet/daemon";
-import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { type Context, Hono } from "hono";
+import type { Tokens } from "../auth/tokens.ts";
 import type { Bus } from "../bus.ts";
 import { fail } from "./errors.ts";
-import type { HttpEnv } from "./server.ts";
+import type { AppEnv } from "./server.ts";
 
 const EVENTS_BUFFERED_MAX = 1000;
 const KEEPALIVE_MS = 15_000;
@@ -15,31 +16,30 @@ const CUT_S = 5;
 const TOPIC = /^[A-Za-z0-9_*:>-]+(\.[A-Za-z0-9_*:>-]+)*$/;
 
 /** The route below `/api/v1/events`. `*` in a topic stands for one part, a last `>` for the rest; default: everything. */
-export function eventRoutes(
-  bus: Bus,
-  clock: Clock,
-  operator: MiddlewareHandler,
-): Hono<{ Bindings: HttpEnv }> {
-  const routes = new Hono<{ Bindings: HttpEnv }>();
-  routes.use(operator);
-  routes.get("/", (c) => openStream(bus, clock, c));
+export function eventRoutes(bus: Bus, clock: Clock, tokens: Tokens): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>();
+  routes.get("/", (c) => openStream(bus, clock, tokens, c));
   return routes;
 }
 
-function openStream(bus: Bus, clock: Clock, c: Context<{ Bindings: HttpEnv }>): Response {
+function openStream(bus: Bus, clock: Clock, tokens: Tokens, c: Context<AppEnv>): Response {
   const topic = c.req.query("topic") ?? ">";
   if (!TOPIC.test(topic)) return fail(c, "bad_request", "topic: not a topic pattern");
   const encoder = new TextEncoder();
   let close = (): void => {};
   let subscribed = false;
+  const shown = c.get("token");
   const body = new ReadableStream<Uint8Array>(
     {
       start(controller) {
+        const cut = (): void => {
+          close();
+          controller.close();
+          c.env.allowSilence(CUT_S);
+        };
         const send = (text: string): void => {
           if ((controller.desiredSize ?? 0) <= 0) {
-            close();
-            controller.close();
-            c.env.allowSilence(CUT_S);
+            cut();
             return;
           }
           controller.enqueue(encoder.encode(text));
@@ -52,9 +52,13 @@ function openStream(bus: Bus, clock: Clock, c: Context<{ Bindings: HttpEnv }>): 
         if (unsubscribe === undefined) return;
         subscribed = true;
         const keepalive = every(clock, KEEPALIVE_MS, () => send(": keepalive\n\n"));
+        const forget = tokens.onEnd((token) => {
+          if (token.id === shown?.id) cut();
+        });
         close = () => {
           keepalive.cancel();
           unsubscribe();
+          forget();
         };
         send(": open\n\n");
       },

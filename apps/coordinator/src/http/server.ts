@@ -1,6 +1,7 @@
 /** The HTTP listener. */
 import type { Log } from "@fleet/daemon";
 import type { Hono } from "hono";
+import type { Token } from "../auth/tokens.ts";
 import { ListenError } from "../listen-error.ts";
 
 /** Seconds a connection may be silent, in a request or between two. A silent client holds a socket no longer than this. */
@@ -16,6 +17,21 @@ export interface HttpEnv {
   readonly peer: () => string | null;
 }
 
+/** What the middleware and the routes of one request tell each other. */
+interface RequestNotes {
+  /** The shared token that opened the door, of routes that take one. */
+  token?: Token;
+  /** A token that came neither as a bearer nor in a header. */
+  shownToken?: string;
+  /** What the audit log calls the thing that was acted on, where the path doesn't say. */
+  subject?: string;
+  /** Why it failed. */
+  errorCode?: string;
+}
+
+/** The application's types, for Hono. */
+export type AppEnv = { Bindings: HttpEnv; Variables: RequestNotes };
+
 /** Where to listen. Port 0 takes any. */
 export interface HttpAddress {
   readonly host: string;
@@ -25,11 +41,11 @@ export interface HttpAddress {
 /** Serves the application. */
 export class HttpServer {
   readonly #address: HttpAddress;
-  readonly #app: Hono<{ Bindings: HttpEnv }>;
+  readonly #app: Hono<AppEnv>;
   readonly #log: Log;
   #server: Bun.Server<undefined> | undefined;
 
-  constructor(address: HttpAddress, app: Hono<{ Bindings: HttpEnv }>, log: Log) {
+  constructor(address: HttpAddress, app: Hono<AppEnv>, log: Log) {
     this.#address = address;
     this.#app = app;
     this.#log = log;

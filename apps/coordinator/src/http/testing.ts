@@ -1,9 +1,15 @@
 /** The whole HTTP face on a real socket, with a stepped clock, for tests. */
 import { FakeClock } from "@fleet/daemon/testing";
-import { PROTOCOL_HEADER, type RegisterRequest, type RegisterResponse } from "@fleet/protocol";
+import {
+  type CreateTokenRequest,
+  createTokenRequestSchema,
+  PROTOCOL_HEADER,
+  type RegisterRequest,
+  type RegisterResponse,
+} from "@fleet/protocol";
 import { seededRandom } from "@fleet/daemon";
 import { FakeSpawn } from "@fleet/supervisor/testing";
-import { Auth } from "../auth.ts";
+import { Auth } from "../auth/auth.ts";
 import { Bus } from "../bus.ts";
 import { Counts } from "../counts.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
@@ -11,15 +17,15 @@ import { ActiveDownloads } from "../downloads/active-downloads.ts";
 import { AgentBinaries } from "../downloads/agent-binaries.ts";
 import { Metrics } from "../metrics.ts";
 import { Registry } from "../registry/registry.ts";
-import { freePort, RecordingLog, REGISTRY_OPTIONS, streamId } from "../testing.ts";
+import { freePort, givenTokens, RecordingLog, REGISTRY_OPTIONS, streamId } from "../testing.ts";
 import { TrackerManager } from "../trackers/manager.ts";
 import { Output } from "../trackers/output.ts";
 import { PortPool } from "../trackers/port-pool.ts";
 import { TrackerStore } from "../trackers/tracker-store.ts";
 import { Unread } from "../trackers/unread.ts";
 import { AgentStreams } from "./agent-streams.ts";
-import type { AgentRoutesDeps } from "./agents.ts";
 import { createApp } from "./app.ts";
+import type { Frames } from "./frame-endpoint.ts";
 import { HttpServer } from "./server.ts";
 
 export const ENROLL = "enroll-token";
@@ -40,18 +46,20 @@ export class Api implements AsyncDisposable {
   readonly bus = new Bus();
   readonly db: Db = openDb(MEMORY).db;
   readonly counts = new Counts();
-  readonly auth = new Auth(this.clock, new Uint8Array(32).fill(1), {
-    enroll: [ENROLL],
-    push: [PUSH],
-    operator: [OPERATOR],
-    insecureDev: false,
-  });
+  readonly auth = new Auth(
+    this.db,
+    MEMORY,
+    this.clock,
+    this.log,
+    givenTokens({ enroll: ENROLL, push: PUSH, operator: OPERATOR }),
+  );
   readonly registry: Registry;
   readonly manager: TrackerManager;
+  readonly app: ReturnType<typeof createApp>;
   readonly server: HttpServer;
   readonly downloads: ActiveDownloads;
   readonly streams = new AgentStreams(this.clock);
-  advertised: ReturnType<AgentRoutesDeps["frames"]> = {
+  advertised: ReturnType<Frames> = {
     host: undefined,
     port: 30_050,
     tls: false,
@@ -59,7 +67,9 @@ export class Api implements AsyncDisposable {
   ready = true;
 
   /** `dir` is where agents to be downloaded lie; without it there are none. */
-  constructor(agents: { readonly dir?: string; readonly max?: number } = {}) {
+  constructor(
+    agents: { readonly dir?: string; readonly max?: number; readonly reenroll?: boolean } = {},
+  ) {
     this.downloads = new ActiveDownloads(this.clock, agents.max ?? 100);
     const { clock, log, bus, db, auth } = this;
     this.registry = new Registry(db, clock, log, bus, REGISTRY_OPTIONS);
@@ -70,6 +80,7 @@ export class Api implements AsyncDisposable {
     const answers = new Counts();
     const isWritable = (): boolean => this.ready && !this.registry.failing;
     const metrics = new Metrics({
+      auth,
       registry: this.registry,
       manager: this.manager,
       fetches: () => [[streamId("hill"), this.counts]],
@@ -80,7 +91,7 @@ export class Api implements AsyncDisposable {
       isWritable,
       downloads: answers,
     });
-    const app = createApp({
+    this.app = createApp({
       registry: this.registry,
       auth,
       clock,
@@ -94,10 +105,12 @@ export class Api implements AsyncDisposable {
       answers,
       version: "1.2.3",
       heartbeatIntervalMs: 30_000,
+      reenroll: agents.reenroll ?? true,
       frames: () => this.advertised,
       isWritable,
     });
-    this.server = new HttpServer({ host: "127.0.0.1", port: 0 }, app, log);
+    this.server = new HttpServer({ host: "127.0.0.1", port: 0 }, this.app, log);
+    auth.start();
     this.server.start();
     this.streams.start();
   }
@@ -108,6 +121,14 @@ export class Api implements AsyncDisposable {
     await this.downloads.stop();
     await this.manager.stop(this.clock.monotonicMs() + 1e6);
     await this.registry.stop();
+    await this.auth.stop();
+  }
+
+  /** Makes a token and gives what is secret of it. */
+  token(order: CreateTokenRequest): string {
+    const made = this.auth.tokens.create(createTokenRequestSchema.parse(order), "test");
+    if (made.at !== "created") throw new Error(`no token: ${made.at}`);
+    return made.secret;
   }
 
   url(path: string): string {

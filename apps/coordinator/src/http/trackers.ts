@@ -1,13 +1,13 @@
 /** `/api/v1/trackers`: what runs for which stream, and the tracks it found. (T9) */
 import type { StreamId, TrackerList, TrackList } from "@fleet/protocol";
-import { Hono, type MiddlewareHandler } from "hono";
+import { Hono } from "hono";
 import type { TrackerManager } from "../trackers/manager.ts";
 import { fail } from "./errors.ts";
+import type { AppEnv } from "./server.ts";
 
 /** The routes below `/api/v1/trackers`. */
-export function trackerRoutes(manager: TrackerManager, operator: MiddlewareHandler): Hono {
-  const routes = new Hono();
-  routes.use(operator);
+export function trackerRoutes(manager: TrackerManager): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>();
 
   routes.get("/", (c) => {
     const body: TrackerList = { trackers: manager.list().map((t) => t.toView()) };

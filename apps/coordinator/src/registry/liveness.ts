@@ -53,3 +53,14 @@ export function newsOf(
   if (!isHeardSinceStart && state === "STALE" && published === "DEAD") return undefined;
   return state;
 }
+
+/** When the state of a node that is silent since `sinceMs` changes next, or `agedMs` if that is sooner; both if past: never. */
+export function dueMs(
+  sinceMs: number,
+  agedMs: number,
+  nowMs: number,
+  { staleAfterMs, deadAfterMs }: LivenessWindows,
+): number {
+  const dues = [sinceMs + staleAfterMs, sinceMs + staleAfterMs + deadAfterMs, agedMs];
+  return Math.min(...dues.filter((ms) => ms > nowMs));
+}

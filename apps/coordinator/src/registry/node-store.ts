@@ -8,6 +8,7 @@ import type { InstanceId, NodeEvent, NodeId, NodeState } from "@fleet/protocol";
 import { and, desc, eq, getTableColumns, lte, notInArray, sql } from "drizzle-orm";
 import type { Db } from "../db/open.ts";
 import { blockedNodes, knownNodes, nodeEvents, registryState, superseded } from "../db/schema.ts";
+import type { Floors } from "./fences.ts";
 import type { Happening } from "./happenings.ts";
 import type { NodeRow } from "./node.ts";
 
@@ -35,7 +36,7 @@ export interface Stored {
   readonly rows: readonly NodeRow[];
   readonly blocked: readonly BlockedRow[];
   readonly uptimeMs: number;
-  readonly epochFloor: number;
+  readonly floors: Floors;
 }
 
 type Tx = Pick<Db, "insert" | "update" | "delete" | "select" | "run">;
@@ -71,7 +72,7 @@ export class NodeStore {
       rows: this.#db.select().from(knownNodes).all(),
       blocked: this.#db.select().from(blockedNodes).all(),
       uptimeMs: state?.uptimeMs ?? 0,
-      epochFloor: state?.epochFloor ?? 0,
+      floors: { epochFloor: state?.epochFloor ?? 0, voidFloor: state?.voidFloor ?? 0 },
     };
   }
 
@@ -88,13 +89,13 @@ export class NodeStore {
   remove(
     ids: readonly NodeId[],
     happenings: readonly Happening[],
-    epochFloor: number,
+    floors: Floors,
     blocked: readonly BlockedRow[],
   ): void {
     this.#must((tx) => {
       for (const id of ids) tx.delete(knownNodes).where(eq(knownNodes.nodeId, id)).run();
       for (const row of blocked) tx.insert(blockedNodes).values(row).onConflictDoNothing().run();
-      saveState(tx, { epochFloor });
+      saveState(tx, floors);
       this.#hasRemoved = true;
       this.#record(happenings);
     });
@@ -215,7 +216,7 @@ function statements({ $client: sqlite }: Db) {
   };
 }
 
-function saveState(tx: Tx, set: { uptimeMs: number } | { epochFloor: number }): void {
+function saveState(tx: Tx, set: { uptimeMs: number } | Floors): void {
   tx.insert(registryState)
     .values({ id: STATE_ID, uptimeMs: 0, epochFloor: 0, ...set })
     .onConflictDoUpdate({ target: registryState.id, set })

@@ -9,8 +9,9 @@ import type { Bus } from "../bus.ts";
 import type { Db } from "../db/open.ts";
 import { LogGate } from "../log-gate.ts";
 import { Contests } from "./contests.ts";
+import { fenceAfter, type Floors, floorsAfter, type RemovalCause } from "./fences.ts";
 import { arrivalNews, type Happening, inWords, stateNews } from "./happenings.ts";
-import { newsOf, nodeStateAt } from "./liveness.ts";
+import { dueMs, newsOf, nodeStateAt } from "./liveness.ts";
 import type {
   Counters,
   Node,
@@ -22,7 +23,7 @@ import type {
   Standing,
 } from "./node.ts";
 import { type BlockedRow, NodeStore } from "./node-store.ts";
-import { agentRow, newNode, plainRow } from "./rows.ts";
+import { agentRow, newNode, plainRow, shutdownRow } from "./rows.ts";
 import { Uptime } from "./uptime.ts";
 
 /** How often changed `last_seen` times are written. */
@@ -55,7 +56,7 @@ export class Registry {
   readonly #contests: Contests;
   #uptime: Uptime;
   #uptimeWrittenMs = Number.NEGATIVE_INFINITY;
-  #epochFloor = 0;
+  #floors: Floors = { epochFloor: 0, voidFloor: 0 };
   #plainNodes = 0;
   /** Called when a newer instance has taken a node over; tells whether the older one was connected. */
   onSuperseded: (node: NodeId, current: InstanceId) => boolean = () => false;
@@ -76,9 +77,9 @@ export class Registry {
 
   /** Loads all known nodes, none of them heard yet, and begins to watch for silence. (R2) */
   start(): void {
-    const { rows, blocked, uptimeMs, epochFloor } = this.#store.load();
+    const { rows, blocked, uptimeMs, floors } = this.#store.load();
     this.#uptime = new Uptime(this.#clock, uptimeMs, this.#tickMs * TICKS_LATE_MAX);
-    this.#epochFloor = epochFloor;
+    this.#floors = floors;
     for (const row of rows) {
       const id = row.nodeId as NodeId;
       this.#nodes.set(id, newNode(id, row));
@@ -137,19 +138,16 @@ export class Registry {
   register(registration: Registration, proof: Proof = "enrolment"): RegisterOutcome {
     const id = registration.node_id;
     const instance = registration.instance_id;
-    if (this.#blocked.has(id)) return { at: "blocked" };
+    const barred = this.barred(id, instance);
+    if (barred !== undefined) return { at: barred };
     const known = this.#nodes.get(id);
     const previous = known?.row;
     const isSame = previous?.instanceId === instance;
-    if (!isSame && this.#store.isSuperseded(id, instance)) {
-      this.#lives(id, instance);
-      return { at: "superseded" };
-    }
     const isTakeover = !isSame && known !== undefined && this.stateOf(known) === "LIVE";
     if (isTakeover && this.#contests.refuses(id))
       return { at: "contested", by: known.row.platform["hostname"] };
-    const epoch = isSame ? previous.epoch : Math.max(previous?.epoch ?? 0, this.#epochFloor) + 1;
-    const row = agentRow(registration, epoch, previous, this.#nowOfRow());
+    const fence = fenceAfter(this.#floors, previous, instance, proof);
+    const row = agentRow(registration, fence, previous, this.#nowOfRow());
     const happenings = arrivalNews(row, previous, proof);
     this.#store.save(row, happenings, isSame ? undefined : previous);
     if (previous?.kind === "plain") this.#plainNodes--;
@@ -162,10 +160,10 @@ export class Registry {
   }
 
   /**
-   * A plain node spoke. Its row is made when it is new. `has_agent` when the id belongs to a node with an agent: a push
-   * token can't speak for that one. (R10)
+   * A plain node spoke. Its row is made when it is new, in `group`. `has_agent` when the id belongs to a node with an
+   * agent: a push token can't speak for that one. (R10)
    */
-  heardPlain(id: NodeId): PlainOutcome {
+  heardPlain(id: NodeId, group: string | null = null): PlainOutcome {
     if (this.#blocked.has(id)) return "blocked";
     const known = this.#nodes.get(id);
     if (known !== undefined) {
@@ -180,7 +178,7 @@ export class Registry {
         this.#log.warn({ node_id: id, held_back: heldBack }, "too many plain nodes, node refused");
       return "too_many";
     }
-    const row = plainRow(id, this.#nowOfRow());
+    const row = plainRow(id, group, this.#nowOfRow());
     const happenings = arrivalNews(row, undefined, undefined);
     try {
       this.#store.save(row, happenings);
@@ -191,6 +189,20 @@ export class Registry {
     this.#remember(row);
     this.#publish(happenings);
     return "heard";
+  }
+
+  /** Why an instance can't have its node, whatever it shows. (R4, R9) */
+  barred(id: NodeId, instance: InstanceId): "blocked" | "superseded" | undefined {
+    if (this.#blocked.has(id)) return "blocked";
+    if (this.#nodes.get(id)?.row.instanceId === instance) return undefined;
+    if (!this.#store.isSuperseded(id, instance)) return undefined;
+    this.#lives(id, instance);
+    return "superseded";
+  }
+
+  /** Whether a refresh token issued at `epoch` is still good: not once its node was removed or enrolled anew. (H5) */
+  honours(id: NodeId, epoch: number): boolean {
+    return epoch > (this.#nodes.get(id)?.row.voidEpoch ?? this.#floors.voidFloor);
   }
 
   /** The current instance of a node was heard (heartbeat, frames, an answered probe). (R5) */
@@ -206,12 +218,7 @@ export class Registry {
     const node = this.#nodes.get(id);
     if (node === undefined) return;
     const now = this.#nowOfRow();
-    const row: NodeRow = {
-      ...node.row,
-      ...now,
-      publishedState: "SHUTDOWN",
-      shutdownAt: now.lastSeen,
-    };
+    const row = shutdownRow(node.row, now);
     const happenings = stateNews(id, now.lastSeen, "SHUTDOWN", node.row.publishedState);
     this.#store.save(row, happenings);
     node.row = row;
@@ -244,10 +251,10 @@ export class Registry {
   /** Lets an id be used again; false when it was not blocked. Throws what the database throws. (R4) */
   unblock(id: NodeId): boolean {
     if (!this.#blocked.has(id)) return false;
-    const happening = this.#happening(id, "unblocked", {});
-    this.#store.unblock(id, happening);
+    const news = this.#happening(id, "unblocked", {});
+    this.#store.unblock(id, news);
     this.#blocked.delete(id);
-    this.#publish([happening]);
+    this.#publish([news]);
     return true;
   }
 
@@ -282,7 +289,9 @@ export class Registry {
     const aged: Node[] = [];
     for (const node of this.#nodes.values()) {
       if (node.dueMs > nowMs) continue;
-      if (this.#newsOf(node, nowMs) !== undefined) changed.push(node);
+      const state = this.#stateAt(node, nowMs);
+      const isHeard = node.heardAtMs !== undefined;
+      if (newsOf(state, node.row.publishedState, isHeard) !== undefined) changed.push(node);
       else if (!this.#isAged(node, nowMs)) node.dueMs = this.#dueMs(node, nowMs);
       else if (aged.length < AGED_MAX) aged.push(node);
     }
@@ -306,11 +315,6 @@ export class Registry {
     this.#publish(happenings);
   }
 
-  #newsOf(node: Node, nowMs: number): NodeState | undefined {
-    const { row, heardAtMs } = node;
-    return newsOf(this.#stateAt(node, nowMs), row.publishedState, heardAtMs !== undefined);
-  }
-
   /** Gone for longer than those of its class are remembered. After a restart it gets its chance to be heard first. */
   #isAged(node: Node, nowMs: number): boolean {
     const { class: nodeClass, heardUptime } = node.row;
@@ -318,13 +322,9 @@ export class Registry {
     return isOver && ["DEAD", "SHUTDOWN"].includes(this.#stateAt(node, nowMs));
   }
 
-  #dueMs(node: Node, nowMs: number): number {
-    const { staleAfterMs, deadAfterMs, retentionMs } = this.#options;
-    const { heardAtMs, row } = node;
-    const sinceMs = heardAtMs ?? this.#uptime.startedMs;
-    const dues = [sinceMs + staleAfterMs, sinceMs + staleAfterMs + deadAfterMs];
-    const agedMs = row.heardUptime + retentionMs[row.class];
-    return Math.min(...[...dues, agedMs].filter((ms) => ms > nowMs));
+  #dueMs({ heardAtMs, row }: Node, nowMs: number): number {
+    const agedMs = row.heardUptime + this.#options.retentionMs[row.class];
+    return dueMs(heardAtMs ?? this.#uptime.startedMs, agedMs, nowMs, this.#options);
   }
 
   #stateAt({ heardAtMs, row }: Node, nowMs: number): NodeState {
@@ -332,19 +332,19 @@ export class Registry {
     return nodeStateAt({ heardAtMs, shutdown }, nowMs, this.#uptime.startedMs, this.#options);
   }
 
-  #remove(
-    nodes: readonly Node[],
-    cause: "operator" | "aged_out",
-    blocked: readonly BlockedRow[],
-  ): void {
+  #remove(nodes: readonly Node[], cause: RemovalCause, blocked: readonly BlockedRow[]): void {
     const ids = new Set(nodes.map((n) => n.id));
-    const epochFloor = Math.max(this.#epochFloor, ...nodes.map((n) => n.row.epoch));
+    const floors = floorsAfter(
+      this.#floors,
+      nodes.map((n) => n.row),
+      cause,
+    );
     const happenings = [
       ...nodes.map((n) => this.#happening(n.id, "removed", { cause })),
       ...blocked.map((b) => this.#happening(b.nodeId as NodeId, "blocked", {})),
     ];
-    this.#store.remove([...ids], happenings, epochFloor, blocked);
-    this.#epochFloor = epochFloor;
+    this.#store.remove([...ids], happenings, floors, blocked);
+    this.#floors = floors;
     for (const { id, row } of nodes) {
       this.#nodes.delete(id);
       this.#contests.forget(id);

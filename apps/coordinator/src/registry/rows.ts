@@ -1,4 +1,4 @@
-/** What is written down of a node when it comes. Pure; called by registry.ts. (R1, R6, R10) */
+/** What is written down of a node when it comes and goes. Pure; called by registry.ts. (R1, R6, R10) */
 import type { NodeId, Registration } from "@fleet/protocol";
 import type { Node, NodeRow } from "./node.ts";
 
@@ -8,7 +8,7 @@ type Now = Pick<NodeRow, "lastSeen" | "heardUptime">;
 /** The row of a node with an agent, after a register; `previous` is the one before, an agent's or a plain node's. */
 export function agentRow(
   registration: Registration,
-  epoch: number,
+  { epoch, voidEpoch }: Pick<NodeRow, "epoch" | "voidEpoch">,
   previous: NodeRow | undefined,
   now: Now,
 ): NodeRow {
@@ -28,6 +28,7 @@ export function agentRow(
     capabilities: registration.capabilities,
     instanceId: registration.instance_id,
     epoch,
+    voidEpoch,
     publishedState: "LIVE",
     firstSeen: previous?.firstSeen ?? now.lastSeen,
     shutdownAt: null,
@@ -35,13 +36,13 @@ export function agentRow(
 }
 
 /** The row of a plain node that is new. */
-export function plainRow(nodeId: NodeId, now: Now): NodeRow {
+export function plainRow(nodeId: NodeId, group: string | null, now: Now): NodeRow {
   return {
     ...now,
     nodeId,
     kind: "plain",
     name: null,
-    group: null,
+    group,
     class: "persistent",
     labels: {},
     version: null,
@@ -52,10 +53,16 @@ export function plainRow(nodeId: NodeId, now: Now): NodeRow {
     capabilities: [],
     instanceId: null,
     epoch: 0,
+    voidEpoch: 0,
     publishedState: "LIVE",
     firstSeen: now.lastSeen,
     shutdownAt: null,
   };
+}
+
+/** The row of a node that said goodbye. */
+export function shutdownRow(row: NodeRow, now: Now): NodeRow {
+  return { ...row, ...now, publishedState: "SHUTDOWN", shutdownAt: now.lastSeen };
 }
 
 /** A node as it is loaded or made: nobody has heard it yet. */

@@ -80,6 +80,11 @@ export class Connection {
     return this.#phase.at === "plain" ? this.#phase.uplink.nodeId : undefined;
   }
 
+  /** The push token it came in with, if it is a plain node's. */
+  get tokenId(): string | undefined {
+    return this.#phase.at === "plain" ? this.#phase.uplink.tokenId : undefined;
+  }
+
   data(chunk: Uint8Array): void {
     switch (this.#phase.at) {
       case "session":
@@ -159,7 +164,11 @@ export class Connection {
 
   #becomePlain(line: Uint8Array, rest: Uint8Array): void {
     const { counts, auth, registry, manager } = this.#deps;
-    const uplink = new PlainUplink({ counts, auth, registry, manager }, this.#flow());
+    const uplink = new PlainUplink(
+      { counts, auth, registry, manager },
+      this.#flow(),
+      this.#address,
+    );
     this.#phase = { at: "plain", uplink };
     this.#decoder = new LineDecoder();
     this.#plainData(uplink, line);
@@ -174,14 +183,15 @@ export class Connection {
       return;
     }
     this.#unauthenticatedBytes += chunk.length;
-    if (this.#unauthenticatedBytes > CONTROL_BYTES_MAX) this.#refuse("auth_bytes");
+    if (uplink.isTrying) this.#refuse("too_many_failures");
+    else if (this.#unauthenticatedBytes > CONTROL_BYTES_MAX) this.#refuse("auth_bytes");
   }
 
   async #greet(line: unknown): Promise<void> {
     this.#phase = { at: "greeting" };
     let outcome: GreetingOutcome;
     try {
-      outcome = await greet(this.#deps, line);
+      outcome = await greet(this.#deps, line, this.#address);
     } catch (err) {
       this.#deps.log.error({ err }, "hello failed");
       this.#refuse("hello_failed");

@@ -6,7 +6,7 @@ import {
   type RejectCode,
   streamIdOf,
 } from "@fleet/protocol";
-import type { Auth } from "../auth.ts";
+import type { Auth } from "../auth/auth.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { TrackerManager } from "../trackers/manager.ts";
 import type { Tracker } from "../trackers/tracker.ts";
@@ -41,7 +41,11 @@ export const RETRYABLE: ReadonlySet<RejectCode> = new Set([
 ]);
 
 /** Judges a parsed hello line. Only the token takes time (asynchronous crypto); all else is read from memory. */
-export async function greet(deps: GreetingDeps, line: unknown): Promise<GreetingOutcome> {
+export async function greet(
+  deps: GreetingDeps,
+  line: unknown,
+  address: string,
+): Promise<GreetingOutcome> {
   const parsed = helloSchema.safeParse(line);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
@@ -50,12 +54,17 @@ export async function greet(deps: GreetingDeps, line: unknown): Promise<Greeting
   const hello = parsed.data;
   if (hello.protocol !== PROTOCOL_VERSION)
     return reject("unsupported_protocol", `this coordinator speaks protocol ${PROTOCOL_VERSION}`);
-  const claims = await deps.auth.verifyAccess(hello.token);
+  const claims = await deps.auth.credentials.verifyAccess(hello.token);
   const matches =
     claims?.nodeId === hello.node_id &&
     claims.instanceId === hello.instance_id &&
     claims.epoch === hello.epoch;
-  if (!matches) return reject("unauthorized", "the access token is not valid for this node");
+  if (!matches) {
+    const { credentials } = deps.auth;
+    if (claims === undefined && !(await credentials.wasOurs(hello.token)))
+      deps.auth.failed(address, "frames");
+    return reject("unauthorized", "the access token is not valid for this node");
+  }
   const barred = refusalOf(deps.registry, hello);
   if (barred !== undefined) return barred;
   const node = deps.registry.get(hello.node_id)!;

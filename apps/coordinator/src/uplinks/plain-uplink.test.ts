@@ -41,7 +41,7 @@ describe("a plain node (T1, R10)", () => {
   test("may not be one: an operator's, an enrolment or a wrong token is refused, and counted", async () => {
     await using port = new FramePort();
     const peer = await port.connect();
-    const { accessToken } = await port.auth.issue({
+    const { accessToken } = await port.auth.credentials.issue({
       nodeId: HILL,
       instanceId: "i1" as never,
       epoch: 1,

@@ -3,7 +3,8 @@
  * answered. The first good line binds the connection to its node. (T1, R10, DESIGN §6)
  */
 import { type LineDecoder, type NodeId, parsePlainLine, streamIdOf } from "@fleet/protocol";
-import type { Auth } from "../auth.ts";
+import type { Auth } from "../auth/auth.ts";
+import { isTokenFor, type Token } from "../auth/tokens.ts";
 import type { Counts } from "../counts.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { TrackerManager } from "../trackers/manager.ts";
@@ -31,13 +32,21 @@ const UNHEARD = {
   too_many: "too_many_nodes",
 } as const;
 
+interface Bound {
+  readonly nodeId: NodeId;
+  /** What was shown, and what it is. */
+  readonly secret: string;
+  readonly token: Token;
+}
+
 /** One connection of a plain node. */
 export class PlainUplink {
   readonly #deps: PlainDeps;
   readonly #link: PlainLink;
-  #bound:
-    | { readonly nodeId: NodeId; readonly token: string; readonly tokenName: string }
-    | undefined;
+  readonly #address: string;
+  #bound: Bound | undefined;
+  /** Whether a wrong token has come. */
+  #hasFailed = false;
   #tracker: Tracker | undefined;
   #paused = false;
   #closed = false;
@@ -49,9 +58,10 @@ export class PlainUplink {
     if (!this.#closed) this.#link.resume();
   };
 
-  constructor(deps: PlainDeps, link: PlainLink) {
+  constructor(deps: PlainDeps, link: PlainLink, address: string) {
     this.#deps = deps;
     this.#link = link;
+    this.#address = address;
   }
 
   /** Whether a good line has come. */
@@ -62,6 +72,16 @@ export class PlainUplink {
   /** The node this connection is bound to. */
   get nodeId(): NodeId | undefined {
     return this.#bound?.nodeId;
+  }
+
+  /** The push token it came in with. */
+  get tokenId(): string | undefined {
+    return this.#bound?.token.id;
+  }
+
+  /** Whether a wrong token has come, from an address that has shown too many. */
+  get isTrying(): boolean {
+    return this.#hasFailed && this.#deps.auth.failures.limitedMs(this.#address) !== undefined;
   }
 
   data(chunk: Uint8Array, decoder: LineDecoder): void {
@@ -86,18 +106,22 @@ export class PlainUplink {
     const { counts, registry } = this.#deps;
     const line = parsePlainLine(bytes, start, end);
     const from = line.at === "bad" ? line.from : line;
-    const tokenName = from && this.#tokenName(from.nodeId, from.token);
-    if (from === undefined || tokenName === undefined) {
-      counts.add(line.at === "bad" && from === undefined ? line.problem : "refused_line");
+    if (from === undefined) {
+      counts.add(line.at === "bad" ? line.problem : "refused_line");
       return;
     }
-    const outcome = registry.heardPlain(from.nodeId);
+    const token = this.#tokenOf(from.nodeId, from.token);
+    if (typeof token === "string") {
+      counts.add(token);
+      return;
+    }
+    const outcome = registry.heardPlain(from.nodeId, token.groups[0] ?? null);
     if (outcome !== "heard") {
       counts.add(UNHEARD[outcome]);
       return;
     }
-    this.#bound ??= { nodeId: from.nodeId, token: from.token, tokenName };
-    const tracker = this.#attached(from.nodeId, tokenName);
+    this.#bound ??= { nodeId: from.nodeId, secret: from.token, token };
+    const tracker = this.#attached(from.nodeId, token.name);
     if (line.at === "bad") counts.add(line.problem);
     if (line.at !== "frame" || tracker === undefined) return;
     // Of the stream, not the connection: a node that comes back may begin with the frame it sent last.
@@ -111,13 +135,28 @@ export class PlainUplink {
   }
 
   /**
-   * What the line's token is called; undefined when it lets nobody in. The bound id and token need no second look: whoever
-   * repeats them on this connection has shown them before.
+   * The line's push token, or what the line is counted as. The bound id and token need no second look: whoever repeats them
+   * on this connection has shown them before, and a token that ends takes its connections with it.
    */
-  #tokenName(nodeId: NodeId, token: string): string | undefined {
-    if (this.#bound !== undefined && nodeId !== this.#bound.nodeId) return undefined;
-    if (this.#bound?.token === token) return this.#bound.tokenName;
-    return this.#deps.auth.pushTokenName(token);
+  #tokenOf(nodeId: NodeId, secret: string): Token | "refused_line" | "token_not_for_node" {
+    const { auth, registry } = this.#deps;
+    const bound = this.#bound;
+    if (bound !== undefined && nodeId !== bound.nodeId) return "refused_line";
+    if (bound?.secret === secret) return bound.token;
+    if (auth.waitMs(this.#address, secret, "frames") !== undefined) return this.#fail();
+    const token = auth.tokens.find("push", secret);
+    if (token === undefined) {
+      auth.failed(this.#address, "frames");
+      return this.#fail();
+    }
+    const known = registry.get(nodeId);
+    const group = known === undefined ? (token.groups[0] ?? null) : known.row.group;
+    return isTokenFor(token, nodeId, group) ? token : "token_not_for_node";
+  }
+
+  #fail(): "refused_line" {
+    this.#hasFailed = true;
+    return "refused_line";
   }
 
   /** Asked again with each line while refused, so that a freed port is found. */

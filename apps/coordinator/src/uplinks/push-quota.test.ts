@@ -23,8 +23,8 @@ describe("a push token (T2)", () => {
     expect(port.manager.list().map((t) => t.streamId as string)).toEqual(["a", "b"]);
     const said = port.log.lines.filter((l) => l.message.startsWith("push token has brought in"));
     expect(said.map((l) => l.fields)).toEqual([
-      { stream_id: "c", token_name: "shared-1", streams_max: 2, held_back: 0 },
-      { stream_id: "d", token_name: "shared-1", streams_max: 2, held_back: 0 },
+      { stream_id: "c", token_name: "env:FLEET_PUSH_TOKEN", streams_max: 2, held_back: 0 },
+      { stream_id: "d", token_name: "env:FLEET_PUSH_TOKEN", streams_max: 2, held_back: 0 },
     ]);
     port.clock.advance(60_000);
     c.send(lines(frame(9, { node_id: "c", token: PUSH })));

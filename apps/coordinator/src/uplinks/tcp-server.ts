@@ -103,6 +103,13 @@ export class TcpServer {
     }
   }
 
+  /** Hangs up on every plain node that came in with this push token: it has ended. (H5) */
+  endToken(tokenId: string): void {
+    for (const connection of this.#connections.all()) {
+      if (connection.tokenId === tokenId) connection.cutOff("token_ended");
+    }
+  }
+
   #claim(stream: StreamId, connection: Connection): void {
     this.#sessions.get(stream)?.end("replaced");
     this.#sessions.set(stream, connection);

@@ -3,7 +3,7 @@ import { seededRandom } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
 import { encodeLine, type Hello, PROTOCOL_VERSION, type ServerLine } from "@fleet/protocol";
 import { FakeSpawn } from "@fleet/supervisor/testing";
-import { Auth, type SharedTokens } from "../auth.ts";
+import { Auth } from "../auth/auth.ts";
 import { Bus } from "../bus.ts";
 import { Counts } from "../counts.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
@@ -11,6 +11,7 @@ import { Registry } from "../registry/registry.ts";
 import type { TlsFiles } from "../tls-files.ts";
 import {
   freePorts,
+  givenTokens,
   nodeId,
   RecordingLog,
   REGISTRY_OPTIONS,
@@ -27,13 +28,6 @@ import { ProgressStore } from "./stream-progress.ts";
 import { TcpServer } from "./tcp-server.ts";
 
 export const PUSH = "push-token";
-const TOKENS: SharedTokens = {
-  enroll: ["enroll-token"],
-  push: [PUSH],
-  operator: ["operator-token"],
-  insecureDev: false,
-};
-
 /** A frame line without its LF. */
 export function frame(n: number, more: Record<string, unknown> = {}): string {
   return JSON.stringify({ timestamp: 1000 + n, delay: [n], doppler: [-1.5], snr: [9], ...more });
@@ -112,7 +106,7 @@ export class FramePort implements AsyncDisposable {
   readonly log = new RecordingLog();
   readonly db: Db;
   readonly counts = new Counts();
-  readonly auth = new Auth(this.clock, new Uint8Array(32).fill(1), TOKENS);
+  readonly auth: Auth;
   readonly spawn = new FakeSpawn();
   readonly registry: Registry;
   readonly manager: TrackerManager;
@@ -123,9 +117,11 @@ export class FramePort implements AsyncDisposable {
   readonly #peers: Peer[] = [];
 
   constructor(options: FramePortOptions = {}) {
-    const { clock, log, counts, auth } = this;
+    const { clock, log, counts } = this;
     this.trackers = options.trackers ?? "up";
     this.db = options.db ?? openDb(MEMORY).db;
+    this.auth = new Auth(this.db, MEMORY, clock, log, givenTokens({ push: PUSH }));
+    this.auth.start();
     const bus = new Bus();
     this.registry = new Registry(this.db, clock, log, bus, {
       ...REGISTRY_OPTIONS,
@@ -147,7 +143,7 @@ export class FramePort implements AsyncDisposable {
       {
         clock,
         log,
-        auth,
+        auth: this.auth,
         registry: this.registry,
         manager: this.manager,
         store: this.store,
@@ -155,6 +151,7 @@ export class FramePort implements AsyncDisposable {
       },
     );
     this.registry.onSuperseded = (node) => this.server.endSessions(node);
+    this.auth.tokens.onEnd((token) => this.server.endToken(token.id));
     this.server.start();
     this.#obey();
   }
@@ -171,6 +168,7 @@ export class FramePort implements AsyncDisposable {
     );
     await this.store.stop();
     await this.registry.stop();
+    await this.auth.stop();
     for (const peer of this.#peers) peer.close();
     for (const played of this.#played.values()) played.close();
   }
@@ -202,7 +200,7 @@ export class FramePort implements AsyncDisposable {
     const outcome = this.registry.register(registration({ node_id: id, instance_id: instance }));
     const epoch = outcome.at === "registered" ? outcome.epoch : 1;
     const claims = { nodeId: nodeId(id), instanceId: instance as never, epoch };
-    const { accessToken } = await this.auth.issue(claims);
+    const { accessToken } = await this.auth.credentials.issue(claims);
     return {
       type: "hello",
       protocol: PROTOCOL_VERSION,

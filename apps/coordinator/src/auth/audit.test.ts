@@ -1,0 +1,92 @@
+import { describe, expect, test } from "bun:test";
+import { FakeClock } from "@fleet/daemon/testing";
+import { type Db, MEMORY, openDb } from "../db/open.ts";
+import { audit as table } from "../db/schema.ts";
+import { RecordingLog, refuseWrites } from "../testing.ts";
+import { Audit } from "./audit.ts";
+
+const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+
+function act(subject: string, outcome = "ok") {
+  return { actor: "boss", address: "192.0.2.1", action: "POST /x", subject, outcome };
+}
+
+class Rig {
+  readonly clock = new FakeClock();
+  readonly log = new RecordingLog();
+  readonly db: Db = openDb(MEMORY).db;
+  readonly audit: Audit;
+
+  constructor(limits?: { rowsMax: number; keepMs: number }) {
+    this.audit = new Audit(this.db, this.clock, this.log, limits);
+    this.audit.start();
+  }
+
+  get written(): (string | null)[] {
+    return this.db
+      .select()
+      .from(table)
+      .all()
+      .map((row) => row.subject);
+  }
+}
+
+describe("the audit log (H5)", () => {
+  test("has an operator's act on disk at once, and an agent's within a second", () => {
+    const rig = new Rig();
+    rig.audit.record(act("a"));
+    expect(rig.written).toEqual(["a"]);
+    rig.audit.recordSoon(act("b"));
+    expect(rig.written).toEqual(["a"]);
+    rig.clock.advance(1000);
+    expect(rig.written).toEqual(["a", "b"]);
+  });
+
+  test("lists the newest first, page by page, to the end", () => {
+    const rig = new Rig();
+    for (const subject of ["a", "b", "c"]) rig.audit.record(act(subject, `was ${subject}`));
+    const first = rig.audit.list(2);
+    expect(first.entries.map((e) => e.subject)).toEqual(["c", "b"]);
+    expect(first.entries[0]).toEqual({ ...act("c", "was c"), at: rig.clock.nowMs(), id: 3 });
+    const second = rig.audit.list(2, first.next_cursor);
+    expect(second).toEqual({ entries: [{ ...act("a", "was a"), at: rig.clock.nowMs(), id: 1 }] });
+  });
+
+  test("keeps what a full disk refused, in order, and writes it when it can", () => {
+    const rig = new Rig();
+    refuseWrites(rig.db, true);
+    rig.audit.record(act("a"));
+    rig.audit.record(act("b"));
+    expect(rig.log.count("the audit log can't be written")).toBe(1);
+    refuseWrites(rig.db, false);
+    rig.clock.advance(1000);
+    expect(rig.written).toEqual(["a", "b"]);
+    expect(rig.audit.lost).toBe(0);
+  });
+
+  test("that can't be written for long drops the oldest of ten thousand, and counts them", () => {
+    const rig = new Rig();
+    refuseWrites(rig.db, true);
+    for (let i = 0; i < 10_003; i++) rig.audit.recordSoon(act(String(i)));
+    refuseWrites(rig.db, false);
+    rig.clock.advance(1000);
+    expect([rig.audit.lost, rig.written.length, rig.written[0]]).toEqual([3, 10_000, "3"]);
+  });
+
+  test("holds no more entries than it may, the newest", () => {
+    const rig = new Rig({ rowsMax: 3, keepMs: DAY_MS });
+    for (const subject of ["a", "b", "c", "d", "e"]) rig.audit.record(act(subject));
+    expect(rig.written).toEqual(["c", "d", "e"]);
+  });
+
+  test("forgets what is too old, in small steps, so that a wrong clock does not cost all of it", async () => {
+    const rig = new Rig({ rowsMax: 10_000, keepMs: DAY_MS });
+    for (let i = 0; i < 2500; i++) rig.audit.recordSoon(act(String(i)));
+    rig.clock.advance(1000);
+    rig.clock.jumpWall(365 * DAY_MS);
+    rig.clock.advance(HOUR_MS);
+    expect(rig.written[0]).toBe("1000");
+    await rig.audit.stop();
+  });
+});

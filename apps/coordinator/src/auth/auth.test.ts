@@ -1,0 +1,53 @@
+import { describe, expect, test } from "bun:test";
+import { FakeClock } from "@fleet/daemon/testing";
+import { MEMORY, openDb } from "../db/open.ts";
+import { givenTokens, instanceId, nodeId, RecordingLog } from "../testing.ts";
+import { Auth, type GivenTokens } from "./auth.ts";
+import { FAILURES_MAX } from "./failures.ts";
+
+const CLAIMS = { nodeId: nodeId("radar3"), instanceId: instanceId("i1"), epoch: 4 };
+const GIVEN = givenTokens({ enroll: "enroll", push: "push", operator: "operator" });
+
+function made(given: GivenTokens = GIVEN): { auth: Auth; log: RecordingLog } {
+  const log = new RecordingLog();
+  return { log, auth: new Auth(openDb(MEMORY).db, MEMORY, new FakeClock(), log, given) };
+}
+
+describe("a token is identified (A9, H5)", () => {
+  test("by what it opens, and as nothing when it opens nothing", async () => {
+    const { auth } = made();
+    const { accessToken, refreshToken } = await auth.credentials.issue(CLAIMS);
+    const { nodeId: radar3 } = CLAIMS;
+    expect(await auth.identify(accessToken)).toMatchObject({ kind: "access", nodeId: radar3 });
+    expect(await auth.identify(refreshToken)).toMatchObject({ kind: "refresh", nodeId: radar3 });
+    for (const kind of ["enroll", "push", "operator"] as const)
+      expect(await auth.identify(kind)).toMatchObject({ kind, nodeId: undefined });
+    expect((await auth.identify("operator"))?.role).toBe("admin");
+    for (const token of [undefined, "", "nonsense", accessToken.slice(0, -2)])
+      expect(await auth.identify(token)).toBeUndefined();
+  });
+
+  test("with insecure-dev and no enrolment token, as one that enrols unless it is another", async () => {
+    const { auth } = made({ ...givenTokens({ push: "push" }), insecureDev: true });
+    for (const token of [undefined, "any"])
+      expect(await auth.identify(token)).toMatchObject({ kind: "enroll", nodeId: undefined });
+    expect(await auth.identify("push")).toMatchObject({ kind: "push" });
+  });
+});
+
+test("wrong tokens are counted by where they were shown, and logged once a minute for each address (H5)", () => {
+  const { auth, log } = made();
+  for (let i = 0; i < FAILURES_MAX; i++) auth.failed("192.0.2.1", "http");
+  auth.failed("192.0.2.2", "frames");
+  expect(auth.waitMs("192.0.2.1", "short", "http")).toBe(60_000);
+  expect(auth.waitMs("192.0.2.2", "short", "http")).toBeUndefined();
+  expect(Object.fromEntries(auth.refused.entries())).toEqual({
+    http: FAILURES_MAX,
+    http_limited: 1,
+    frames: 1,
+  });
+  expect(log.lines.filter((l) => l.message === "wrong token").map((l) => l.fields)).toEqual([
+    { address: "192.0.2.1", where: "http", held_back: 0 },
+    { address: "192.0.2.2", where: "frames", held_back: 0 },
+  ]);
+});

@@ -1,0 +1,68 @@
+import { describe, expect, test } from "bun:test";
+import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { tempDir } from "../testing.ts";
+import { KeyFileError, loadJwtKeys, rotateJwtKeys } from "./jwt-keys.ts";
+
+const mode = (path: string): number => statSync(path).mode & 0o777;
+
+describe("the key file (H5)", () => {
+  test("is made once, for its owner alone, and kept", () => {
+    using dir = tempDir();
+    const { current } = loadJwtKeys(dir.path);
+    expect(current.length).toBe(32);
+    expect(mode(join(dir.path, "jwt.key"))).toBe(0o600);
+    expect(existsSync(join(dir.path, "jwt.key.new"))).toBe(false);
+    const again = loadJwtKeys(dir.path);
+    expect(Buffer.from(again.current)).toEqual(Buffer.from(current));
+    expect(again.previous).toBeUndefined();
+  });
+
+  test.each(["jwt.key", "jwt-previous.key"])(
+    "%s that is damaged is refused and left as it is, for a new one would turn all agents away",
+    (name) => {
+      using dir = tempDir();
+      const path = join(dir.path, name);
+      for (const damaged of ["", "short", "x".repeat(33)]) {
+        writeFileSync(path, damaged);
+        expect(() => loadJwtKeys(dir.path)).toThrow(KeyFileError);
+        expect(readFileSync(path, "utf8")).toBe(damaged);
+      }
+    },
+  );
+
+  test("left half made by a crash is made anew, still for its owner alone", () => {
+    using dir = tempDir();
+    writeFileSync(join(dir.path, "jwt.key.new"), "half");
+    chmodSync(join(dir.path, "jwt.key.new"), 0o644);
+    loadJwtKeys(dir.path);
+    expect(mode(join(dir.path, "jwt.key"))).toBe(0o600);
+  });
+
+  test("is not there for :memory:, whose keys differ", () => {
+    const [one, two] = [loadJwtKeys(":memory:"), loadJwtKeys(":memory:")];
+    expect(Buffer.from(one.current)).not.toEqual(Buffer.from(two.current));
+    expect(Buffer.from(rotateJwtKeys(":memory:", one).previous!)).toEqual(Buffer.from(one.current));
+    expect(existsSync(":memory:")).toBe(false);
+  });
+
+  test("rotated keeps the one before for the next start, and drops the one before that", () => {
+    using dir = tempDir();
+    const first = loadJwtKeys(dir.path);
+    const second = rotateJwtKeys(dir.path, first);
+    expect(Buffer.from(second.current)).not.toEqual(Buffer.from(first.current));
+    expect(second.previous).toEqual(first.current);
+    expect(Buffer.from(loadJwtKeys(dir.path).previous!)).toEqual(Buffer.from(first.current));
+    expect(mode(join(dir.path, "jwt-previous.key"))).toBe(0o600);
+    rotateJwtKeys(dir.path, second);
+    expect(Buffer.from(loadJwtKeys(dir.path).previous!)).toEqual(Buffer.from(second.current));
+  });
+
+  test("that is gone with the one before still there is made anew", () => {
+    using dir = tempDir();
+    const first = loadJwtKeys(dir.path);
+    rotateJwtKeys(dir.path, first);
+    rmSync(join(dir.path, "jwt.key"));
+    expect(Buffer.from(loadJwtKeys(dir.path).previous!)).toEqual(Buffer.from(first.current));
+  });
+});

@@ -1,0 +1,234 @@
+import { describe, expect, test } from "bun:test";
+import { FakeClock } from "@fleet/daemon/testing";
+import { createTokenRequestSchema, type NewToken } from "@fleet/protocol";
+import { type Db, MEMORY, openDb } from "../db/open.ts";
+import { givenTokens, RecordingLog, refuseWrites } from "../testing.ts";
+import type { GivenTokens } from "./auth.ts";
+import { isTokenFor, Tokens, TOKENS_MAX } from "./tokens.ts";
+
+const HOUR_MS = 3_600_000;
+const GIVEN = givenTokens({ enroll: "enroll", push: "push", operator: "operator" });
+
+class Rig {
+  readonly clock = new FakeClock();
+  readonly log = new RecordingLog();
+  readonly db: Db = openDb(MEMORY).db;
+  tokens: Tokens;
+  readonly ended: string[] = [];
+
+  readonly #given: GivenTokens;
+
+  constructor(given: GivenTokens = GIVEN) {
+    this.#given = given;
+    this.tokens = this.restart();
+  }
+
+  restart(): Tokens {
+    const { given, insecureDev } = this.#given;
+    this.tokens = new Tokens(this.db, this.clock, this.log, given, insecureDev);
+    this.tokens.onEnd((token) => this.ended.push(token.name));
+    this.tokens.start();
+    return this.tokens;
+  }
+
+  create(name: string, more: Partial<NewToken> = {}): { id: string; secret: string } {
+    const order = createTokenRequestSchema.parse({ name, kind: "push", ...more });
+    const outcome = this.tokens.create(order, "boss");
+    if (outcome.at !== "created") throw new Error(outcome.at);
+    return { id: outcome.view.id, secret: outcome.secret };
+  }
+
+  name(kind: "enroll" | "push" | "operator", secret: string | undefined): string | undefined {
+    return this.tokens.find(kind, secret)?.name;
+  }
+}
+
+describe("a configured token (H5)", () => {
+  test("opens the door it is for and no other, under the name of its variable", () => {
+    const { tokens } = new Rig();
+    for (const kind of ["enroll", "push", "operator"] as const) {
+      expect(tokens.find(kind, kind)).toMatchObject({
+        name: `env:FLEET_${kind.toUpperCase()}_TOKEN`,
+        role: kind === "operator" ? "admin" : null,
+      });
+      for (const other of ["enroll", "push", "operator"])
+        if (other !== kind) expect(tokens.find(kind, other)).toBeUndefined();
+    }
+  });
+
+  test("is the whole token: nothing, nothing at all, a part or more of it do not do", () => {
+    const rig = new Rig();
+    for (const token of [undefined, "", "enrol", "enroll ", "enroll\0", "ENROLL"])
+      expect(rig.name("enroll", token)).toBeUndefined();
+  });
+
+  test("has no row, and can't be revoked", () => {
+    const rig = new Rig();
+    expect(rig.tokens.revoke("env:FLEET_PUSH_TOKEN")).toBe("configured");
+    expect(rig.name("push", "push")).toBe("env:FLEET_PUSH_TOKEN");
+    expect(rig.tokens.list().map((t) => [t.id, t.created_at])).toContainEqual([
+      "env:FLEET_PUSH_TOKEN",
+      null,
+    ]);
+  });
+
+  test("that is not there lets nobody in, and with insecure-dev everybody, until there is one", () => {
+    const closed = new Rig(givenTokens({}));
+    expect([closed.name("push", ""), closed.name("push", undefined)]).toEqual([
+      undefined,
+      undefined,
+    ]);
+    const open = new Rig({ given: [], insecureDev: true });
+    expect([open.name("push", "any"), open.name("push", undefined)]).toEqual([
+      "insecure-dev",
+      "insecure-dev",
+    ]);
+    const { secret } = open.create("hill");
+    expect([open.name("push", "any"), open.name("push", secret)]).toEqual([undefined, "hill"]);
+    expect(open.name("operator", "any")).toBe("insecure-dev");
+  });
+});
+
+describe("a token that is made (H5)", () => {
+  test("opens its door at once and after a restart; of it only a hash is kept", () => {
+    const rig = new Rig();
+    const { secret } = rig.create("hill");
+    expect(secret).toMatch(/^fle_p_/);
+    expect(rig.name("push", secret)).toBe("hill");
+    rig.restart();
+    expect(rig.name("push", secret)).toBe("hill");
+    expect(rig.name("enroll", secret)).toBeUndefined();
+    const rows = JSON.stringify(rig.db.$client.query("SELECT * FROM tokens").all());
+    expect(rows).not.toContain(secret);
+    expect(JSON.stringify(rig.log.lines) + JSON.stringify(rig.tokens.list())).not.toContain(secret);
+  });
+
+  test("has the role it was given", () => {
+    const rig = new Rig();
+    for (const role of ["viewer", "operator", "admin"] as const) {
+      const { secret } = rig.create(role, { kind: "operator", role });
+      expect(rig.tokens.find("operator", secret)?.role).toBe(role);
+    }
+  });
+
+  test("ends with its time, to the millisecond, and whoever came in with it hears of it once", () => {
+    const rig = new Rig();
+    const { secret } = rig.create("hill", { expires_in_ms: HOUR_MS });
+    rig.clock.advance(HOUR_MS - 1);
+    expect(rig.name("push", secret)).toBe("hill");
+    rig.clock.advance(1);
+    expect(rig.name("push", secret)).toBeUndefined();
+    rig.clock.advance(5000);
+    expect(rig.ended).toEqual(["hill"]);
+    expect(rig.tokens.list().at(-1)).toMatchObject({ name: "hill", state: "EXPIRED" });
+  });
+
+  test("ends when it is revoked, at once, for good, and over a restart; twice is once", () => {
+    const rig = new Rig();
+    const { id, secret } = rig.create("hill");
+    expect(rig.tokens.revoke(id)).toBe("revoked");
+    expect([rig.name("push", secret), rig.ended]).toEqual([undefined, ["hill"]]);
+    rig.clock.advance(HOUR_MS);
+    expect(rig.tokens.revoke(id)).toBe("revoked");
+    rig.restart();
+    rig.clock.advance(1000);
+    expect([rig.name("push", secret), rig.ended]).toEqual([undefined, ["hill"]]);
+    expect(rig.tokens.list().at(-1)).toMatchObject({
+      state: "REVOKED",
+      revoked_at: rig.clock.nowMs() - HOUR_MS - 1000,
+    });
+    expect(rig.tokens.revoke("nothing")).toBe("unknown");
+  });
+
+  test("has a name of its own", () => {
+    const rig = new Rig();
+    rig.create("hill");
+    const order = createTokenRequestSchema.parse({ name: "hill", kind: "enroll" });
+    expect(rig.tokens.create(order, "boss").at).toBe("name_taken");
+  });
+
+  test("takes the place of the oldest that has ended when there are the most there may be", () => {
+    const rig = new Rig();
+    const made = Array.from({ length: TOKENS_MAX }, (_, i) => rig.create(`t${i}`));
+    const order = createTokenRequestSchema.parse({ name: "more", kind: "push" });
+    expect(rig.tokens.create(order, "boss").at).toBe("too_many");
+    rig.tokens.revoke(made[7]!.id);
+    rig.tokens.revoke(made[5]!.id);
+    rig.create("more");
+    const names = (): string[] => rig.tokens.list().map((t) => t.name);
+    expect([names().includes("t5"), names().includes("t7")]).toEqual([false, true]);
+    rig.restart();
+    expect(names()).toHaveLength(TOKENS_MAX + GIVEN.given.length);
+  });
+
+  test("that the database refuses is not made, and one it refuses to revoke goes on", () => {
+    const rig = new Rig();
+    const { id, secret } = rig.create("hill");
+    refuseWrites(rig.db, true);
+    expect(() => rig.create("more")).toThrow();
+    expect(() => rig.tokens.revoke(id)).toThrow();
+    expect(rig.tokens.list()).toHaveLength(GIVEN.given.length + 1);
+    expect(rig.name("push", secret)).toBe("hill");
+  });
+
+  test("remembers to the minute when it was last used, over a restart, as soon as the disk takes it", async () => {
+    const rig = new Rig();
+    const { secret } = rig.create("hill");
+    const usedAt = (): unknown => rig.tokens.list().at(-1)?.last_used_at;
+    expect(usedAt()).toBeNull();
+    rig.clock.advance(90_000);
+    rig.name("push", secret);
+    const minute = rig.clock.nowMs() - (rig.clock.nowMs() % 60_000);
+    expect(usedAt()).toBe(minute);
+    refuseWrites(rig.db, true);
+    rig.clock.advance(60_000);
+    expect(rig.log.count("when tokens were used is not written")).toBe(1);
+    refuseWrites(rig.db, false);
+    await rig.tokens.stop();
+    rig.restart();
+    expect(usedAt()).toBe(minute);
+  });
+});
+
+describe("a token's limits (H5)", () => {
+  const limited = (nodes: string[], groups: string[]) => {
+    const rig = new Rig();
+    return rig.tokens.find("push", rig.create("t", { nodes, groups }).secret)!;
+  };
+
+  test.each([
+    [[], [], "hill", null, true],
+    [["radar*"], [], "radar3", null, true],
+    [["radar*"], [], "mast", null, false],
+    [["radar*", "mast"], [], "mast", null, true],
+    [[], ["north"], "hill", "north", true],
+    [[], ["north"], "hill", "south", false],
+    [[], ["north"], "hill", null, false],
+    [["radar*"], ["north"], "radar3", "south", false],
+    [["radar*"], ["north"], "mast", "north", false],
+  ])("%p in groups %p, for %p of group %p: %p", (nodes, groups, node, group, expected) => {
+    expect(isTokenFor(limited(nodes, groups), node, group)).toBe(expected);
+  });
+});
+
+describe("an order for a token", () => {
+  const isGood = (order: unknown): boolean => createTokenRequestSchema.safeParse(order).success;
+
+  test("names a role for operators and for nobody else, and nodes and groups for the others", () => {
+    expect(isGood({ name: "a", kind: "operator", role: "viewer" })).toBe(true);
+    expect(isGood({ name: "a", kind: "operator" })).toBe(false);
+    expect(isGood({ name: "a", kind: "push", role: "viewer" })).toBe(false);
+    expect(isGood({ name: "a", kind: "operator", role: "viewer", nodes: ["*"] })).toBe(false);
+    expect(isGood({ name: "a", kind: "operator", role: "viewer", groups: ["g"] })).toBe(false);
+  });
+
+  test("has a name that no variable has, patterns that ids can match, and an end that is near enough", () => {
+    for (const name of ["", "env:FLEET_PUSH_TOKEN", "a b", "-a", "x".repeat(65)])
+      expect(isGood({ name, kind: "push" })).toBe(false);
+    for (const node of ["", "a.b", "a/b", "x".repeat(65)])
+      expect(isGood({ name: "a", kind: "push", nodes: [node] })).toBe(false);
+    for (const expires of [0, -1, 1.5, 1e15])
+      expect(isGood({ name: "a", kind: "push", expires_in_ms: expires })).toBe(false);
+    expect(isGood({ name: "a", kind: "push", nodes: ["*"], expires_in_ms: 1 })).toBe(true);
+  });
+});

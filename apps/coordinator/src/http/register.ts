@@ -1,0 +1,122 @@
+/**
+ * `POST /api/v1/agents/register`: lets an agent in, with an enrolment token or with the refresh token it was given before,
+ * and gives it credentials of its own. (R1, R6, R9, H5)
+ */
+import type { Log } from "@fleet/daemon";
+import {
+  PROTOCOL_VERSION,
+  registerRequestSchema,
+  type RegisterResponse,
+  type Registration,
+} from "@fleet/protocol";
+import type { Context } from "hono";
+import type { Auth } from "../auth/auth.ts";
+import type { RefreshClaims } from "../auth/credentials.ts";
+import { isTokenFor, type Token } from "../auth/tokens.ts";
+import type { Registry } from "../registry/registry.ts";
+import { bearerToken, parseBody } from "./body.ts";
+import { fail } from "./errors.ts";
+import { frameEndpoint, type Frames } from "./frame-endpoint.ts";
+import type { AppEnv } from "./server.ts";
+
+/** What the route works with. */
+export interface RegisterDeps {
+  readonly registry: Registry;
+  readonly auth: Auth;
+  readonly log: Log;
+  readonly heartbeatIntervalMs: number;
+  readonly frames: Frames;
+  /** Whether an enrolment token alone takes over a node that is known. */
+  readonly reenroll: boolean;
+}
+
+/** What an agent comes with: its own refresh token, or one that lets anybody in. */
+type Proof =
+  | { readonly at: "refresh"; readonly groups: readonly string[] }
+  | { readonly at: "enrolment"; readonly groups: readonly string[]; readonly token: Token };
+
+/** Handles the route. What came in by an enrolment token is audited. */
+export async function register(deps: RegisterDeps, c: Context<AppEnv>): Promise<Response> {
+  const shown = bearerToken(c);
+  const own = shown === undefined ? undefined : await deps.auth.credentials.verifyRefresh(shown);
+  const token = deps.auth.tokens.find("enroll", shown);
+  if (own === undefined && token === undefined) return fail(c, "unauthorized");
+  const body = await parseBody(c, registerRequestSchema);
+  if (!body.ok) return fail(c, "bad_request", body.detail);
+  const proof = proofOf(deps.registry, body.data, own, token);
+  if (proof === undefined) {
+    // Who shows what once was the node's own token is told more.
+    const { node_id: id, instance_id: instance } = body.data;
+    const barred = own?.nodeId === id ? deps.registry.barred(id, instance) : undefined;
+    return fail(c, barred ?? "unauthorized");
+  }
+  if (proof.at === "refresh") return admit(deps, c, body.data, proof);
+  const response = await admit(deps, c, body.data, proof);
+  deps.auth.audit.recordSoon({
+    actor: proof.token.name,
+    address: c.env.peer(),
+    action: "POST /api/v1/agents/register",
+    subject: body.data.node_id,
+    outcome: response.ok ? "ok" : (c.get("errorCode") ?? String(response.status)),
+  });
+  return response;
+}
+
+function proofOf(
+  registry: Registry,
+  { node_id: id }: Registration,
+  own: RefreshClaims | undefined,
+  token: Token | undefined,
+): Proof | undefined {
+  if (own?.nodeId === id && registry.honours(id, own.epoch))
+    return { at: "refresh", groups: own.groups };
+  return token && { at: "enrolment", groups: token.groups, token };
+}
+
+async function admit(
+  deps: RegisterDeps,
+  c: Context<AppEnv>,
+  request: Registration,
+  proof: Proof,
+): Promise<Response> {
+  const { registry, auth, log } = deps;
+  const group = request.group ?? null;
+  // What an enrolment was limited to, its credentials stay limited to.
+  const isGroup = proof.groups.length === 0 || (group !== null && proof.groups.includes(group));
+  const isNode = proof.at === "refresh" || isTokenFor(proof.token, request.node_id, group);
+  if (!isGroup || !isNode)
+    return fail(c, "forbidden", "the enrolment token is not for this node or its group");
+  if (proof.at === "enrolment" && !deps.reenroll) {
+    const known = registry.get(request.node_id)?.row;
+    // An agent that missed the answer to its first register asks again with the same instance.
+    if (known?.kind === "agent" && known.instanceId !== request.instance_id)
+      return fail(c, "reenroll_refused");
+  }
+  const outcome = registry.register(request, proof.at);
+  if (outcome.at === "contested") return fail(c, "contested", contestedBy(outcome.by));
+  if (outcome.at !== "registered") return fail(c, outcome.at);
+  const claims = {
+    nodeId: request.node_id,
+    instanceId: request.instance_id,
+    epoch: outcome.epoch,
+  };
+  const credentials = await auth.credentials.issue(claims, proof.groups);
+  log.info({ ...claims, created: outcome.created, by: proof.at }, "node registered");
+  const answer: RegisterResponse = {
+    node_id: request.node_id,
+    epoch: outcome.epoch,
+    access_token: credentials.accessToken,
+    access_expires_ms: credentials.accessExpiresMs,
+    refresh_token: credentials.refreshToken,
+    heartbeat_interval_ms: deps.heartbeatIntervalMs,
+    events_url: `/api/v1/agents/${request.node_id}/events`,
+    frames: frameEndpoint(deps.frames, c),
+    protocol: PROTOCOL_VERSION,
+  };
+  return c.json(answer);
+}
+
+/** For the operator of the one that has to stay out. */
+function contestedBy(host: string | undefined): string {
+  return `two processes keep taking this node from each other, and it stays with the one on ${host ?? "another host"}; if this is another node, give it a name and an empty state directory of its own`;
+}

@@ -1,0 +1,66 @@
+/** `/api/v1/tokens` and `/api/v1/audit`: who may do what, and who did. For admins (http/access.ts). (H5) */
+import type { Log } from "@fleet/daemon";
+import { type CreatedToken, createTokenRequestSchema, type TokenList } from "@fleet/protocol";
+import { Hono } from "hono";
+import { z } from "zod";
+import type { Auth } from "../auth/auth.ts";
+import { check, parseBody } from "./body.ts";
+import { fail } from "./errors.ts";
+import type { AppEnv } from "./server.ts";
+
+const AUDIT_PAGE_MAX = 1000;
+const auditQuerySchema = z.object({
+  limit: z.coerce.number().int().min(1).max(AUDIT_PAGE_MAX).default(AUDIT_PAGE_MAX),
+  cursor: z.coerce.number().int().min(1).optional(),
+});
+
+/** The routes below `/api/v1/tokens`. */
+export function tokenRoutes({ tokens }: Auth): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>();
+
+  routes.get("/", (c) => {
+    const body: TokenList = { tokens: [...tokens.list()] };
+    return c.json(body);
+  });
+
+  routes.post("/", async (c) => {
+    const body = await parseBody(c, createTokenRequestSchema);
+    if (!body.ok) return fail(c, "bad_request", body.detail);
+    c.set("subject", body.data.name);
+    const outcome = tokens.create(body.data, c.get("token")!.name);
+    if (outcome.at !== "created")
+      return fail(c, outcome.at === "too_many" ? "too_many_tokens" : "token_exists");
+    const answer: CreatedToken = { token: outcome.view, secret: outcome.secret };
+    return c.json(answer, 201);
+  });
+
+  routes.delete("/:id", (c) => {
+    const outcome = tokens.revoke(c.req.param("id"));
+    if (outcome === "unknown") return fail(c, "unknown_token");
+    return outcome === "configured" ? fail(c, "token_configured") : c.body(null, 204);
+  });
+
+  return routes;
+}
+
+/** The route below `/api/v1/audit`. */
+export function auditRoutes({ audit }: Auth): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>();
+  routes.get("/", (c) => {
+    const query = check(auditQuerySchema, c.req.query());
+    if (!query.ok) return fail(c, "bad_request", query.detail);
+    return c.json(audit.list(query.data.limit, query.data.cursor));
+  });
+  return routes;
+}
+
+/** `POST /api/v1/auth/rotate-key`: agents' credentials are signed with a new key from now on. */
+export function keyRoutes({ credentials }: Auth, log: Log): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>();
+  routes.post("/rotate-key", (c) => {
+    credentials.rotateKey();
+    log.warn({}, "the key of agents' credentials was replaced");
+    return c.body(null, 204);
+  });
+  return routes;
+}

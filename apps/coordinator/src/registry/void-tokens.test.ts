@@ -1,0 +1,77 @@
+import { describe, expect, test } from "bun:test";
+import { registration } from "../testing.ts";
+import type { Proof } from "./node.ts";
+import { RADAR, Rig } from "./testing.ts";
+
+const HOUR_MS = 3_600_000;
+
+/** Registers another instance and gives its epoch. */
+function register(rig: Rig, instance: string, proof: Proof): number {
+  const outcome = rig.registry.register(
+    registration({ node_id: RADAR, instance_id: instance, class: "ephemeral" }),
+    proof,
+  );
+  if (outcome.at !== "registered") throw new Error(outcome.at);
+  return outcome.epoch;
+}
+
+/** Which of the epochs from 1 to `last` have refresh tokens that are good. */
+function honoured(rig: Rig, last: number): number[] {
+  const epochs = Array.from({ length: last }, (_, i) => i + 1);
+  return epochs.filter((epoch) => rig.registry.honours(RADAR, epoch));
+}
+
+describe("a refresh token (H5)", () => {
+  test("is good for as long as its node is renewed with its own", () => {
+    const rig = new Rig();
+    register(rig, "i1", "enrolment");
+    register(rig, "i2", "refresh");
+    register(rig, "i3", "refresh");
+    expect(honoured(rig, 3)).toEqual([1, 2, 3]);
+  });
+
+  test("is void once its node came with an enrolment token alone, also after a restart", () => {
+    const rig = new Rig();
+    register(rig, "i1", "enrolment");
+    register(rig, "i2", "refresh");
+    register(rig, "i3", "enrolment");
+    expect(honoured(rig, 3)).toEqual([3]);
+    register(rig, "i4", "refresh");
+    rig.restart();
+    expect(honoured(rig, 4)).toEqual([3, 4]);
+  });
+
+  test("is still good when the same instance enrols again: it missed the answer", () => {
+    const rig = new Rig();
+    register(rig, "i1", "enrolment");
+    register(rig, "i1", "enrolment");
+    expect(honoured(rig, 1)).toEqual([1]);
+  });
+
+  test("is void once its node was removed or blocked, and stays so when the node is back", () => {
+    for (const how of ["remove", "block"] as const) {
+      const rig = new Rig();
+      register(rig, "i1", "enrolment");
+      register(rig, "i2", "refresh");
+      rig.registry[how](RADAR);
+      expect(honoured(rig, 2)).toEqual([]);
+      rig.restart();
+      expect(honoured(rig, 2)).toEqual([]);
+      rig.registry.unblock(RADAR);
+      const epoch = register(rig, "i3", "enrolment");
+      expect([epoch, honoured(rig, 3)]).toEqual([3, [3]]);
+    }
+  });
+
+  test("is good for a node that has aged out, so that one that slept comes back by itself", () => {
+    const retentionMs = { persistent: HOUR_MS, ephemeral: 600_000 };
+    const rig = new Rig({ retentionMs });
+    register(rig, "i1", "enrolment");
+    register(rig, "i2", "enrolment");
+    rig.clock.advance(HOUR_MS);
+    expect(rig.registry.get(RADAR)).toBeUndefined();
+    expect(honoured(rig, 2)).toEqual([2]);
+    register(rig, "i3", "refresh");
+    expect(honoured(rig, 3)).toEqual([2, 3]);
+  });
+});
