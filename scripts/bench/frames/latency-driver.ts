@@ -14,6 +14,9 @@ import { sessionSource } from "./wires/session.ts";
 const HOST = "127.0.0.1";
 const TICK_MS = 1;
 const LAST_ONES_MS = 1000;
+/** A session that says nothing for 30 s is given up. (docs/protocol.md) */
+const KEEPALIVE_MS = 10_000;
+const KEEPALIVE = '{"type":"skip","to":1}\n';
 
 const orders = JSON.parse(readFileSync(process.argv[2]!, "utf8")) as LatencyOrders;
 const { streams, periodMs, periods, hellos } = orders;
@@ -44,6 +47,12 @@ function frameCounter(stream: number, frameBytes: number): (chunk: Buffer) => vo
   };
 }
 
+/** Until all are ready: hundreds of trackers take their time to start. */
+function keepAlive(socket: Bun.Socket): void {
+  const timer = setInterval(() => socket.write(KEEPALIVE), KEEPALIVE_MS);
+  void allReady.promise.then(() => clearInterval(timer));
+}
+
 async function connectSources(): Promise<readonly Uint8Array[]> {
   const ends = Array.from({ length: streams }, (_, i) =>
     orders.wire === "nats" ? natsSource(i, frame) : sessionSource(hellos[i]!, frame),
@@ -58,7 +67,10 @@ async function connectSources(): Promise<readonly Uint8Array[]> {
         data(socket, chunk) {
           const answer = end.read(chunk);
           if (answer !== undefined) socket.write(answer);
-          if (end.ready && !isReady) noteReady();
+          if (end.ready && !isReady) {
+            noteReady();
+            if (orders.wire === "session") keepAlive(socket);
+          }
           isReady = end.ready;
         },
         close: () => fail("latency: a source's connection was closed"),
