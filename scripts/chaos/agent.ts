@@ -80,6 +80,8 @@ export class ChaosAgent {
   #isFrozen = false;
   /** Something is being done to it. */
   isBusy = false;
+  /** It is waited for that all is on its disk. */
+  isSettling = false;
   /** Where in the log this life begins. */
   #logAt = 0;
 
@@ -146,9 +148,11 @@ export class ChaosAgent {
   /** SIGKILL at a moment when all that was printed is on disk or has arrived: that is promised. False: not now. */
   async killSettled(): Promise<boolean> {
     if (this.disk?.isFull === true || this.#isInMemory) return false;
+    this.isSettling = true;
     await Bun.sleep(PRINT_ON_MS);
     this.hold(true);
     const isSettled = await this.#untilSettled();
+    this.isSettling = false;
     if (isSettled) {
       const life = this.lives.at(-1)!;
       for (const sensor of this.sensors)
@@ -243,7 +247,7 @@ spool: ${SPOOLS[this.policy]}
     const endMs = performance.now() + SETTLE_MS_MAX;
     for (;;) {
       await Bun.sleep(POLL_MS);
-      if (!this.isUp || this.disk?.isFull === true) return false;
+      if (!this.isUp) return false;
       if (this.sensors.every((sensor) => this.#isSettled(sensor))) return true;
       if (performance.now() < endMs) continue;
       this.#from.violated(

@@ -201,7 +201,7 @@ export class ChaosFleet {
     agent: ChaosAgent,
     action: Extract<Action, { agent: number }>,
   ): Promise<Outcome> {
-    if (action.at === "fill_agent") return fill(agent, action.forMs);
+    if (action.at === "fill_agent") return agent.isSettling ? "busy" : fill(agent, action.forMs);
     if (agent.isBusy) return "busy";
     if (!agent.isUp) return "not there";
     agent.isBusy = true;

@@ -11,8 +11,11 @@ import { isBalanced, plainProblems, type SensorFacts, sensorProblems } from "./v
 const POLL_MS = 400;
 /** A half-open connection is found out within 30 s, the next attempt may be just as unlucky. */
 const REST_MS_MAX = 120_000;
-/** So often in a row everything must look the same; a heartbeat lies between two looks. */
-const SAME_LOOKS = 4;
+/**
+ * So often in a row everything must look the same: for longer than a node without heartbeats is LIVE, so that the counters are
+ * those of now.
+ */
+const SAME_LOOKS = 8;
 const LAST_FRAMES = 200;
 /** HTTP connections that are kept, listeners, outputs. */
 const SOCKETS_BESIDE_MAX = 32;
