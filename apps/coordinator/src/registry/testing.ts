@@ -4,7 +4,7 @@ import type { InstanceId, NodeEvent, NodeId, NodeState } from "@fleet/protocol";
 import { Bus } from "../bus.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { knownNodes } from "../db/schema.ts";
-import { nodeId, RecordingLog, REGISTRY_OPTIONS, registration } from "../testing.ts";
+import { nodeId, RecordingLog, refuseWrites, REGISTRY_OPTIONS, registration } from "../testing.ts";
 import type { NodeRow, Proof, RegisterOutcome, RegistryOptions } from "./node.ts";
 import { Registry } from "./registry.ts";
 
@@ -40,6 +40,14 @@ export class Rig {
   /** Another process on the same database, after an orderly stop of the first. */
   restart(): void {
     void this.registry.stop();
+    this.registry = this.#make();
+  }
+
+  /** Another process on the same database, after a kill: what was only in memory is lost. */
+  kill(): void {
+    refuseWrites(this.db, true);
+    void this.registry.stop();
+    refuseWrites(this.db, false);
     this.registry = this.#make();
   }
 
