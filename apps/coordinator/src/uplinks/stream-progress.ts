@@ -5,7 +5,7 @@
  */
 import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
 import { nodeOfStream, type NodeId, type SpoolId, type StreamId } from "@fleet/protocol";
-import { eq, notInArray } from "drizzle-orm";
+import { eq, notInArray, type SQL, sql } from "drizzle-orm";
 import type { Db } from "../db/open.ts";
 import { knownNodes, streams } from "../db/schema.ts";
 
@@ -25,6 +25,7 @@ export interface StreamProgress {
 /** Keeps the progress of all streams. */
 export class ProgressStore {
   readonly #db: Db;
+  readonly #put: ReturnType<typeof putStatement>;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #streams = new Map<StreamId, StreamProgress>();
@@ -34,6 +35,7 @@ export class ProgressStore {
 
   constructor(db: Db, clock: Clock, log: Log) {
     this.#db = db;
+    this.#put = putStatement(db);
     this.#clock = clock;
     this.#log = log;
   }
@@ -102,14 +104,9 @@ export class ProgressStore {
     const dirty = [...this.#streams.values()].filter((p) => p.dirty);
     if (dirty.length === 0) return;
     const isWritten = this.#try(() =>
-      this.#db.transaction((tx) => {
-        for (const { streamId, spoolId, accepted } of dirty) {
-          const row = { streamId, nodeId: nodeOfStream(streamId), spoolId, ackedSeq: accepted };
-          tx.insert(streams)
-            .values(row)
-            .onConflictDoUpdate({ target: streams.streamId, set: row })
-            .run();
-        }
+      this.#db.transaction(() => {
+        for (const { streamId, spoolId, accepted } of dirty)
+          this.#put.run({ streamId, nodeId: nodeOfStream(streamId), spoolId, ackedSeq: accepted });
       }),
     );
     if (isWritten) for (const progress of dirty) progress.dirty = false;
@@ -125,4 +122,24 @@ export class ProgressStore {
     }
     return !this.failing;
   }
+}
+
+/** Puts a row in, or in the place of its stream's. Prepared once: written anew for each row, 500 of them held frames up for 30 ms. */
+function putStatement(db: Db) {
+  const excluded = (column: { readonly name: string }): SQL =>
+    sql`excluded.${sql.identifier(column.name)}`;
+  const { nodeId, spoolId, ackedSeq } = streams;
+  return db
+    .insert(streams)
+    .values({
+      streamId: sql.placeholder("streamId"),
+      nodeId: sql.placeholder("nodeId"),
+      spoolId: sql.placeholder("spoolId"),
+      ackedSeq: sql.placeholder("ackedSeq"),
+    })
+    .onConflictDoUpdate({
+      target: streams.streamId,
+      set: { nodeId: excluded(nodeId), spoolId: excluded(spoolId), ackedSeq: excluded(ackedSeq) },
+    })
+    .prepare();
 }
