@@ -69,7 +69,7 @@ export function testCompose(engineOf: () => Engine): void {
         socket = await engine.relay(HTTP_PORT);
         const ask = look!.split("\n").find((line) => line.startsWith("token="))!;
         token = await sh(engine, `${ask}\nprintf %s "$token"`);
-        expect(token).toMatch(/^[\w-]{43}$/);
+        expect(token).toMatch(/^fle_o_[A-Za-z0-9]{43}$/);
         const nodes = await live(1);
         expect(nodes.map(({ node_id }): string => node_id).toSorted()).toEqual(NODES);
         await until("every node has a confirmed track", async () => {

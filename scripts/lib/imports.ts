@@ -19,7 +19,8 @@ const PACKAGE_IMPORTS: Readonly<Record<string, readonly string[]>> = {
 const COORDINATOR_LAYERS: readonly (readonly string[])[] = [
   ["main"],
   ["command-line"],
-  ["serve", "health", "secrets"],
+  ["serve", "health", "secrets", "token-command"],
+  ["token-desk"],
   ["coordinator"],
   ["http", "uplinks", "reconcile", "units"],
   ["metrics"],

@@ -315,6 +315,23 @@ test("Retry-After is honoured, but no longer than the agent may be silent", asyn
   expect(second).toBeLessThanOrEqual(30_000);
 });
 
+test("a token that is wrong behind an address that has shown too many is as good as refused: the next one is tried (H5)", async () => {
+  const { registration } = setUp({ refreshToken: "refresh-old" });
+  coordinator.answers.push(refuse(429, "too_many_failures", { "retry-after": "60" }));
+  registration.start();
+  await settled(2);
+  expect(registration.state.at).toBe("registered");
+  coordinator.answers.push(refuse(429, "too_many_failures", { "retry-after": "60" }));
+  await stepTo(3, 100, 31_000);
+  await settled(4);
+  expect(coordinator.seen.map(({ path }) => path.split("/").at(-1))).toEqual([
+    "register",
+    "register",
+    "heartbeat",
+    "register",
+  ]);
+});
+
 test("a coordinator that is not there is tried for ever, and the log does not fill with it", async () => {
   const away = new Coordinator(clock);
   const { url } = away;

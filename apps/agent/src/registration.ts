@@ -224,7 +224,7 @@ export class Registration implements Service {
       if (lateMs >= 0) this.#nextHeartbeatMs += lateMs + heartbeatMs - (lateMs % heartbeatMs);
       return this.#untilNext();
     }
-    if (reply.at === "refused" && (reply.status === 401 || reply.status === 404)) {
+    if (reply.at === "refused" && (isWrongToken(reply) || reply.status === 404)) {
       this.#enter({ at: "unregistered" });
       return undefined;
     }
@@ -239,8 +239,8 @@ export class Registration implements Service {
     let reply: Reply = BAD_ANSWER;
     for (const token of tokens.length === 0 ? [undefined] : tokens) {
       reply = await client.post("agents/register", request, token);
-      const isTokenRefused = reply.at === "refused" && [401, 403].includes(reply.status);
-      if (!isTokenRefused) break;
+      const isRefused = reply.at === "refused" && (isWrongToken(reply) || reply.status === 403);
+      if (!isRefused) break;
     }
     if (reply.at !== "ok") return this.#failed(reply);
     const body = registerResponseSchema.safeParse(reply.body);
@@ -318,6 +318,11 @@ export class Registration implements Service {
 /** Another process speaks for this node: a newer one, or one of two that kept taking it from each other. (R9) */
 const SUPERSEDED: ReadonlySet<string> = new Set(["superseded", "contested"]);
 const BAD_ANSWER = { at: "unreachable", reason: "an answer that this version can't read" } as const;
+
+/** 401, or what takes its place while somebody at our address shows too many wrong tokens: another of ours may be right. */
+function isWrongToken(reply: Extract<Reply, { at: "refused" }>): boolean {
+  return reply.status === 401 || reply.code === "too_many_failures";
+}
 
 function complaintOf(reply: Exclude<Reply, { at: "ok" }>): string {
   if (reply.at === "unreachable") {

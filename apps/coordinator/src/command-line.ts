@@ -14,6 +14,7 @@ import {
   showSecret,
 } from "./secrets.ts";
 import type { ServeFlags } from "./serve.ts";
+import { addTokenCommands } from "./token-command.ts";
 
 interface SecretsFlags {
   readonly agents?: string;
@@ -65,6 +66,7 @@ function program(): Command {
     });
   addSecrets(root);
   addBackup(root);
+  addTokenCommands(root);
   return root;
 }
 

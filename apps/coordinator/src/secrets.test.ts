@@ -67,12 +67,12 @@ function failure(dirs: readonly string[]): SecretsError {
 }
 
 describe("secrets (H1, H5)", () => {
-  test("makes what is missing: 32 random bytes in base64url and a line feed, readable as asked whatever the umask", async () => {
+  test("makes what is missing: a token that says what it is for and a line feed, readable as asked whatever the umask", async () => {
     const before = process.umask(0o077);
     makeAll(a);
     process.umask(before);
     const tokens = SECRET_NAMES.map((name) => read(a, name));
-    for (const token of tokens) expect(token).toMatch(/^[A-Za-z0-9_-]{43}\n$/);
+    for (const token of tokens) expect(token).toMatch(/^fle_[eop]_[A-Za-z0-9]{43}\n$/);
     expect(new Set(tokens).size).toBe(SECRET_NAMES.length);
     for (const name of SECRET_NAMES) expect(statSync(join(a, name)).mode & 0o777).toBe(MODE);
     expect(readdirSync(a).toSorted()).toEqual([...SECRET_NAMES]);

@@ -15,14 +15,21 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import type { SharedTokenKind } from "@fleet/protocol";
+import { makeToken } from "./auth/secret-text.ts";
 import { fileProblem } from "./file-problem.ts";
 
 /** The files, and what reads them: the variables `FLEET_…_TOKEN_FILE`. */
 export const SECRET_NAMES = ["enroll_token", "operator_token", "push_token"] as const;
 export type SecretName = (typeof SECRET_NAMES)[number];
 
-const TOKEN_BYTES = 32;
-/** A token of ours has 43 characters; one that somebody else put there may be another. Longer is no token. */
+const KIND_OF: Readonly<Record<SecretName, SharedTokenKind>> = {
+  enroll_token: "enroll",
+  operator_token: "operator",
+  push_token: "push",
+};
+
+/** A token of ours has 49 characters; one that somebody else put there may be another. Longer is no token. */
 const FILE_BYTES_MAX = 4096;
 
 /** How each failure ends the process; the numbers are those of `fleet-agent install`. */
@@ -75,7 +82,7 @@ export function makeSecret(name: SecretName, dirs: readonly string[], mode: numb
   // In one order, so that two runs that name the directories differently begin at the same one.
   const ordered = [...new Set(dirs)].toSorted();
   let token = ordered.map((dir) => readToken(dir, name)).find((there) => there !== undefined);
-  token ??= randomBytes(TOKEN_BYTES).toString("base64url");
+  token ??= makeToken(KIND_OF[name]);
   for (const dir of ordered) {
     const isThere = readToken(dir, name) !== undefined || !publish(dir, name, token, mode);
     (isThere ? found : made).push(join(dir, name));
