@@ -331,6 +331,7 @@ function complaintOf(reply: Exclude<Reply, { at: "ok" }>): string {
       return `the coordinator's certificate ${problem.found}. ${problem.remedy}`;
     return `the coordinator can't be reached: ${reply.reason}`;
   }
+  if (reply.code === "blocked") return "an operator has blocked this node; trying on";
   if (reply.status === 401 || reply.status === 403)
     return `the coordinator refuses our token (${reply.status} ${reply.code}); trying on`;
   return `the coordinator refuses our request (${reply.status} ${reply.code}); trying on`;

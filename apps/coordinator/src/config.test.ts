@@ -33,6 +33,7 @@ describe("a configuration", () => {
       stale_after: 90_000,
       dead_after: 300_000,
       reenroll: "allow",
+      agent_nodes_max: 100_000,
       plain_nodes_max: 10_000,
       node_retention: { persistent: 7 * 86_400_000, ephemeral: 600_000 },
     });

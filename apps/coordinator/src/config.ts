@@ -65,7 +65,8 @@ const configSchema = z.strictObject({
       dead_after: duration.default(300_000),
       /** Whether an enrolment token alone takes over a known node, whose agent has lost its state. `prove` asks for its own. */
       reenroll: z.enum(["allow", "prove"]).default("allow"),
-      /** Plain nodes that are remembered; whoever has the push token can invent ids. (R10) */
+      /** Nodes that are remembered, with an agent and without; whoever has the token can invent ids. (R10) */
+      agent_nodes_max: z.int().min(1).default(100_000),
       plain_nodes_max: z.int().min(1).default(10_000),
       /** For how long silent nodes are remembered, in our own uptime, by their class. (R4) */
       node_retention: z

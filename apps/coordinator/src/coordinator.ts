@@ -213,6 +213,7 @@ function createRegistry({ config, clock, log }: CoordinatorOptions, db: Db, bus:
   return new Registry(db, clock, log, bus, {
     staleAfterMs: config.registry.stale_after,
     deadAfterMs: config.registry.dead_after,
+    agentNodesMax: config.registry.agent_nodes_max,
     plainNodesMax: config.registry.plain_nodes_max,
     configured: new Set(config.trackers.map((entry) => entry.node_id)),
     retentionMs: config.registry.node_retention,

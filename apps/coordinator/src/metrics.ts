@@ -57,6 +57,10 @@ export class Metrics {
     this.#counter("fleet_lines_refused_total", "Lines and connections refused", ["reason"], (c) => {
       for (const [reason, n] of sources.lines.entries()) c.inc({ reason }, n);
     });
+    const help = "Requests and sessions of instances that may not speak for their nodes";
+    this.#counter("fleet_instances_refused_total", help, ["reason"], (c) => {
+      for (const [reason, n] of sources.registry.refused.entries()) c.inc({ reason }, n);
+    });
     this.#counter("fleet_agent_downloads_total", "Agents asked for", ["status"], (c) => {
       for (const [status, n] of sources.downloads.entries()) c.inc({ status }, n);
     });

@@ -111,6 +111,7 @@ export function refuseWrites(db: Db, refuse: boolean): void {
 export const REGISTRY_OPTIONS: RegistryOptions = {
   staleAfterMs: 90_000,
   deadAfterMs: 300_000,
+  agentNodesMax: 20_000,
   plainNodesMax: 20_000,
   retentionMs: { persistent: Number.POSITIVE_INFINITY, ephemeral: Number.POSITIVE_INFINITY },
 };

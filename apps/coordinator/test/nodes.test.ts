@@ -127,7 +127,9 @@ describe("an operator", () => {
         .map((line) => (JSON.parse(line) as { delay: number[] }).delay[0]!);
     await until("frames", () => recorded().length > 3);
     expect(await operator("DELETE", "agents/a?block=true")).toBe(204);
-    await until("the agent says so", () => agent.log.find((line) => line.includes("blocked")));
+    await until("the agent says so", () =>
+      agent.log.find((line) => line.includes("an operator has blocked this node")),
+    );
     expect(await fleet.node("a")).toBeUndefined();
     expect(agent.process.exitCode).toBeNull();
     const before = recorded().length;

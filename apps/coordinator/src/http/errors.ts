@@ -66,6 +66,12 @@ const ERRORS = {
   },
   agent_changing: { status: 503, message: "the agent is being replaced", level: "warn" },
   too_many_downloads: { status: 503, message: "too many downloads at once", level: "warn" },
+  too_many_nodes: {
+    status: 503,
+    message: "as many nodes are known as may be (registry.agent_nodes_max)",
+    level: "warn",
+    retryAfterS: 30,
+  },
   too_many_subscribers: { status: 503, message: "too many subscribers", level: "warn" },
   unavailable: {
     status: 503,

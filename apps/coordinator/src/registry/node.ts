@@ -22,8 +22,9 @@ export interface Node {
   dueMs: number;
 }
 
-/** How long nodes may be silent, and how many plain ones are remembered: whoever has a push token can invent them. */
+/** How long nodes may be silent, and how many are remembered: whoever has an enrolment or push token can invent them. */
 export interface RegistryOptions extends LivenessWindows {
+  readonly agentNodesMax: number;
   readonly plainNodesMax: number;
   /** Nodes that the config names: there is always room for them. */
   readonly configured?: ReadonlySet<NodeId>;
@@ -46,7 +47,7 @@ export type Proof = "refresh" | "enrolment";
 /** What became of a register. */
 export type RegisterOutcome =
   | { readonly at: "registered"; readonly epoch: number; readonly created: boolean }
-  | { readonly at: "superseded" }
+  | { readonly at: "superseded" | "too_many_nodes" }
   /** Two processes keep taking the node from each other; it stays with the one on the host `by`. */
   | { readonly at: "contested"; readonly by: string | undefined }
   | { readonly at: "blocked" };

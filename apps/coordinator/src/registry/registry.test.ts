@@ -322,6 +322,46 @@ describe("plain nodes that somebody invents (R10)", () => {
   });
 });
 
+describe("nodes with an agent", () => {
+  test("are known up to a number: whoever has an enrolment token can invent them; known ones come and go", () => {
+    const rig = new Rig({ agentNodesMax: 2 });
+    rig.registry.heardPlain(HILL);
+    expect(["a", "b", "c"].map((id) => rig.register("i1", id).at)).toEqual([
+      "registered",
+      "registered",
+      "too_many_nodes",
+    ]);
+    expect(rig.register("i1", HILL).at).toBe("too_many_nodes");
+    expect(rig.registry.heardPlain(HILL)).toBe("heard");
+    expect(rig.log.count("too many agent nodes, node refused")).toBe(1);
+    expect(rig.register("i2", "a").at).toBe("registered");
+    rig.restart();
+    expect(rig.register("i1", "c").at).toBe("too_many_nodes");
+    rig.registry.remove(nodeId("a"));
+    expect(rig.register("i1", HILL).at).toBe("registered");
+    expect(rig.register("i1", "c").at).toBe("too_many_nodes");
+  });
+});
+
+describe("instances that may not speak for their node", () => {
+  test("are counted by what they were refused for (R9)", () => {
+    const rig = new Rig();
+    rig.register("i1");
+    rig.register("i2");
+    rig.register("i1");
+    rig.registry.standing(RADAR, instanceId("i1"), 1);
+    rig.registry.standing(RADAR, instanceId("i2"), 2);
+    rig.registry.standing(HILL, instanceId("i2"), 2);
+    rig.registry.block(RADAR);
+    rig.registry.standing(RADAR, instanceId("i2"), 2);
+    rig.register("i3");
+    expect(rig.registry.refused.entries()).toEqual([
+      ["superseded", 2],
+      ["blocked", 2],
+    ]);
+  });
+});
+
 describe("on a full disk (DESIGN §7)", () => {
   test("known nodes are heard all the same, new plain ones are not let in, and it is said once", () => {
     const rig = new Rig();

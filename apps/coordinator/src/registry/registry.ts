@@ -6,12 +6,12 @@
 import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
 import type { InstanceId, NodeEvent, NodeId, NodeState, Registration } from "@fleet/protocol";
 import type { Bus } from "../bus.ts";
+import { Counts } from "../counts.ts";
 import type { Db } from "../db/open.ts";
 import { LogGate } from "../log-gate.ts";
 import { Contests } from "./contests.ts";
 import { fenceAfter, type Floors, floorsAfter, type RemovalCause } from "./fences.ts";
 import { arrivalNews, type Happening, inWords, stateNews } from "./happenings.ts";
-import { dueMs, newsOf, nodeStateAt } from "./liveness.ts";
 import type {
   Counters,
   Node,
@@ -24,6 +24,7 @@ import type {
 } from "./node.ts";
 import { type BlockedRow, NodeStore } from "./node-store.ts";
 import { agentRow, newNode, plainRow, shutdownRow } from "./rows.ts";
+import { stateAt, sweep, type Swept } from "./sweep.ts";
 import { Uptime } from "./uptime.ts";
 
 /** How often changed `last_seen` times are written. */
@@ -36,8 +37,6 @@ const TICK_MS_MAX = 1000;
 const TICKS_LATE_MAX = 2;
 /** Time lost that is worth a line in the log. */
 const STALL_LOG_MS = 5000;
-/** Nodes that age out in one pass, of which there is one a tick. */
-const AGED_MAX = 100;
 /** Ids that may be blocked. */
 const BLOCKED_MAX = 10_000;
 
@@ -57,7 +56,9 @@ export class Registry {
   #uptime: Uptime;
   #uptimeWrittenMs = Number.NEGATIVE_INFINITY;
   #floors: Floors = { epochFloor: 0, voidFloor: 0 };
-  #plainNodes = 0;
+  readonly #known: Record<NodeRow["kind"], number> = { agent: 0, plain: 0 };
+  /** What instances that may not speak for their nodes were refused for. (R9) */
+  readonly refused = new Counts();
   /** Called when a newer instance has taken a node over; tells whether the older one was connected. */
   onSuperseded: (node: NodeId, current: InstanceId) => boolean = () => false;
   /** Called when nodes were removed: nobody may speak for them until they come anew. */
@@ -83,7 +84,7 @@ export class Registry {
     for (const row of rows) {
       const id = row.nodeId as NodeId;
       this.#nodes.set(id, newNode(id, row));
-      if (row.kind === "plain") this.#plainNodes++;
+      this.#known[row.kind]++;
     }
     for (const row of blocked) this.#blocked.set(row.nodeId as NodeId, row);
     this.#timers.push(every(this.#clock, this.#tickMs, () => this.#tick()));
@@ -117,23 +118,25 @@ export class Registry {
   }
 
   stateOf(node: Node): NodeState {
-    return this.#stateAt(node, this.#uptime.nowMs);
+    return stateAt(node, this.#uptime, this.#options);
   }
 
   /** Which part `instance` plays in its node's history. (R9) */
   standing(id: NodeId, instance: InstanceId, epoch: number): Standing {
-    if (this.#blocked.has(id)) return "blocked";
+    if (this.#blocked.has(id)) return this.#refuse("blocked");
     const node = this.#nodes.get(id);
     if (node === undefined || node.row.kind !== "agent") return "unknown";
     if (node.row.instanceId === instance && node.row.epoch === epoch) return "current";
     if (epoch >= node.row.epoch && !this.#store.isSuperseded(id, instance)) return "unknown";
     this.#lives(id, instance);
-    return "superseded";
+    return this.#refuse("superseded");
   }
 
   /**
    * Writes the node down. The same instance keeps its epoch, a new one gets the next; one that a newer instance has
-   * replaced is refused, as is any new one while the node is contested and the instance that has it is LIVE. A plain node that comes with an agent becomes an agent's. Throws what the database throws. (R1, R9)
+   * replaced is refused, as is any new one while the node is contested and the instance that has it is LIVE, and a new node
+   * when there are `agentNodesMax`. A plain node that comes with an agent becomes an agent's. Throws what the database
+   * throws. (R1, R9)
    */
   register(registration: Registration, proof: Proof = "enrolment"): RegisterOutcome {
     const id = registration.node_id;
@@ -145,12 +148,15 @@ export class Registry {
     const isSame = previous?.instanceId === instance;
     const isTakeover = !isSame && known !== undefined && this.stateOf(known) === "LIVE";
     if (isTakeover && this.#contests.refuses(id))
-      return { at: "contested", by: known.row.platform["hostname"] };
+      return { at: this.#refuse("contested"), by: known.row.platform["hostname"] };
+    if (previous?.kind !== "agent" && this.#isFull("agent", id))
+      return { at: this.#refuse("too_many_nodes") };
     const fence = fenceAfter(this.#floors, previous, instance, proof);
     const row = agentRow(registration, fence, previous, this.#nowOfRow());
     const happenings = arrivalNews(row, previous, proof);
     this.#store.save(row, happenings, isSame ? undefined : previous);
-    if (previous?.kind === "plain") this.#plainNodes--;
+    if (previous !== undefined) this.#known[previous.kind]--;
+    this.#known.agent++;
     const node = this.#remember(row);
     if (!isSame) node.counters = {};
     this.#publish(happenings);
@@ -171,13 +177,7 @@ export class Registry {
       this.#touch(known);
       return "heard";
     }
-    const isNamed = this.#options.configured?.has(id) === true;
-    if (!isNamed && this.#plainNodes >= this.#options.plainNodesMax) {
-      const heldBack = this.#refusedLog.pass("plain");
-      if (heldBack !== undefined)
-        this.#log.warn({ node_id: id, held_back: heldBack }, "too many plain nodes, node refused");
-      return "too_many";
-    }
+    if (this.#isFull("plain", id)) return "too_many";
     const row = plainRow(id, group, this.#nowOfRow());
     const happenings = arrivalNews(row, undefined, undefined);
     try {
@@ -185,7 +185,7 @@ export class Registry {
     } catch {
       return "unavailable";
     }
-    this.#plainNodes++;
+    this.#known.plain++;
     this.#remember(row);
     this.#publish(happenings);
     return "heard";
@@ -193,11 +193,11 @@ export class Registry {
 
   /** Why an instance can't have its node, whatever it shows. (R4, R9) */
   barred(id: NodeId, instance: InstanceId): "blocked" | "superseded" | undefined {
-    if (this.#blocked.has(id)) return "blocked";
+    if (this.#blocked.has(id)) return this.#refuse("blocked");
     if (this.#nodes.get(id)?.row.instanceId === instance) return undefined;
     if (!this.#store.isSuperseded(id, instance)) return undefined;
     this.#lives(id, instance);
-    return "superseded";
+    return this.#refuse("superseded");
   }
 
   /** Whether a refresh token issued at `epoch` is still good: not once its node was removed or enrolled anew. (H5) */
@@ -282,21 +282,10 @@ export class Registry {
     this.#sweep();
   }
 
-  /** Publishes what is news of nodes' states, once that is on disk, and forgets those that are gone for too long. (R4, R5) */
+  /** What can't be written is due again at the next tick. */
   #sweep(): void {
-    const { nowMs } = this.#uptime;
-    const changed: Node[] = [];
-    const aged: Node[] = [];
-    for (const node of this.#nodes.values()) {
-      if (node.dueMs > nowMs) continue;
-      const state = this.#stateAt(node, nowMs);
-      const isHeard = node.heardAtMs !== undefined;
-      if (newsOf(state, node.row.publishedState, isHeard) !== undefined) changed.push(node);
-      else if (!this.#isAged(node, nowMs)) node.dueMs = this.#dueMs(node, nowMs);
-      else if (aged.length < AGED_MAX) aged.push(node);
-    }
-    // What can't be written is due again at the next tick.
-    if (changed.length > 0) this.#publishStates(changed, nowMs);
+    const { changed, aged } = sweep(this.#nodes.values(), this.#uptime, this.#options);
+    if (changed.length > 0) this.#publishStates(changed);
     try {
       if (aged.length > 0) this.#remove(aged, "aged_out", []);
     } catch {
@@ -304,32 +293,15 @@ export class Registry {
     }
   }
 
-  #publishStates(nodes: readonly Node[], nowMs: number): void {
+  #publishStates(changed: Swept["changed"]): void {
     const atMs = this.#clock.nowMs();
-    const changes = nodes.map((node) => ({ node, id: node.id, state: this.#stateAt(node, nowMs) }));
-    const happenings = changes.flatMap(({ node, id, state }) =>
-      stateNews(id, atMs, state, node.row.publishedState),
+    const changes = changed.map(({ node, state }) => ({ id: node.id, state }));
+    const happenings = changed.flatMap(({ node, state }) =>
+      stateNews(node.id, atMs, state, node.row.publishedState),
     );
     if (!this.#store.saveStates(changes, happenings)) return;
-    for (const { node, state } of changes) node.row.publishedState = state;
+    for (const { node, state } of changed) node.row.publishedState = state;
     this.#publish(happenings);
-  }
-
-  /** Gone for longer than those of its class are remembered. After a restart it gets its chance to be heard first. */
-  #isAged(node: Node, nowMs: number): boolean {
-    const { class: nodeClass, heardUptime } = node.row;
-    const isOver = nowMs - heardUptime >= this.#options.retentionMs[nodeClass];
-    return isOver && ["DEAD", "SHUTDOWN"].includes(this.#stateAt(node, nowMs));
-  }
-
-  #dueMs({ heardAtMs, row }: Node, nowMs: number): number {
-    const agedMs = row.heardUptime + this.#options.retentionMs[row.class];
-    return dueMs(heardAtMs ?? this.#uptime.startedMs, agedMs, nowMs, this.#options);
-  }
-
-  #stateAt({ heardAtMs, row }: Node, nowMs: number): NodeState {
-    const shutdown = row.shutdownAt !== null;
-    return nodeStateAt({ heardAtMs, shutdown }, nowMs, this.#uptime.startedMs, this.#options);
   }
 
   #remove(nodes: readonly Node[], cause: RemovalCause, blocked: readonly BlockedRow[]): void {
@@ -348,7 +320,7 @@ export class Registry {
     for (const { id, row } of nodes) {
       this.#nodes.delete(id);
       this.#contests.forget(id);
-      if (row.kind === "plain") this.#plainNodes--;
+      this.#known[row.kind]--;
     }
     for (const row of blocked) this.#blocked.set(row.nodeId as NodeId, row);
     if (ids.size > 0) this.onRemoved(ids);
@@ -360,6 +332,22 @@ export class Registry {
     if (!this.#contests.lives(id, instance)) return;
     const news = [this.#happening(id, "contested", {})];
     if (this.#store.saveStates([], news)) this.#publish(news);
+  }
+
+  #refuse<R extends string>(reason: R): R {
+    this.refused.add(reason);
+    return reason;
+  }
+
+  /** Whether no more of that kind are taken in; said in the log. */
+  #isFull(kind: NodeRow["kind"], id: NodeId): boolean {
+    const { plainNodesMax, agentNodesMax, configured } = this.#options;
+    const max = kind === "plain" ? plainNodesMax : agentNodesMax;
+    if (this.#known[kind] < max || configured?.has(id) === true) return false;
+    const heldBack = this.#refusedLog.pass(kind);
+    if (heldBack !== undefined)
+      this.#log.warn({ node_id: id, held_back: heldBack }, `too many ${kind} nodes, node refused`);
+    return true;
   }
 
   #touch(node: Node): void {
