@@ -84,6 +84,7 @@ describe("an agent's credentials (H5, R9)", () => {
     }
     credentials.rotateKey();
     expect(await credentials.verifyRefresh(old.refreshToken)).toBeUndefined();
+    expect(await credentials.verifyAccess(old.accessToken)).toBeUndefined();
     expect(await credentials.verifyRefresh(current.refreshToken)).toEqual(REFRESH);
   });
 

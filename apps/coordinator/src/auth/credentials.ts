@@ -11,6 +11,8 @@ import { type JwtKeys, loadJwtKeys, rotateJwtKeys } from "./jwt-keys.ts";
 const ACCESS_MS = 3_600_000;
 const REFRESH_MS = 7 * 86_400_000;
 const ISSUER = "fleet-coordinator";
+/** Access tokens that are remembered as verified: those of as many agents, about 0.4 kB each. */
+const VERIFIED_MAX = 20_000;
 
 /** Whom an access token is for. */
 export interface AgentClaims {
@@ -61,6 +63,8 @@ export class Credentials {
   readonly #clock: Clock;
   readonly #dataDir: string;
   #keys: JwtKeys;
+  /** An agent shows the same token for an hour; the crypto is most of what its check-in would cost. Oldest first. */
+  readonly #verified = new Map<string, AccessClaims>();
 
   /** The keys are those of `dataDir`. Throws KeyFileError. */
   constructor(clock: Clock, dataDir: string) {
@@ -72,6 +76,7 @@ export class Credentials {
   /** Signs with a new key from now on. Credentials of the current one stay good, those of the one before end. */
   rotateKey(): void {
     this.#keys = rotateJwtKeys(this.#dataDir, this.#keys);
+    this.#verified.clear();
   }
 
   /** For one instance of a node: access for 1 h, refresh for 7 d. `groups`: those it may be in; none: any. */
@@ -90,10 +95,17 @@ export class Credentials {
 
   /** The bearer of an access token, or undefined when it isn't one of ours or has expired. */
   async verifyAccess(token: string): Promise<AccessClaims | undefined> {
+    const known = this.#verified.get(token);
+    if (known !== undefined && this.#clock.nowMs() < known.expiresMs) return known;
+    this.#verified.delete(token);
+    const keys = this.#keys;
     const claims = accessClaimsSchema.safeParse(await this.#claimsOf(token)).data;
     if (claims === undefined) return undefined;
     const { sub: nodeId, iid: instanceId, epoch, exp } = claims;
-    return { nodeId, instanceId, epoch, expiresMs: exp * 1000 };
+    const verified = { nodeId, instanceId, epoch, expiresMs: exp * 1000 };
+    // The key may have been changed meanwhile.
+    if (keys === this.#keys) this.#remember(token, verified);
+    return verified;
   }
 
   /** The bearer of a refresh token, or undefined. Whether the node still honours it, the registry knows. */
@@ -107,6 +119,16 @@ export class Credentials {
   /** Whether we signed this once: who shows it may come late or to the wrong door, but tries nothing out. */
   async wasOurs(token: string): Promise<boolean> {
     return (await this.#verify(token)).at !== "bad";
+  }
+
+  #remember(token: string, claims: AccessClaims): void {
+    if (this.#verified.size >= VERIFIED_MAX) {
+      for (const oldest of this.#verified.keys()) {
+        this.#verified.delete(oldest);
+        break;
+      }
+    }
+    this.#verified.set(token, claims);
   }
 
   async #claimsOf(token: string): Promise<unknown> {
