@@ -230,7 +230,10 @@ export const trackerViewSchema = z.object({
 export type TrackerView = z.infer<typeof trackerViewSchema>;
 
 /** `GET trackers`. */
-export const trackerListSchema = z.object({ trackers: z.array(trackerViewSchema) });
+export const trackerListSchema = z.object({
+  trackers: z.array(trackerViewSchema),
+  next_cursor: z.string().optional(),
+});
 export type TrackerList = z.infer<typeof trackerListSchema>;
 
 /** `GET trackers/{stream}/tracks`: the latest event of each track in memory, newest first. */

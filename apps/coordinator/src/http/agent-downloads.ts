@@ -8,23 +8,15 @@ import { type Context, Hono, type MiddlewareHandler } from "hono";
 import type { Auth } from "../auth/auth.ts";
 import type { Counts } from "../counts.ts";
 import type { ActiveDownloads, Download } from "../downloads/active-downloads.ts";
-import {
-  AGENT_ARCHES,
-  type AgentArch,
-  type AgentBinaries,
-  type NoAgentBinary,
-  type OpenAgentBinary,
-} from "../downloads/agent-binaries.ts";
+import type { AgentBinaries, NoAgentBinary, OpenAgentBinary } from "../downloads/agent-binaries.ts";
 import { bearerToken } from "./body.ts";
 import { type ErrorCode, fail } from "./errors.ts";
-import { byteRange } from "./range.ts";
 import { limit, TOKEN_HEADER } from "./guard.ts";
+import { binaryQuery, parseQuery } from "./queries.ts";
+import { byteRange } from "./range.ts";
 import type { AppEnv } from "./server.ts";
 
 const RETRY_S = 5;
-/** What Debian and Docker call them. */
-const ALIASES: Readonly<Record<string, AgentArch>> = { amd64: "x86_64", arm64: "aarch64" };
-const ARCH_PROBLEM = `arch: must be one of ${AGENT_ARCHES.join(", ")} (or ${Object.keys(ALIASES).join(", ")})`;
 
 const ERROR_OF: Readonly<Record<NoAgentBinary, ErrorCode>> = {
   not_configured: "no_downloads",
@@ -90,11 +82,11 @@ function allowed({ auth }: AgentDownloadDeps): MiddlewareHandler<AppEnv> {
 }
 
 async function binary({ binaries, downloads }: AgentDownloadDeps, c: Ctx): Promise<Response> {
-  const arch = archOf(c.req.query("arch"));
-  if (arch === undefined) return fail(c, "bad_request", ARCH_PROBLEM);
+  const query = parseQuery(c, binaryQuery);
+  if (!query.ok) return fail(c, "bad_request", query.detail);
   const download = downloads.begin(c.env.isOpen);
   if (download === undefined) return refuse(c, "too_many_downloads");
-  const opened = await binaries.open(arch);
+  const opened = await binaries.open(query.data.arch);
   return typeof opened === "string" ? refuse(c, ERROR_OF[opened]) : send(c, download, opened);
 }
 
@@ -128,10 +120,6 @@ function send(c: Ctx, download: Download, opened: OpenAgentBinary): Response {
   download.onEnd(() => opened.close());
   const body = Bun.file(`/proc/self/fd/${opened.fd}`).slice(start, past);
   return new Response(body, { status: range.at === "part" ? 206 : 200, headers });
-}
-
-function archOf(text: string | undefined): AgentArch | undefined {
-  return AGENT_ARCHES.find((arch) => arch === text) ?? ALIASES[text ?? ""];
 }
 
 /** `If-None-Match` (RFC 9110 §13.1.2): a list of tags, weak or strong, or `*`. */

@@ -8,49 +8,25 @@ import {
   type NodeDetail,
   nodeIdSchema,
   type NodeId,
-  type NodeList,
-  nodeStateSchema,
-  type NodeView,
   PROTOCOL_HEADER,
   PROTOCOL_VERSION,
 } from "@fleet/protocol";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
-import { z } from "zod";
 import type { AccessClaims, AgentClaims } from "../auth/credentials.ts";
 import type { Node } from "../registry/node.ts";
-import { NODE_EVENTS_MAX } from "../registry/node-store.ts";
-import type { Registry } from "../registry/registry.ts";
 import type { AgentStreams } from "./agent-streams.ts";
-import { bearerToken, check, parseBody } from "./body.ts";
+import { bearerToken, parseBody } from "./body.ts";
 import { fail } from "./errors.ts";
+import { listNodes, nodeView } from "./node-list.ts";
+import { nodeDetailQuery, nodeListQuery, parseQuery, removeQuery } from "./queries.ts";
 import { register, type RegisterDeps } from "./register.ts";
 import type { AppEnv } from "./server.ts";
-
-const LIST_MAX = 1000;
-const HISTORY_DEFAULT = 20;
 
 /** What the routes work with. */
 export interface AgentRoutesDeps extends RegisterDeps {
   readonly clock: Clock;
   readonly streams: AgentStreams;
 }
-
-const listQuerySchema = z.object({
-  status: nodeStateSchema.optional(),
-  group: z.string().optional(),
-  runtime: z.string().optional(),
-  label: z
-    .string()
-    .regex(/^[^=]+=.*$/, "must be NAME=VALUE")
-    .optional(),
-  limit: z.coerce.number().int().min(1).max(LIST_MAX).default(LIST_MAX),
-  cursor: nodeIdSchema.optional(),
-});
-const detailQuerySchema = z.object({
-  history: z.coerce.number().int().min(0).max(NODE_EVENTS_MAX).default(HISTORY_DEFAULT),
-});
-const removeQuerySchema = z.object({ block: z.enum(["true", "false"]).optional() });
-type ListQuery = z.output<typeof listQuerySchema>;
 
 /** The routes below `/api/v1/agents`. */
 export function agentRoutes(deps: AgentRoutesDeps): Hono<AppEnv> {
@@ -96,19 +72,22 @@ export function agentRoutes(deps: AgentRoutesDeps): Hono<AppEnv> {
     const node = ownNode(deps, c, claims, claims.instanceId, claims.epoch);
     if (node instanceof Response) return node;
     registry.heard(node.id);
-    return new Response(deps.streams.open(claims, c.env), {
+    // Nobody would read the stream that a HEAD opens.
+    const body = c.req.method === "HEAD" ? null : deps.streams.open(claims, c.env);
+    return new Response(body, {
       headers: { "Content-Type": "text/event-stream", "Cache-Control": "no-store" },
     });
   });
 
-  routes.get("/", (c) => {
-    const query = check(listQuerySchema, c.req.query());
+  routes.get("/", async (c) => {
+    const query = parseQuery(c, nodeListQuery);
     if (!query.ok) return fail(c, "bad_request", query.detail);
-    return c.json(listNodes(registry, query.data));
+    const list = await listNodes(registry, query.data);
+    return typeof list === "string" ? fail(c, "bad_request", list) : c.json(list);
   });
 
   routes.get("/:id", (c) => {
-    const query = check(detailQuerySchema, c.req.query());
+    const query = parseQuery(c, nodeDetailQuery);
     if (!query.ok) return fail(c, "bad_request", query.detail);
     const node = registry.get(c.req.param("id") as NodeId);
     if (node === undefined) return fail(c, "unknown_node");
@@ -118,7 +97,7 @@ export function agentRoutes(deps: AgentRoutesDeps): Hono<AppEnv> {
 
   routes.delete("/:id", (c) => {
     const id = nodeIdSchema.safeParse(c.req.param("id")).data;
-    const query = check(removeQuerySchema, c.req.query());
+    const query = parseQuery(c, removeQuery);
     if (!query.ok) return fail(c, "bad_request", query.detail);
     if (id === undefined) return fail(c, "unknown_node");
     if (query.data.block === "true")
@@ -160,54 +139,10 @@ function speaksFor(
   return claims.nodeId === id && claims.instanceId === instanceId && claims.epoch === epoch;
 }
 
-/** A page of nodes by id; `next_cursor` is the last id of the page while there are more. (R8) */
-function listNodes(registry: Registry, query: ListQuery): NodeList {
-  const agents: NodeView[] = [];
-  for (const node of registry.list()) {
-    if (query.cursor !== undefined && node.id <= query.cursor) continue;
-    const view = nodeView(registry, node);
-    if (!isWanted(view, query)) continue;
-    if (agents.length === query.limit) return { agents, next_cursor: agents.at(-1)!.node_id };
-    agents.push(view);
-  }
-  return { agents };
-}
-
-function isWanted(view: NodeView, query: ListQuery): boolean {
-  if (query.status !== undefined && view.state !== query.status) return false;
-  if (query.group !== undefined && view.group !== query.group) return false;
-  if (query.runtime !== undefined && !view.runtimes.some((r) => r.name === query.runtime))
-    return false;
-  if (query.label === undefined) return true;
-  const at = query.label.indexOf("=");
-  return view.labels[query.label.slice(0, at)] === query.label.slice(at + 1);
-}
-
-function nodeView(registry: Registry, node: Node): NodeView {
-  const { row } = node;
-  return {
-    node_id: node.id,
-    kind: row.kind,
-    state: registry.stateOf(node),
-    name: row.name,
-    group: row.group,
-    class: row.class,
-    labels: row.labels,
-    version: row.version,
-    agent_url: row.agentUrl,
-    platform: row.platform,
-    runtimes: row.runtimes,
-    sensors: row.sensors,
-    capabilities: row.capabilities,
-    instance_id: row.instanceId,
-    epoch: row.epoch,
-    first_seen: row.firstSeen,
-    last_seen: row.lastSeen,
-    counters: node.counters,
-  };
-}
-
 const requireProtocol: MiddlewareHandler = async (c, next) => {
-  if (c.req.header(PROTOCOL_HEADER) !== String(PROTOCOL_VERSION)) return fail(c, "bad_protocol");
-  return next();
+  const told = c.req.header(PROTOCOL_HEADER);
+  if (told === String(PROTOCOL_VERSION)) return next();
+  const found = told === undefined ? "is missing" : `says ${JSON.stringify(told.slice(0, 32))}`;
+  const spoken = `this coordinator speaks version ${PROTOCOL_VERSION}`;
+  return fail(c, "bad_protocol", `${PROTOCOL_HEADER} ${found}; ${spoken}`);
 };

@@ -1,25 +1,18 @@
 /** `/api/v1/blocked-nodes`: the ids that nobody may use; `DELETE agents/{id}?block=true` adds one, too. (R4) */
 import { type BlockedList, type NodeId, nodeIdSchema } from "@fleet/protocol";
 import { Hono } from "hono";
-import { z } from "zod";
+import type { z } from "zod";
 import type { Registry } from "../registry/registry.ts";
-import { check } from "./body.ts";
 import { fail } from "./errors.ts";
+import { blockedListQuery, cursorAfter, parseQuery } from "./queries.ts";
 import type { AppEnv } from "./server.ts";
-
-const LIST_MAX = 1000;
-
-const listQuerySchema = z.object({
-  limit: z.coerce.number().int().min(1).max(LIST_MAX).default(LIST_MAX),
-  cursor: nodeIdSchema.optional(),
-});
 
 /** The routes below `/api/v1/blocked-nodes`. */
 export function blockedNodeRoutes(registry: Registry): Hono<AppEnv> {
   const routes = new Hono<AppEnv>();
 
   routes.get("/", (c) => {
-    const query = check(listQuerySchema, c.req.query());
+    const query = parseQuery(c, blockedListQuery);
     if (!query.ok) return fail(c, "bad_request", query.detail);
     return c.json(listBlocked(registry, query.data));
   });
@@ -37,15 +30,17 @@ export function blockedNodeRoutes(registry: Registry): Hono<AppEnv> {
   return routes;
 }
 
-/** A page by id; `next_cursor` is the last id of the page while there are more. */
+/** A page by id; `next_cursor` while there are more. */
 function listBlocked(
   registry: Registry,
-  { limit, cursor }: z.output<typeof listQuerySchema>,
+  { limit, cursor }: z.output<typeof blockedListQuery>,
 ): BlockedList {
   const rest = registry
     .blocked()
     .filter((row) => cursor === undefined || row.nodeId > cursor)
     .map((row) => ({ node_id: row.nodeId as NodeId, blocked_at: row.blockedAt }));
   const blocked = rest.slice(0, limit);
-  return rest.length > limit ? { blocked, next_cursor: blocked.at(-1)!.node_id } : { blocked };
+  return rest.length > limit
+    ? { blocked, next_cursor: cursorAfter(blocked.at(-1)!.node_id) }
+    : { blocked };
 }

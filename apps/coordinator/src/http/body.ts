@@ -8,17 +8,31 @@ export type Parsed<T> =
   | { readonly ok: false; readonly detail: string };
 
 const ISSUES_MAX = 10;
+/** Characters of what the parser says, which may quote the body. */
+const WHY_MAX = 100;
 
-/** Reads and checks a JSON body; the detail lists up to ten problems with their paths. */
+/**
+ * Reads and checks a JSON body (RFC 8259), whatever its Content-Type; of a key that comes twice the last counts. The detail
+ * lists up to ten problems with their paths.
+ */
 export async function parseBody<S extends z.ZodType>(
   c: Context,
   schema: S,
 ): Promise<Parsed<z.output<S>>> {
+  const bytes = await c.req.arrayBuffer();
+  if (bytes.byteLength === 0) return { ok: false, detail: "the body is empty, and must be JSON" };
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return { ok: false, detail: "the body is not UTF-8" };
+  }
   let value: unknown;
   try {
-    value = await c.req.json();
-  } catch {
-    return { ok: false, detail: "the body is not JSON" };
+    value = JSON.parse(text);
+  } catch (error) {
+    const why = (error as Error).message.replace(/^JSON Parse error: /, "");
+    return { ok: false, detail: `the body is not JSON: ${why.slice(0, WHY_MAX)}` };
   }
   return check(schema, value);
 }

@@ -7,13 +7,14 @@ import { type Context, Hono } from "hono";
 import type { Tokens } from "../auth/tokens.ts";
 import type { Bus } from "../bus.ts";
 import { fail } from "./errors.ts";
+import { eventsQuery, parseQuery } from "./queries.ts";
 import type { AppEnv } from "./server.ts";
 
 const EVENTS_BUFFERED_MAX = 1000;
 const KEEPALIVE_MS = 15_000;
 /** How long a reader that was cut off may take to read what was sent to it, seconds. */
 const CUT_S = 5;
-const TOPIC = /^[A-Za-z0-9_*:>-]+(\.[A-Za-z0-9_*:>-]+)*$/;
+const HEADERS = { "Content-Type": "text/event-stream", "Cache-Control": "no-store" };
 
 /** The route below `/api/v1/events`. `*` in a topic stands for one part, a last `>` for the rest; default: everything. */
 export function eventRoutes(bus: Bus, clock: Clock, tokens: Tokens): Hono<AppEnv> {
@@ -23,8 +24,11 @@ export function eventRoutes(bus: Bus, clock: Clock, tokens: Tokens): Hono<AppEnv
 }
 
 function openStream(bus: Bus, clock: Clock, tokens: Tokens, c: Context<AppEnv>): Response {
-  const topic = c.req.query("topic") ?? ">";
-  if (!TOPIC.test(topic)) return fail(c, "bad_request", "topic: not a topic pattern");
+  const query = parseQuery(c, eventsQuery);
+  if (!query.ok) return fail(c, "bad_request", query.detail);
+  // Nobody would read the stream that a HEAD opens.
+  if (c.req.method === "HEAD") return new Response(null, { headers: HEADERS });
+  const { topic } = query.data;
   const encoder = new TextEncoder();
   let close = (): void => {};
   let subscribed = false;
@@ -68,9 +72,7 @@ function openStream(bus: Bus, clock: Clock, tokens: Tokens, c: Context<AppEnv>):
   );
   if (!subscribed) return fail(c, "too_many_subscribers");
   c.env.allowSilence(0);
-  return new Response(body, {
-    headers: { "Content-Type": "text/event-stream", "Cache-Control": "no-store" },
-  });
+  return new Response(body, { headers: HEADERS });
 }
 
 function asObject(data: unknown): Record<string, unknown> {

@@ -17,7 +17,7 @@ import { ActiveDownloads } from "../downloads/active-downloads.ts";
 import { AgentBinaries } from "../downloads/agent-binaries.ts";
 import { Metrics } from "../metrics.ts";
 import { Registry } from "../registry/registry.ts";
-import { freePort, givenTokens, RecordingLog, REGISTRY_OPTIONS, streamId } from "../testing.ts";
+import { freePorts, givenTokens, RecordingLog, REGISTRY_OPTIONS, streamId } from "../testing.ts";
 import { TrackerManager } from "../trackers/manager.ts";
 import { Output } from "../trackers/output.ts";
 import { PortPool } from "../trackers/port-pool.ts";
@@ -37,6 +37,15 @@ export interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly body: unknown;
+}
+
+/** `dir` is where agents to be downloaded lie, at most `max` of them at once; without it there are none. */
+interface ApiOptions {
+  readonly dir?: string;
+  readonly max?: number;
+  readonly reenroll?: boolean;
+  /** For trackers. */
+  readonly ports?: number;
 }
 
 /** Listening when made. `await using api = new Api()` stops it. */
@@ -66,17 +75,14 @@ export class Api implements AsyncDisposable {
   };
   ready = true;
 
-  /** `dir` is where agents to be downloaded lie; without it there are none. */
-  constructor(
-    agents: { readonly dir?: string; readonly max?: number; readonly reenroll?: boolean } = {},
-  ) {
-    this.downloads = new ActiveDownloads(this.clock, agents.max ?? 100);
+  constructor(options: ApiOptions = {}) {
+    this.downloads = new ActiveDownloads(this.clock, options.max ?? 100);
     const { clock, log, bus, db, auth } = this;
     this.registry = new Registry(db, clock, log, bus, REGISTRY_OPTIONS);
     this.registry.start();
     const limits = { rotateBytes: 1e9, keepDays: 1, totalBytesMax: 1e9 };
     const output = new Output("/nowhere", limits, clock, log);
-    this.manager = makeManager(this, output);
+    this.manager = makeManager(this, output, options.ports ?? 1);
     const answers = new Counts();
     const isWritable = (): boolean => this.ready && !this.registry.failing;
     const metrics = new Metrics({
@@ -100,12 +106,12 @@ export class Api implements AsyncDisposable {
       bus,
       streams: this.streams,
       metrics,
-      binaries: new AgentBinaries(agents.dir),
+      binaries: new AgentBinaries(options.dir),
       downloads: this.downloads,
       answers,
       version: "1.2.3",
       heartbeatIntervalMs: 30_000,
-      reenroll: agents.reenroll ?? true,
+      reenroll: options.reenroll ?? true,
       frames: () => this.advertised,
       isWritable,
     });
@@ -168,8 +174,8 @@ export class Api implements AsyncDisposable {
   }
 }
 
-function makeManager({ clock, log, bus, db }: Api, output: Output): TrackerManager {
-  const first = freePort();
+function makeManager({ clock, log, bus, db }: Api, output: Output, ports: number): TrackerManager {
+  const first = freePorts(ports);
   const spawn = new FakeSpawn();
   spawn.onSpawn = (process) => {
     process.onSignal = () => process.exit(0);
@@ -182,7 +188,7 @@ function makeManager({ clock, log, bus, db }: Api, output: Output): TrackerManag
       output,
       random: seededRandom(1),
       spawn: spawn.spawn,
-      pool: new PortPool(first, first),
+      pool: new PortPool(first, first + ports - 1),
       store: new TrackerStore(db, log),
       unread: new Unread(clock),
       options: {

@@ -2,17 +2,11 @@
 import type { Log } from "@fleet/daemon";
 import { type CreatedToken, createTokenRequestSchema, type TokenList } from "@fleet/protocol";
 import { Hono } from "hono";
-import { z } from "zod";
 import type { Auth } from "../auth/auth.ts";
-import { check, parseBody } from "./body.ts";
+import { parseBody } from "./body.ts";
 import { fail } from "./errors.ts";
+import { auditQuery, parseQuery } from "./queries.ts";
 import type { AppEnv } from "./server.ts";
-
-const AUDIT_PAGE_MAX = 1000;
-const auditQuerySchema = z.object({
-  limit: z.coerce.number().int().min(1).max(AUDIT_PAGE_MAX).default(AUDIT_PAGE_MAX),
-  cursor: z.coerce.number().int().min(1).optional(),
-});
 
 /** The routes below `/api/v1/tokens`. */
 export function tokenRoutes({ tokens }: Auth): Hono<AppEnv> {
@@ -47,7 +41,7 @@ export function tokenRoutes({ tokens }: Auth): Hono<AppEnv> {
 export function auditRoutes({ audit }: Auth): Hono<AppEnv> {
   const routes = new Hono<AppEnv>();
   routes.get("/", (c) => {
-    const query = check(auditQuerySchema, c.req.query());
+    const query = parseQuery(c, auditQuery);
     if (!query.ok) return fail(c, "bad_request", query.detail);
     return c.json(audit.list(query.data.limit, query.data.cursor));
   });

@@ -23,6 +23,7 @@ import type {
   Standing,
 } from "./node.ts";
 import { type BlockedRow, NodeStore } from "./node-store.ts";
+import { Nodes } from "./nodes.ts";
 import { agentRow, newNode, plainRow, shutdownRow } from "./rows.ts";
 import { stateAt, sweep, type Swept } from "./sweep.ts";
 import { Uptime } from "./uptime.ts";
@@ -48,7 +49,7 @@ export class Registry {
   readonly #options: RegistryOptions;
   readonly #store: NodeStore;
   readonly #tickMs: number;
-  readonly #nodes = new Map<NodeId, Node>();
+  readonly #nodes = new Nodes();
   readonly #blocked = new Map<NodeId, BlockedRow>();
   readonly #timers: Timer[] = [];
   readonly #refusedLog: LogGate;
@@ -82,8 +83,7 @@ export class Registry {
     this.#uptime = new Uptime(this.#clock, uptimeMs, this.#tickMs * TICKS_LATE_MAX);
     this.#floors = floors;
     for (const row of rows) {
-      const id = row.nodeId as NodeId;
-      this.#nodes.set(id, newNode(id, row));
+      this.#nodes.set(row.nodeId as NodeId, newNode(row));
       this.#known[row.kind]++;
     }
     for (const row of blocked) this.#blocked.set(row.nodeId as NodeId, row);
@@ -103,9 +103,9 @@ export class Registry {
     return this.#store.failing;
   }
 
-  /** All nodes, by id. */
-  list(): readonly Node[] {
-    return [...this.#nodes.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  /** By id: all nodes, or `max` of those behind `id`, which need not be there. */
+  list(id?: NodeId, max = Number.POSITIVE_INFINITY): readonly Node[] {
+    return this.#nodes.after(id, max);
   }
 
   get(id: NodeId): Node | undefined {
@@ -366,7 +366,7 @@ export class Registry {
 
   #remember(row: NodeRow): Node {
     const id = row.nodeId as NodeId;
-    const node = this.#nodes.get(id) ?? newNode(id, row);
+    const node = this.#nodes.get(id) ?? newNode(row);
     node.row = row;
     node.heardAtMs = this.#uptime.nowMs;
     node.dueMs = node.heardAtMs;

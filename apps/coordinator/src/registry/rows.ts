@@ -66,6 +66,7 @@ export function shutdownRow(row: NodeRow, now: Now): NodeRow {
 }
 
 /** A node as it is loaded or made: nobody has heard it yet. */
-export function newNode(id: NodeId, row: NodeRow): Node {
+export function newNode(row: NodeRow): Node {
+  const id = row.nodeId as NodeId;
   return { id, row, heardAtMs: undefined, counters: {}, dirty: false, dueMs: 0 };
 }
