@@ -59,6 +59,7 @@ async function connectSources(): Promise<readonly Uint8Array[]> {
   );
   for (const [i, end] of ends.entries()) {
     let isReady = false;
+    const ready = Promise.withResolvers<void>();
     sources[i] = await Bun.connect({
       hostname: HOST,
       port: orders.port,
@@ -69,6 +70,7 @@ async function connectSources(): Promise<readonly Uint8Array[]> {
           if (answer !== undefined) socket.write(answer);
           if (end.ready && !isReady) {
             noteReady();
+            ready.resolve();
             if (orders.wire === "session") keepAlive(socket);
           }
           isReady = end.ready;
@@ -77,6 +79,8 @@ async function connectSources(): Promise<readonly Uint8Array[]> {
       },
     });
     sources[i].setNoDelay(true);
+    // One after the other: a server that starts hundreds of trackers at once may answer the last hello too late.
+    await ready.promise;
   }
   return ends.map((end) => end.block.bytes);
 }
