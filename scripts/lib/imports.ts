@@ -23,7 +23,7 @@ const COORDINATOR_LAYERS: readonly (readonly string[])[] = [
   ["token-desk"],
   ["coordinator"],
   ["http", "uplinks", "reconcile", "units"],
-  ["metrics"],
+  ["metrics", "tls-renewal"],
   ["registry", "commands", "trackers", "downloads"],
   ["auth"],
   ["db", "bus", "config", "counts", "listen-error", "log-gate"],

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { ConfigError, readConfigFile } from "./config-file.ts";
 import { trackerEntriesSchema } from "./config-trackers.ts";
 import { duration, durationOrNever, size } from "./config-units.ts";
-import { readTlsPair } from "./tls-files.ts";
+import { readTlsPair, type TlsFiles } from "./tls-files.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -12,6 +12,9 @@ const port = z.int().min(1).max(65_535);
 
 /** Where it listens is 0.0.0.0 unless something says else; with --insecure-dev it is loopback, so no default here. */
 const host = z.string().min(1).optional();
+
+/** PEM files. */
+const tlsFilesSchema = z.strictObject({ cert: z.string().min(1), key: z.string().min(1) });
 
 const tcpServerSchema = z
   .strictObject({
@@ -25,7 +28,7 @@ const tcpServerSchema = z
     auto_provision_per_token_max: z.int().min(1).default(1000),
     connections_max: z.int().min(1).default(4096),
     connections_per_address_max: z.int().min(1).default(1024),
-    tls: z.strictObject({ cert: z.string().min(1), key: z.string().min(1) }).optional(),
+    tls: tlsFilesSchema.optional(),
   })
   .refine((t) => t.auto_provision_port_start <= t.auto_provision_port_end, {
     message: "must not be below auto_provision_port_start",
@@ -45,6 +48,7 @@ const configSchema = z.strictObject({
     .strictObject({
       host,
       port: z.int().min(0).max(65_535).default(7700),
+      tls: tlsFilesSchema.optional(),
     })
     .prefault({}),
   /** Where agents are to connect, when it is not where this process listens. `tls` says what is spoken there. */
@@ -97,10 +101,17 @@ export type Config = z.output<typeof configSchema>;
 export function loadConfig(path: string | undefined): Config {
   if (path === undefined) return configSchema.parse({});
   const config = parseConfig(path, readConfigFile(path));
-  const { tls } = config.tcp_server;
-  const read = tls === undefined ? undefined : readTlsPair(tls);
-  if (read?.at === "bad") throw new ConfigError(path, [`tcp_server.tls.${read.problem}`]);
+  const problems = [
+    ...tlsProblems("http.tls", config.http.tls),
+    ...tlsProblems("tcp_server.tls", config.tcp_server.tls),
+  ];
+  if (problems.length > 0) throw new ConfigError(path, problems);
   return config;
+}
+
+function tlsProblems(place: string, files: TlsFiles | undefined): string[] {
+  const read = files === undefined ? undefined : readTlsPair(files);
+  return read?.at === "bad" ? [`${place}.${read.problem}`] : [];
 }
 
 /** Checks a parsed configuration; `source` names it in the error. */

@@ -104,8 +104,9 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     counts,
   };
   const downloads = new ActiveDownloads(clock, DOWNLOADS_MAX);
-  const address = { host: config.http.host ?? ANY_HOST, port: config.http.port };
-  const http = new HttpServer(address, createHttpApp(options, parts, downloads), log);
+  const { host = ANY_HOST, port, tls } = config.http;
+  const app = createHttpApp(options, parts, downloads);
+  const http = new HttpServer({ host, port, tls }, app, clock, log);
   const group = new ServiceGroup(clock, [
     { name: "auth", service: auth },
     { name: "registry", service: registry },

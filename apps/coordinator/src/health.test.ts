@@ -43,12 +43,14 @@ describe("health (H1)", () => {
     const port = wellServer();
     const yaml = join(dir.path, "c.yaml");
     const toml = join(dir.path, "c.toml");
+    const elsewhere = join(dir.path, "elsewhere.yaml");
     writeFileSync(yaml, `http: { port: ${port} }\n`);
+    writeFileSync(elsewhere, "http: { port: 1 }\n");
     writeFileSync(toml, `[http]\nhost = "127.0.0.1"\nport = ${port}\n`);
     expect(
       await Promise.all([
         ask(["--http", `0.0.0.0:${port}`]),
-        ask(["--http", `127.0.0.1:${port}`, "--config", join(dir.path, "none.yaml")]),
+        ask(["--http", `127.0.0.1:${port}`, "--config", elsewhere]),
         ask([`--config=${yaml}`]),
         ask([], { FLEET_COORDINATOR_CONFIG: toml }),
         ask(["--url", `http://127.0.0.1:${port}`]),

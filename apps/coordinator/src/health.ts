@@ -42,7 +42,9 @@ export function quickHealthFlags(
 /** Prints `ok`, or in one line why not, and gives the exit code, 0 or 1. Takes at most 3 s. */
 export async function health(flags: HealthFlags): Promise<0 | 1> {
   const where = urlOf(flags);
-  const problem = typeof where === "string" ? where : await problemAt(where);
+  // Our own certificate is not for the address we ask at, and nothing secret is said.
+  const verified = flags.url !== undefined;
+  const problem = typeof where === "string" ? where : await problemAt(where, verified);
   if (problem === undefined) writeSync(1, "ok\n");
   else writeSync(2, `fleet-coordinator: ${problem.replaceAll(/\s+/g, " ")}\n`);
   return problem === undefined ? 0 : 1;
@@ -52,10 +54,12 @@ export async function health(flags: HealthFlags): Promise<0 | 1> {
 function urlOf({ config, http, url }: HealthFlags): URL | string {
   if (url !== undefined) return URL.parse("/healthz", url) ?? `--url ${url} is no URL`;
   try {
-    const { host, port } = http ?? (config ? configured(config) : DEFAULT);
+    const set = config ? configured(config) : { ...DEFAULT, tls: false };
+    const { host, port } = http ?? set;
+    const scheme = set.tls ? "https" : "http";
     if (port === 0) return "port 0 is any port; --url tells which";
     const asked = ANYWHERE[host] ?? host;
-    return new URL(`http://${asked.includes(":") ? `[${asked}]` : asked}:${port}/healthz`);
+    return new URL(`${scheme}://${asked.includes(":") ? `[${asked}]` : asked}:${port}/healthz`);
   } catch (error) {
     if (error instanceof ConfigError || error instanceof TypeError) return error.message;
     throw error;
@@ -63,18 +67,21 @@ function urlOf({ config, http, url }: HealthFlags): URL | string {
 }
 
 /** Reads nothing but the address: whether the rest of the file is right, `serve` has said. */
-function configured(path: string): HostPort {
-  const { http } = readConfigFile(path) as { http?: { host?: unknown; port?: unknown } | null };
-  const { host = DEFAULT.host, port = DEFAULT.port } = http ?? {};
+function configured(path: string): HostPort & { readonly tls: boolean } {
+  const { http } = readConfigFile(path) as {
+    http?: { host?: unknown; port?: unknown; tls?: unknown } | null;
+  };
+  const { host = DEFAULT.host, port = DEFAULT.port, tls } = http ?? {};
   if (typeof host !== "string" || typeof port !== "number")
     throw new ConfigError(path, ["http.host or http.port is not valid"]);
-  return { host, port };
+  return { host, port, tls: tls != null };
 }
 
-async function problemAt(url: URL): Promise<string | undefined> {
+async function problemAt(url: URL, verified: boolean): Promise<string | undefined> {
   try {
     const response = await fetch(url, {
       redirect: "manual",
+      tls: { rejectUnauthorized: verified },
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     if (!response.ok) return `${url.href} answers ${response.status}`;

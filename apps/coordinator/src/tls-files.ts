@@ -1,4 +1,4 @@
-/** The certificate of the frame port and its key, as files: read, and checked as far as can be without a peer. */
+/** The certificate of a listener and its key, as files: read, and checked as far as can be without a peer. */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createSecureContext } from "node:tls";

@@ -13,7 +13,8 @@ export const installScript: Handler = (c) => {
   const host = c.req.header("Host") ?? "";
   // Set by a proxy that ends TLS before us.
   const forwarded = c.req.header("X-Forwarded-Proto") ?? "";
-  const scheme = SCHEMES.includes(forwarded) ? forwarded : "http";
+  const own = c.req.url.startsWith("https:") ? "https" : "http";
+  const scheme = SCHEMES.includes(forwarded) ? forwarded : own;
   const url = HOST.test(host) ? `${scheme}://${host}` : "";
   return c.body(script.replace(PLACE, url), 200, {
     "Content-Type": "text/x-shellscript; charset=utf-8",

@@ -1,8 +1,10 @@
 /** The HTTP listener. */
-import type { Log } from "@fleet/daemon";
+import type { Clock, Log } from "@fleet/daemon";
 import type { Hono } from "hono";
 import type { Token } from "../auth/tokens.ts";
 import { ListenError } from "../listen-error.ts";
+import type { TlsFiles, TlsPair } from "../tls-files.ts";
+import { TlsRenewal } from "../tls-renewal.ts";
 
 /** Seconds a connection may be silent, in a request or between two. A silent client holds a socket no longer than this. */
 const SILENT_S = 30;
@@ -32,53 +34,95 @@ interface RequestNotes {
 /** The application's types, for Hono. */
 export type AppEnv = { Bindings: HttpEnv; Variables: RequestNotes };
 
-/** Where to listen. Port 0 takes any. */
-export interface HttpAddress {
+/** Where to listen; port 0 takes any. Without `tls` it speaks in the clear. */
+export interface HttpServerOptions {
   readonly host: string;
   readonly port: number;
+  readonly tls: TlsFiles | undefined;
 }
 
-/** Serves the application. */
+/** Serves the application. A certificate that is replaced is taken up within a minute; what is under way goes on. */
 export class HttpServer {
-  readonly #address: HttpAddress;
+  readonly #options: HttpServerOptions;
   readonly #app: Hono<AppEnv>;
+  readonly #clock: Clock;
   readonly #log: Log;
   #server: Bun.Server<undefined> | undefined;
+  #port: number;
+  /** Those with earlier certificates, until the last request on them has ended. */
+  readonly #former = new Set<Bun.Server<undefined>>();
+  #renewal: TlsRenewal | undefined;
 
-  constructor(address: HttpAddress, app: Hono<AppEnv>, log: Log) {
-    this.#address = address;
+  constructor(options: HttpServerOptions, app: Hono<AppEnv>, clock: Clock, log: Log) {
+    this.#options = options;
     this.#app = app;
+    this.#clock = clock;
     this.#log = log;
+    this.#port = options.port;
   }
 
+  /** The port it listens on; differs from the configured one only when that was 0. */
   get port(): number {
-    return this.#server?.port ?? this.#address.port;
+    return this.#port;
   }
 
+  /** Throws ListenError. */
   start(): void {
-    const { host, port } = this.#address;
+    const { host, tls } = this.#options;
     try {
-      this.#server = Bun.serve({
-        hostname: host,
-        port,
-        idleTimeout: SILENT_S,
-        fetch: (request, server) => {
-          const env: HttpEnv = {
-            allowSilence: (seconds) => server.timeout(request, seconds),
-            isOpen: () => server.requestIP(request) !== null,
-            peer: () => server.requestIP(request)?.address ?? null,
-          };
-          return this.#app.fetch(request, env);
-        },
-      });
+      if (tls === undefined) this.#server = this.#serve();
+      else this.#startTls(tls);
     } catch (cause) {
-      throw new ListenError("HTTP", host, port, cause);
+      throw new ListenError("HTTP", host, this.#port, cause);
     }
-    this.#log.info({ host, port: this.port }, "http: listening");
+    this.#port = this.#server?.port ?? this.#port;
+    this.#log.info({ host, port: this.#port, tls: tls !== undefined }, "http: listening");
   }
 
   /** Ends what is open too: event streams would never end by themselves. */
   async stop(): Promise<void> {
-    await this.#server?.stop(true);
+    this.#renewal?.stop();
+    const former = [...this.#former].map((server) => server.stop(true));
+    await Promise.all([this.#server?.stop(true), ...former]);
+  }
+
+  #startTls(files: TlsFiles): void {
+    this.#renewal = new TlsRenewal({
+      files,
+      clock: this.#clock,
+      log: this.#log,
+      name: "http",
+      place: "http.tls",
+      listen: (pair) => {
+        this.#retire();
+        this.#server = this.#serve(pair);
+      },
+    });
+    this.#renewal.start();
+  }
+
+  #retire(): void {
+    const former = this.#server;
+    this.#server = undefined;
+    if (former === undefined) return;
+    this.#former.add(former);
+    void former.stop(false).finally(() => this.#former.delete(former));
+  }
+
+  #serve(pair?: TlsPair): Bun.Server<undefined> {
+    return Bun.serve({
+      hostname: this.#options.host,
+      port: this.#port,
+      idleTimeout: SILENT_S,
+      ...(pair === undefined ? {} : { tls: { cert: pair.cert, key: pair.key } }),
+      fetch: (request, server) => {
+        const env: HttpEnv = {
+          allowSilence: (seconds) => server.timeout(request, seconds),
+          isOpen: () => server.requestIP(request) !== null,
+          peer: () => server.requestIP(request)?.address ?? null,
+        };
+        return this.#app.fetch(request, env);
+      },
+    });
   }
 }

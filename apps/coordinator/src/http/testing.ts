@@ -18,6 +18,7 @@ import { AgentBinaries } from "../downloads/agent-binaries.ts";
 import { Metrics } from "../metrics.ts";
 import { Registry } from "../registry/registry.ts";
 import { freePorts, givenTokens, RecordingLog, REGISTRY_OPTIONS, streamId } from "../testing.ts";
+import type { TlsFiles } from "../tls-files.ts";
 import { TrackerManager } from "../trackers/manager.ts";
 import { Output } from "../trackers/output.ts";
 import { PortPool } from "../trackers/port-pool.ts";
@@ -44,6 +45,7 @@ interface ApiOptions {
   readonly dir?: string;
   readonly max?: number;
   readonly reenroll?: boolean;
+  readonly tls?: TlsFiles;
   /** For trackers. */
   readonly ports?: number;
 }
@@ -74,8 +76,10 @@ export class Api implements AsyncDisposable {
     tls: false,
   };
   ready = true;
+  readonly #scheme: string;
 
   constructor(options: ApiOptions = {}) {
+    this.#scheme = options.tls === undefined ? "http" : "https";
     this.downloads = new ActiveDownloads(this.clock, options.max ?? 100);
     const { clock, log, bus, db, auth } = this;
     this.registry = new Registry(db, clock, log, bus, REGISTRY_OPTIONS);
@@ -115,7 +119,12 @@ export class Api implements AsyncDisposable {
       frames: () => this.advertised,
       isWritable,
     });
-    this.server = new HttpServer({ host: "127.0.0.1", port: 0 }, this.app, log);
+    this.server = new HttpServer(
+      { host: "127.0.0.1", port: 0, tls: options.tls },
+      this.app,
+      clock,
+      log,
+    );
     auth.start();
     this.server.start();
     this.streams.start();
@@ -138,7 +147,7 @@ export class Api implements AsyncDisposable {
   }
 
   url(path: string): string {
-    return `http://127.0.0.1:${this.server.port}${path}`;
+    return `${this.#scheme}://127.0.0.1:${this.server.port}${path}`;
   }
 
   async call(

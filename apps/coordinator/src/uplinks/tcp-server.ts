@@ -2,10 +2,11 @@
  * The frame port: accepts connections within its limits, over TLS when it has a certificate, and keeps one session per
  * stream. A certificate that is replaced by another is taken up within a minute; open connections stay. (T1, T6)
  */
-import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
+import type { Clock, Log } from "@fleet/daemon";
 import type { NodeId, StreamId } from "@fleet/protocol";
 import { ListenError } from "../listen-error.ts";
-import { readTlsPair, type TlsFiles, type TlsPair } from "../tls-files.ts";
+import type { TlsFiles, TlsPair } from "../tls-files.ts";
+import { TlsRenewal } from "../tls-renewal.ts";
 import { Admission, type AdmissionLimits } from "./admission.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
 import { Refusals } from "./refusals.ts";
@@ -22,7 +23,6 @@ type Listener = Bun.TCPSocketListener<Connection | undefined>;
 type Socket = Bun.Socket<Connection | undefined>;
 type ServerDeps = Omit<ConnectionDeps, "claim" | "authenticated" | "refusals">;
 
-const RENEW_MS = 60_000;
 /** Probes of a peer that is silent begin then; Bun sends one a second and gives up after ten. */
 const TCP_KEEPALIVE_MS = 10_000;
 
@@ -37,10 +37,7 @@ export class TcpServer {
   readonly #sessions = new Map<StreamId, Connection>();
   #listener: Listener | undefined;
   #port: number;
-  #pair: TlsPair | undefined;
-  /** What was last said of a certificate that can't be used. */
-  #complaint: string | undefined;
-  #renewal: Timer | undefined;
+  #renewal: TlsRenewal | undefined;
 
   constructor(options: TcpServerOptions, deps: ServerDeps) {
     this.#options = options;
@@ -71,19 +68,18 @@ export class TcpServer {
   start(): void {
     const { host, tls } = this.#options;
     try {
-      this.#pair = tls === undefined ? undefined : pairOf(tls);
-      this.#listener = this.#listen();
+      if (tls === undefined) this.#listener = this.#listen();
+      else this.#startTls(tls);
     } catch (cause) {
       throw new ListenError("frames", host, this.#port, cause);
     }
-    this.#port = this.#listener.port;
+    this.#port = this.#listener?.port ?? this.#port;
     this.#log.info({ host, port: this.#port, tls: tls !== undefined }, "frames: listening");
-    if (tls !== undefined) this.#renewal = every(this.#clock, RENEW_MS, () => this.#renew(tls));
   }
 
   /** Takes no more connections and says goodbye on the open ones. Frames that wait for a tracker stay with it. */
   async stop(): Promise<void> {
-    this.#renewal?.cancel();
+    this.#renewal?.stop();
     this.#listener?.stop(false);
     for (const connection of this.#connections.all()) connection.end("draining");
   }
@@ -115,42 +111,27 @@ export class TcpServer {
     this.#sessions.set(stream, connection);
   }
 
-  /** A socket keeps what it was accepted with, so a new certificate takes a new listener. */
-  #renew(files: TlsFiles): void {
-    const read = readTlsPair(files);
-    if (read.at === "bad") {
-      this.#complain(`tcp_server.tls.${read.problem}`);
-      return;
-    }
-    const { cert, key, expiresMs } = read.pair;
-    if (this.#listener !== undefined && cert === this.#pair?.cert && key === this.#pair.key) {
-      this.#complaint = undefined;
-      return;
-    }
-    this.#listener?.stop(false);
-    this.#listener = undefined;
-    this.#pair = read.pair;
-    try {
-      this.#listener = this.#listen();
-    } catch (error) {
-      this.#complain(`can't listen on port ${this.#port}: ${String(error)}`);
-      return;
-    }
-    this.#complaint = undefined;
-    this.#log.info({ expires: new Date(expiresMs).toISOString() }, "frames: new certificate");
+  #startTls(files: TlsFiles): void {
+    this.#renewal = new TlsRenewal({
+      files,
+      clock: this.#clock,
+      log: this.#log,
+      name: "frames",
+      place: "tcp_server.tls",
+      listen: (pair) => {
+        this.#listener?.stop(false);
+        this.#listener = undefined;
+        this.#listener = this.#listen(pair);
+      },
+    });
+    this.#renewal.start();
   }
 
-  #complain(problem: string): void {
-    if (problem !== this.#complaint)
-      this.#log.error({ problem }, "frames: the new certificate can't be used");
-    this.#complaint = problem;
-  }
-
-  #listen(): Listener {
+  #listen(pair?: TlsPair): Listener {
     return Bun.listen<Connection | undefined>({
       hostname: this.#options.host,
       port: this.#port,
-      ...(this.#pair === undefined ? {} : { tls: { cert: this.#pair.cert, key: this.#pair.key } }),
+      ...(pair === undefined ? {} : { tls: { cert: pair.cert, key: pair.key } }),
       socket: {
         open: (socket) => this.#opened(socket),
         handshake: (socket, isSecure) => {
@@ -192,11 +173,4 @@ export class TcpServer {
       this.#sessions.delete(streamId);
     connection.closed();
   }
-}
-
-/** Checked with the config, so it is bad only when it was replaced since. */
-function pairOf(files: TlsFiles): TlsPair {
-  const read = readTlsPair(files);
-  if (read.at === "bad") throw new Error(`tcp_server.tls.${read.problem}`);
-  return read.pair;
 }
