@@ -1,0 +1,40 @@
+/**
+ * Preloaded into a coordinator: SIGUSR2 has it end, as kill -9 would end it, just before its n-th statement of SQLite from then
+ * on; n is in the file KILL_FILE. Used by killed-coordinator.test.ts.
+ */
+import { Database } from "bun:sqlite";
+import { readFileSync } from "node:fs";
+
+type Method = (this: unknown, ...args: never[]) => unknown;
+type Methods = Record<string, Method>;
+
+let stepsLeft = Number.POSITIVE_INFINITY;
+
+/** Makes a step of each of these methods. */
+function watch(methods: Methods, names: readonly string[]): void {
+  for (const name of names) {
+    const original = methods[name]!;
+    methods[name] = function (...args) {
+      if (--stepsLeft === 0) process.kill(process.pid, "SIGKILL");
+      return original.apply(this, args);
+    };
+  }
+}
+
+const database = Database.prototype as unknown as Methods;
+watch(database, ["run"]);
+// A statement's methods are its own, not its class's.
+for (const name of ["prepare", "query"]) {
+  const original = database[name]!;
+  const seen = new WeakSet();
+  database[name] = function (...args) {
+    const statement = original.apply(this, args) as Methods;
+    if (!seen.has(statement)) watch(statement, ["run", "get", "all", "values"]);
+    seen.add(statement);
+    return statement;
+  };
+}
+process.on("SIGUSR2", () => {
+  stepsLeft = Number(readFileSync(process.env["KILL_FILE"]!, "utf8"));
+  process.stderr.write(`armed ${stepsLeft}\n`);
+});

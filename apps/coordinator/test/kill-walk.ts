@@ -1,0 +1,125 @@
+/** Runs a coordinator again and again on one data directory, each life ended at the next step by kill-step.ts. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PROTOCOL_HEADER } from "@fleet/protocol";
+import { ENROLL_TOKEN, OPERATOR_TOKEN, until } from "./harness.ts";
+
+const MAIN = join(import.meta.dir, "../src/main.ts");
+const KILL_STEP = join(import.meta.dir, "kill-step.ts");
+const STEPS_MAX = 300;
+
+interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/** One run of a coordinator from source. */
+export class Coordinator {
+  readonly #process: Bun.Subprocess<"ignore", "ignore", "pipe">;
+  #log = "";
+  #url = "";
+
+  readonly #killFile: string;
+
+  constructor(dir: string) {
+    const address = "127.0.0.1:0";
+    this.#killFile = join(dir, "kill-at");
+    this.#process = Bun.spawn(
+      [process.execPath, "--preload", KILL_STEP, MAIN, "serve"].concat(
+        ["--config", join(dir, "coordinator.yaml"), "--data-dir", join(dir, "data")],
+        ["--http", address, "--frames", address],
+      ),
+      {
+        env: {
+          PATH: process.env["PATH"] ?? "",
+          FLEET_ENROLL_TOKEN: ENROLL_TOKEN,
+          FLEET_OPERATOR_TOKEN: OPERATOR_TOKEN,
+          KILL_FILE: this.#killFile,
+        },
+        stdio: ["ignore", "ignore", "pipe"],
+      },
+    );
+    void this.#follow();
+  }
+
+  async ready(): Promise<this> {
+    const port = await this.#said(/"http_port":(\d+).*"msg":"ready"/);
+    this.#url = `http://127.0.0.1:${port}`;
+    return this;
+  }
+
+  /** Has it killed before its `n`th statement from now on. */
+  async arm(n: number): Promise<void> {
+    writeFileSync(this.#killFile, String(n));
+    this.#process.kill("SIGUSR2");
+    await this.#said(new RegExp(`armed (${n})\n`));
+  }
+
+  /** Asks, with the protocol's header. Throws when there is no answer. */
+  async ask(method: string, path: string, token: string, body?: unknown): Promise<Answer> {
+    const response = await fetch(`${this.#url}${path}`, {
+      method,
+      headers: { Authorization: `Bearer ${token}`, [PROTOCOL_HEADER]: "1" },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    return { status: response.status, body: text === "" ? undefined : JSON.parse(text) };
+  }
+
+  /** Ends it; gives whether it was a kill that ended it. */
+  async end(signal: "SIGTERM" | "SIGKILL"): Promise<boolean> {
+    this.#process.kill(signal);
+    await this.#process.exited;
+    return this.#process.signalCode === "SIGKILL";
+  }
+
+  async #said(pattern: RegExp): Promise<string> {
+    return until(`${pattern} of ${this.#log}`, () => pattern.exec(this.#log)?.[1]);
+  }
+
+  async #follow(): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const chunk of this.#process.stderr) this.#log += decoder.decode(chunk);
+  }
+}
+
+/** What a walk does in each of its lives. `T` is what its client remembers. */
+export interface Walk<T> {
+  /** Before kills begin. */
+  readonly prepare?: (coordinator: Coordinator, memory: T) => Promise<void>;
+  /** May be cut short anywhere: asks throw then. */
+  readonly act: (coordinator: Coordinator, memory: T) => Promise<void>;
+  /** After the restart. */
+  readonly check: (coordinator: Coordinator, memory: T) => Promise<void>;
+  readonly config?: Record<string, unknown>;
+}
+
+/** Walks through all steps, a life for each, on one data directory; gives how many there were. */
+export async function walk<T>(
+  newMemory: (life: number) => T,
+  { prepare, act, check, config }: Walk<T>,
+): Promise<number> {
+  const dir = mkdtempSync(join(tmpdir(), "fleet-walk-"));
+  const tracker = { command: ["fleet-tracker"] };
+  writeFileSync(join(dir, "coordinator.yaml"), JSON.stringify({ tracker, ...config }));
+  let coordinator = await new Coordinator(dir).ready();
+  try {
+    for (let n = 1; n <= STEPS_MAX; n++) {
+      const memory = newMemory(n);
+      await prepare?.(coordinator, memory);
+      await coordinator.arm(n);
+      const acting = act(coordinator, memory);
+      await acting.catch(() => {});
+      const wasKilled = await coordinator.end("SIGTERM");
+      if (!wasKilled) await acting;
+      coordinator = await new Coordinator(dir).ready();
+      await check(coordinator, memory);
+      if (!wasKilled) return n - 1;
+    }
+    throw new Error(`there is no end to it in ${STEPS_MAX} steps`);
+  } finally {
+    await coordinator.end("SIGKILL");
+    rmSync(dir, { recursive: true });
+  }
+}

@@ -1,0 +1,277 @@
+/**
+ * A coordinator killed before every statement of its database, one after the other, in the midst of registers, check-ins, uses of
+ * tokens and of what forgets nodes. What it had answered holds after the restart, what it had not is done once when it is
+ * asked for again. (R1, R3, R4, R9, H5)
+ */
+import { describe, expect, test } from "bun:test";
+import type { AuditList, NodeDetail, NodeList, RegisterResponse, TokenList } from "@fleet/protocol";
+import { ENROLL_TOKEN, OPERATOR_TOKEN, until } from "./harness.ts";
+import { type Coordinator, walk } from "./kill-walk.ts";
+
+/** Each step is a start of a process. */
+const TEST_MS_MAX = 180_000;
+const AGENTS = "/api/v1/agents";
+
+/** An agent's side of it, in one life with a node of its own: instances that come one after the other, and what they were told. */
+class Client {
+  /** The last answer, and whose it was. */
+  grant: (RegisterResponse & { readonly instance: string }) | undefined;
+  /** A register that was sent and not answered. */
+  inDoubt: string | undefined;
+  /** How far it came, for the checks. */
+  at: "begun" | "leaving" | "gone" | "back" | "blocking" | "blocked" = "begun";
+  /** Instances that have registered, or may have. */
+  readonly instances: string[] = [];
+  readonly node: string;
+
+  constructor(life: number) {
+    this.node = `node-${Math.abs(life)}${life < 0 ? "b" : ""}`;
+  }
+
+  async register(coordinator: Coordinator, instance: string, token: string): Promise<void> {
+    this.inDoubt = instance;
+    if (!this.instances.includes(instance)) this.instances.push(instance);
+    const answer = await coordinator.ask("POST", `${AGENTS}/register`, token, {
+      node_id: this.node,
+      instance_id: instance,
+      version: "1",
+      class: "ephemeral",
+    });
+    expect(answer.status).toBe(200);
+    this.inDoubt = undefined;
+    this.grant = { ...(answer.body as RegisterResponse), instance };
+  }
+
+  async say(coordinator: Coordinator, what: "heartbeat" | "deregister"): Promise<number> {
+    const { access_token: token, epoch, instance } = this.grant!;
+    const body = { instance_id: instance, epoch };
+    return (await coordinator.ask("POST", `${AGENTS}/${this.node}/${what}`, token, body)).status;
+  }
+
+  /** What was cut short is asked for again; then all is as if nothing had been. */
+  async settle(coordinator: Coordinator): Promise<void> {
+    if (this.grant !== undefined) {
+      const isReplaced = this.inDoubt !== undefined && this.inDoubt !== this.grant.instance;
+      expect(isReplaced ? [200, 409] : [200]).toContain(await this.say(coordinator, "heartbeat"));
+    }
+    if (this.inDoubt !== undefined) await this.register(coordinator, this.inDoubt, ENROLL_TOKEN);
+    await this.#checkRow(coordinator);
+  }
+
+  async #checkRow(coordinator: Coordinator): Promise<void> {
+    const rows = await this.rows(coordinator);
+    if (this.instances.length === 0) return expect(rows).toEqual([]);
+    expect(rows.map(({ instance_id, epoch }) => [instance_id as string, epoch])).toEqual([
+      [this.instances.at(-1)!, this.instances.length],
+    ]);
+    const { history } = await this.look(coordinator);
+    const told = (event: string): unknown[] =>
+      history
+        .filter((h) => h.event === event)
+        .map((h) => h.data["instance_id"])
+        .toReversed();
+    expect(told("registered")).toEqual(this.instances);
+    expect(told("superseded")).toEqual(this.instances.slice(0, -1));
+    for (const instance of this.instances.slice(0, -1))
+      expect([instance, await this.try(coordinator, instance)]).toEqual([instance, 409]);
+  }
+
+  /** The status that a register of `instance` gets. */
+  async try(coordinator: Coordinator, instance: string, token = ENROLL_TOKEN): Promise<number> {
+    const body = { node_id: this.node, instance_id: instance, version: "1" };
+    return (await coordinator.ask("POST", `${AGENTS}/register`, token, body)).status;
+  }
+
+  async look(coordinator: Coordinator): Promise<NodeDetail> {
+    return (await coordinator.ask("GET", this.path, OPERATOR_TOKEN)).body as NodeDetail;
+  }
+
+  /** The states its history tells of, oldest first. */
+  async states(coordinator: Coordinator): Promise<string> {
+    return (await this.look(coordinator)).history
+      .filter((h) => h.event === "state")
+      .map((h) => h.data["state"])
+      .toReversed()
+      .join(" ");
+  }
+
+  /** What the list has of it: at most one row, and asking takes no step. */
+  async rows(coordinator: Coordinator): Promise<NodeList["agents"]> {
+    const { body } = await coordinator.ask("GET", AGENTS, OPERATOR_TOKEN);
+    return (body as NodeList).agents.filter((agent) => agent.node_id === this.node);
+  }
+
+  async isKnown(coordinator: Coordinator): Promise<boolean> {
+    return (await this.rows(coordinator)).length > 0;
+  }
+
+  get path(): string {
+    return `${AGENTS}/${this.node}`;
+  }
+}
+
+describe("a coordinator killed at every step", () => {
+  test(
+    "of registers loses none that was answered and doubles none: one row, epochs one apart, one event each (R1, R9)",
+    async () => {
+      const steps = await walk((life) => new Client(life), {
+        async act(coordinator, client) {
+          await client.register(coordinator, "i1", ENROLL_TOKEN);
+          await client.register(coordinator, "i1", client.grant!.refresh_token);
+          await client.register(coordinator, "i2", client.grant!.refresh_token);
+        },
+        check: (coordinator, client) => client.settle(coordinator),
+      });
+      expect(steps).toBeGreaterThan(15);
+    },
+    TEST_MS_MAX,
+  );
+
+  test(
+    "of check-ins and goodbyes, and of its own stop, keeps each state that was answered, and tells it once (R3, R5)",
+    async () => {
+      const steps = await walk((life) => new Client(life), {
+        prepare: (coordinator, client) => client.register(coordinator, "i1", ENROLL_TOKEN),
+        async act(coordinator, client) {
+          expect(await client.say(coordinator, "heartbeat")).toBe(200);
+          client.at = "leaving";
+          expect(await client.say(coordinator, "deregister")).toBe(204);
+          client.at = "gone";
+          await client.register(coordinator, "i1", client.grant!.refresh_token);
+          client.at = "back";
+        },
+        async check(coordinator, client) {
+          const possible: Partial<Record<Client["at"], string[]>> = {
+            begun: ["LIVE"],
+            leaving: ["LIVE", "LIVE SHUTDOWN"],
+            gone: ["LIVE SHUTDOWN", "LIVE SHUTDOWN LIVE"],
+            back: ["LIVE SHUTDOWN LIVE"],
+          };
+          expect(possible[client.at]).toContain(await client.states(coordinator));
+          await client.settle(coordinator);
+        },
+      });
+      expect(steps).toBeGreaterThan(10);
+    },
+    TEST_MS_MAX,
+  );
+
+  test(
+    "of an operator's removing and blocking forgets a node for good, and gives no epoch twice (R4)",
+    async () => {
+      const steps = await walk((life) => new Client(life), {
+        prepare: (coordinator, client) => client.register(coordinator, "i1", ENROLL_TOKEN),
+        async act(coordinator, client) {
+          const { epoch } = client.grant!;
+          client.at = "leaving";
+          const removed = await coordinator.ask("DELETE", client.path, OPERATOR_TOKEN);
+          expect(removed.status).toBe(204);
+          client.at = "gone";
+          await client.register(coordinator, "i2", ENROLL_TOKEN);
+          expect(client.grant!.epoch).toBe(epoch + 1);
+          client.at = "blocking";
+          const path = `${client.path}?block=true`;
+          expect((await coordinator.ask("DELETE", path, OPERATOR_TOKEN)).status).toBe(204);
+          client.at = "blocked";
+        },
+        async check(coordinator, client) {
+          const isKnown = await client.isKnown(coordinator);
+          const { at, inDoubt, grant } = client;
+          if (at === "begun") expect(isKnown).toBe(true);
+          if (at === "gone" && isKnown) expect(inDoubt).toBe("i2");
+          if (at === "blocked" || (at === "blocking" && !isKnown)) {
+            expect(isKnown).toBe(false);
+            return expect(await client.try(coordinator, "i3")).toBe(403);
+          }
+          const { epoch } = grant!;
+          await client.register(coordinator, "i3", ENROLL_TOKEN);
+          // At most the one in doubt lies between.
+          expect([epoch + 1, epoch + 2]).toContain(client.grant!.epoch);
+        },
+      });
+      expect(steps).toBeGreaterThan(20);
+    },
+    TEST_MS_MAX,
+  );
+
+  test(
+    "of making, using and revoking a token loses none that was answered, and audits each act once (H5)",
+    async () => {
+      const tokens = "/api/v1/tokens";
+      const newMemory = (life: number) => ({
+        client: new Client(life),
+        name: `token-${life}`,
+        made: undefined as { readonly id: string; readonly secret: string } | undefined,
+        used: false,
+        revoking: "not yet" as "not yet" | "asked" | "answered",
+      });
+      const steps = await walk(newMemory, {
+        async act(coordinator, memory) {
+          const order = { name: memory.name, kind: "enroll" };
+          const made = await coordinator.ask("POST", tokens, OPERATOR_TOKEN, order);
+          expect(made.status).toBe(201);
+          const { token, secret } = made.body as { token: { id: string }; secret: string };
+          memory.made = { id: token.id, secret };
+          await memory.client.register(coordinator, "i1", secret);
+          memory.used = true;
+          memory.revoking = "asked";
+          const path = `${tokens}/${token.id}`;
+          expect((await coordinator.ask("DELETE", path, OPERATOR_TOKEN)).status).toBe(204);
+          memory.revoking = "answered";
+        },
+        async check(coordinator, { client, name, made, used, revoking }) {
+          const list = (await coordinator.ask("GET", tokens, OPERATOR_TOKEN)).body as TokenList;
+          const rows = list.tokens.filter((token) => token.name === name);
+          const audited = (await coordinator.ask("GET", "/api/v1/audit?limit=20", OPERATOR_TOKEN))
+            .body as AuditList;
+          const acts = (method: string, subject: string): unknown[] =>
+            audited.entries.filter(
+              (entry) => entry.action.startsWith(method) && entry.subject === subject,
+            );
+          if (made === undefined) return expect(rows.length).toBeLessThanOrEqual(1);
+          expect(rows.map(({ id }) => id)).toEqual([made.id]);
+          expect(acts("POST", name)).toHaveLength(1);
+          const isRevoked = rows[0]!.revoked_at !== null;
+          if (revoking === "not yet") expect(isRevoked).toBe(false);
+          if (revoking === "answered") {
+            expect(isRevoked).toBe(true);
+            expect(acts("DELETE", made.id)).toHaveLength(1);
+          }
+          const again = new Client(-Number(name.split("-")[1]));
+          expect(await again.try(coordinator, "i1", made.secret)).toBe(isRevoked ? 401 : 200);
+          // Whom it has let in has a token of its own.
+          if (used) await client.register(coordinator, "i2", client.grant!.refresh_token);
+        },
+      });
+      expect(steps).toBeGreaterThan(15);
+    },
+    TEST_MS_MAX,
+  );
+
+  test(
+    "of forgetting a silent node forgets it once, and gives no epoch twice (R4, R5)",
+    async () => {
+      const retention = { node_retention: { ephemeral: "200ms" } };
+      const steps = await walk((life) => new Client(life), {
+        config: { registry: { stale_after: "50ms", dead_after: "50ms", ...retention } },
+        async act(coordinator, client) {
+          await client.register(coordinator, "i1", ENROLL_TOKEN);
+          await until("it is forgotten", async () => !(await client.isKnown(coordinator)));
+        },
+        async check(coordinator, client) {
+          const { grant } = client;
+          if (grant === undefined) return;
+          // Silent, it goes on to age while we look.
+          const states = await client.states(coordinator).catch(() => "");
+          expect("LIVE STALE DEAD").toStartWith(states);
+          await client.register(coordinator, "i2", ENROLL_TOKEN);
+          expect(client.grant!.epoch).toBe(grant.epoch + 1);
+          // It would age beside the next life's.
+          await coordinator.ask("DELETE", client.path, OPERATOR_TOKEN);
+        },
+      });
+      expect(steps).toBeGreaterThan(20);
+    },
+    TEST_MS_MAX,
+  );
+});
