@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, seededRandom, systemClock } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
-import { nodeIdSchema, type RegisterRequest } from "@fleet/protocol";
+import { instanceDigest, nodeIdSchema, type RegisterRequest } from "@fleet/protocol";
 import { processIdentity, systemSpawn } from "@fleet/supervisor";
 import { Agent } from "./agent.ts";
 import type { AgentConfig } from "./config.ts";
@@ -143,16 +143,16 @@ test("says of itself what it is, offers the sensors that can run, and tells of t
 
 test("R2: serves its health where it is told to, and tells the coordinator where", async () => {
   const at = freePort();
-  const { agent } = await startAgent([], systemClock, {
+  const { agent, lines } = await startAgent([], systemClock, {
     host: "127.0.0.1",
     port: at,
     url: undefined,
   });
-  await eventually(() => registered !== undefined);
+  await eventually(() => lines.some(({ message }) => message === "registered"));
   expect(registered?.agent_url).toBe(`http://127.0.0.1:${at}`);
   const ask = async (): Promise<unknown> => (await fetch(`http://127.0.0.1:${at}/health`)).json();
-  const { instance_id } = registered!;
-  const said = { node_id: "mast", instance_id, version: expect.any(String) as string };
+  const instance_sha256 = instanceDigest(registered!.instance_id);
+  const said = { node_id: "mast", instance_sha256, version: expect.any(String) as string };
   expect(await ask()).toEqual({ ...said, status: "registered" });
   await agent.stop(systemClock.monotonicMs() + 5000);
   expect(ask()).rejects.toThrow();

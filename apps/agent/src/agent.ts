@@ -6,6 +6,7 @@
 import { type Clock, type Log, type Random, type Service } from "@fleet/daemon";
 import {
   type AgentHealth,
+  instanceDigest,
   type InstanceId,
   instanceIdSchema,
   type NodeClass,
@@ -195,8 +196,12 @@ export class Agent implements Service {
 
   #newHealth(config: HealthConfig): HealthServer {
     const { identity, hostname, log } = this.#options;
-    const who = { node_id: identity.nodeId, instance_id: this.#instanceId, version: VERSION };
-    const answer = (): AgentHealth => ({ ...who, status: this.#registration.state.at });
+    const answer = (): AgentHealth => ({
+      node_id: identity.nodeId,
+      instance_sha256: instanceDigest(this.#instanceId),
+      version: VERSION,
+      status: this.#registration.state.at,
+    });
     return new HealthServer({ config, hostname, answer, log });
   }
 

@@ -68,8 +68,10 @@ describe("a coordinator that is killed and started again", () => {
     const health = { listen: `127.0.0.1:${port}` };
     fleet.agent("agent", { node: { name: "agent" }, sensors: [], health });
     expect((await fleet.untilState("agent", "LIVE")).agent_url).toBe(url);
-    const said: unknown = await (await fetch(`${url}/health`)).json();
-    expect(agentHealthSchema.parse(said)).toMatchObject({ node_id: "agent", status: "registered" });
+    await until("it says so itself", async () => {
+      const said = agentHealthSchema.parse(await (await fetch(`${url}/health`)).json());
+      return said.node_id === "agent" && said.status === "registered";
+    });
     // Never says anything of its own accord.
     using mute = Bun.serve({
       hostname: "127.0.0.1",

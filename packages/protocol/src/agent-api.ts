@@ -186,15 +186,6 @@ export const blockedListSchema = z.object({
 });
 export type BlockedList = z.infer<typeof blockedListSchema>;
 
-/** What an agent's `/health` answers: who it is, and where it stands with the coordinator. (R2) */
-export const agentHealthSchema = z.object({
-  node_id: nodeIdSchema,
-  instance_id: instanceIdSchema.optional(),
-  version: text.optional(),
-  status: text.optional(),
-});
-export type AgentHealth = z.infer<typeof agentHealthSchema>;
-
 /** `GET agents`. */
 export const nodeListSchema = z.object({
   agents: z.array(nodeViewSchema),

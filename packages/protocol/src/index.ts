@@ -1,4 +1,5 @@
 export * from "./agent-api.ts";
+export * from "./agent-health.ts";
 export * from "./agent-info.ts";
 export * from "./frame.ts";
 export * from "./ids.ts";

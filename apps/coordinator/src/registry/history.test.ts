@@ -69,7 +69,7 @@ describe("the history of a node (R5, R9)", () => {
     rig.register("i1", HILL);
     rig.db
       .insert(nodeEvents)
-      .values({ id: 500_000, nodeId: "x", at: 1, event: "removed", data: {} })
+      .values({ id: 200_000, nodeId: "x", at: 1, event: "removed", data: {} })
       .run();
     rig.register("i1");
     rig.clock.advance(10_000);

@@ -19,7 +19,7 @@ const ORPHANED_MAX = 10_000;
 /** Events that are kept of each node, the latest. */
 export const NODE_EVENTS_MAX = 100;
 /** Events that are kept in all, the latest. */
-const EVENTS_MAX = 500_000;
+const EVENTS_MAX = 200_000;
 const STATE_ID = 1;
 
 /** An id that nobody may use, and since when. */

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import type { NodeId } from "@fleet/protocol";
+import { instanceDigest, type NodeId } from "@fleet/protocol";
 import { nodeId, registration, until } from "../testing.ts";
 import { Probe } from "./probe.ts";
 import { HILL, RADAR, Rig } from "./testing.ts";
@@ -63,7 +63,7 @@ beforeEach(() => {
 afterEach(() => rig[Symbol.asyncDispose]());
 
 const health = (more: object = {}): Response =>
-  Response.json({ node_id: RADAR, instance_id: "i1", version: "1", status: "registered", ...more });
+  Response.json({ node_id: RADAR, instance_sha256: instanceDigest("i1"), ...more });
 const states = (): unknown[] => [rig.rig.state(RADAR), rig.rig.state(HILL)];
 
 describe("the probe at the start (R2)", () => {
@@ -78,7 +78,7 @@ describe("the probe at the start (R2)", () => {
   });
 
   test("takes an answer without an instance for that of the one we know", async () => {
-    rig.know(RADAR, () => health({ instance_id: undefined }));
+    rig.know(RADAR, () => health({ instance_sha256: undefined }));
     rig.restart();
     await rig.done();
     expect(states()[0]).toBe("LIVE");
@@ -86,7 +86,7 @@ describe("the probe at the start (R2)", () => {
 
   const bad: readonly (readonly [string, Handler])[] = [
     ["another node", () => health({ node_id: "hill" })],
-    ["another instance", () => health({ instance_id: "i2" })],
+    ["another instance", () => health({ instance_sha256: instanceDigest("i2") })],
     ["a redirect", () => Response.redirect("/elsewhere", 302)],
     ["an error", () => Response.json({ node_id: RADAR }, { status: 503 })],
     ["no JSON", () => new Response("ok")],

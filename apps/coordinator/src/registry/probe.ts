@@ -7,7 +7,7 @@
  * credentials, no redirect followed, a few bytes read, and nothing of them shown to anybody.
  */
 import type { Clock, Log } from "@fleet/daemon";
-import { type AgentHealth, agentHealthSchema } from "@fleet/protocol";
+import { type AgentHealth, agentHealthSchema, instanceDigest } from "@fleet/protocol";
 import type { Node } from "./node.ts";
 import type { Registry } from "./registry.ts";
 
@@ -68,11 +68,9 @@ export class Probe {
   /** Whether it answered, as itself, and was not heard or replaced meanwhile. */
   async #ask(node: Node): Promise<boolean> {
     const { registry, clock } = this.#deps;
-    const { agentUrl, instanceId } = node.row;
-    const health = await askHealth(clock, agentUrl!, this.#abort.signal);
-    const isIt =
-      health?.node_id === node.id && (health.instance_id ?? instanceId) === node.row.instanceId;
-    if (!isIt || !this.#isAwaited(node)) return false;
+    const health = await askHealth(clock, node.row.agentUrl!, this.#abort.signal);
+    // By now it may be another instance's row.
+    if (health === undefined || !this.#isAwaited(node) || !isOf(health, node)) return false;
     registry.heard(node.id);
     return true;
   }
@@ -80,6 +78,10 @@ export class Probe {
   #isAwaited(node: Node): boolean {
     return this.#deps.registry.get(node.id) === node && node.heardAtMs === undefined;
   }
+}
+
+function isOf({ node_id: id, instance_sha256: digest }: AgentHealth, { row }: Node): boolean {
+  return id === row.nodeId && (digest === undefined || digest === instanceDigest(row.instanceId!));
 }
 
 /** One that said goodbye is not revived by an answer. */

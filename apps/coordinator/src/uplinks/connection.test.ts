@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { connect } from "node:net";
 import { encodeLine, type Hello } from "@fleet/protocol";
 import { knownNodes } from "../db/schema.ts";
+import type { Registry } from "../registry/registry.ts";
 import { instanceId, nodeId, registration, until } from "../testing.ts";
 import { frame, FramePort, lines, type Peer, PUSH } from "./testing.ts";
 
@@ -117,20 +118,41 @@ describe("a hello is refused (R9, DESIGN §6)", () => {
     expect(port.manager.list()).toEqual([]);
   });
 
-  test("by a newer instance's register between the verdict and the welcome", async () => {
+  const meanwhile: readonly (readonly [string, boolean, (registry: Registry) => void])[] = [
+    [
+      "superseded",
+      false,
+      (registry) => registry.register(registration({ node_id: "radar3", instance_id: "i2" })),
+    ],
+    ["unknown_node", true, (registry) => registry.remove(nodeId("radar3"))],
+    ["blocked", false, (registry) => registry.block(nodeId("radar3"))],
+  ];
+  test.each(meanwhile)(
+    "as %s by what happens between the verdict and the welcome (R4, R9)",
+    async (code, retryable, act) => {
+      await using port = new FramePort();
+      const hello = await port.hello("radar3", { instance_id: "i1" });
+      const verifyAccess = port.auth.credentials.verifyAccess.bind(port.auth.credentials);
+      port.auth.credentials.verifyAccess = async (token) => {
+        const claims = await verifyAccess(token);
+        queueMicrotask(() => queueMicrotask(() => act(port.registry)));
+        return claims;
+      };
+      expect(await rejected(port, hello)).toEqual({ code, retryable });
+      expect(port.server.connections).toBe(0);
+    },
+  );
+
+  test("for a blocked node, and what it had open ends (R4)", async () => {
     await using port = new FramePort();
     const hello = await port.hello("radar3", { instance_id: "i1" });
-    const verifyAccess = port.auth.credentials.verifyAccess.bind(port.auth.credentials);
-    port.auth.credentials.verifyAccess = async (token) => {
-      const claims = await verifyAccess(token);
-      queueMicrotask(() => {
-        const newer = registration({ node_id: "radar3", instance_id: "i2" });
-        queueMicrotask(() => port.registry.register(newer));
-      });
-      return claims;
-    };
-    expect(await rejected(port, hello)).toEqual({ code: "superseded", retryable: false });
-    expect(port.server.connections).toBe(0);
+    const peer = await port.connect();
+    peer.send(encodeLine(hello));
+    await peer.next("welcome");
+    port.registry.onRemoved = (nodes) => port.server.endNodes(nodes);
+    port.registry.block(nodeId("radar3"));
+    expect(await peer.next("bye")).toMatchObject({ code: "token_revoked" });
+    expect(await rejected(port, hello)).toEqual({ code: "blocked", retryable: false });
   });
 });
 

@@ -3,7 +3,8 @@ import { LineDecoder, nodeIdSchema, type SpoolId, streamIdSchema } from "@fleet/
 import { FakeClock } from "@fleet/daemon/testing";
 import { Counts } from "../counts.ts";
 import { MEMORY, openDb } from "../db/open.ts";
-import { RecordingLog } from "../testing.ts";
+import { HILL, RADAR, Rig } from "../registry/testing.ts";
+import { RecordingLog, refuseWrites } from "../testing.ts";
 import { Receiver } from "../trackers/receiver.ts";
 import type { Tracker } from "../trackers/tracker.ts";
 import { Session } from "./session.ts";
@@ -36,4 +37,43 @@ test("a frame that was re-encoded is not taken for accepted with the run of line
   const chunk = Buffer.from(lines(frame(1), frame(2), frame(3, { name: "Zürich" }), frame(4)));
   session.data(chunk, new LineDecoder());
   expect(progress).toMatchObject({ enqueued: 4, accepted: 2 });
+});
+
+test("of removed nodes is forgotten, also when that could not be written down before a restart (R4)", () => {
+  const { db } = openDb(MEMORY);
+  const rig = new Rig({}, { db });
+  const [mine, other] = [streamIdSchema.parse("radar3.s"), streamIdSchema.parse("hill.s")];
+  const newStore = (): ProgressStore => {
+    const store = new ProgressStore(db, rig.clock, rig.log);
+    store.start();
+    return store;
+  };
+  const accepted = (store: ProgressStore): number[] =>
+    [mine, other].map((stream) => store.open(stream, "spool" as SpoolId, 1).accepted);
+  const first = newStore();
+  for (const [id, stream] of [
+    [RADAR, mine],
+    [HILL, other],
+  ] as const) {
+    rig.register("i1", id);
+    first.accept(first.open(stream, "spool" as SpoolId, 1), 7);
+  }
+  first.flush();
+  rig.registry.remove(RADAR);
+  refuseWrites(db, true);
+  first.forget(new Set([RADAR]));
+  expect([accepted(first), first.failing]).toEqual([[0, 7], true]);
+  refuseWrites(db, false);
+  expect(accepted(newStore())).toEqual([0, 7]);
+});
+
+test("is known to be written again once the disk takes it, with nothing to write (DESIGN §7)", () => {
+  const { db } = openDb(MEMORY);
+  const store = new ProgressStore(db, new FakeClock(), new RecordingLog());
+  refuseWrites(db, true);
+  store.forget(new Set([RADAR]));
+  expect(store.failing).toBe(true);
+  refuseWrites(db, false);
+  store.flush();
+  expect(store.failing).toBe(false);
 });

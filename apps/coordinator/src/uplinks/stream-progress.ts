@@ -102,7 +102,7 @@ export class ProgressStore {
   /** Writes what changed. A disk that refuses costs duplicates after a restart, never frames; it is tried again. */
   flush(): void {
     const dirty = [...this.#streams.values()].filter((p) => p.dirty);
-    if (dirty.length === 0) return;
+    if (dirty.length === 0 && !this.failing) return;
     const isWritten = this.#try(() =>
       this.#db.transaction(() => {
         for (const { streamId, spoolId, accepted } of dirty)
