@@ -90,7 +90,7 @@ async function revoke(nameOrId: string, flags: WhereFlags): Promise<void> {
   const desk = await deskOf(flags);
   const { TokenDeskError } = await import("./token-desk.ts");
   const known = (await desk.list()).find(({ id, name }) => id === nameOrId || name === nameOrId);
-  if (known === undefined) throw new TokenDeskError(`there is no token ${nameOrId}`);
+  if (known === undefined) throw new TokenDeskError("there is no token of that name or id");
   await desk.revoke(known.id);
   process.stderr.write(`${known.name} is revoked\n`);
 }

@@ -104,6 +104,7 @@ export class Fleet {
     config: Json = {},
     env: Record<string, string> = {},
     by: readonly string[] = [],
+    flags: readonly string[] = [],
   ): Promise<Run> {
     const path = this.write("coordinator.yaml", JSON.stringify(withPortRange(config)));
     const http = `127.0.0.1:${this.ports.http}`;
@@ -111,7 +112,7 @@ export class Fleet {
     const data = join(this.dir, "data");
     const run = this.spawn(
       "fleet-coordinator",
-      ["serve", "--config", path, "--data-dir", data, "--http", http, "--frames", frames],
+      ["serve", "--config", path, "--data-dir", data, "--http", http, "--frames", frames, ...flags],
       {
         FLEET_ENROLL_TOKEN: ENROLL_TOKEN,
         FLEET_OPERATOR_TOKEN: OPERATOR_TOKEN,

@@ -4,6 +4,7 @@ import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { audit as table } from "../db/schema.ts";
 import { RecordingLog, refuseWrites } from "../testing.ts";
 import { Audit } from "./audit.ts";
+import { makeToken } from "./secret-text.ts";
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
@@ -41,6 +42,14 @@ describe("the audit log (H5)", () => {
     expect(rig.written).toEqual(["a"]);
     rig.clock.advance(1000);
     expect(rig.written).toEqual(["a", "b"]);
+  });
+
+  test("holds no token, not even one that was sent in the place of an id", () => {
+    const rig = new Rig();
+    const token = makeToken("push");
+    rig.audit.record(act(`x${token}y`));
+    expect(rig.written).toEqual(["xfle_p_…y"]);
+    expect(JSON.stringify(rig.log.lines)).not.toContain(token);
   });
 
   test("lists the newest first, page by page, to the end", () => {

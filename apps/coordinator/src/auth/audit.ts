@@ -7,6 +7,7 @@ import type { AuditList } from "@fleet/protocol";
 import { asc, desc, inArray, lt, lte, max } from "drizzle-orm";
 import type { Db } from "../db/open.ts";
 import { audit } from "../db/schema.ts";
+import { withoutTokens } from "./secret-text.ts";
 
 const ROWS_MAX = 100_000;
 const KEEP_MS = 400 * 86_400_000;
@@ -17,7 +18,7 @@ const PRUNE_ROWS = 1000;
 /** Entries that wait for the disk; beyond, the oldest is dropped and counted. */
 const WAITING_MAX = 10_000;
 
-/** One entry, without what is filled in here. No secret may be in it. */
+/** One entry, without what is filled in here. */
 export interface AuditedAct {
   /** The name of the token that was shown. */
   readonly actor: string;
@@ -42,6 +43,7 @@ export class Audit {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #limits: AuditLimits;
+  readonly #insert: ReturnType<typeof insertInto>;
   readonly #timers: Timer[] = [];
   #waiting: (AuditedAct & { readonly at: number })[] = [];
   #failing = false;
@@ -56,6 +58,7 @@ export class Audit {
     this.#clock = clock;
     this.#log = log;
     this.#limits = limits;
+    this.#insert = insertInto(db);
   }
 
   start(): void {
@@ -70,14 +73,15 @@ export class Audit {
 
   /** Writes it down now. */
   record(act: AuditedAct): void {
-    this.recordSoon(act);
+    const { actor, address, action, outcome } = act;
+    const subject = act.subject && withoutTokens(act.subject);
+    this.#log.info({ actor, address, action, subject, outcome }, "audit");
+    this.recordSoon({ ...act, subject });
     this.#flush();
   }
 
   /** Writes it down within a second, together with others: for what agents do, all at once when they come back. */
   recordSoon(act: AuditedAct): void {
-    const { actor, action, subject, outcome, address } = act;
-    this.#log.info({ actor, address, action, subject, outcome }, "audit");
     this.#waiting.push({ ...act, at: this.#clock.nowMs() });
     if (this.#waiting.length <= WAITING_MAX) return;
     this.#waiting.shift();
@@ -102,8 +106,7 @@ export class Audit {
     if (this.#waiting.length === 0) return;
     try {
       this.#db.transaction((tx) => {
-        const insert = tx.insert(audit);
-        for (const entry of this.#waiting) insert.values(entry).run();
+        for (const entry of this.#waiting) this.#insert.run({ ...entry });
         const last =
           tx
             .select({ id: max(audit.id) })
@@ -135,4 +138,12 @@ export class Audit {
       this.#log.warn({ err }, "the audit log is not pruned");
     }
   }
+}
+
+/** Ready-made, since thousands of agents may enrol at once. */
+function insertInto({ $client: sqlite }: Db) {
+  return sqlite.query<null, Record<keyof AuditedAct | "at", string | number | null>>(
+    `INSERT INTO audit (at, actor, address, action, subject, outcome)
+     VALUES ($at, $actor, $address, $action, $subject, $outcome)`,
+  );
 }

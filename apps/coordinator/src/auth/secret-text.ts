@@ -16,6 +16,11 @@ export function makeToken(kind: SharedTokenKind): string {
   return `fle_${kind[0]}_${chars.join("")}`;
 }
 
+/** `text` without the tokens in it, which somebody may have put where an id belongs. */
+export function withoutTokens(text: string): string {
+  return text.replaceAll(/fle_([epo])_[0-9A-Za-z]{43}/g, "fle_$1_…");
+}
+
 /** A short random id that tells nothing. */
 export function makeTokenId(): string {
   return Array.from({ length: 12 }, () => ALPHABET[randomInt(ALPHABET.length)]).join("");

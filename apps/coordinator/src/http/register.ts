@@ -101,7 +101,8 @@ async function admit(
     epoch: outcome.epoch,
   };
   const credentials = await auth.credentials.issue(claims, proof.groups);
-  log.info({ ...claims, created: outcome.created, by: proof.at }, "node registered");
+  const by = proof.at === "refresh" ? "its own token" : proof.token.name;
+  log.info({ ...claims, created: outcome.created, by }, "node registered");
   const answer: RegisterResponse = {
     node_id: request.node_id,
     epoch: outcome.epoch,
