@@ -120,6 +120,7 @@ describe("an outage (T4)", () => {
     tracker.sawFrames();
     await until(() => rig.frames().includes(7));
     expect(tracker.toView()).toMatchObject({ run: 2, port });
+    await until(() => tracker.state === "STOPPED");
   });
 
   test("that ends in time changes nothing: the same process goes on", async () => {
@@ -149,6 +150,21 @@ describe("an outage (T4)", () => {
     rig.attach();
     tracker.receiver.write(frame(1), 1);
     await until(() => tracker.toView().run === 2 && rig.frames().includes(1));
+  });
+
+  test("frames of a source that comes and goes while the process is being stopped get a new one, too", async () => {
+    const rig = new Rig({ extendedOutageMs: 400, mode: "stubborn", stopGraceMs: 150 });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    await until(() => tracker.state === "RUNNING");
+    tracker.detach();
+    await until(() => tracker.state === "STOPPING");
+    rig.attach();
+    tracker.receiver.write(frame(1), 1);
+    tracker.sawFrames();
+    tracker.detach();
+    await until(() => tracker.toView().run === 2 && rig.frames().includes(1));
+    await until(() => tracker.state === "STOPPED");
   });
 });
 

@@ -8,7 +8,8 @@ import { endOrphan, findOrphans } from "@fleet/supervisor";
 import { LogGate } from "../log-gate.ts";
 import { type Feed, PUSHED } from "./feed.ts";
 import { isTracker } from "./is-tracker.ts";
-import { Tracker, type TrackerDeps } from "./tracker.ts";
+import { Tracker } from "./tracker.ts";
+import type { TrackerDeps } from "./tracker-deps.ts";
 import type { TrackerChange, TrackerRow } from "./tracker-store.ts";
 
 const ORPHAN_GRACE_MS = 500;

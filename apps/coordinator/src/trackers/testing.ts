@@ -12,7 +12,8 @@ import { type Feed, PUSHED } from "./feed.ts";
 import { TrackerManager } from "./manager.ts";
 import { Output } from "./output.ts";
 import { PortPool } from "./port-pool.ts";
-import type { Tracker, TrackerOptions } from "./tracker.ts";
+import type { Tracker } from "./tracker.ts";
+import type { TrackerOptions } from "./tracker-deps.ts";
 import { type TrackerRow, TrackerStore } from "./tracker-store.ts";
 import { Unread } from "./unread.ts";
 

@@ -8,26 +8,22 @@
  * hangs up or reads nothing for `stallTimeoutMs` is followed by another, which is first given again what the dead one may
  * not have worked on. (T2, T4, T5)
  */
-import { type Clock, type Log, type Random, type Timer } from "@fleet/daemon";
+import type { Log, Timer } from "@fleet/daemon";
 import { nodeOfStream, type StreamId, type TrackerView } from "@fleet/protocol";
 import {
   Child,
   type ChildState,
   processIdentity,
   type RunEnd,
-  type Spawn,
   StderrRing,
 } from "@fleet/supervisor";
-import type { Bus } from "../bus.ts";
 import { EventReader } from "./event-reader.ts";
 import { type Feed, PUSHED } from "./feed.ts";
-import type { Output } from "./output.ts";
-import type { PortPool } from "./port-pool.ts";
 import { Receiver } from "./receiver.ts";
 import { TrackView } from "./track-view.ts";
 import { TrackerLink } from "./tracker-link.ts";
-import type { TrackerRow, TrackerStore } from "./tracker-store.ts";
-import type { Unread } from "./unread.ts";
+import type { TrackerDeps } from "./tracker-deps.ts";
+import type { TrackerRow } from "./tracker-store.ts";
 
 const STABLE_AFTER_MS = 10_000;
 /** So many runs in a row that were given frames and ended within STABLE_AFTER_MS may have died of them. */
@@ -39,33 +35,6 @@ const BACKOFF = { baseMs: 100, capMs: 10_000 };
 const RATE_WINDOW_S = 5;
 const STDERR_BYTES_MAX = 8192;
 const STDERR_LINES_MAX = 10;
-
-/** How trackers are run. */
-export interface TrackerOptions {
-  /** argv; `{port}` and `{stream}` stand for the lease and the stream id. */
-  readonly command: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-  readonly stopGraceMs: number;
-  readonly extendedOutageMs: number;
-  readonly startTimeoutMs: number;
-  /** How long a tracker may read nothing while something is there for it. */
-  readonly stallTimeoutMs: number;
-}
-
-/** What every tracker shares. */
-export interface TrackerDeps {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-  readonly bus: Bus;
-  readonly pool: PortPool;
-  readonly store: TrackerStore;
-  readonly output: Output;
-  readonly unread: Unread;
-  /** How processes are begun; tests have others. */
-  readonly spawn?: Spawn;
-  readonly options: TrackerOptions;
-}
 
 /** See the head of this file. */
 export class Tracker {
@@ -96,6 +65,8 @@ export class Tracker {
   #outage: Timer | undefined;
   #publishedState = "STOPPED";
   #retired = false;
+  /** Frames came since it was last told to stop. */
+  #isLate = false;
   readonly #frameCounts: number[] = [];
   #stopping: Promise<void> | undefined;
 
@@ -163,9 +134,15 @@ export class Tracker {
     if (this.#sources > 0) return;
     this.lastActiveMs = this.#deps.clock.monotonicMs();
     this.#publish();
+    this.#armOutage();
+  }
+
+  #armOutage(): void {
     this.#outage?.cancel();
     if (this.#retired) return;
     this.#outage = this.#deps.clock.after(this.#deps.options.extendedOutageMs, () => {
+      // One that only just starts has frames to read first.
+      if (this.state === "STARTING" && this.receiver.waitingFrames > 0) return this.#armOutage();
       this.#log.info({}, "no source for long, stopping the tracker");
       const graceMs = this.#deps.options.stopGraceMs * 2;
       void this.stop(this.#deps.clock.monotonicMs() + graceMs);
@@ -176,7 +153,8 @@ export class Tracker {
   sawFrames(): void {
     this.lastFrameAtMs = this.#deps.clock.nowMs();
     this.lastActiveMs = this.#deps.clock.monotonicMs();
-    if (this.#child === undefined) this.#ensureRunning();
+    this.#isLate = true;
+    if (this.#child === undefined) this.#respawn();
   }
 
   /** Whether `lastFrameAtMs` has changed since this was asked last. */
@@ -237,6 +215,7 @@ export class Tracker {
   async #stop(deadlineMs: number): Promise<void> {
     this.#outage?.cancel();
     this.#outage = undefined;
+    this.#isLate = false;
     const child = this.#child;
     if (child === undefined) return;
     const hasReadAll = await this.#link?.drain(deadlineMs - this.#deps.options.stopGraceMs);
@@ -249,8 +228,13 @@ export class Tracker {
     this.#child = undefined;
     this.#port = undefined;
     this.#publish();
-    // A source that came meanwhile waits for a process; nothing else would start one while its reading is paused.
-    if (this.#sources > 0) this.#ensureRunning();
+    // A source or a frame that came meanwhile waits for a process, and nothing else would start one.
+    if (this.#sources > 0 || (this.#isLate && this.receiver.waitingFrames > 0)) this.#respawn();
+  }
+
+  #respawn(): void {
+    this.#ensureRunning();
+    if (this.#sources === 0) this.#armOutage();
   }
 
   #ensureRunning(): boolean {
