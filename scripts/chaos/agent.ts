@@ -65,7 +65,7 @@ const SPOOLS: Record<Policy, string> = {
 /** Frames a second and the longest padding, bytes. */
 const SENSORS = [
   { name: "quick", rate: 400, padBytesMax: 300 },
-  { name: "wide", rate: 40, padBytesMax: 20_000 },
+  { name: "wide", rate: 60, padBytesMax: 20_000 },
 ] as const;
 
 /** See the head of this file. */
@@ -147,7 +147,8 @@ export class ChaosAgent {
 
   /** SIGKILL at a moment when all that was printed is on disk or has arrived: that is promised. False: not now. */
   async killSettled(): Promise<boolean> {
-    if (this.disk?.isFull === true || this.#isInMemory) return false;
+    // What a sensor has printed into a spool that blocks waits in its pipe.
+    if (this.policy === "blocks" || this.disk?.isFull === true || this.#isInMemory) return false;
     this.isSettling = true;
     await Bun.sleep(PRINT_ON_MS);
     this.hold(true);

@@ -113,16 +113,21 @@ export class ChaosCoordinator {
     await this.start();
   }
 
-  /** False: not now. A tracker that died is not fed yet, and two such deaths at once may cost frames. */
+  /**
+   * SIGKILL. What its trackers have in their sockets they read after it, also those that are frozen. False: not now. A tracker
+   * that died is not fed yet, and two such deaths at once may cost frames.
+   */
   async kill(): Promise<boolean> {
     if (!(await this.#untilFed())) return false;
     this.wasKilled[this.life - 1] = true;
     await this.#end(() => this.#process?.kill());
+    this.thawTrackers();
     return true;
   }
 
   /** As `kill`, with SIGTERM; it must end by itself, and well. */
   async stop(): Promise<boolean> {
+    this.thawTrackers();
     if (!(await this.#untilFed())) return false;
     const { disk } = this;
     const wasFull = disk?.isFull;
@@ -236,7 +241,6 @@ export class ChaosCoordinator {
 
   async #untilFed(): Promise<boolean> {
     this.thaw();
-    this.thawTrackers();
     const endMs = performance.now() + FED_MS_MAX;
     while (this.#unfed.size > 0 && performance.now() < endMs) {
       const answer = await this.api.ask().catch(() => undefined);

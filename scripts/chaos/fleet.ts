@@ -21,6 +21,7 @@ const TRACKER_SOURCE = join(import.meta.dir, "../../apps/coordinator/test/record
 const PLAIN_NODES = 2;
 const AGENT_DISK = "16m";
 const COORDINATOR_DISK = "32m";
+const CUT_MS = 50;
 const PORT_RESERVE = 8;
 const PORTS_FROM = 5000;
 const PORT_BLOCKS = 150;
@@ -134,6 +135,7 @@ export class ChaosFleet {
         return this.#actOnCoordinator(action);
       case "kill_tracker":
       case "freeze_tracker":
+      case "freeze_tracker_and_cut":
         return this.#actOnTracker(action);
       case "reconnect_plain":
         this.#plain[Math.floor(action.pick * this.#plain.length)]!.reconnect();
@@ -254,7 +256,7 @@ export class ChaosFleet {
   }
 
   async #actOnTracker(
-    action: Extract<Action, { at: "kill_tracker" | "freeze_tracker" }>,
+    action: Extract<Action, { at: `${string}_tracker${string}` }>,
   ): Promise<Outcome> {
     const { coordinator, streams } = this;
     if (coordinator.isBusy) return "busy";
@@ -262,7 +264,9 @@ export class ChaosFleet {
     if (action.at === "kill_tracker")
       return (await coordinator.killTracker(stream, action.afterMs)) ? "done" : "not there";
     if (!(await coordinator.freezeTracker(stream))) return "not there";
-    await Bun.sleep(action.forMs);
+    await Bun.sleep(action.forMs / 2);
+    if (action.at === "freeze_tracker_and_cut") await this.#cutOff(() => Bun.sleep(CUT_MS));
+    await Bun.sleep(action.forMs / 2);
     coordinator.thawTracker(stream);
     return "done";
   }

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -96,7 +97,12 @@ int main(int argc, char **argv)
     setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     const char *buffer = getenv("RECORDER_BUFFER");
     int bytes = buffer == NULL ? 0 : atoi(buffer);
-    if (bytes > 0) setsockopt(server, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+    /* What the sender's system keeps goes by the size of segments. */
+    int segment = 1024;
+    if (bytes > 0) {
+        setsockopt(server, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+        setsockopt(server, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+    }
     if (bind(server, (struct sockaddr *)&at, sizeof at) != 0 || listen(server, 8) != 0) {
         perror("the port");
         return 1;
