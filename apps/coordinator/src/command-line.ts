@@ -141,7 +141,8 @@ function addBackup(root: Command): void {
 
 function describeContents({ nodes, keys, bytes, atMs, version }: BackupContents): string {
   const at = new Date(atMs).toISOString();
-  return `${nodes} nodes, ${keys.join(" and ")}, ${bytes} bytes, of ${at}, version ${version}`;
+  const also = keys.length === 0 ? "no keys" : keys.join(" and ");
+  return `${nodes} nodes, ${also}, ${bytes} bytes, of ${at}, version ${version}`;
 }
 
 function dataDirOption(description: string): Option {

@@ -34,6 +34,8 @@ import { checkSchema, migrate } from "./migrations.ts";
 /** More than a node or a tracker has between two backups: one a second for 12 days. */
 const NUMBERS_SKIPPED = 2 ** 20;
 
+const ASIDE = "replaced-";
+
 /** What to put where. */
 export interface RestoreOptions {
   readonly file: string;
@@ -56,13 +58,15 @@ export function restore({ file, dataDir, force, nowMs }: RestoreOptions): Restor
   const contents = readBackup(file);
   checkSchema(contents.schema, file);
   using _lock = takeDataDir(dataDir);
-  if (existsSync(join(dataDir, DATABASE_FILE)) && !force)
+  const hasDatabase = existsSync(join(dataDir, DATABASE_FILE));
+  if (hasDatabase && !force)
     throw new BackupError(
       `${dataDir} holds a database; with --force it is moved aside and the backup put in its place`,
     );
   try {
+    const isResumed = !hasDatabase && existsSync(join(dataDir, RESTORING_FILE));
     const keys = stage(file, dataDir);
-    const movedTo = moveAside(dataDir, nowMs);
+    const movedTo = moveAside(dataDir, nowMs, isResumed);
     for (const { name, bytes } of keys) writeKey(dataDir, name, bytes);
     // Last: as long as it is not there, no coordinator starts here.
     renameSync(join(dataDir, RESTORING_FILE), join(dataDir, DATABASE_FILE));
@@ -106,16 +110,23 @@ function skipNumbers(sqlite: Database): void {
   );
 }
 
-/** Gives the directory it has made for what was there, or undefined when there was nothing. */
-function moveAside(dataDir: string, nowMs: number): string | undefined {
+/** Gives the directory that what was there is in now, or undefined when there was nothing. */
+function moveAside(dataDir: string, nowMs: number, isResumed: boolean): string | undefined {
+  // The database first: without it no coordinator starts on what is left of it. Its log would be taken for any other's.
   const database = ["", "-wal", "-shm"].map((suffix) => `${DATABASE_FILE}${suffix}`);
-  const old = readdirSync(dataDir).filter((name) => KEY_FILE.test(name) || database.includes(name));
-  if (old.length === 0) return undefined;
-  const aside = join(dataDir, `replaced-${nowMs}`);
-  mkdirSync(aside, { mode: 0o700 });
+  const there = readdirSync(dataDir);
+  const old = [...database, ...there.filter((name) => KEY_FILE.test(name))].filter((name) =>
+    there.includes(name),
+  );
+  const begun = there.filter((name) => name.startsWith(ASIDE)).toSorted();
+  const resumed = isResumed ? begun.at(-1) : undefined;
+  if (old.length === 0) return resumed && join(dataDir, resumed);
+  const aside = join(dataDir, resumed ?? `${ASIDE}${nowMs}`);
+  mkdirSync(aside, { recursive: true, mode: 0o700 });
   giveToOwner(dataDir, aside);
-  // All of it: a write-ahead log would be taken for that of the database it lies beside.
-  for (const name of old) renameSync(join(dataDir, name), join(aside, name));
+  // What it has already, the one that was cut short has moved; what is in its place now comes from the backup.
+  for (const name of old)
+    if (!existsSync(join(aside, name))) renameSync(join(dataDir, name), join(aside, name));
   sync(aside);
   return aside;
 }
