@@ -104,6 +104,37 @@ describe("serve", () => {
     expect(noTracker.err).toContain("tracker.command");
   });
 
+  test("takes the token before the current one too, of each kind, and tells which are short enough to be guessed (H5)", async () => {
+    using dir = tempDir();
+    const long = "0123456789abcdef0123456789abcdef";
+    const child = start(serveArgs(dir.path, ...ANY), {
+      FLEET_ENROLL_TOKEN: long,
+      FLEET_ENROLL_TOKEN_PREVIOUS: "enroll-before",
+      FLEET_OPERATOR_TOKEN: `${long}o`,
+      FLEET_OPERATOR_TOKEN_PREVIOUS: `${long}p`,
+      FLEET_PUSH_TOKEN: `${long}q`,
+      FLEET_PUSH_TOKEN_PREVIOUS: `${long}r`,
+    });
+    const [, tokens, port] = await readUntil(
+      child.stderr,
+      /"tokens":(\[[^\]]*\]),"msg":"tokens of fewer[^]*"http_port":(\d+).*"msg":"ready"/,
+    );
+    expect(tokens).toBe('["env:FLEET_ENROLL_TOKEN_PREVIOUS"]');
+    const nameOf = async (token: string): Promise<unknown> => {
+      const response = await fetch(`http://127.0.0.1:${port}/api/v1/auth/whoami`, {
+        headers: { Authorization: `Bearer ${token}` },
+      });
+      return ((await response.json()) as { name?: unknown }).name;
+    };
+    expect(await Promise.all(["enroll-before", `${long}p`, `${long}r`].map(nameOf))).toEqual([
+      "env:FLEET_ENROLL_TOKEN_PREVIOUS",
+      "env:FLEET_OPERATOR_TOKEN_PREVIOUS",
+      "env:FLEET_PUSH_TOKEN_PREVIOUS",
+    ]);
+    child.kill("SIGTERM");
+    await child.exited;
+  });
+
   test("names a port that is taken and the flag that changes it, and exits 1", async () => {
     using dir = tempDir();
     const taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });

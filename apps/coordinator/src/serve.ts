@@ -12,6 +12,7 @@ import {
 import { revealEnvironment } from "@fleet/daemon/environment";
 import { VERSION } from "@fleet/daemon/version";
 import type { GivenTokens } from "./auth/auth.ts";
+import { isGuessable } from "./auth/secret-text.ts";
 import type { GivenToken } from "./auth/tokens.ts";
 import { ConfigError } from "./config-file.ts";
 import { type Config, loadConfig, readSecret } from "./config.ts";
@@ -63,6 +64,9 @@ export async function serve(flags: ServeFlags): Promise<void> {
   });
   await coordinator.start();
   const { httpPort: http_port, framesPort: frames_port } = coordinator;
+  const short = tokens.given.filter(({ secret }) => isGuessable(secret)).map(({ name }) => name);
+  if (short.length > 0)
+    log.warn({ tokens: short }, "tokens of fewer than 32 characters might be guessed");
   if (tokens.insecureDev) log.warn({}, "running without tokens: anybody who reaches us is let in");
   log.info({ version: VERSION, http_port, frames_port, data_dir: flags.dataDir }, "ready");
 }

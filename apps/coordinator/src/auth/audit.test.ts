@@ -44,6 +44,37 @@ describe("the audit log (H5)", () => {
     expect(rig.written).toEqual(["a", "b"]);
   });
 
+  test("has the very same act of an agent once an hour, and each that differs", () => {
+    const rig = new Rig();
+    const soon = (subject: string, address = "192.0.2.1"): void => {
+      rig.audit.recordSoon({ ...act(subject), address });
+      rig.clock.advance(1000);
+    };
+    for (let i = 0; i < 5; i++) soon("a");
+    soon("b");
+    soon("a", "192.0.2.9");
+    expect(rig.written).toEqual(["a", "b", "a"]);
+    rig.clock.advance(HOUR_MS);
+    soon("a");
+    expect(rig.written).toEqual(["a", "b", "a", "a"]);
+    for (const _ of [1, 2]) rig.audit.record(act("operator"));
+    expect(rig.written.slice(-2)).toEqual(["operator", "operator"]);
+  });
+
+  test("remembers only so many acts of agents, the latest", () => {
+    const rig = new Rig();
+    for (let i = 0; i <= 20_000; i++) {
+      rig.audit.recordSoon(act(String(i)));
+      if (i % 5000 === 0) rig.clock.advance(1000);
+    }
+    rig.clock.advance(1000);
+    rig.audit.recordSoon(act("1"));
+    rig.audit.recordSoon(act("0"));
+    rig.clock.advance(1000);
+    expect(rig.written).toHaveLength(20_002);
+    expect(rig.written.at(-1)).toBe("0");
+  });
+
   test("holds no token, not even one that was sent in the place of an id", () => {
     const rig = new Rig();
     const token = makeToken("push");

@@ -15,6 +15,9 @@ const FLUSH_MS = 1000;
 const PRUNE_MS = 3_600_000;
 /** Old entries that one pass removes: a clock that is wrong for an hour must not cost the whole history. */
 const PRUNE_ROWS = 1000;
+/** An agent that does the same again within this time is not written down again, as long as it is among RECENT_MAX. */
+const REPEAT_MS = 3_600_000;
+const RECENT_MAX = 20_000;
 /** Entries that wait for the disk; beyond, the oldest is dropped and counted. */
 const WAITING_MAX = 10_000;
 
@@ -46,6 +49,8 @@ export class Audit {
   readonly #insert: ReturnType<typeof insertInto>;
   readonly #timers: Timer[] = [];
   #waiting: (AuditedAct & { readonly at: number })[] = [];
+  /** When agents' acts were last written, the one that was longest ago first. */
+  readonly #recent = new Map<string, number>();
   #failing = false;
 
   constructor(
@@ -76,12 +81,28 @@ export class Audit {
     const { actor, address, action, outcome } = act;
     const subject = act.subject && withoutTokens(act.subject);
     this.#log.info({ actor, address, action, subject, outcome }, "audit");
-    this.recordSoon({ ...act, subject });
+    this.#add({ ...act, subject });
     this.#flush();
   }
 
-  /** Writes it down within a second, together with others: for what agents do, all at once when they come back. */
+  /**
+   * For what agents do, thousands at a time and some of them for ever: writes it down within a second, together with others,
+   * and the very same act once an hour, so that an agent that starts over and over does not push out what people did.
+   */
   recordSoon(act: AuditedAct): void {
+    const key = JSON.stringify([act.actor, act.address, act.action, act.subject, act.outcome]);
+    const nowMs = this.#clock.monotonicMs();
+    const lastMs = this.#recent.get(key);
+    if (lastMs !== undefined && nowMs - lastMs < REPEAT_MS) return;
+    // Deleted first, so that it goes to the end.
+    this.#recent.delete(key);
+    this.#recent.set(key, nowMs);
+    const [oldest] = this.#recent.keys();
+    if (this.#recent.size > RECENT_MAX) this.#recent.delete(oldest!);
+    this.#add(act);
+  }
+
+  #add(act: AuditedAct): void {
     this.#waiting.push({ ...act, at: this.#clock.nowMs() });
     if (this.#waiting.length <= WAITING_MAX) return;
     this.#waiting.shift();

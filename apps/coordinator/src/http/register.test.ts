@@ -74,11 +74,16 @@ describe("a refresh token (H5)", () => {
 });
 
 describe("a node that is known and comes with an enrolment token alone (H5)", () => {
-  test("is let in: its state was lost", async () => {
+  test("is let in, for its state was lost, and the audit log says so", async () => {
     await using api = new Api();
     await api.register("radar3");
     const again = await register(api, ENROLL, { node_id: "radar3", instance_id: "i2" });
     expect(again.body).toMatchObject({ epoch: 2 });
+    const outcomes = api.auth.audit.list(2).entries.map((e) => [e.subject, e.outcome]);
+    expect(outcomes).toEqual([
+      ["radar3", "reenrolled"],
+      ["radar3", "ok"],
+    ]);
   });
 
   test("is refused where it has to prove who it is; with its own token it is let in", async () => {

@@ -51,15 +51,22 @@ export async function register(deps: RegisterDeps, c: Context<AppEnv>): Promise<
     return fail(c, barred ?? "unauthorized");
   }
   if (proof.at === "refresh") return admit(deps, c, body.data, proof);
+  const isKnown = isAnothers(deps.registry, body.data);
   const response = await admit(deps, c, body.data, proof);
   deps.auth.audit.recordSoon({
     actor: proof.token.name,
     address: c.env.peer(),
     action: "POST /api/v1/agents/register",
     subject: body.data.node_id,
-    outcome: response.ok ? "ok" : (c.get("errorCode") ?? String(response.status)),
+    outcome: c.get("errorCode") ?? (isKnown ? "reenrolled" : "ok"),
   });
   return response;
+}
+
+/** Whether the node is known by another instance. An agent that missed the answer to its first register is the same one. */
+function isAnothers(registry: Registry, request: Registration): boolean {
+  const known = registry.get(request.node_id)?.row;
+  return known?.kind === "agent" && known.instanceId !== request.instance_id;
 }
 
 function proofOf(
@@ -86,12 +93,8 @@ async function admit(
   const isNode = proof.at === "refresh" || isTokenFor(proof.token, request.node_id, group);
   if (!isGroup || !isNode)
     return fail(c, "forbidden", "the enrolment token is not for this node or its group");
-  if (proof.at === "enrolment" && !deps.reenroll) {
-    const known = registry.get(request.node_id)?.row;
-    // An agent that missed the answer to its first register asks again with the same instance.
-    if (known?.kind === "agent" && known.instanceId !== request.instance_id)
-      return fail(c, "reenroll_refused");
-  }
+  if (proof.at === "enrolment" && !deps.reenroll && isAnothers(registry, request))
+    return fail(c, "reenroll_refused");
   const outcome = registry.register(request, proof.at);
   if (outcome.at === "contested") return fail(c, "contested", contestedBy(outcome.by));
   if (outcome.at !== "registered") return fail(c, outcome.at);
