@@ -16,7 +16,7 @@ const DEATHS_MS = 60_000;
 /** Its socket is open. */
 const FED_STATES: ReadonlySet<string> = new Set(["RUNNING", "OUTAGE"]);
 /** What the system keeps for a tracker that does not read is small, so that frames wait where they can be lost. */
-const RECORDER_BUFFER_BYTES = "16384";
+const RECORDER_BUFFER_BYTES = "2048";
 const EXIT_TERM = "exit code 143";
 
 /** What the fleet gives to the coordinator. */

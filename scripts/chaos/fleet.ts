@@ -135,7 +135,7 @@ export class ChaosFleet {
         return this.#actOnCoordinator(action);
       case "kill_tracker":
       case "freeze_tracker":
-      case "freeze_tracker_and_cut":
+      case "freeze_trackers_and_cut":
         return this.#actOnTracker(action);
       case "reconnect_plain":
         this.#plain[Math.floor(action.pick * this.#plain.length)]!.reconnect();
@@ -260,13 +260,19 @@ export class ChaosFleet {
   ): Promise<Outcome> {
     const { coordinator, streams } = this;
     if (coordinator.isBusy) return "busy";
+    if (action.at === "freeze_trackers_and_cut") {
+      await Promise.all(streams.map((stream) => coordinator.freezeTracker(stream)));
+      await Bun.sleep(action.forMs / 2);
+      await this.#cutOff(() => Bun.sleep(CUT_MS));
+      await Bun.sleep(action.forMs / 2);
+      coordinator.thawTrackers();
+      return "done";
+    }
     const stream = streams[Math.floor(action.pick * streams.length)]!;
     if (action.at === "kill_tracker")
       return (await coordinator.killTracker(stream, action.afterMs)) ? "done" : "not there";
     if (!(await coordinator.freezeTracker(stream))) return "not there";
-    await Bun.sleep(action.forMs / 2);
-    if (action.at === "freeze_tracker_and_cut") await this.#cutOff(() => Bun.sleep(CUT_MS));
-    await Bun.sleep(action.forMs / 2);
+    await Bun.sleep(action.forMs);
     coordinator.thawTracker(stream);
     return "done";
   }

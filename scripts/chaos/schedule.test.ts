@@ -31,7 +31,7 @@ describe("a schedule", () => {
       freeze_coordinator: true,
       kill_tracker: true,
       freeze_tracker: true,
-      freeze_tracker_and_cut: true,
+      freeze_trackers_and_cut: true,
       cut: true,
       stall: true,
       half_open: true,

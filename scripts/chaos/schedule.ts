@@ -17,8 +17,8 @@ export type Action =
   /** SIGSTOP, and SIGKILL `afterMs`, so that there is something it has not read. */
   | { readonly at: "kill_tracker"; readonly pick: number; readonly afterMs: number }
   | { readonly at: "freeze_tracker"; readonly pick: number; readonly forMs: number }
-  /** The same, and half-way all connections are reset: what waits for the tracker is sent again. */
-  | { readonly at: "freeze_tracker_and_cut"; readonly pick: number; readonly forMs: number }
+  /** The same with all of them, and half-way all connections are reset: what waits for trackers is sent again. */
+  | { readonly at: "freeze_trackers_and_cut"; readonly forMs: number }
   /** A connection is reset after so many more bytes towards the coordinator. */
   | { readonly at: "cut"; readonly pick: number; readonly afterBytes: number }
   /** Nothing passes for a while, in either direction. */
@@ -67,7 +67,7 @@ const KINDS: readonly (readonly [weight: number, draw: Draw])[] = [
   [3, (d) => ({ at: "freeze_coordinator", forMs: d.whole(50, 2000) })],
   [10, (d) => ({ at: "kill_tracker", pick: d.part(), afterMs: d.whole(0, 1500) })],
   [7, (d) => ({ at: "freeze_tracker", pick: d.part(), forMs: d.whole(200, 4000) })],
-  [4, (d) => ({ at: "freeze_tracker_and_cut", pick: d.part(), forMs: d.whole(1000, 4000) })],
+  [6, (d) => ({ at: "freeze_trackers_and_cut", forMs: d.whole(1000, 4000) })],
   [4, (d) => ({ at: "reconnect_plain", pick: d.part() })],
 ];
 const DISK_KINDS: readonly (readonly [weight: number, draw: Draw])[] = [

@@ -98,7 +98,7 @@ int main(int argc, char **argv)
     const char *buffer = getenv("RECORDER_BUFFER");
     int bytes = buffer == NULL ? 0 : atoi(buffer);
     /* What the sender's system keeps goes by the size of segments. */
-    int segment = 1024;
+    int segment = 256;
     if (bytes > 0) {
         setsockopt(server, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
         setsockopt(server, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
