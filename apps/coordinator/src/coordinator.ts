@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { type Clock, type Log, type Random, ServiceGroup } from "@fleet/daemon";
 import { Auth, type GivenTokens } from "./auth/auth.ts";
 import { Bus } from "./bus.ts";
+import { ConfigError } from "./config-file.ts";
 import type { Config } from "./config.ts";
 import { Counts } from "./counts.ts";
 import { frameDescriptorMax } from "./descriptors.ts";
@@ -56,7 +57,7 @@ export interface Coordinator {
   readonly framesPort: number;
 }
 
-/** Opens the data directory (throws DataDirError, DatabaseDamagedError, DatabaseTooNewError, KeyFileError) and wires the parts. */
+/** Opens the data directory (throws DataDirError, DatabaseDamagedError, DatabaseTooNewError, KeyFileError, ConfigError) and wires the parts. */
 export function createCoordinator(options: CoordinatorOptions): Coordinator {
   const opened = openDb(options.dataDir);
   try {
@@ -73,6 +74,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const bus = new Bus();
   const counts = new Counts();
   const auth = new Auth(db, options.dataDir, clock, log, options.tokens);
+  requireTokens(auth, options.tokens);
   const registry = createRegistry(options, db, bus);
   const output = createOutput(options);
   const manager = createManager(options, db, bus, output);
@@ -181,6 +183,19 @@ function createHttpApp(
     frames: () => advertised(config, frames.port),
     isWritable,
   });
+}
+
+/** Without any of them nobody could ever come in. Those that have ended count: a fleet must not fail to start for a date. (H5) */
+function requireTokens({ tokens }: Auth, { insecureDev }: GivenTokens): void {
+  const missing = [
+    ...(tokens.has("enroll") ? [] : ["FLEET_ENROLL_TOKEN: agents could not register"]),
+    ...(tokens.has("operator") ? [] : ["FLEET_OPERATOR_TOKEN: nobody could look or steer"]),
+  ];
+  if (missing.length === 0 || insecureDev) return;
+  throw new ConfigError(
+    "tokens missing (set NAME or NAME_FILE, make some with `token create --data-dir`, or use --insecure-dev)",
+    missing,
+  );
 }
 
 function lifecycle(

@@ -104,6 +104,23 @@ describe("serve", () => {
     expect(noTracker.err).toContain("tracker.command");
   });
 
+  test("starts with tokens that were made in its data directory alone, even when they have expired (H5)", async () => {
+    using dir = tempDir();
+    const data = ["--data-dir", join(dir.path, "data")];
+    const made = ["token", "create"];
+    await run([...made, "a", "--kind", "enroll", "--expires", "1ms", ...data]);
+    const boss = await run([...made, "b", "--kind", "operator", "--role", "admin", ...data]);
+    const child = start(serveArgs(dir.path, ...ANY));
+    const [, port] = await readUntil(child.stderr, /"http_port":(\d+).*"msg":"ready"/);
+    const url = `http://127.0.0.1:${port}`;
+    const listed = await run(["token", "list", "--url", url], {
+      FLEET_OPERATOR_TOKEN: boss.out.trim(),
+    });
+    expect(listed.out).toMatch(/^a +enroll +- +EXPIRED/m);
+    child.kill("SIGTERM");
+    await child.exited;
+  });
+
   test("takes the token before the current one too, of each kind, and tells which are short enough to be guessed (H5)", async () => {
     using dir = tempDir();
     const long = "0123456789abcdef0123456789abcdef";

@@ -118,6 +118,11 @@ export class Tokens {
     return () => void this.#endListeners.delete(listener);
   }
 
+  /** Whether there is a token of that kind, valid or not. */
+  has(kind: SharedTokenKind): boolean {
+    return [...this.#byIndex.values()].some(({ token }) => token.kind === kind);
+  }
+
   /** All of them, those of the configuration first, then by age. */
   list(): readonly TokenView[] {
     return [...this.#byIndex.values()].map((entry) => this.#view(entry));
