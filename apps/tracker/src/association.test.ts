@@ -1,15 +1,25 @@
 import { describe, expect, test } from "bun:test";
-import { type Associable, associate, DetectionSet, hexOf } from "./association.ts";
+import { type Associable, associate as associateWith, DetectionSet, hexOf } from "./association.ts";
 import type { Adsb, Frame } from "./frame.ts";
-import { DelayDopplerFilter } from "./kalman.ts";
+import { ManoeuvreFilter } from "./manoeuvre.ts";
 import { MeasurementNoise } from "./measurement-noise.ts";
 
 const NOISE = new MeasurementNoise({ delayKm: 0.1, dopplerHz: 1 });
 const GATE = 16;
+const SENSOR = { detectionProbability: 0.9, clutterDensity: 1e-4 };
 
-function trackAt(delayKm: number, dopplerHz: number, adsbHex: string | null = null): Associable {
-  const filter = new DelayDopplerFilter(delayKm, dopplerHz, { delay: 0.01, doppler: 1 }, 1);
-  return { filter, adsbHex };
+function associate(tracks: readonly Associable[], set: DetectionSet, sensor = SENSOR) {
+  return associateWith(tracks, set, GATE, sensor);
+}
+
+function trackAt(
+  delayKm: number,
+  dopplerHz: number,
+  adsbHex: string | null = null,
+  presence = 1,
+): Associable {
+  const filter = new ManoeuvreFilter(delayKm, dopplerHz, { delay: 0.01, doppler: 1 }, 1);
+  return { filter, adsbHex, presence };
 }
 
 function detections(
@@ -35,7 +45,7 @@ describe("associate", () => {
       [20, -50],
       [10, 100],
     ]);
-    const { detectionOfTrack } = associate([trackAt(10, 100), trackAt(20, -50)], set, GATE);
+    const { detectionOfTrack } = associate([trackAt(10, 100), trackAt(20, -50)], set);
     expect([...detectionOfTrack]).toEqual([2, 1]);
     expect([...set.taken]).toEqual([0, 1, 1]);
   });
@@ -45,8 +55,8 @@ describe("associate", () => {
     const sdHz = Math.sqrt(1 + NOISE.variance(12).doppler);
     const inside = detections([[10, 100 + 3.99 * sdHz]]);
     const outside = detections([[10, 100 + 4.01 * sdHz]]);
-    expect([...associate([trackAt(10, 100)], inside, GATE).detectionOfTrack]).toEqual([0]);
-    expect([...associate([trackAt(10, 100)], outside, GATE).detectionOfTrack]).toEqual([-1]);
+    expect([...associate([trackAt(10, 100)], inside).detectionOfTrack]).toEqual([0]);
+    expect([...associate([trackAt(10, 100)], outside).detectionOfTrack]).toEqual([-1]);
   });
 
   test("lets a track take its second choice when that serves both tracks", () => {
@@ -55,13 +65,13 @@ describe("associate", () => {
       [10, 101],
       [10, 98],
     ]);
-    const { detectionOfTrack } = associate([trackAt(10, 100), trackAt(10, 103)], set, GATE);
+    const { detectionOfTrack } = associate([trackAt(10, 100), trackAt(10, 103)], set);
     expect([...detectionOfTrack]).toEqual([1, 0]);
   });
 
   test("leaves the worse of two tracks without when there is one detection", () => {
     const set = detections([[10, 101]]);
-    const { detectionOfTrack } = associate([trackAt(10, 104), trackAt(10, 100)], set, GATE);
+    const { detectionOfTrack } = associate([trackAt(10, 104), trackAt(10, 100)], set);
     expect([...detectionOfTrack]).toEqual([-1, 0]);
   });
 
@@ -74,17 +84,34 @@ describe("associate", () => {
       [{ hex: "bbb" }, { hex: "aaa" }],
     );
     const tracks = [trackAt(10, 100.5, "aaa"), trackAt(10, 101.5, "bbb")];
-    expect([...associate(tracks, set, GATE).detectionOfTrack]).toEqual([1, 0]);
+    expect([...associate(tracks, set).detectionOfTrack]).toEqual([1, 0]);
+  });
+
+  test("follows the aircraft's address twice as far", () => {
+    const sdHz = Math.sqrt(1 + NOISE.variance(12).doppler);
+    const at = (sds: number, hex: string) =>
+      associate([trackAt(10, 100, "aaa")], detections([[10, 100 + sds * sdHz]], [{ hex }]))
+        .detectionOfTrack[0];
+    expect([at(5, "aaa"), at(5, "bbb"), at(8.01, "aaa")]).toEqual([0, -1, -1]);
+  });
+
+  test("takes a doubtful detection for a false alarm the sooner, the more of them there are, or the track is in doubt", () => {
+    const far = () => detections([[10, 106]]);
+    const clear = { detectionProbability: 0.9, clutterDensity: 1e-4 };
+    const crowded = { detectionProbability: 0.9, clutterDensity: 1 };
+    expect(associate([trackAt(10, 100)], far(), clear).detectionOfTrack[0]).toBe(0);
+    expect(associate([trackAt(10, 100)], far(), crowded).detectionOfTrack[0]).toBe(-1);
+    expect(associate([trackAt(10, 100, null, 1e-4)], far(), clear).detectionOfTrack[0]).toBe(-1);
   });
 
   test("does not look at detections that are taken or too weak", () => {
     const set = detections([[10, 100]]);
     set.taken[0] = 1;
-    expect([...associate([trackAt(10, 100)], set, GATE).detectionOfTrack]).toEqual([-1]);
+    expect([...associate([trackAt(10, 100)], set).detectionOfTrack]).toEqual([-1]);
     const weak = detections([[10, 100]], [], 6.9, 7);
-    expect([...associate([trackAt(10, 100)], weak, GATE).detectionOfTrack]).toEqual([-1]);
+    expect([...associate([trackAt(10, 100)], weak).detectionOfTrack]).toEqual([-1]);
     const strong = detections([[10, 100]], [], 7, 7);
-    expect([...associate([trackAt(10, 100)], strong, GATE).detectionOfTrack]).toEqual([0]);
+    expect([...associate([trackAt(10, 100)], strong).detectionOfTrack]).toEqual([0]);
   });
 
   test("solves a flood of overlapping tracks greedily, and says so", () => {
@@ -93,7 +120,7 @@ describe("associate", () => {
       100 + index / 1e3,
     ]);
     const tracks = points.map(([delay, doppler]) => trackAt(delay, doppler));
-    const { detectionOfTrack, greedyClusters } = associate(tracks, detections(points), GATE);
+    const { detectionOfTrack, greedyClusters } = associate(tracks, detections(points));
     expect(greedyClusters).toBe(1);
     expect(new Set(detectionOfTrack).size).toBe(300);
     expect(detectionOfTrack).not.toContain(-1);

@@ -6,18 +6,14 @@
  */
 import { assign } from "./assignment.ts";
 import type { Adsb, Frame } from "./frame.ts";
-import type { DelayDopplerFilter, Innovation, MeasurementVariance } from "./kalman.ts";
+import type { Innovation, MeasurementVariance } from "./kalman.ts";
+import type { ManoeuvreFilter } from "./manoeuvre.ts";
 import type { MeasurementNoise } from "./measurement-noise.ts";
 
-/** Detection probability and clutter density (per km·Hz) assumed for scores, which depend on their logarithm only. */
-const DETECTION_PROBABILITY = 0.9;
-const CLUTTER_DENSITY = 2e-4;
-/** 2·ln of the ratio above that does not depend on the pair. */
-const BASE_SCORE =
-  2 *
-  Math.log(DETECTION_PROBABILITY / (1 - DETECTION_PROBABILITY) / (2 * Math.PI * CLUTTER_DENSITY));
-/** What an equal ADS-B address adds to a score and a different one takes away: 2·ln(1000), one label in a thousand is wrong. */
-const IDENTITY_SCORE = 2 * Math.log(1000);
+/** How much likelier an equal ADS-B address is when track and detection belong together: one label in a thousand is wrong. */
+const IDENTITY_RATIO = 1000;
+/** An equal address lets a detection lie twice as far off (a turn during a fade). */
+const IDENTITY_GATE_FACTOR = 4;
 /** A track competes for its best detections only; more than this many lie in a gate only in a flood. */
 const CANDIDATES_MAX = 16;
 /** A cluster with more cells than this (only a flood makes one) is solved greedily. */
@@ -78,8 +74,18 @@ export function hexOf(adsb: Adsb | null): string | null {
 
 /** What association needs of a track: its prediction for the frame's time, and its identity. */
 export interface Associable {
-  readonly filter: DelayDopplerFilter;
+  readonly filter: ManoeuvreFilter;
   readonly adsbHex: string | null;
+  /** The probability that it has a target to be detected. */
+  readonly presence: number;
+}
+
+/** How the radar detects; `SensorModel` is one. */
+export interface Detectability {
+  /** Probability that a target is detected in a frame. */
+  readonly detectionProbability: number;
+  /** False alarms per frame and km·Hz. */
+  readonly clutterDensity: number;
 }
 
 /** A pair inside the gate. */
@@ -104,8 +110,9 @@ export function associate(
   tracks: readonly Associable[],
   set: DetectionSet,
   gate: number,
+  sensor: Detectability,
 ): Association {
-  const pairs = gatedPairs(tracks, set, gate);
+  const pairs = gatedPairs(tracks, set, gate, sensor);
   const detectionOfTrack = new Int32Array(tracks.length).fill(MISSED);
   let greedyClusters = 0;
   for (const cluster of clusters(takeUndisputed(pairs, detectionOfTrack, set.count), set.count)) {
@@ -116,29 +123,36 @@ export function associate(
 }
 
 /** Each track's best pairs within the gate, of those whose score speaks for them; ordered by track. */
-function gatedPairs(tracks: readonly Associable[], set: DetectionSet, gate: number): Pair[] {
+function gatedPairs(
+  tracks: readonly Associable[],
+  set: DetectionSet,
+  gate: number,
+  { detectionProbability, clutterDensity }: Detectability,
+): Pair[] {
   const pairs: Pair[] = [];
   const { delayKm, dopplerHz, taken, hex, varianceMax } = set;
   const variance: MeasurementVariance = { delay: 0, doppler: 0 };
-  const innovation: Innovation = { distanceSquared: 0, determinant: 0 };
+  const innovation: Innovation = { distanceSquared: 0, likelihood: 0 };
   for (let track = 0; track < tracks.length; track++) {
-    const { filter, adsbHex } = tracks[track] as Associable;
+    const { filter, adsbHex, presence } = tracks[track] as Associable;
+    const widest = adsbHex === null ? gate : gate * IDENTITY_GATE_FACTOR;
+    const present = presence * detectionProbability;
+    // Of a pair over the track being missed and the detection being clutter.
+    const baseRatio = present / (1 - present) / clutterDensity;
     // The gate's bounding box, to rule out most pairs cheaply.
-    const delayReach = Math.sqrt(gate * (filter.delayVariance + varianceMax.delay));
-    const dopplerReach = Math.sqrt(gate * (filter.dopplerVariance + varianceMax.doppler));
+    const delayReach = filter.delayReach(widest, varianceMax.delay);
+    const dopplerReach = filter.dopplerReach(widest, varianceMax.doppler);
+    const { delayKm: delayMiddle, dopplerHz: dopplerMiddle } = filter.estimate;
     const first = pairs.length;
     for (let detection = 0; detection < set.count; detection++) {
       const delay = delayKm[detection] as number;
       const doppler = dopplerHz[detection] as number;
-      if (Math.abs(doppler - filter.dopplerHz) > dopplerReach) continue;
-      if (Math.abs(delay - filter.delayKm) > delayReach || taken[detection] === 1) continue;
+      if (Math.abs(doppler - dopplerMiddle) > dopplerReach) continue;
+      if (Math.abs(delay - delayMiddle) > delayReach || taken[detection] === 1) continue;
       filter.innovation(delay, doppler, set.variance(detection, variance), innovation);
-      if (!(innovation.distanceSquared <= gate)) continue;
-      const score =
-        BASE_SCORE -
-        innovation.distanceSquared -
-        Math.log(innovation.determinant) +
-        identityScore(adsbHex, hex[detection] ?? null);
+      const identity = identityRatio(adsbHex, hex[detection] ?? null);
+      if (!(innovation.distanceSquared <= (identity > 1 ? widest : gate))) continue;
+      const score = Math.log(baseRatio * innovation.likelihood * identity);
       if (score > 0) keepBest(pairs, first, { track, detection, score });
     }
   }
@@ -177,9 +191,10 @@ function keepBest(pairs: Pair[], first: number, pair: Pair): void {
   if (pairs.length - first > CANDIDATES_MAX) pairs.pop();
 }
 
-function identityScore(ofTrack: string | null, ofDetection: string | null): number {
-  if (ofTrack === null || ofDetection === null) return 0;
-  return ofTrack === ofDetection ? IDENTITY_SCORE : -IDENTITY_SCORE;
+/** How much likelier the addresses of a track and a detection (null: unknown) make it that they belong together. */
+export function identityRatio(ofTrack: string | null, ofDetection: string | null): number {
+  if (ofTrack === null || ofDetection === null) return 1;
+  return ofTrack === ofDetection ? IDENTITY_RATIO : 1 / IDENTITY_RATIO;
 }
 
 /** Splits pairs into groups that share neither tracks nor detections (union–find over the tracks). */

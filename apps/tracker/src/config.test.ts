@@ -61,8 +61,8 @@ describe("parseConfig", () => {
   });
 
   test("wants M of N to be possible", () => {
-    expect(parseConfig({ tracker: { m_threshold: 5 } }).ok).toBe(true);
-    expect(problemsOf({ tracker: { m_threshold: 6 } })).toEqual([
+    expect(parseConfig({ tracker: { m_threshold: 5, n_window: 5 } }).ok).toBe(true);
+    expect(problemsOf({ tracker: { m_threshold: 6, n_window: 5 } })).toEqual([
       "tracker.m_threshold must not exceed tracker.n_window",
     ]);
   });

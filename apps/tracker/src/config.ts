@@ -22,10 +22,10 @@ export interface TrackerConfig {
   /** Spread of the bistatic range acceleration of a new track, km/s². 5 m/s²: the gate, 4 σ, admits a steep turn. */
   readonly rangeAccelerationSd: number;
   /**
-   * Spectral density of the bistatic range jerk, km²/s⁵: 2σ²/τ (R. A. Singer, IEEE Trans. Aerosp. Electron. Syst. 6,
-   * 1970) of an aircraft in a standard-rate turn, which changes the range acceleration by σ = 10 m/s² in τ = 8 s.
+   * Spectral densities of the bistatic range jerk in steady flight and in the changes between flying straight and
+   * turning, km²/s⁵: 2σ²/τ (R. A. Singer, IEEE Trans. Aerosp. Electron. Syst. 6, 1970).
    */
-  readonly rangeJerkDensity: number;
+  readonly rangeJerkDensity: { readonly steady: number; readonly turning: number };
   /** Where to listen when the command line does not say. */
   readonly tcp: { readonly host: string; readonly port: number };
 }
@@ -59,6 +59,8 @@ const RULES: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
     m_threshold: { is: "number", min: 1, max: FRAMES_MAX, whole: true },
     n_window: { is: "number", min: 1, max: FRAMES_MAX, whole: true },
     n_delete: { is: "number", min: 1, max: FRAMES_MAX, whole: true },
+    confirm_probability: { is: "number", min: 0.5, max: 0.999_999 },
+    drop_probability: { is: "number", min: 0, max: 0.5 },
     min_snr: { is: "number", min: -100, max: 100 },
     gate_threshold: { is: "number", min: 0.1, max: 1000 },
     detection_window: { is: "number", min: 1, max: HISTORY_MAX, whole: true },
@@ -71,6 +73,7 @@ const RULES: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
   process_noise: {
     range_acceleration: { is: "number", min: 1e-9, max: 10 },
     range_jerk: { is: "number", min: 1e-15, max: 10 },
+    turn_jerk: { is: "number", min: 1e-15, max: 10 },
   },
   tcp: { host: { is: "string" }, port: { is: "number", min: 0, max: PORT_MAX, whole: true } },
 };
@@ -140,9 +143,11 @@ function build(values: Values): TrackerConfig {
   const centerFrequencyHz = values.get("radar.center_frequency");
   return {
     life: {
+      confirmProbability: number("tracker.confirm_probability", 0.99),
       hitsMin: number("tracker.m_threshold", 3),
-      window: number("tracker.n_window", 5),
-      missedMax: number("tracker.n_delete", 10),
+      window: number("tracker.n_window", 20),
+      dropProbability: number("tracker.drop_probability", 0.1),
+      missedMax: number("tracker.n_delete", 100),
     },
     snrMinDb: number("tracker.min_snr", 0),
     gateThreshold: number("tracker.gate_threshold", 16),
@@ -152,8 +157,11 @@ function build(values: Values): TrackerConfig {
       delayKm: number("measurement_noise.delay", 0.13),
       dopplerHz: number("measurement_noise.doppler", 1.5),
     },
-    rangeAccelerationSd: number("process_noise.range_acceleration", 0.005),
-    rangeJerkDensity: number("process_noise.range_jerk", 2.5e-5),
+    rangeAccelerationSd: number("process_noise.range_acceleration", 0.01),
+    rangeJerkDensity: {
+      steady: number("process_noise.range_jerk", 2e-6),
+      turning: number("process_noise.turn_jerk", 1e-3),
+    },
     tcp: { host: typeof host === "string" ? host : "0.0.0.0", port: number("tcp.port", 3012) },
   };
 }

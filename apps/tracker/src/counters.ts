@@ -7,6 +7,10 @@ export interface Counters {
   detections: number;
   events: number;
   tracksConfirmed: number;
+  /** Tracks that would have been new, but continue one that was not detected for a while. */
+  tracksResumed: number;
+  /** Tracks that were on the same target as an older one. */
+  tracksMerged: number;
   tracksDeleted: number;
   resets: number;
   clients: number;
@@ -31,6 +35,8 @@ export function createCounters(): Counters {
     detections: 0,
     events: 0,
     tracksConfirmed: 0,
+    tracksResumed: 0,
+    tracksMerged: 0,
     tracksDeleted: 0,
     resets: 0,
     clients: 0,

@@ -43,6 +43,11 @@ export class DetectionHistory {
     if (this.#unwritten.length > this.#countMax) this.#unwritten.shift();
   }
 
+  /** The latest detections whose JSON was not asked for yet, oldest first. */
+  get recent(): readonly Detection[] {
+    return this.#unwritten;
+  }
+
   /** The detections, oldest first, as comma-separated JSON objects. Valid until the next call. */
   get json(): Uint8Array {
     for (const detection of this.#unwritten) this.#write(detection);

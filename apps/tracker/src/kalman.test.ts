@@ -12,7 +12,7 @@ const MODEL: MotionModel = {
 const VARIANCE = { delay: 0.01, doppler: 1 };
 
 function innovationOf(filter: DelayDopplerFilter, delayKm: number, dopplerHz: number): Innovation {
-  const out = { distanceSquared: 0, determinant: 0 };
+  const out = { distanceSquared: 0, likelihood: 0 };
   filter.innovation(delayKm, dopplerHz, VARIANCE, out);
   return out;
 }
@@ -103,5 +103,59 @@ describe("DelayDopplerFilter", () => {
     const filter = new DelayDopplerFilter(50, 200, VARIANCE, 25);
     filter.predict(0, MODEL);
     expect([filter.delayKm, filter.delayVariance]).toEqual([50, VARIANCE.delay]);
+  });
+
+  test("gives the likelihood of a detection as a density that integrates to 1", () => {
+    const filter = new DelayDopplerFilter(50, 200, VARIANCE, 25);
+    filter.predict(0.5, MODEL);
+    const step = { delayKm: 0.02, dopplerHz: 0.4 };
+    let sum = 0;
+    for (let i = -60; i <= 60; i++) {
+      for (let j = -60; j <= 60; j++) {
+        const at = [
+          filter.delayKm + i * step.delayKm,
+          filter.dopplerHz + j * step.dopplerHz,
+        ] as const;
+        sum += innovationOf(filter, ...at).likelihood * step.delayKm * step.dopplerHz;
+      }
+    }
+    expect(sum).toBeCloseTo(1, 3);
+  });
+
+  test("becomes a mixture's mean and spread", () => {
+    const a = new DelayDopplerFilter(50, 100, VARIANCE, 25);
+    const b = new DelayDopplerFilter(52, 100, VARIANCE, 25);
+    b.setMixture(a, b, 0.75);
+    expect(b.delayKm).toBeCloseTo(50.5, 12);
+    expect(b.delayVariance).toBeCloseTo(VARIANCE.delay + 0.75 * 0.25 * 4, 12);
+    expect(b.dopplerVariance).toBeCloseTo(VARIANCE.doppler, 12);
+  });
+
+  test("measures how far another estimate is off, correlations and all (χ² mean 3)", () => {
+    const random = seededRandom(11);
+    let sum = 0;
+    const runs = 2000;
+    for (let run = 0; run < runs; run++) {
+      // Two estimates of one target that never turns, from measurements of their own.
+      const [one, other] = [1, 2].map(() => {
+        const filter = new DelayDopplerFilter(
+          40 + 0.1 * gaussian(random),
+          150 + gaussian(random),
+          VARIANCE,
+          1e4,
+        );
+        for (let step = 1; step <= 5; step++) {
+          filter.predict(0.5, { ...MODEL, dopplerRateDensity: 0 });
+          const delay = 40 - WAVELENGTH_KM * 150 * 0.5 * step;
+          filter.update(delay + 0.1 * gaussian(random), 150 + gaussian(random), VARIANCE);
+        }
+        return filter;
+      });
+      const out = { distanceSquared: 0, likelihood: 0 };
+      one!.separation(other!, out);
+      sum += out.distanceSquared;
+    }
+    // The mean of 2000 samples of χ²(3) has a standard deviation of 0.055.
+    expect(sum / runs).toBeWithin(2.7, 3.3);
   });
 });

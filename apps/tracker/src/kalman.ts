@@ -7,7 +7,8 @@
  * where λ = c/fc is the wavelength in km: a closing target (f > 0) shortens the delay. The coupling makes the delay
  * rate observable through Doppler alone, so one detection already gives a velocity. This is the discretised
  * white-noise-acceleration family of Bar-Shalom, Li and Kirubarajan, Estimation with Applications to Tracking and
- * Navigation (2001), §6.2, with delay as one more integral. Called by `track.ts`; pure arithmetic, no allocation.
+ * Navigation (2001), §6.2, with delay as one more integral. Two of them make a `ManoeuvreFilter`; pure arithmetic, no
+ * allocation.
  */
 
 /** What the filter has to know about the motion between two frames. */
@@ -30,8 +31,8 @@ export interface MeasurementVariance {
 export interface Innovation {
   /** Squared Mahalanobis distance (χ² with 2 degrees of freedom when the model is right). */
   distanceSquared: number;
-  /** Determinant of the innovation covariance, km²·Hz². */
-  determinant: number;
+  /** Probability density of such a detection, per km·Hz. */
+  likelihood: number;
 }
 
 export class DelayDopplerFilter {
@@ -70,6 +71,28 @@ export class DelayDopplerFilter {
 
   get dopplerRateVariance(): number {
     return this.#p22;
+  }
+
+  /**
+   * Becomes the one Gaussian with the mean and covariance of a mixture: `a` with weight `weight`, `b` with the rest.
+   * It may be one of the two itself.
+   */
+  setMixture(a: DelayDopplerFilter, b: DelayDopplerFilter, weight: number): void {
+    const rest = 1 - weight;
+    const e0 = a.delayKm - b.delayKm;
+    const e1 = a.dopplerHz - b.dopplerHz;
+    const e2 = a.dopplerRateHzS - b.dopplerRateHzS;
+    const spread = weight * rest;
+    const mean = (ofA: number, ofB: number): number => weight * ofA + rest * ofB;
+    this.delayKm = mean(a.delayKm, b.delayKm);
+    this.dopplerHz = mean(a.dopplerHz, b.dopplerHz);
+    this.dopplerRateHzS = mean(a.dopplerRateHzS, b.dopplerRateHzS);
+    this.#p00 = mean(a.#p00, b.#p00) + spread * e0 * e0;
+    this.#p01 = mean(a.#p01, b.#p01) + spread * e0 * e1;
+    this.#p02 = mean(a.#p02, b.#p02) + spread * e0 * e2;
+    this.#p11 = mean(a.#p11, b.#p11) + spread * e1 * e1;
+    this.#p12 = mean(a.#p12, b.#p12) + spread * e1 * e2;
+    this.#p22 = mean(a.#p22, b.#p22) + spread * e2 * e2;
   }
 
   /** Moves the estimate `dtS` seconds (≥ 0) on. */
@@ -113,8 +136,28 @@ export class DelayDopplerFilter {
     const e0 = delayKm - this.delayKm;
     const e1 = dopplerHz - this.dopplerHz;
     const determinant = s00 * s11 - s01 * s01;
-    out.determinant = determinant;
-    out.distanceSquared = (s11 * e0 * e0 - 2 * s01 * e0 * e1 + s00 * e1 * e1) / determinant;
+    const distanceSquared = (s11 * e0 * e0 - 2 * s01 * e0 * e1 + s00 * e1 * e1) / determinant;
+    out.distanceSquared = distanceSquared;
+    out.likelihood = Math.exp(-distanceSquared / 2) / (2 * Math.PI * Math.sqrt(determinant));
+  }
+
+  /** Fills `out` with how far another estimate of the same time lies from this one, in all three coordinates. */
+  separation(other: DelayDopplerFilter, out: Innovation): void {
+    const e0 = other.delayKm - this.delayKm;
+    const e1 = other.dopplerHz - this.dopplerHz;
+    const e2 = other.dopplerRateHzS - this.dopplerRateHzS;
+    // LDLᵀ of the sum of both covariances; what solves L y = e stands in y1 and y2.
+    const d0 = this.#p00 + other.#p00;
+    const l1 = (this.#p01 + other.#p01) / d0;
+    const l2 = (this.#p02 + other.#p02) / d0;
+    const d1 = this.#p11 + other.#p11 - l1 * l1 * d0;
+    const l21 = (this.#p12 + other.#p12 - l1 * l2 * d0) / d1;
+    const d2 = this.#p22 + other.#p22 - l2 * l2 * d0 - l21 * l21 * d1;
+    const y1 = e1 - l1 * e0;
+    const y2 = e2 - l2 * e0 - l21 * y1;
+    const distanceSquared = (e0 * e0) / d0 + (y1 * y1) / d1 + (y2 * y2) / d2;
+    out.distanceSquared = distanceSquared;
+    out.likelihood = Math.exp(-distanceSquared / 2) / Math.sqrt((2 * Math.PI) ** 3 * d0 * d1 * d2);
   }
 
   /**

@@ -23,12 +23,12 @@ function teach(
 }
 
 describe("MeasurementNoise", () => {
-  test("starts from the config, and trusts strong detections more, within bounds", () => {
+  test("starts at four times the config's variance, and trusts strong detections more, within bounds", () => {
     const noise = new MeasurementNoise(CONFIG);
     const at = (snrDb: number): number => noise.variance(snrDb).delay;
-    expect(at(12)).toBeCloseTo(0.01 * 10 ** -0.25, 9);
-    for (const weak of [-40, 2]) expect(at(weak)).toBeCloseTo(0.02, 9);
-    expect(at(60)).toBeCloseTo(0.001, 9);
+    expect(at(12)).toBeCloseTo(0.04 * 10 ** -0.25, 9);
+    for (const weak of [-40, 2]) expect(at(weak)).toBeCloseTo(0.08, 9);
+    expect(at(60)).toBeCloseTo(0.004, 9);
   });
 
   test("learns how precise the radar is, for each band of SNR by itself", () => {
@@ -38,6 +38,13 @@ describe("MeasurementNoise", () => {
     expect(Math.sqrt(noise.variance(12).delay) / 0.4).toBeWithin(0.7, 1.4);
     expect(Math.sqrt(noise.variance(12).doppler) / 3).toBeWithin(0.7, 1.4);
     expect(noise.variance(22)).toEqual(before);
+  });
+
+  test("learns fast at first: forty residuals tell it that the radar is three times less precise", () => {
+    const noise = new MeasurementNoise(CONFIG);
+    teach(noise, 12, 0.3, 3, 40);
+    expect(Math.sqrt(noise.variance(12).delay) / 0.3).toBeWithin(0.6, 1.6);
+    expect(Math.sqrt(noise.variance(12).doppler) / 3).toBeWithin(0.6, 1.6);
   });
 
   test("is hardly moved by one residual in twenty that belongs to something else", () => {
@@ -57,11 +64,10 @@ describe("MeasurementNoise", () => {
     expect(noise.variance(12).doppler / start.doppler).toBeWithin(0.5, 2);
   });
 
-  test("goes no further than half and a hundred times the starting variance", () => {
+  test("goes no further than a sixteenth and a hundred times the config's variance", () => {
     const noise = new MeasurementNoise(CONFIG);
-    const start = noise.variance(12).delay;
     for (let index = 0; index < 500; index++) noise.learn(12, 0, 1e9, PREDICTED);
-    expect(noise.variance(12).delay / start).toBeCloseTo(0.5, 9);
+    expect(noise.variance(12).delay).toBeCloseTo((0.01 * 10 ** -0.25) / 16, 9);
     expect(noise.variance(12).doppler).toBeCloseTo(100 * 10 ** -0.25, 9);
   });
 

@@ -25,15 +25,22 @@ const START_SCALE_MAX = 2;
 
 /** The median of χ² with one degree of freedom. */
 const CHI_SQUARED_MEDIAN = 0.4549;
-/** One residual moves a variance by half this share: the learned standard deviation then spreads by about 12 %. */
-const STEP = 0.1;
-/** How far learning may go from the starting point, as factors of the variance. */
-const FACTOR_MIN = 1 / 2;
+/** Variances start this much larger than the config has it: it is safer to believe too little at first. */
+const START_FACTOR = 4;
+/**
+ * A residual moves a variance by half this share at first, then by less and less, but never by less than the second: the
+ * learned standard deviation then spreads by about 12 %.
+ */
+const STEP_START = 0.5;
+const STEP_MIN = 0.04;
+/** How far learning may go from the config, as factors of the variance. */
+const FACTOR_MIN = 1 / 16;
 const FACTOR_MAX = 100;
 
 interface Band {
   readonly start: Readonly<MeasurementVariance>;
   readonly learned: MeasurementVariance;
+  lessons: number;
 }
 
 export class MeasurementNoise {
@@ -60,9 +67,17 @@ export class MeasurementNoise {
     dopplerResidual: number,
     predicted: Readonly<MeasurementVariance>,
   ): void {
-    const { start, learned } = this.#band(snrDb);
-    learned.delay = correct(learned.delay, delayResidual, predicted.delay, start.delay);
-    learned.doppler = correct(learned.doppler, dopplerResidual, predicted.doppler, start.doppler);
+    const band = this.#band(snrDb);
+    const { start, learned } = band;
+    const step = Math.max(STEP_MIN, 1 / (band.lessons++ / 4 + 1 / STEP_START));
+    learned.delay = correct(learned.delay, step, delayResidual, predicted.delay, start.delay);
+    learned.doppler = correct(
+      learned.doppler,
+      step,
+      dopplerResidual,
+      predicted.doppler,
+      start.doppler,
+    );
   }
 
   /** Forgets what was learned. */
@@ -85,13 +100,23 @@ function createBands(config: NoiseConfig): Band[] {
       delay: config.delayKm ** 2 * bounded,
       doppler: config.dopplerHz ** 2 * bounded,
     };
-    return { start, learned: { ...start } };
+    const learned = {
+      delay: start.delay * START_FACTOR,
+      doppler: start.doppler * START_FACTOR,
+    };
+    return { start, learned, lessons: 0 };
   });
 }
 
 /** The variance a little larger or smaller, as the residual lies outside or inside its expected median. */
-function correct(variance: number, residual: number, predicted: number, start: number): number {
+function correct(
+  variance: number,
+  step: number,
+  residual: number,
+  predicted: number,
+  start: number,
+): number {
   const isWide = residual * residual > CHI_SQUARED_MEDIAN * (predicted + variance);
-  const corrected = variance * (isWide ? 1 + STEP / 2 : 1 - STEP / 2);
+  const corrected = variance * (isWide ? 1 + step / 2 : 1 - step / 2);
   return Math.min(start * FACTOR_MAX, Math.max(start * FACTOR_MIN, corrected));
 }

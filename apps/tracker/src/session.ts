@@ -19,11 +19,19 @@ export class Session {
   readonly #decoder = new LineDecoder();
   readonly #tracker: Tracker;
 
-  /** `report` gets the counters' summary, one line, at each RESET. */
-  constructor(config: TrackerConfig, output: EventOutput, report: (line: string) => void) {
+  /**
+   * `report` gets the counters' summary, one line, at each RESET, and what was learned about the stream; `explain`, if
+   * given, the life of each track.
+   */
+  constructor(
+    config: TrackerConfig,
+    output: EventOutput,
+    report: (line: string) => void,
+    explain?: (line: string) => void,
+  ) {
     this.#output = output;
     this.#report = report;
-    this.#tracker = new Tracker(config, this.counters, output);
+    this.#tracker = new Tracker(config, this.counters, { events: output, report, explain });
   }
 
   /**

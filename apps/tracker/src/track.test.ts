@@ -1,31 +1,47 @@
 import { describe, expect, test } from "bun:test";
-import { DelayDopplerFilter } from "./kalman.ts";
+import { Existence } from "./existence.ts";
+import { ManoeuvreFilter } from "./manoeuvre.ts";
 import { afterHit, afterMiss, type LifeRules, Track, type TrackState } from "./track.ts";
 
-const RULES: LifeRules = { hitsMin: 3, window: 5, missedMax: 3 };
+const RULES: LifeRules = {
+  confirmProbability: 0.99,
+  hitsMin: 3,
+  window: 6,
+  dropProbability: 0.1,
+  missedMax: 4,
+};
+const BEGINNING: TrackState = { at: "tentative", hits: 1, frames: 1, birthProbability: 0.01 };
 
-/** The state after a frame per letter: h hit, m miss. */
-function live(
-  frames: string,
-  from: TrackState = { at: "tentative", hits: 1, frames: 1 },
-): TrackState {
+/** The state after a frame per letter, h hit, m miss, when the track has a target with `probability` throughout. */
+function live(frames: string, probability = 0.995, from = BEGINNING): TrackState {
   let state = from;
   for (const frame of frames) {
-    state = frame === "h" ? afterHit(state, RULES, () => "id") : afterMiss(state, RULES);
+    state =
+      frame === "h"
+        ? afterHit(state, probability, RULES, () => "id")
+        : afterMiss(state, probability, RULES);
   }
   return state;
 }
 
 describe("a track's life", () => {
-  test("is confirmed by M detections within its first N frames", () => {
+  test("is confirmed once it surely has a target and has been detected M times", () => {
     for (const frames of ["hh", "mhh", "mmhh", "hmmh"]) {
       expect(live(frames)).toEqual({ at: "confirmed", id: "id" });
     }
+    expect(live("h").at).toBe("tentative");
+    expect(live("hh", 0.989).at).toBe("tentative");
+    expect(live("hh", 0.99).at).toBe("confirmed");
   });
 
-  test("ends as soon as M of N is out of reach", () => {
-    expect(live("mm").at).toBe("tentative");
-    for (const frames of ["mmm", "hmmm", "mhmm"]) expect(live(frames)).toEqual({ at: "deleted" });
+  test("ends when it stays undecided for N frames", () => {
+    expect(live("hhhh", 0.5).at).toBe("tentative");
+    expect(live("hhhhh", 0.5)).toEqual({ at: "deleted" });
+  });
+
+  test("ends before it began in earnest when it has become 50 times less likely", () => {
+    expect(live("m", 0.0002).at).toBe("tentative");
+    expect(live("m", 0.000_199)).toEqual({ at: "deleted" });
   });
 
   test("coasts when missed, and recovers under the same id", () => {
@@ -33,19 +49,28 @@ describe("a track's life", () => {
     expect(live("hhmmh")).toEqual({ at: "confirmed", id: "id" });
   });
 
-  test("ends at the third miss in a row, not at the third miss", () => {
-    expect(live("hhmmm")).toEqual({ at: "deleted" });
-    expect(live("hhmmhmmhmm").at).toBe("coasting");
+  test("ends when its target has probably gone, or at so many misses in a row", () => {
+    const confirmed = live("hh");
+    expect(live("m", 0.1, confirmed).at).toBe("coasting");
+    expect(live("m", 0.099, confirmed)).toEqual({ at: "deleted" });
+    expect(live("mmm", 0.9, confirmed).at).toBe("coasting");
+    expect(live("mmmm", 0.9, confirmed)).toEqual({ at: "deleted" });
+    expect(live("mmmhmmmhmmm", 0.9, confirmed).at).toBe("coasting");
   });
 
   test("stays deleted", () => {
-    expect(live("hhmmmhm")).toEqual({ at: "deleted" });
+    expect(live("hhmmmmhm")).toEqual({ at: "deleted" });
   });
 });
 
 describe("Track", () => {
   const begin = (hex: string | null): Track =>
-    new Track(new DelayDopplerFilter(1, 1, { delay: 1, doppler: 1 }, 1), seen(hex), 20);
+    new Track(
+      new ManoeuvreFilter(1, 1, { delay: 1, doppler: 1 }, 1),
+      new Existence(0.01),
+      seen(hex),
+      20,
+    );
   const seen = (hex: string | null) => ({
     timestampMs: 0,
     delayKm: 1,

@@ -1,40 +1,64 @@
 /**
  * One track: its filter, its life, its identity, its latest detections.
  *
- *   tentative → confirmed (M detections within its first N frames) → coasting (missed) → confirmed (seen again)
- *   tentative → deleted (M of N out of reach)      coasting → deleted (too many frames missed in a row)
+ *   tentative → confirmed (surely a target) → coasting (missed) → confirmed (seen again)
+ *   tentative → deleted (hopeless, or undecided for too long)      coasting → deleted (surely gone, or missed for too long)
  *
  * Owned by `tracker.ts`, which alone moves it from state to state.
  */
 import { Anomalies } from "./anomaly.ts";
 import { type Detection, DetectionHistory } from "./detection-history.ts";
 import { hexOf } from "./association.ts";
-import type { DelayDopplerFilter } from "./kalman.ts";
+import type { Existence } from "./existence.ts";
+import type { ManoeuvreFilter } from "./manoeuvre.ts";
+import type { Rivalry } from "./rivals.ts";
 import { WavelengthSpan } from "./wavelength.ts";
 
 export type TrackState =
-  | { readonly at: "tentative"; readonly hits: number; readonly frames: number }
+  | {
+      readonly at: "tentative";
+      readonly hits: number;
+      readonly frames: number;
+      readonly birthProbability: number;
+    }
   | { readonly at: "confirmed"; readonly id: string }
   | { readonly at: "coasting"; readonly id: string; readonly missed: number }
   | { readonly at: "deleted" };
 
-/** When tracks are confirmed and deleted, in frames. (Blackman and Popoli 1999, §6.2) */
+/** When tracks are confirmed and deleted: by the probability that they have a target, within bounds in frames. */
 export interface LifeRules {
-  /** M: detections that confirm… */
+  /** A track is confirmed at this probability… */
+  readonly confirmProbability: number;
+  /** …but not before so many detections,… */
   readonly hitsMin: number;
-  /** …within N frames, the first detection's included. */
+  /** …and deleted if that takes more frames than this, the first detection's included. */
   readonly window: number;
-  /** A confirmed track is deleted at this many misses in a row. */
+  /** A confirmed track is deleted below this probability… */
+  readonly dropProbability: number;
+  /** …or at this many misses in a row. */
   readonly missedMax: number;
 }
 
-/** The state after a frame in which the track was detected. `newId` is called when this confirms it. */
-export function afterHit(state: TrackState, rules: LifeRules, newId: () => string): TrackState {
+/** A tentative track is deleted when its probability has fallen to this share of what it began with. */
+const HOPELESS_SHARE = 0.02;
+
+/**
+ * The state after a frame in which the track was detected, which made its probability `probability`. `newId` is called
+ * when this confirms it.
+ */
+export function afterHit(
+  state: TrackState,
+  probability: number,
+  rules: LifeRules,
+  newId: () => string,
+): TrackState {
   switch (state.at) {
     case "tentative": {
       const hits = state.hits + 1;
-      if (hits >= rules.hitsMin) return { at: "confirmed", id: newId() };
-      return { at: "tentative", hits, frames: state.frames + 1 };
+      if (hits >= rules.hitsMin && probability >= rules.confirmProbability) {
+        return { at: "confirmed", id: newId() };
+      }
+      return afterTentative({ ...state, hits }, probability, rules);
     }
     case "confirmed":
     case "deleted":
@@ -44,46 +68,75 @@ export function afterHit(state: TrackState, rules: LifeRules, newId: () => strin
   }
 }
 
-/** The state after a frame in which the track was not detected. */
-export function afterMiss(state: TrackState, rules: LifeRules): TrackState {
+/** The state after a frame in which the track was not detected, which made its probability `probability`. */
+export function afterMiss(state: TrackState, probability: number, rules: LifeRules): TrackState {
   switch (state.at) {
-    case "tentative": {
-      const frames = state.frames + 1;
-      const outOfReach = state.hits + (rules.window - frames) < rules.hitsMin;
-      return outOfReach ? { at: "deleted" } : { at: "tentative", hits: state.hits, frames };
-    }
+    case "tentative":
+      return afterTentative(state, probability, rules);
     case "confirmed":
-      return rules.missedMax <= 1 ? { at: "deleted" } : { at: "coasting", id: state.id, missed: 1 };
     case "coasting": {
-      const missed = state.missed + 1;
-      return missed >= rules.missedMax ? { at: "deleted" } : { ...state, missed };
+      const missed = state.at === "coasting" ? state.missed + 1 : 1;
+      if (missed >= rules.missedMax || probability < rules.dropProbability) return DELETED;
+      return { at: "coasting", id: state.id, missed };
     }
     case "deleted":
       return state;
   }
 }
 
+const DELETED: TrackState = { at: "deleted" };
+
+function afterTentative(
+  state: Extract<TrackState, { readonly at: "tentative" }>,
+  probability: number,
+  rules: LifeRules,
+): TrackState {
+  const frames = state.frames + 1;
+  if (frames >= rules.window || probability < state.birthProbability * HOPELESS_SHARE) {
+    return DELETED;
+  }
+  return { ...state, frames };
+}
+
 /** So many detections in a row with one other address change a track's identity. */
 const OTHER_HEX_MIN = 3;
 
 export class Track {
-  readonly filter: DelayDopplerFilter;
+  filter: ManoeuvreFilter;
+  existence: Existence;
   readonly history: DetectionHistory;
   readonly anomalies = new Anomalies();
   readonly span = new WavelengthSpan();
   /** Whether the track's first detection came with an ADS-B match. */
   readonly adsbInitialized: boolean;
-  state: TrackState = { at: "tentative", hits: 1, frames: 1 };
+  rivalry: Rivalry | undefined;
+  state: TrackState;
+  /** When the track was detected first and last, ms Unix. */
+  readonly firstMs: number;
+  lastMs = 0;
   #length = 0;
   #adsbHex: string | null = null;
   #otherHex: string | null = null;
   #otherHexCount = 0;
 
-  constructor(filter: DelayDopplerFilter, first: Detection, historyMax: number) {
+  constructor(filter: ManoeuvreFilter, existence: Existence, first: Detection, historyMax: number) {
     this.filter = filter;
+    this.existence = existence;
+    this.state = {
+      at: "tentative",
+      hits: 1,
+      frames: 1,
+      birthProbability: existence.probability,
+    };
     this.history = new DetectionHistory(historyMax);
+    this.firstMs = first.timestampMs;
     this.adsbInitialized = hexOf(first.adsb) !== null;
     this.record(first);
+  }
+
+  /** The probability that it has a target to be detected. A tentative track is judged as if it had one. */
+  get presence(): number {
+    return this.state.at === "tentative" ? 1 : this.existence.seenProbability;
   }
 
   /** How many detections the track has had. */
@@ -99,8 +152,21 @@ export class Track {
   /** Remembers a detection that continues the track. */
   record(detection: Detection): void {
     this.#length++;
+    this.lastMs = detection.timestampMs;
     this.history.append(detection);
     if (detection.adsb !== null) this.#identify(detection.adsb);
+  }
+
+  /** Takes over where `other` is and how surely. */
+  follow(other: Track): void {
+    this.filter = other.filter;
+    this.existence = other.existence;
+  }
+
+  /** Goes on as `other`, a younger track that turned out to follow the same target: takes its estimate and detections over. */
+  absorb(other: Track): void {
+    this.follow(other);
+    for (const detection of other.history.recent) this.record(detection);
   }
 
   #identify(adsb: NonNullable<Detection["adsb"]>): void {

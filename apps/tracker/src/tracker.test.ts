@@ -9,8 +9,10 @@ import {
   frameAt,
   gaussian,
   INTERVAL_MS,
+  positionAt,
   START_MS,
   type TrackEvent,
+  WAVELENGTH_KM,
 } from "./testing.ts";
 import { Tracker, TRACKS_MAX } from "./tracker.ts";
 
@@ -20,7 +22,13 @@ const OTHER: Flight = { delayKm: 20, dopplerHz: -80 };
 function setUp() {
   const writer = new CollectingWriter();
   const counters = createCounters();
-  const tracker = new Tracker(DEFAULT_CONFIG, counters, writer);
+  const reports: string[] = [];
+  const story: string[] = [];
+  const tracker = new Tracker(DEFAULT_CONFIG, counters, {
+    events: writer,
+    report: (line) => reports.push(line),
+    explain: (line) => story.push(line),
+  });
   /** Runs frames `from` to `to` (exclusive) of `flights`, shifted by `shiftMs`; gives their events. */
   const run = (from: number, to: number, flights: readonly Flight[], shiftMs = 0): TrackEvent[] => {
     for (let index = from; index < to; index++) {
@@ -29,7 +37,7 @@ function setUp() {
     }
     return writer.take();
   };
-  return { tracker, counters, writer, run };
+  return { tracker, counters, writer, run, reports, story };
 }
 
 function idsOf(events: readonly TrackEvent[]): string[] {
@@ -90,17 +98,55 @@ describe("Tracker", () => {
     );
   });
 
-  test("keeps a track through nine missed frames without an event, not through ten", () => {
+  test("keeps a track through a fade of 8 s without an event, and drops it within half a minute", () => {
     const survivor = setUp();
     survivor.run(0, 20, [FLIGHT]);
-    expect(survivor.run(20, 29, [])).toEqual([]);
-    expect(idsOf(survivor.run(29, 33, [FLIGHT]))).toEqual(["260708-000000"]);
+    expect(survivor.run(20, 36, [])).toEqual([]);
+    const events = survivor.run(36, 44, [FLIGHT]);
+    expect(idsOf(events)).toEqual(["260708-000000"]);
+    expect(events.at(-1)?.length).toBe(28);
 
     const lost = setUp();
     lost.run(0, 20, [FLIGHT]);
-    lost.run(20, 30, []);
+    lost.run(20, 80, []);
     expect(lost.counters.tracksDeleted).toBe(1);
-    expect(idsOf(lost.run(30, 33, [FLIGHT]))).toEqual(["260708-000001"]);
+    expect(lost.story.at(-1)).toMatch(
+      /^260708-000000 dropped: a target with \d+\.\d % after \d+ frames missed in a row; last seen at \d+, 20 detections$/,
+    );
+    expect(idsOf(lost.run(80, 83, [FLIGHT]))).toEqual(["260708-000001"]);
+  });
+
+  test("resumes a track that turned while it was not detected, under the same id", () => {
+    const { run, counters, story } = setUp();
+    run(0, 40, [OTHER]);
+    // Unseen for 3 s, in which its Doppler changes by 81 Hz: far from where a steady flight leads.
+    const [turnS, rateHzS] = [3, 27];
+    const before = positionAt(OTHER, (40 * INTERVAL_MS) / 1000);
+    const dopplerHz = before.dopplerHz + rateHzS * turnS;
+    const turned = {
+      delayKm:
+        before.delayKm - WAVELENGTH_KM * (before.dopplerHz * turnS + (rateHzS * turnS ** 2) / 2),
+      dopplerHz,
+    };
+    // As if it had always flown so.
+    const sinceStart = (46 * INTERVAL_MS) / 1000;
+    const back = { dopplerHz, delayKm: turned.delayKm + WAVELENGTH_KM * dopplerHz * sinceStart };
+    run(40, 46, []);
+    const events = run(46, 58, [back]);
+    expect(idsOf(events)).toEqual(["260708-000000"]);
+    expect([counters.tracksConfirmed, counters.tracksResumed]).toEqual([1, 1]);
+    expect(story.some((line) => line.startsWith("260708-000000 resumed: 3 detections"))).toBe(true);
+  });
+
+  test("does not merge two aircraft that fly side by side", () => {
+    const { tracker, counters } = setUp();
+    const random = seededRandom(9);
+    const wing = [OTHER, { ...OTHER, delayKm: OTHER.delayKm + 0.6 }];
+    for (let index = 0; index < 200; index++) {
+      const seen = wing.filter(() => random.next() < 0.8);
+      tracker.process(frameAt(index, seen, random));
+    }
+    expect([counters.tracksConfirmed, counters.tracksMerged]).toEqual([2, 0]);
   });
 
   test("never confirms clutter that does not move like a target", () => {

@@ -1,56 +1,72 @@
 /**
  * The multi-target tracker: frames in, events out, nothing else. (T10)
- * Each frame: predict every track, associate confirmed tracks first and tentative ones with what is left, update,
- * begin a tentative track at every detection still free. Owned by `session.ts`.
+ * Each frame: predict every track, associate confirmed tracks first and tentative ones with what is left, update, merge
+ * tracks of one target, begin a tentative track at every detection still free. Owned by `session.ts`.
  */
-import { associate, DetectionSet } from "./association.ts";
+import { associate, DetectionSet, identityRatio } from "./association.ts";
 import type { TrackerConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
 import type { Detection } from "./detection-history.ts";
+import { Existence, passing } from "./existence.ts";
+import { bornLine, droppedLine, mergedLine, resumedLine, silenceLine } from "./explain.ts";
 import type { Frame } from "./frame.ts";
-import { DelayDopplerFilter, type MeasurementVariance, type MotionModel } from "./kalman.ts";
+import type { Innovation, MeasurementVariance, MotionModel } from "./kalman.ts";
+import { ManoeuvreFilter, manoeuvreModel } from "./manoeuvre.ts";
 import { MeasurementNoise } from "./measurement-noise.ts";
-import { afterHit, afterMiss, Track } from "./track.ts";
+import { findResumed } from "./resume.ts";
+import { findMergers } from "./rivals.ts";
+import { SensorModel } from "./sensor-model.ts";
+import { Timeline } from "./timeline.ts";
+import { afterHit, afterMiss, Track, type TrackState } from "./track.ts";
 import { type EventWriter, trackId, writeTrackEvent } from "./track-event.ts";
 import { Wavelength } from "./wavelength.ts";
 
 /** Tracks of all states; a detection that would begin one more is refused. */
 export const TRACKS_MAX = 1024;
-/** A frame at most this much older than its predecessor is late and skipped; an older one means the clock was set back. */
-const LATE_MS_MAX = 2000;
-/** After a longer silence the tracks are given up. */
-const SILENCE_MS_MAX = 30_000;
-/** The frame interval assumed until one was seen. */
-const INTERVAL_MS_DEFAULT = 500;
+/** How much likelier a detection with an ADS-B match is a target's. */
+const LABEL_RATIO = 100;
+/** What could be an older target is weighed against the new ones of this time, s. */
+const BIRTH_S = 2;
+
+/** Where the tracker's output goes. */
+export interface TrackerOutput {
+  /** Gets one event line per confirmed track and frame in which it was detected. */
+  readonly events: EventWriter;
+  /** Hears, in one line, what was learned about the stream that its owner should know. */
+  readonly report: (line: string) => void;
+  /** Hears why tracks are born, resumed, merged and dropped; undefined when nobody asks. */
+  readonly explain: ((line: string) => void) | undefined;
+}
 
 export class Tracker {
   readonly #config: TrackerConfig;
   readonly #counters: Counters;
-  readonly #writer: EventWriter;
+  readonly #output: TrackerOutput;
   readonly #wavelength: Wavelength;
   readonly #noise: MeasurementNoise;
   readonly #variance: MeasurementVariance = { delay: 0, doppler: 0 };
+  readonly #innovation: Innovation = { distanceSquared: 0, likelihood: 0 };
+  #sensor: SensorModel;
+  #timeline = new Timeline();
   #tracks: Track[] = [];
-  #lastMs: number | undefined;
-  #intervalMs = INTERVAL_MS_DEFAULT;
   #nextId = 0;
 
-  /** `writer` gets one event line per confirmed track and frame in which it was detected. */
-  constructor(config: TrackerConfig, counters: Counters, writer: EventWriter) {
+  constructor(config: TrackerConfig, counters: Counters, output: TrackerOutput) {
     this.#config = config;
     this.#counters = counters;
-    this.#writer = writer;
+    this.#output = output;
     this.#noise = new MeasurementNoise(config.measurementNoise);
     this.#wavelength = new Wavelength(config.centerFrequencyHz ?? undefined);
+    this.#sensor = new SensorModel(this.#wavelength.divisorKm);
   }
 
   /** Forgets everything but which track ids were used. */
   reset(): void {
     this.#tracks = [];
-    this.#lastMs = undefined;
-    this.#intervalMs = INTERVAL_MS_DEFAULT;
+    this.#timeline = new Timeline();
     this.#wavelength.reset();
     this.#noise.reset();
+    this.#sensor = new SensorModel(this.#wavelength.divisorKm);
   }
 
   process(frame: Frame): void {
@@ -58,62 +74,74 @@ export class Tracker {
     if (elapsedMs === undefined) return;
     this.#counters.frames++;
     this.#counters.detections += frame.delaysKm.length;
-    const model = this.#motionModel();
-    for (const track of this.#tracks) track.filter.predict(elapsedMs / 1000, model);
+    this.#predict(elapsedMs / 1000);
 
     const set = new DetectionSet(frame, this.#noise, this.#config.snrMinDb);
     const [tentative, confirmed] = partition(this.#tracks);
     this.#associate(confirmed, set);
+    this.#learnFalseAlarms(set);
+    this.#merge(confirmed, frame.timestampMs);
     this.#associate(tentative, set);
     this.#tracks = this.#tracks.filter(({ state }) => state.at !== "deleted");
     this.#begin(set);
   }
 
-  /** The time since the last frame, ms; undefined when the frame is to be skipped. */
+  /** The time to predict by, ms; undefined when the frame is to be skipped. */
   #advance(timestampMs: number): number | undefined {
-    const lastMs = this.#lastMs;
-    if (lastMs === undefined) {
-      this.#lastMs = timestampMs;
-      return 0;
+    const step = this.#timeline.advance(timestampMs);
+    switch (step.is) {
+      case "duplicate":
+        this.#counters.duplicateFrames++;
+        return undefined;
+      case "late":
+        this.#counters.lateFrames++;
+        return undefined;
+      case "silence":
+        this.#counters.timeJumps++;
+        this.#giveUp(step.elapsedMs);
+        return 0;
+      case "set_back":
+        this.#counters.timeJumps++;
+        return step.elapsedMs;
+      case "step":
+        return step.elapsedMs;
     }
-    const elapsedMs = timestampMs - lastMs;
-    if (elapsedMs === 0) {
-      this.#counters.duplicateFrames++;
-      return undefined;
-    }
-    if (elapsedMs < 0 && elapsedMs >= -LATE_MS_MAX) {
-      this.#counters.lateFrames++;
-      return undefined;
-    }
-    this.#lastMs = timestampMs;
-    if (elapsedMs < 0) {
-      // The frames still come at their own pace: only the clock that stamps them was set.
-      this.#counters.timeJumps++;
-      return this.#intervalMs;
-    }
-    if (elapsedMs > SILENCE_MS_MAX) {
-      this.#counters.timeJumps++;
-      this.#counters.tracksDeleted += partition(this.#tracks)[1].length;
-      this.#tracks = [];
-      return 0;
-    }
-    this.#intervalMs = elapsedMs;
-    return elapsedMs;
   }
 
-  #motionModel(): MotionModel {
-    const { km, sdKm } = this.#wavelength.estimate;
-    const divisorKm = this.#wavelength.divisorKm;
-    return {
-      wavelengthKm: km,
-      wavelengthSdKm: sdKm,
-      dopplerRateDensity: this.#config.rangeJerkDensity / divisorKm ** 2,
-    };
+  /** Forgets all tracks, after a silence. */
+  #giveUp(silentMs: number): void {
+    for (const { state } of this.#tracks) {
+      if (state.at !== "confirmed" && state.at !== "coasting") continue;
+      this.#counters.tracksDeleted++;
+      this.#output.explain?.(silenceLine(state.id, silentMs));
+    }
+    this.#tracks = [];
+  }
+
+  #predict(elapsedS: number): void {
+    const { km: wavelengthKm, sdKm: wavelengthSdKm } = this.#wavelength.estimate;
+    const { steady, turning } = this.#config.rangeJerkDensity;
+    const motion = (rangeJerkDensity: number): MotionModel => ({
+      wavelengthKm,
+      wavelengthSdKm,
+      dopplerRateDensity: rangeJerkDensity / this.#wavelength.divisorKm ** 2,
+    });
+    const model = manoeuvreModel(elapsedS, motion(steady), motion(turning));
+    const passed = passing(elapsedS);
+    for (const { filter, existence } of this.#tracks) {
+      filter.predict(model);
+      existence.predict(passed);
+    }
   }
 
   #associate(tracks: readonly Track[], set: DetectionSet): void {
     if (tracks.length === 0) return;
-    const { detectionOfTrack, greedyClusters } = associate(tracks, set, this.#config.gateThreshold);
+    const { detectionOfTrack, greedyClusters } = associate(
+      tracks,
+      set,
+      this.#config.gateThreshold,
+      this.#sensor,
+    );
     this.#counters.greedyClusters += greedyClusters;
     for (let index = 0; index < tracks.length; index++) {
       const track = tracks[index] as Track;
@@ -124,56 +152,150 @@ export class Tracker {
   }
 
   #hit(track: Track, set: DetectionSet, index: number): void {
-    const { timestampMs } = set.frame;
+    if (track.state.at === "confirmed") this.#sensor.learnDetection(true);
+    if (track.state.at !== "tentative") this.#learnNoise(track, set, index);
+    this.#update(track, set, index);
+    const before = track.state;
+    const state = afterHit(before, track.existence.probability, this.#config.life, () =>
+      trackId(set.frame.timestampMs, this.#nextId++),
+    );
+    if (before.at === "tentative" && state.at === "confirmed") {
+      this.#confirm(track, before, state, set, index);
+      return;
+    }
+    track.state = state;
+    if (state.at === "confirmed") this.#announce(track, state.id, set, index);
+  }
+
+  /** Takes a detection into the estimate, the probability and the history of a track. */
+  #update(track: Track, set: DetectionSet, index: number): void {
     const delayKm = set.delayKm[index] as number;
     const dopplerHz = set.dopplerHz[index] as number;
     const variance = set.variance(index, this.#variance);
-    const { filter } = track;
-    if (track.state.at !== "tentative") {
-      const predicted = { delay: filter.delayVariance, doppler: filter.dopplerVariance };
-      const snrDb = set.frame.snrsDb[index] as number;
-      this.#noise.learn(snrDb, delayKm - filter.delayKm, dopplerHz - filter.dopplerHz, predicted);
-    }
-    filter.update(delayKm, dopplerHz, variance);
+    const { filter, existence, presence } = track;
+    filter.innovation(delayKm, dopplerHz, variance, this.#innovation);
+    const { detectionProbability, clutterDensity } = this.#sensor;
+    const identity = identityRatio(track.adsbHex, set.hex[index] ?? null);
+    const ratio = (this.#innovation.likelihood * identity) / clutterDensity;
+    const present = presence * detectionProbability;
+    const odds = (present * ratio) / (1 - present);
+    existence.hit(detectionProbability * ratio);
+    filter.update(delayKm, dopplerHz, variance, odds / (1 + odds));
     track.record(detectionAt(set, index));
-    const wasTentative = track.state.at === "tentative";
-    track.state = afterHit(track.state, this.#config.life, () =>
-      trackId(timestampMs, this.#nextId++),
-    );
-    if (track.state.at !== "confirmed") return;
-    if (wasTentative) this.#counters.tracksConfirmed++;
+  }
+
+  /** A tentative track has turned out to follow a target: a new one, or one that was lost. */
+  #confirm(
+    track: Track,
+    before: Extract<TrackState, { readonly at: "tentative" }>,
+    confirmed: Extract<TrackState, { readonly at: "confirmed" }>,
+    set: DetectionSet,
+    index: number,
+  ): void {
+    const old = findResumed(track, this.#tracks, this.#newDensity);
+    if (old === undefined) {
+      track.state = confirmed;
+      this.#counters.tracksConfirmed++;
+      this.#output.explain?.(bornLine(confirmed.id, track, before.frames + 1));
+      this.#announce(track, confirmed.id, set, index);
+      return;
+    }
+    const { id } = old.state;
+    this.#counters.tracksResumed++;
+    this.#output.explain?.(resumedLine(id, old.track, track));
+    old.track.absorb(track);
+    old.track.state = { at: "confirmed", id };
+    track.state = { at: "deleted" };
+    this.#announce(old.track, id, set, index);
+  }
+
+  /** New targets that are expected within BIRTH_S, per km, Hz and Hz/s. */
+  get #newDensity(): number {
+    const rateSpanHzS = (2 * this.#config.rangeAccelerationSd) / this.#wavelength.divisorKm;
+    return this.#sensor.birthDensity(BIRTH_S) / rateSpanHzS;
+  }
+
+  /** Learns λ and speed from the latest detection of a confirmed track, and writes its event. */
+  #announce(track: Track, id: string, set: DetectionSet, index: number): void {
+    const { timestampMs } = set.frame;
+    const delayKm = set.delayKm[index] as number;
+    const dopplerHz = set.dopplerHz[index] as number;
     const wavelength = this.#wavelength;
-    track.span.observe(timestampMs, delayKm, dopplerHz, variance.delay, wavelength);
+    const { delay } = set.variance(index, this.#variance);
+    track.span.observe(timestampMs, delayKm, dopplerHz, delay, wavelength);
+    const news = wavelength.takeNews();
+    if (news !== undefined) this.#output.report(news);
     if (wavelength.settled) {
-      track.anomalies.observeRangeRate(wavelength.estimate.km * track.filter.dopplerHz);
+      track.anomalies.observeRangeRate(wavelength.estimate.km * track.filter.estimate.dopplerHz);
     }
     this.#counters.events++;
-    writeTrackEvent(this.#writer, track.state.id, track, timestampMs);
+    writeTrackEvent(this.#output.events, id, track, timestampMs);
   }
 
   #miss(track: Track): void {
-    const wasTentative = track.state.at === "tentative";
-    track.state = afterMiss(track.state, this.#config.life);
-    if (track.state.at === "deleted" && !wasTentative) this.#counters.tracksDeleted++;
+    const before = track.state;
+    if (before.at === "confirmed") this.#sensor.learnDetection(false);
+    track.existence.miss(this.#sensor.detectionProbability);
+    track.state = afterMiss(before, track.existence.probability, this.#config.life);
+    if (track.state.at !== "deleted" || !("id" in before)) return;
+    this.#counters.tracksDeleted++;
+    const missed = before.at === "coasting" ? before.missed + 1 : 1;
+    this.#output.explain?.(droppedLine(before.id, track, missed, this.#config.life));
+  }
+
+  #learnNoise({ filter: { estimate } }: Track, set: DetectionSet, index: number): void {
+    this.#noise.learn(
+      set.frame.snrsDb[index] as number,
+      (set.delayKm[index] as number) - estimate.delayKm,
+      (set.dopplerHz[index] as number) - estimate.dopplerHz,
+      { delay: estimate.delayVariance, doppler: estimate.dopplerVariance },
+    );
+  }
+
+  /** What no confirmed track has taken is false alarms, but for the few detections of new targets. */
+  #learnFalseAlarms(set: DetectionSet): void {
+    let count = 0;
+    for (let index = 0; index < set.count; index++) {
+      if (set.taken[index] === 1) continue;
+      count++;
+      this.#sensor.learnPlace(set.delayKm[index] as number, set.dopplerHz[index] as number);
+    }
+    this.#sensor.learnFalseAlarms(count);
+  }
+
+  /** Ends tracks that follow the same target as an older one. */
+  #merge(confirmed: readonly Track[], timestampMs: number): void {
+    const alive = confirmed.filter(({ state }) => state.at !== "deleted");
+    for (const { kept, dropped } of findMergers(alive, timestampMs, this.#newDensity)) {
+      if ("id" in kept.state && "id" in dropped.state) {
+        this.#output.explain?.(mergedLine(dropped.state.id, kept.state.id));
+      }
+      // The one that was detected last knows better where the target is.
+      if (dropped.lastMs > kept.lastMs) kept.follow(dropped);
+      dropped.state = { at: "deleted" };
+      this.#counters.tracksMerged++;
+    }
   }
 
   /** Begins a tentative track at each detection that continues none. */
   #begin(set: DetectionSet): void {
     const rateSd = this.#config.rangeAccelerationSd / this.#wavelength.divisorKm;
+    const odds = this.#sensor.birthOdds(this.#timeline.intervalMs / 1000);
     for (let index = 0; index < set.count; index++) {
       if (set.taken[index] === 1) continue;
       if (this.#tracks.length >= TRACKS_MAX) {
         this.#counters.tracksRefused++;
         continue;
       }
-      const variance = set.variance(index, this.#variance);
-      const filter = new DelayDopplerFilter(
+      const filter = new ManoeuvreFilter(
         set.delayKm[index] as number,
         set.dopplerHz[index] as number,
-        variance,
+        set.variance(index, this.#variance),
         rateSd ** 2,
       );
-      this.#tracks.push(new Track(filter, detectionAt(set, index), this.#config.detectionWindow));
+      const existence = new Existence(set.hex[index] === null ? odds : odds * LABEL_RATIO);
+      const first = detectionAt(set, index);
+      this.#tracks.push(new Track(filter, existence, first, this.#config.detectionWindow));
     }
   }
 }

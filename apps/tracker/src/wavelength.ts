@@ -13,6 +13,8 @@ const PRIOR_KM = 1.5e-3;
 const PRIOR_SD_KM = 1.5e-3;
 /** λ is taken as settled below this relative standard deviation. */
 const SETTLED_RATIO = 0.05;
+/** A configured λ that is this much off what was learned is said to be wrong. */
+const CONTRADICTION_RATIO = 0.1;
 /** Learning never claims to know λ better than this, so that it can still follow. */
 const SD_RATIO_MIN = 0.003;
 /** Numbers derived from λ by division use at least this (3 GHz). */
@@ -21,6 +23,10 @@ const WAVELENGTH_KM_MIN = 1e-4;
 const OUTLIER_SD = 4;
 /** …but this many of them in a row mean the radar was retuned: learning starts again. */
 const OUTLIERS_IN_A_ROW_MAX = 12;
+
+function megahertz(wavelengthKm: number): string {
+  return (LIGHT_KM_S / wavelengthKm / 1e6).toFixed(1);
+}
 
 /** λ as known so far. */
 export interface WavelengthEstimate {
@@ -32,29 +38,49 @@ export interface WavelengthEstimate {
 
 export class Wavelength {
   readonly #fixedKm: number | undefined;
-  #km: number;
-  #varianceKm2: number;
+  // What is learned, also beside a fixed λ, to notice when that is wrong.
+  #km = PRIOR_KM;
+  #varianceKm2 = PRIOR_SD_KM ** 2;
   #outliersInARow = 0;
+  #hasTold = false;
 
   /** `centerFrequencyHz` fixes λ; without it λ is learned. */
   constructor(centerFrequencyHz: number | undefined) {
     this.#fixedKm = centerFrequencyHz === undefined ? undefined : LIGHT_KM_S / centerFrequencyHz;
-    this.#km = this.#fixedKm ?? PRIOR_KM;
-    this.#varianceKm2 = this.#fixedKm === undefined ? PRIOR_SD_KM ** 2 : 0;
   }
 
   get estimate(): WavelengthEstimate {
+    if (this.#fixedKm !== undefined) return { km: this.#fixedKm, sdKm: 0 };
     return { km: this.#km, sdKm: Math.sqrt(this.#varianceKm2) };
   }
 
   /** |λ| for use as a divisor, km. */
   get divisorKm(): number {
-    return Math.max(Math.abs(this.#km), WAVELENGTH_KM_MIN);
+    return Math.max(Math.abs(this.estimate.km), WAVELENGTH_KM_MIN);
   }
 
   /** Whether λ is known well enough to turn Doppler into speed. */
   get settled(): boolean {
+    return this.#fixedKm !== undefined || this.#hasLearned;
+  }
+
+  get #hasLearned(): boolean {
     return this.#varianceKm2 <= (SETTLED_RATIO * this.#km) ** 2;
+  }
+
+  /**
+   * What is to be told of λ, once: that it was learned, or that the configured one is not the stream's.
+   */
+  takeNews(): string | undefined {
+    if (this.#hasTold || !this.#hasLearned) return undefined;
+    this.#hasTold = true;
+    const learned = `${megahertz(this.#km)} MHz`;
+    if (this.#fixedKm === undefined) return `center frequency learned from the stream: ${learned}`;
+    if (Math.abs(this.#km - this.#fixedKm) <= CONTRADICTION_RATIO * this.#fixedKm) return undefined;
+    return (
+      `radar.center_frequency is ${megahertz(this.#fixedKm)} MHz, but targets move as at ${learned}: ` +
+      "correct it, or set it to null to have it learned"
+    );
   }
 
   /**
@@ -62,7 +88,6 @@ export class Wavelength {
    * Doppler's integral over time was `dopplerIntegral` (Hz·s, that is, cycles).
    */
   learn(delayChangeKm: number, dopplerIntegral: number, variance: number): void {
-    if (this.#fixedKm !== undefined) return;
     const residual = delayChangeKm + this.#km * dopplerIntegral;
     const spread = this.#varianceKm2 * dopplerIntegral * dopplerIntegral + variance;
     if (residual * residual > OUTLIER_SD * OUTLIER_SD * spread) {
@@ -82,7 +107,7 @@ export class Wavelength {
   /** Forgets what was learned. */
   reset(): void {
     this.#outliersInARow = 0;
-    if (this.#fixedKm !== undefined) return;
+    this.#hasTold = false;
     this.#km = PRIOR_KM;
     this.#varianceKm2 = PRIOR_SD_KM ** 2;
   }
