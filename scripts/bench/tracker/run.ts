@@ -1,0 +1,65 @@
+/** Runs a tracker with retina-tracker's command line over a whole set of frames. Called by the bench and its tests. */
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
+
+const HOST = "127.0.0.1";
+const START_MS_MAX = 5000;
+
+/** What came of it. */
+export interface Run {
+  /** JSONL. */
+  readonly events: string;
+  /** From the first byte sent to the last byte of events. */
+  readonly seconds: number;
+}
+
+/** Sends `frames` (JSONL) to a new tracker, all at once, and collects its events. */
+export async function track(command: readonly string[], frames: Uint8Array): Promise<Run> {
+  const port = await freePort();
+  const child = Bun.spawn(
+    [...command, "--tcp", "--tcp-host", HOST, "--tcp-port", String(port), "-s", "-"],
+    { stdin: "ignore", stdout: "pipe", stderr: "pipe" },
+  );
+  const socket = await connectTo(port);
+  const startMs = performance.now();
+  let endMs = startMs;
+  const chunks: Uint8Array[] = [];
+  const read = (async () => {
+    for await (const chunk of child.stdout) {
+      chunks.push(chunk);
+      endMs = performance.now();
+    }
+  })();
+  socket.end(frames);
+  await once(socket, "close");
+  child.kill("SIGTERM");
+  await read;
+  const report = await child.stderr.text();
+  if ((await child.exited) !== 0) throw new Error(`the tracker failed: ${report}`);
+  return { events: Buffer.concat(chunks).toString(), seconds: (endMs - startMs) / 1000 };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, HOST);
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
+
+/** Connects as soon as someone listens. */
+async function connectTo(port: number): Promise<Socket> {
+  const giveUpMs = performance.now() + START_MS_MAX;
+  for (;;) {
+    const socket = connect(port, HOST);
+    const connected = await new Promise<boolean>((done) => {
+      socket.once("connect", () => done(true));
+      socket.once("error", () => done(false));
+    });
+    if (connected) return socket;
+    if (performance.now() > giveUpMs) throw new Error("the tracker does not listen");
+    await Bun.sleep(2);
+  }
+}
