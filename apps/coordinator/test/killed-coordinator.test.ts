@@ -111,7 +111,7 @@ class Client {
 }
 
 describe("a coordinator killed at every step", () => {
-  test(
+  test.concurrent(
     "of registers loses none that was answered and doubles none: one row, epochs one apart, one event each (R1, R9)",
     async () => {
       const steps = await walk((life) => new Client(life), {
@@ -127,7 +127,7 @@ describe("a coordinator killed at every step", () => {
     TEST_MS_MAX,
   );
 
-  test(
+  test.concurrent(
     "of check-ins and goodbyes, and of its own stop, keeps each state that was answered, and tells it once (R3, R5)",
     async () => {
       const steps = await walk((life) => new Client(life), {
@@ -156,7 +156,7 @@ describe("a coordinator killed at every step", () => {
     TEST_MS_MAX,
   );
 
-  test(
+  test.concurrent(
     "of an operator's removing and blocking forgets a node for good, and gives no epoch twice (R4)",
     async () => {
       const steps = await walk((life) => new Client(life), {
@@ -194,7 +194,7 @@ describe("a coordinator killed at every step", () => {
     TEST_MS_MAX,
   );
 
-  test(
+  test.concurrent(
     "of making, using and revoking a token loses none that was answered, and audits each act once (H5)",
     async () => {
       const tokens = "/api/v1/tokens";
@@ -248,7 +248,7 @@ describe("a coordinator killed at every step", () => {
     TEST_MS_MAX,
   );
 
-  test(
+  test.concurrent(
     "of forgetting a silent node forgets it once, and gives no epoch twice (R4, R5)",
     async () => {
       const retention = { node_retention: { ephemeral: "200ms" } };

@@ -1,5 +1,6 @@
-/** Going back to a backup while agents run: nobody has to touch them, and no frame is lost. (H10, R3, A16) */
+/** Going back to a backup, or to nothing, while agents run: nobody has to touch them, and no frame is lost. (H10, R3, A16) */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Fleet, until } from "./harness.ts";
 import { COUNTING_SH } from "./sensors.ts";
@@ -96,4 +97,26 @@ describe("a coordinator that goes back to a backup", () => {
     expect(numbers.slice(again)).toEqual(numbers.slice(again).map((_, i) => i + 1));
     expect((await fleet.node("hill"))?.epoch).toBeGreaterThan(1_000_000);
   });
+});
+
+test("a coordinator whose damaged database is moved away has its running nodes again, and every frame (R3)", async () => {
+  const first = await fleet.coordinator(recording());
+  const agent = startAgent("hill");
+  await untilMore("hill");
+  // After a kill the write-ahead log might have it all.
+  first.kill("SIGTERM");
+  await first.exit();
+  const database = join(fleet.dir, "data/coordinator.db");
+  writeFileSync(database, Buffer.alloc(65_536, 0xa5));
+  const serve = ["serve", "--insecure-dev", "--data-dir", join(fleet.dir, "data")];
+  const refused = fleet.spawn("fleet-coordinator", serve);
+  expect(await refused.exit()).toBe(65);
+  expect(refused.log.join()).toContain(`${database} is damaged`);
+  for (const suffix of ["", "-wal", "-shm"]) rmSync(`${database}${suffix}`, { force: true });
+  await fleet.coordinator(recording());
+  await fleet.untilState("hill", "LIVE");
+  await untilMore("hill");
+  agent.kill("SIGTERM");
+  expect(await agent.exit()).toBe(143);
+  checkFrames(numbersOf("hill"));
 });

@@ -59,6 +59,25 @@ test("a directory that another process holds is refused by name, until that proc
   openDb(dir.path).close();
 });
 
+/** A process of another pid namespace. */
+const UNSHARE = ["unshare", "--user", "--map-root-user", "--pid", "--fork"];
+
+test.skipIf(!Bun.spawnSync([...UNSHARE, "true"]).success)(
+  "a directory is held between containers that share a volume, too",
+  async () => {
+    using dir = tempDir();
+    const holder = await holderOf(dir.path);
+    const script = `
+      const { openDb } = await import(process.argv[1]);
+      try { openDb(process.argv[2]) } catch (error) { console.log(process.pid, error.code) }`;
+    const open = join(import.meta.dirname, "open.ts");
+    const { stdout } = Bun.spawnSync([...UNSHARE, process.execPath, "-e", script, open, dir.path]);
+    expect(stdout.toString()).toBe("1 data_dir_in_use\n");
+    holder.kill("SIGKILL");
+    await holder.exited;
+  },
+);
+
 test("a refused opening leaves nothing open: closing the first lets the next one in", () => {
   using dir = tempDir();
   const first = openDb(dir.path);
