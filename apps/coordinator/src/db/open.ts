@@ -96,3 +96,16 @@ function prepare(sqlite: Database): void {
   // Nobody else writes; who does it anyway is not waited for.
   sqlite.run("PRAGMA busy_timeout = 0");
 }
+
+/**
+ * Runs a write that may be undone by a power loss: its commit is not synced, so nobody waits for the disk. It does outlive the
+ * process. The next commit that is synced takes it along.
+ */
+export function unsynced(db: Db, write: () => void): void {
+  db.$client.run("PRAGMA synchronous = NORMAL");
+  try {
+    write();
+  } finally {
+    db.$client.run("PRAGMA synchronous = FULL");
+  }
+}

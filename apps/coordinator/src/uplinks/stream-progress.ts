@@ -6,7 +6,7 @@
 import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
 import { nodeOfStream, type NodeId, type SpoolId, type StreamId } from "@fleet/protocol";
 import { eq, notInArray, type SQL, sql } from "drizzle-orm";
-import type { Db } from "../db/open.ts";
+import { type Db, unsynced } from "../db/open.ts";
 import { knownNodes, streams } from "../db/schema.ts";
 
 const FLUSH_MS = 1000;
@@ -103,11 +103,19 @@ export class ProgressStore {
   flush(): void {
     const dirty = [...this.#streams.values()].filter((p) => p.dirty);
     if (dirty.length === 0 && !this.failing) return;
+    // A sync would hold all frames up each second; without it a power loss costs duplicates, too.
     const isWritten = this.#try(() =>
-      this.#db.transaction(() => {
-        for (const { streamId, spoolId, accepted } of dirty)
-          this.#put.run({ streamId, nodeId: nodeOfStream(streamId), spoolId, ackedSeq: accepted });
-      }),
+      unsynced(this.#db, () =>
+        this.#db.transaction(() => {
+          for (const { streamId, spoolId, accepted } of dirty)
+            this.#put.run({
+              streamId,
+              nodeId: nodeOfStream(streamId),
+              spoolId,
+              ackedSeq: accepted,
+            });
+        }),
+      ),
     );
     if (isWritten) for (const progress of dirty) progress.dirty = false;
   }
