@@ -189,6 +189,8 @@ export class Connection {
 
   async #greet(line: unknown): Promise<void> {
     this.#phase = { at: "greeting" };
+    // What takes long from here on is our own work, as when hundreds of trackers are started at once.
+    this.#authTimer?.cancel();
     let outcome: GreetingOutcome;
     try {
       outcome = await greet(this.#deps, line, this.#address);
