@@ -276,6 +276,7 @@ function createManager(
       pool: new PortPool(tcp.auto_provision_port_start, tcp.auto_provision_port_end),
       store: new TrackerStore(db, log),
       unread: new Unread(clock),
+      historyTotal: { bytes: 0 },
       options: {
         command: options.trackerCommand,
         env: options.trackerEnv,

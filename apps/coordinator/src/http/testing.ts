@@ -200,6 +200,7 @@ function makeManager({ clock, log, bus, db }: Api, output: Output, ports: number
       pool: new PortPool(first, first + ports - 1),
       store: new TrackerStore(db, log),
       unread: new Unread(clock),
+      historyTotal: { bytes: 0 },
       options: {
         command: ["tracker"],
         env: {},

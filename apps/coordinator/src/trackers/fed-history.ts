@@ -5,8 +5,16 @@
 
 /** Kept beyond what is unread: more than a tracker reads at once and works on, and enough for its tracks to form again. */
 export const KEEP_BYTES = 64 * 1024;
-/** Beyond it the oldest is forgotten, read or not: more than the two ends of a loopback connection hold by default. */
+/** More than the two ends of a loopback connection hold by default. */
 export const HISTORY_BYTES_MAX = 16 * 1024 * 1024;
+/** Kept for all trackers together, but for a little of each: when many of them read slowly they are given no more. */
+export const TOTAL_BYTES_MAX = 64 * 1024 * 1024;
+const FLOOR_BYTES = 256 * 1024;
+
+/** Bytes kept for all trackers that share it. */
+export interface HistoryTotal {
+  bytes: number;
+}
 
 const BLOCK_BYTES = 8 * 1024;
 
@@ -18,6 +26,7 @@ export interface Fed {
 
 /** See the head of this file. */
 export class FedHistory {
+  readonly #total: HistoryTotal;
   #blocks: Fed[] = [];
   #head = 0;
   #bytes = 0;
@@ -25,6 +34,16 @@ export class FedHistory {
   #open = new Uint8Array(0);
   #openBytes = 0;
   #openFrames = 0;
+
+  constructor(total: HistoryTotal) {
+    this.#total = total;
+  }
+
+  /** Whether nothing more should be given until some of it is known to be read. */
+  get isFull(): boolean {
+    if (this.bytes >= HISTORY_BYTES_MAX) return true;
+    return this.#total.bytes >= TOTAL_BYTES_MAX && this.bytes >= FLOOR_BYTES;
+  }
 
   /** Bytes kept. */
   get bytes(): number {
@@ -43,13 +62,18 @@ export class FedHistory {
       this.#openBytes += bytes.length;
       this.#openFrames += frames;
     }
-    if (this.bytes > HISTORY_BYTES_MAX) this.#dropWhile(() => this.bytes > HISTORY_BYTES_MAX);
+    this.#total.bytes += bytes.length;
   }
 
   /** Forgets what lies before the last `unreadBytes` and KEEP_BYTES more, by whole blocks. */
   trim(unreadBytes: number): void {
     const wanted = unreadBytes + KEEP_BYTES;
     this.#dropWhile((first) => this.bytes - first >= wanted);
+  }
+
+  /** Forgets the oldest beyond `bytesMax`, read or not. */
+  bound(bytesMax: number): void {
+    this.#dropWhile(() => this.bytes > bytesMax);
   }
 
   /** Gives all of it away, oldest first, and begins anew. */
@@ -66,6 +90,7 @@ export class FedHistory {
   }
 
   clear(): void {
+    this.#total.bytes -= this.bytes;
     this.#blocks = [];
     this.#head = 0;
     this.#bytes = 0;
@@ -79,6 +104,7 @@ export class FedHistory {
       const first = this.#blocks[this.#head]!.bytes.length;
       if (!isTooMuch(first)) break;
       this.#bytes -= first;
+      this.#total.bytes -= first;
       this.#head++;
     }
     if (this.#head * 2 >= this.#blocks.length) {

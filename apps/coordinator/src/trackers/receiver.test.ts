@@ -130,17 +130,50 @@ describe("a receiver (T8)", () => {
     expect([third.taken, receiver.full, receiver.waitingFrames]).toEqual(["new\n", false, 0]);
   });
 
-  test("keeps 16 MiB at most when nobody says what is read", () => {
+  test("gives no more than can be kept until some of it is read, and loses nothing by it", () => {
     const receiver = new Receiver();
-    receiver.connect({ write: (bytes) => bytes.length, end: () => {} });
-    const chunk = new Uint8Array(1024 * 1024).fill(10);
-    for (let n = 0; n < 40; n++) {
-      receiver.write(chunk, 1);
-      for (let m = 0; m < 100; m++) receiver.write(bytesOf("small\n"), 1);
-    }
-    const kept = receiver.fed().reduce((sum, { bytes }) => sum + bytes.length, 0);
-    expect(kept).toBeLessThanOrEqual(HISTORY_BYTES_MAX);
-    expect(kept).toBeGreaterThan(HISTORY_BYTES_MAX - 2 * 1024 * 1024);
+    const sink = new ScriptedSink();
+    receiver.connect(sink);
+    let asked = 0;
+    receiver.onMuch = () => asked++;
+    const chunk = `${"x".repeat(1024 * 1024 - 1)}\n`;
+    for (let n = 0; n < 20; n++) receiver.write(bytesOf(chunk), 1);
+    expect(sink.taken.length).toBe(HISTORY_BYTES_MAX);
+    expect([receiver.full, receiver.waitingFrames, asked > 15]).toEqual([true, 4, true]);
+    receiver.wasRead(HISTORY_BYTES_MAX);
+    expect(sink.taken.length).toBe(HISTORY_BYTES_MAX);
+    receiver.wasRead(0);
+    expect([sink.taken.length, receiver.waitingFrames]).toEqual([20 * chunk.length, 0]);
+  });
+
+  test("gives each of many slow trackers a little when they have much together", () => {
+    const total = { bytes: 0 };
+    const chunk = bytesOf(`${"x".repeat(64 * 1024 - 1)}\n`);
+    const sinks = Array.from({ length: 500 }, () => {
+      const receiver = new Receiver(total);
+      const sink = new ScriptedSink();
+      receiver.connect(sink);
+      return { receiver, sink };
+    });
+    for (let n = 0; n < 10; n++) for (const { receiver } of sinks) receiver.write(chunk, 1);
+    for (const { sink } of sinks) expect(sink.taken.length).toBe(256 * 1024);
+    expect(total.bytes).toBe(500 * 256 * 1024);
+    for (let n = 0; n < 3; n++) for (const { receiver } of sinks) receiver.wasRead(0);
+    for (const { sink } of sinks) expect(sink.taken.length).toBe(10 * chunk.length);
+    for (const { receiver } of sinks) receiver.forget();
+    expect(total.bytes).toBe(0);
+  });
+
+  test("keeps 1 MiB where nobody can tell what is read, and waits for nothing", () => {
+    const receiver = new Receiver();
+    const sink = new ScriptedSink();
+    receiver.connect(sink);
+    receiver.wasRead(undefined);
+    const chunk = bytesOf(`${"x".repeat(100_000)}\n`);
+    for (let n = 0; n < 300; n++) receiver.write(chunk, 1);
+    expect(sink.taken.length).toBe(300 * chunk.length);
+    const kept = textOf(receiver.fed()).length;
+    expect([kept <= 1024 * 1024, kept > 1024 * 1024 - chunk.length]).toEqual([true, true]);
   });
 
   test("takes a closed socket's −1 for nothing written", () => {

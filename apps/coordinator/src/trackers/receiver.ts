@@ -5,7 +5,7 @@
  *
  * Each connection is another run of the tracker. It is first given again what the last one may not have read. (T5)
  */
-import { type Fed, FedHistory } from "./fed-history.ts";
+import { type Fed, FedHistory, type HistoryTotal } from "./fed-history.ts";
 
 /** Frames that may wait for the tracker. (DESIGN §6) */
 export const RECEIVER_FRAMES_MAX = 2000;
@@ -14,6 +14,8 @@ export const RECEIVER_BYTES_MAX = 1024 * 1024;
 
 /** Handled entries, and with them the chunks they lie in, that may stay in the queue beside as many waiting ones. */
 const COMPACT_MIN = 64;
+/** Kept of what was given where nobody can tell what is read. */
+const BLIND_BYTES_MAX = 1024 * 1024;
 /** So much more given than was known to be read makes a look at what is unread worth its while. */
 const LOOK_BYTES = 1024 * 1024;
 
@@ -43,7 +45,8 @@ export class Receiver {
   framesFedAgain = 0;
   /** Frames dropped by reason. */
   readonly dropped = { tracker_down: 0 };
-  readonly #history = new FedHistory();
+  readonly #history: FedHistory;
+  #isBlind = false;
   readonly #queue: Entry[] = [];
   #head = 0;
   #headWritten = 0;
@@ -58,6 +61,11 @@ export class Receiver {
   #lookAtBytes = LOOK_BYTES;
   /** Called when much was given since `wasRead`. */
   onMuch: () => void = NOTHING;
+
+  /** `total` is shared by all receivers of a coordinator. */
+  constructor(total: HistoryTotal = { bytes: 0 }) {
+    this.#history = new FedHistory(total);
+  }
 
   /** Whether a source should stop reading until `onRoom`. Entries count too: those of a source that sends none but bad lines. */
   get full(): boolean {
@@ -127,10 +135,16 @@ export class Receiver {
     return [...this.#history.list(), ...again, ...cut];
   }
 
-  /** The tracker has all but the last `unreadBytes`: what lies well before them is not kept any longer. */
-  wasRead(unreadBytes: number): void {
-    this.#history.trim(unreadBytes);
+  /**
+   * The tracker has read all but the last `unreadBytes`: what lies well before them is not kept any longer. Undefined when
+   * nobody can tell; then only a little is.
+   */
+  wasRead(unreadBytes: number | undefined): void {
+    this.#isBlind = unreadBytes === undefined;
+    if (unreadBytes === undefined) this.#history.bound(BLIND_BYTES_MAX);
+    else this.#history.trim(unreadBytes);
     this.#lookAtBytes = this.#history.bytes + LOOK_BYTES;
+    if (!this.#blocked) this.#flush();
   }
 
   /** Nothing is given again: the tracker has read it all, or dies of it. Gives the frames that are forgotten. */
@@ -176,6 +190,11 @@ export class Receiver {
     const sink = this.#sink;
     if (sink === undefined) return;
     while (this.#head < this.#queue.length) {
+      // What can't be kept for another run is not given to this one yet.
+      if (this.#history.isFull) {
+        this.onMuch();
+        break;
+      }
       const entry = this.#queue[this.#head]!;
       const rest = this.#headWritten === 0 ? entry.bytes : entry.bytes.subarray(this.#headWritten);
       const written = rest.length === 0 ? 0 : sink.write(rest);
@@ -188,6 +207,7 @@ export class Receiver {
       this.#written += written;
       this.#shift(entry);
       this.#history.add(entry.bytes, entry.frames);
+      if (this.#isBlind) this.#history.bound(BLIND_BYTES_MAX);
       if (entry.kind === "again") {
         this.framesFedAgain += entry.frames;
         continue;

@@ -2,12 +2,13 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Clock, seededRandom, systemClock } from "@fleet/daemon";
+import { FakeClock } from "@fleet/daemon/testing";
 import { processIdentity } from "@fleet/supervisor";
 import type { FakeSpawn } from "@fleet/supervisor/testing";
 import { Bus } from "../bus.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { trackers as trackerTable } from "../db/schema.ts";
-import { freePorts, nodeId, RecordingLog, streamId, tempDir } from "../testing.ts";
+import { freePorts, nodeId, RecordingLog, streamId, tempDir, until } from "../testing.ts";
 import { type Feed, PUSHED } from "./feed.ts";
 import { TrackerManager } from "./manager.ts";
 import { Output } from "./output.ts";
@@ -49,11 +50,11 @@ export class Rig {
   readonly manager: TrackerManager;
   readonly db: Db;
   readonly firstPort: number;
-  readonly #clock: Clock;
+  readonly clock: Clock;
 
   constructor(options: RigOptions = {}) {
     const clock = options.clock ?? systemClock;
-    this.#clock = clock;
+    this.clock = clock;
     this.firstPort = freePorts(options.ports ?? 4);
     this.db = options.db ?? openDb(MEMORY).db;
     this.bus.subscribe("tracker.>", ({ data }) => {
@@ -74,6 +75,7 @@ export class Rig {
         pool: new PortPool(this.firstPort, this.firstPort + (options.ports ?? 4) - 1),
         store: new TrackerStore(this.db, this.log),
         unread: new Unread(clock),
+        historyTotal: { bytes: 0 },
         ...(options.spawn === undefined ? {} : { spawn: options.spawn.spawn }),
         options: {
           command: [
@@ -138,7 +140,7 @@ export class Rig {
 
   /** Writes rows as an earlier process left them. */
   left(...rows: readonly (Partial<TrackerRow> & { readonly streamId: string })[]): void {
-    const blank = { source: "auto", run: 1, createdAt: this.#clock.nowMs() } as const;
+    const blank = { source: "auto", run: 1, createdAt: this.clock.nowMs() } as const;
     this.db
       .insert(trackerTable)
       .values(rows.map((row) => ({ ...blank, ...row })))
@@ -146,7 +148,7 @@ export class Rig {
   }
 
   stop(withinMs = 5000): Promise<void> {
-    return this.manager.stop(this.#clock.monotonicMs() + withinMs);
+    return this.manager.stop(this.clock.monotonicMs() + withinMs);
   }
 }
 
@@ -155,7 +157,15 @@ const rigs: Rig[] = [];
 /** Ends all that was made; for `afterEach`. */
 export async function endRigs(): Promise<void> {
   for (const rig of rigs.splice(0)) {
-    await rig.stop();
+    let isStopped = false;
+    const stopped = rig.stop().finally(() => (isStopped = true));
+    const { clock } = rig;
+    if (clock instanceof FakeClock)
+      await until(
+        () => isStopped,
+        () => clock.advance(20),
+      );
+    await stopped;
     await rig.output.stop();
     rig.dir[Symbol.dispose]();
   }

@@ -122,7 +122,7 @@ describe("a tracker that lives and does not work (T5)", () => {
     tracker.receiver.write(frame(2), 1);
     for (let s = 0; s < 29; s++) clock.advance(1000);
     expect(tracker.state).toBe("RUNNING");
-    for (let s = 0; s < 10; s++) clock.advance(1000);
+    for (let s = 0; s < 13; s++) clock.advance(1000);
     expect(tracker.state).toBe("STOPPING");
     await until(
       () => tracker.view.events === 2,

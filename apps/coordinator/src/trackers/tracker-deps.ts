@@ -2,6 +2,7 @@
 import type { Clock, Log, Random } from "@fleet/daemon";
 import type { Spawn } from "@fleet/supervisor";
 import type { Bus } from "../bus.ts";
+import type { HistoryTotal } from "./fed-history.ts";
 import type { Output } from "./output.ts";
 import type { PortPool } from "./port-pool.ts";
 import type { TrackerStore } from "./tracker-store.ts";
@@ -29,6 +30,8 @@ export interface TrackerDeps {
   readonly store: TrackerStore;
   readonly output: Output;
   readonly unread: Unread;
+  /** What is kept for later runs of all trackers. */
+  readonly historyTotal: HistoryTotal;
   /** How processes are begun; tests have others. */
   readonly spawn?: Spawn;
   readonly options: TrackerOptions;

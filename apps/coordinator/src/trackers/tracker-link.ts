@@ -9,7 +9,6 @@ import type { Unread } from "./unread.ts";
 const LOOPBACK = "127.0.0.1";
 /** How often a starting tracker's port is tried. */
 const CONNECT_RETRY_MS = 20;
-const DRAIN_LOOK_MS = 50;
 
 /** What a link connects, and whom it tells. */
 export interface LinkOptions {
@@ -30,8 +29,12 @@ export class TrackerLink {
   #at: "opening" | "up" | "closed" = "opening";
   #socket: Bun.Socket | undefined;
   #upMs: number | undefined;
+  /** What the tracker was given and has not read, at the last reading. */
+  #unread: number | undefined = 0;
   /** Bytes the tracker had read when it was last seen reading, or with nothing to read. */
   #read = { bytes: 0, atMs: 0 };
+  #stopWatching: () => void = () => {};
+  readonly #waiting: (() => void)[] = [];
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -58,39 +61,30 @@ export class TrackerLink {
     }
   }
 
-  /** What the tracker was given and has not read. Undefined when that can't be known; 0 without a connection. */
-  unread(): number | undefined {
-    const socket = this.#socket;
-    if (socket === undefined) return 0;
-    return this.#options.unread.of(socket.localPort, socket.remotePort);
-  }
-
-  /** Lets the receiver forget what was read. Gives for how long the tracker has read nothing that was there for it, ms. */
+  /** For how long the tracker has read nothing that was there for it, ms, as far as is known; asks for another look. */
   look(): number {
-    const { receiver, clock } = this.#options;
-    const unread = this.unread();
-    if (this.#at !== "up" || unread === undefined) return 0;
-    receiver.wasRead(unread);
-    const bytes = receiver.bytesWritten - unread;
-    const nowMs = clock.monotonicMs();
-    if (unread === 0 || bytes > this.#read.bytes) this.#read = { bytes, atMs: nowMs };
-    return nowMs - this.#read.atMs;
+    if (this.#at !== "up") return 0;
+    this.#options.unread.ask();
+    return this.#unread === 0 ? 0 : this.#options.clock.monotonicMs() - this.#read.atMs;
   }
 
   /** Until nothing waits and the tracker has read all that it was given, or `untilMs`. True when it has. */
   async drain(untilMs: number): Promise<boolean> {
     if (this.#at !== "up") return false;
-    const { clock, receiver } = this.#options;
+    const { clock, receiver, unread } = this.#options;
     const cut = new AbortController();
     const timer = clock.after(Math.max(0, untilMs - clock.monotonicMs()), () => cut.abort());
     const isCut = new Promise<void>((resolve) => {
       cut.signal.addEventListener("abort", () => resolve());
     });
     await Promise.race([receiver.whenIdle(), isCut]);
-    while (!cut.signal.aborted && (this.unread() ?? 0) > 0)
-      await sleep(clock, DRAIN_LOOK_MS, cut.signal).catch(() => {});
+    do {
+      unread.ask();
+      const isTold = new Promise<void>((resolve) => this.#waiting.push(resolve));
+      await Promise.race([isTold, isCut]);
+    } while (this.#at === "up" && !cut.signal.aborted && (this.#unread ?? 0) > 0);
     timer.cancel();
-    return !cut.signal.aborted && this.unread() === 0;
+    return !cut.signal.aborted && this.#at === "up" && this.#unread === 0;
   }
 
   /** Says that nothing more comes. */
@@ -100,7 +94,7 @@ export class TrackerLink {
 
   /** Gives it up, whatever is under way. */
   close(): void {
-    this.#at = "closed";
+    this.#over();
     const socket = this.#socket;
     if (socket === undefined) return;
     this.#socket = undefined;
@@ -108,8 +102,25 @@ export class TrackerLink {
     socket.terminate();
   }
 
+  #saw(unread: number | undefined): void {
+    const { receiver, clock } = this.#options;
+    const bytes = receiver.bytesWritten - (unread ?? 0);
+    const hadNothing = (this.#unread ?? 0) === 0;
+    if (unread === undefined || hadNothing || bytes > this.#read.bytes)
+      this.#read = { bytes, atMs: clock.monotonicMs() };
+    this.#unread = unread;
+    receiver.wasRead(unread);
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  #over(): void {
+    this.#at = "closed";
+    this.#stopWatching();
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
   async #connect(): Promise<void> {
-    const { clock, receiver, port, onUp, onHungUp, onError } = this.#options;
+    const { clock, receiver, unread, port, onUp, onHungUp, onError } = this.#options;
     await Bun.connect({
       hostname: LOOPBACK,
       port,
@@ -123,8 +134,9 @@ export class TrackerLink {
           this.#socket = socket;
           this.#upMs = clock.monotonicMs();
           this.#read = { bytes: 0, atMs: this.#upMs };
+          this.#stopWatching = unread.watch(socket.localPort, port, (bytes) => this.#saw(bytes));
           onUp();
-          receiver.onMuch = () => this.look();
+          receiver.onMuch = () => unread.ask();
           receiver.connect(socket);
         },
         drain: (socket) => receiver.drained(socket as Sink),
@@ -134,7 +146,7 @@ export class TrackerLink {
           receiver.disconnect(socket);
           if (this.#socket !== socket) return;
           this.#socket = undefined;
-          this.#at = "closed";
+          this.#over();
           onHungUp();
         },
         error: (_socket, error) => onError(error),

@@ -40,7 +40,7 @@ const STDERR_LINES_MAX = 10;
 export class Tracker {
   readonly streamId: StreamId;
   readonly feed: Feed;
-  readonly receiver = new Receiver();
+  readonly receiver: Receiver;
   readonly view = new TrackView();
   readonly #events: EventReader;
   /** Monotonic ms of the last frame or connection, negative if it was before our time; the idlest stopped tracker gives its port up first. */
@@ -72,6 +72,7 @@ export class Tracker {
 
   constructor(deps: TrackerDeps, row: TrackerRow, feed: Feed = PUSHED) {
     this.#deps = deps;
+    this.receiver = new Receiver(deps.historyTotal);
     this.feed = feed;
     this.streamId = row.streamId as StreamId;
     this.#log = deps.log.child({ stream_id: this.streamId });

@@ -23,12 +23,22 @@ describe("what a tracker has not read (T5)", () => {
         `0000000000000000FFFF00000100007F:1F90 0000000000000000FFFF00000100007F:A000 01 00000000:00000005`,
       ),
     };
-    const unread = new Unread(new FakeClock(), (path) => tables[path]!);
-    expect(unread.of(0xa000, 0x1f90)).toBe(21);
-    expect(unread.of(0xa001, 0x1f90)).toBe(0);
+    const clock = new FakeClock();
+    const unread = new Unread(clock, (path) => tables[path]!);
+    const told = new Map<string, number | undefined>();
+    const connections = [
+      [0xa000, 0x1f90],
+      [0xa001, 0x1f90],
+      [0x1f90, 0xa000],
+      [0xa000, 0x1f91],
+    ] as const;
+    for (const [from, to] of connections)
+      unread.watch(from, to, (bytes) => told.set(`${from} ${to}`, bytes));
+    unread.ask();
+    expect(told.size).toBe(0);
+    clock.advance(0);
     // What the tracker sends back is nobody's.
-    expect(unread.of(0x1f90, 0xa000)).toBe(0);
-    expect(unread.of(0xa000, 0x1f91)).toBe(0);
+    expect([...told.values()]).toEqual([21, 0, 0, 0]);
   });
 
   test("is read again only after a while, and unknown where there is no such table", () => {
@@ -38,11 +48,20 @@ describe("what a tracker has not read (T5)", () => {
       reads++;
       throw new Error("ENOENT");
     });
-    for (let i = 0; i < 9; i++) expect(unread.of(1, 2)).toBeUndefined();
+    const told: unknown[] = [];
+    const stop = unread.watch(1, 2, (bytes) => told.push(bytes));
+    for (let i = 0; i < 9; i++) unread.ask();
+    clock.advance(0);
+    expect([reads, told]).toEqual([2, [undefined]]);
+    unread.ask();
+    clock.advance(19);
     expect(reads).toBe(2);
-    clock.advance(20);
-    unread.of(1, 2);
-    expect(reads).toBe(4);
+    clock.advance(1);
+    expect([reads, told]).toEqual([4, [undefined, undefined]]);
+    stop();
+    unread.ask();
+    clock.advance(100);
+    expect(told).toHaveLength(2);
   });
 
   test("is found for a real connection, and gone once it is read", async () => {
@@ -67,13 +86,16 @@ describe("what a tracker has not read (T5)", () => {
     client.write("x".repeat(1000));
     const clock = new FakeClock();
     const unread = new Unread(clock);
-    const waiting = (): number | undefined => {
+    let waiting: number | undefined;
+    unread.watch(client.localPort, server.port, (bytes) => (waiting = bytes));
+    const look = (): void => {
+      unread.ask();
       clock.advance(20);
-      return unread.of(client.localPort, server.port);
     };
-    expect(waiting()).toBe(1000);
+    look();
+    expect(waiting).toBe(1000);
     reader!.resume();
-    await until(() => waiting() === 0);
+    await until(() => waiting === 0, look);
     client.terminate();
     server.stop(true);
   });

@@ -4,9 +4,9 @@
  * so asking for 500 trackers costs the same as for one: about 2 µs for each connection of the machine. (T5, T6)
  */
 import { readFileSync } from "node:fs";
-import type { Clock } from "@fleet/daemon";
+import type { Clock, Timer } from "@fleet/daemon";
 
-/** How old an answer may be, ms; and how many times longer than a reading takes, so that it can't keep us busy. */
+/** Between two readings, ms; and how many times longer than one takes, so that they can't keep us busy. */
 const FRESH_MS = 20;
 const FRESH_COSTS = 10;
 const TABLES = ["/proc/net/tcp", "/proc/net/tcp6"];
@@ -18,29 +18,48 @@ const ROW =
   /: [0-9A-F]*0100007F:([0-9A-F]{4}) [0-9A-F]*0100007F:([0-9A-F]{4}) [0-9A-F]{2} ([0-9A-F]{8}):([0-9A-F]{8})/;
 const QUEUE_DIGITS = 8;
 
+/** What a watcher is told: bytes that were sent and that the process at the other end has not read; undefined where the system does not tell. */
+export type OnUnread = (bytes: number | undefined) => void;
+
 /** See the head of this file. */
 export class Unread {
   readonly #clock: Clock;
   readonly #read: (path: string) => Buffer;
+  readonly #watchers = new Map<number, OnUnread>();
   #freshUntilMs = Number.NEGATIVE_INFINITY;
-  #waiting: ReadonlyMap<number, number> | undefined;
+  #timer: Timer | undefined;
 
   constructor(clock: Clock, read: (path: string) => Buffer = (path) => readFileSync(path)) {
     this.#clock = clock;
     this.#read = read;
   }
 
-  /** Bytes sent from `fromPort` that the process at `toPort` has not read. Undefined where the system does not tell. */
-  of(fromPort: number, toPort: number): number | undefined {
+  /** Tells of a connection from `fromPort` to `toPort` at each reading, until the returned function is called. */
+  watch(fromPort: number, toPort: number, onUnread: OnUnread): () => void {
+    const connection = key(fromPort, toPort);
+    this.#watchers.set(connection, onUnread);
+    return () => {
+      if (this.#watchers.get(connection) === onUnread) this.#watchers.delete(connection);
+    };
+  }
+
+  /** Asks for a reading: all watchers hear of it soon, never within this call. */
+  ask(): void {
+    if (this.#timer !== undefined) return;
+    const waitMs = Math.max(0, this.#freshUntilMs - this.#clock.monotonicMs());
+    this.#timer = this.#clock.after(waitMs, () => {
+      this.#timer = undefined;
+      this.#tell();
+    });
+  }
+
+  #tell(): void {
     const startMs = this.#clock.monotonicMs();
-    if (startMs >= this.#freshUntilMs) {
-      this.#waiting = this.#readTables();
-      const endMs = this.#clock.monotonicMs();
-      this.#freshUntilMs = endMs + Math.max(FRESH_MS, FRESH_COSTS * (endMs - startMs));
-    }
-    return this.#waiting === undefined
-      ? undefined
-      : (this.#waiting.get(key(fromPort, toPort)) ?? 0);
+    const waiting = this.#readTables();
+    const endMs = this.#clock.monotonicMs();
+    this.#freshUntilMs = endMs + Math.max(FRESH_MS, FRESH_COSTS * (endMs - startMs));
+    for (const [connection, onUnread] of this.#watchers)
+      onUnread(waiting === undefined ? undefined : (waiting.get(connection) ?? 0));
   }
 
   /** Bytes on their way, by connection; those without any are left out. */

@@ -139,7 +139,7 @@ describe("a hello is refused (R9, DESIGN §6)", () => {
         return claims;
       };
       expect(await rejected(port, hello)).toEqual({ code, retryable });
-      expect(port.server.connections).toBe(0);
+      await until(() => port.server.connections === 0);
     },
   );
 

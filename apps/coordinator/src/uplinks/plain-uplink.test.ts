@@ -221,7 +221,7 @@ describe("a plain node's sockets (T1)", () => {
     await port.until(() => tracker.receiver.full);
     expect(peer.waiting).toBeGreaterThan(0);
     deaf.reads(true);
-    await until(() => deaf.lines.length === count + 1);
+    await port.until(() => deaf.lines.length === count + 1);
     expect(tracker.receiver.dropped.tracker_down).toBe(0);
   });
 

@@ -243,6 +243,7 @@ export class FramePort implements AsyncDisposable {
         pool: new PortPool(first, first + (options.ports ?? 8) - 1),
         store: new TrackerStore(this.db, log),
         unread: new Unread(clock),
+        historyTotal: { bytes: 0 },
         options: {
           command: ["{port}", "{stream}"],
           env: {},
