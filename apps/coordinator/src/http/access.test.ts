@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { AuditList, Role } from "@fleet/protocol";
+import { refuseWrites } from "../testing.ts";
 import { ACCESS } from "./access.ts";
 import { Api, ENROLL, OPERATOR, PUSH } from "./testing.ts";
 
@@ -52,6 +53,32 @@ describe("a route that takes a role (H5)", () => {
       for (const token of [undefined, "nonsense", ENROLL, PUSH, access_token, refresh_token]) {
         const { status } = await ask(api, route, token);
         expect([route, [401, 429].includes(status)]).toEqual([route, true]);
+      }
+    }
+  });
+
+  test("is closed by whatever spelling of its path, and to HEAD as to GET", async () => {
+    await using api = new Api();
+    const spellings = (path: string): string[] => [
+      `/${path}`,
+      `${path}/`,
+      `${path}?`,
+      path.toUpperCase(),
+      path.replace("/api", "/%61pi"),
+      path.replace("/v1", "/./v1"),
+      path.replace("/v1/", "/v1//"),
+      path.replace("/v1/", "/v1/agents/../"),
+      path.replace("/v1/", "/v1%2f"),
+      `/healthz/..${path}`,
+    ];
+    for (const [route] of roleRoutes()) {
+      const [method = "", pattern = ""] = route.split(" ");
+      for (const path of spellings(pattern.replaceAll(/:\w+/g, "nobody"))) {
+        const { status } = await api.call(method, path);
+        expect([method, path, [401, 404].includes(status)]).toEqual([method, path, true]);
+        if (method !== "GET") continue;
+        const head = await fetch(api.url(path), { method: "HEAD" });
+        expect(["HEAD", path, [401, 404].includes(head.status)]).toEqual(["HEAD", path, true]);
       }
     }
   });
@@ -135,6 +162,17 @@ describe("the audit log (H5)", () => {
     const { secret } = body as { secret: string };
     const rows = JSON.stringify([api.auth.audit.list(10), api.log.lines]);
     for (const hidden of [secret, token, "wrong-"]) expect(rows).not.toContain(hidden);
+  });
+
+  test("has what a full disk kept from being done, once the disk takes it", async () => {
+    await using api = new Api();
+    const order = { token: OPERATOR, body: { name: "hill", kind: "push" } };
+    refuseWrites(api.db, true);
+    expect((await api.call("POST", "/api/v1/tokens", order)).status).toBe(503);
+    refuseWrites(api.db, false);
+    api.clock.advance(1000);
+    const [entry] = await entriesOf(api);
+    expect(entry).toMatchObject({ subject: "hill", outcome: "unavailable" });
   });
 
   test("comes in pages", async () => {

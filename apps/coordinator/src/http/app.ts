@@ -2,6 +2,7 @@
 import { bodyLimit } from "hono/body-limit";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { secureHeaders } from "hono/secure-headers";
+import { withoutTokens } from "../auth/secret-text.ts";
 import type { Bus } from "../bus.ts";
 import type { Metrics } from "../metrics.ts";
 import type { TrackerManager } from "../trackers/manager.ts";
@@ -49,7 +50,8 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.notFound((c) => fail(c, "not_found"));
   app.onError((err, c) => {
     const code = codeOfThrown(err);
-    log[errorLevel(code)]({ err, method: c.req.method, path: c.req.path }, "request failed");
+    const path = withoutTokens(c.req.path);
+    log[errorLevel(code)]({ err, method: c.req.method, path }, "request failed");
     return fail(c, code);
   });
 

@@ -99,5 +99,6 @@ describe("a node that is known and comes with an enrolment token alone (H5)", ()
     await using api = new Api({ reenroll: false });
     await api.register("radar3");
     expect((await register(api, ENROLL, { node_id: "radar3" })).body).toMatchObject({ epoch: 1 });
+    expect(api.auth.audit.list(1).entries[0]?.outcome).toBe("again");
   });
 });

@@ -4,6 +4,7 @@
  */
 import type { Log } from "@fleet/daemon";
 import {
+  type InstanceId,
   PROTOCOL_VERSION,
   registerRequestSchema,
   type RegisterResponse,
@@ -13,6 +14,7 @@ import type { Context } from "hono";
 import type { Auth } from "../auth/auth.ts";
 import type { RefreshClaims } from "../auth/credentials.ts";
 import { isTokenFor, type Token } from "../auth/tokens.ts";
+import type { NodeRow } from "../registry/node.ts";
 import type { Registry } from "../registry/registry.ts";
 import { bearerToken, parseBody } from "./body.ts";
 import { fail } from "./errors.ts";
@@ -51,22 +53,25 @@ export async function register(deps: RegisterDeps, c: Context<AppEnv>): Promise<
     return fail(c, barred ?? "unauthorized");
   }
   if (proof.at === "refresh") return admit(deps, c, body.data, proof);
-  const isKnown = isAnothers(deps.registry, body.data);
+  const before = deps.registry.get(body.data.node_id)?.row;
   const response = await admit(deps, c, body.data, proof);
   deps.auth.audit.recordSoon({
     actor: proof.token.name,
     address: c.env.peer(),
     action: "POST /api/v1/agents/register",
     subject: body.data.node_id,
-    outcome: c.get("errorCode") ?? (isKnown ? "reenrolled" : "ok"),
+    outcome: c.get("errorCode") ?? wayIn(before, body.data.instance_id),
   });
   return response;
 }
 
-/** Whether the node is known by another instance. An agent that missed the answer to its first register is the same one. */
-function isAnothers(registry: Registry, request: Registration): boolean {
-  const known = registry.get(request.node_id)?.row;
-  return known?.kind === "agent" && known.instanceId !== request.instance_id;
+/**
+ * What coming with an enrolment token means for a node whose row was `before`. Who comes `again` is the instance that is
+ * registered: it may have missed the answer.
+ */
+function wayIn(before: NodeRow | undefined, instance: InstanceId): "ok" | "again" | "reenrolled" {
+  if (before?.kind !== "agent") return "ok";
+  return before.instanceId === instance ? "again" : "reenrolled";
 }
 
 function proofOf(
@@ -93,7 +98,9 @@ async function admit(
   const isNode = proof.at === "refresh" || isTokenFor(proof.token, request.node_id, group);
   if (!isGroup || !isNode)
     return fail(c, "forbidden", "the enrolment token is not for this node or its group");
-  if (proof.at === "enrolment" && !deps.reenroll && isAnothers(registry, request))
+  const before = registry.get(request.node_id)?.row;
+  const isReenrolled = wayIn(before, request.instance_id) === "reenrolled";
+  if (proof.at === "enrolment" && isReenrolled && !deps.reenroll)
     return fail(c, "reenroll_refused");
   const outcome = registry.register(request, proof.at);
   if (outcome.at === "contested") return fail(c, "contested", contestedBy(outcome.by));
