@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { join } from "node:path";
 import { TestAuthority } from "@fleet/daemon/testing";
-import { ENROLL_TOKEN, Fleet, until } from "./harness.ts";
+import { ENROLL_TOKEN, Fleet, OPERATOR_TOKEN, until } from "./harness.ts";
 import { COUNTING_SH } from "./sensors.ts";
 
 const authority = new TestAuthority();
@@ -100,4 +100,30 @@ test("an agent that is not told it says what to do, once, and sends no token (H5
   agent.kill("SIGTERM");
   await agent.exit();
   expect(complaints()).toHaveLength(1);
+}, 30_000);
+
+test("a coordinator that speaks https itself is found by its agents, its health check and its token command (H5)", async () => {
+  const { cert, key } = authority.issue();
+  const tls = { cert: fleet.write("cert.pem", cert), key: fleet.write("key.pem", key) };
+  const ca = fleet.write("ca.pem", authority.cert);
+  await fleet.coordinator({ http: { tls }, tcp_server: { tls } });
+  const url = `https://localhost:${fleet.ports.http}`;
+  const config = { coordinator: { url, ca_file: ca }, runtimes: ["native"], sensors };
+  const agent = fleet.agent(
+    "radar1",
+    { ...config, node: { name: "radar1" } },
+    { FLEET_COORDINATOR_URL: "" },
+  );
+  await until("a register", () => agent.log.some((line) => line.includes('"msg":"registered"')));
+  const http = `127.0.0.1:${fleet.ports.http}`;
+  const file = join(fleet.dir, "coordinator.yaml");
+  const health = fleet.spawn("fleet-coordinator", ["health", "--config", file, "--http", http]);
+  const list = (...args: readonly string[]) =>
+    fleet.spawn("fleet-coordinator", ["token", "list", "--url", url, ...args], {
+      FLEET_OPERATOR_TOKEN: OPERATOR_TOKEN,
+    });
+  const [believed, astray] = [list("--ca-file", ca), list()];
+  expect(await Promise.all([health, believed, astray].map((run) => run.exit()))).toEqual([0, 0, 1]);
+  await until("the reason", () => astray.log.some((line) => line.includes("can't be asked")));
+  await until("the list", () => believed.out().includes("env:FLEET_OPERATOR_TOKEN"));
 }, 30_000);
