@@ -30,3 +30,14 @@ test("what a download holds is let go within a second of its end; with none unde
   clock.advance(10_000);
   expect([ends, downloads.count, clock.timers]).toEqual([2, 0, 0]);
 });
+
+test("what a download that ended before it began to send holds is let go at once", () => {
+  const downloads = new ActiveDownloads(new FakeClock(), 1);
+  let isOpen = true;
+  const gone = downloads.begin(() => isOpen)!;
+  isOpen = false;
+  expect(downloads.begin(() => true)).toBeDefined();
+  let ends = 0;
+  gone.onEnd(() => ends++);
+  expect(ends).toBe(1);
+});

@@ -8,7 +8,7 @@ const LOOK_MS = 1000;
 
 /** One request that may be a download. */
 export interface Download {
-  /** Called once, when the request has ended, however it ended. */
+  /** Called once, when the request has ended, however it ended; at once when it has already. */
   onEnd(fn: () => void): void;
 }
 
@@ -40,7 +40,7 @@ export class ActiveDownloads implements Service {
     const active: Active = { isOpen, ends: [] };
     this.#active.add(active);
     this.#watch();
-    return { onEnd: (fn) => void active.ends.push(fn) };
+    return { onEnd: (fn) => (this.#active.has(active) ? void active.ends.push(fn) : fn()) };
   }
 
   start(): void {}

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { AuditList, Role } from "@fleet/protocol";
 import { refuseWrites } from "../testing.ts";
-import { ACCESS } from "./access.ts";
+import { type Access, ACCESS } from "./access.ts";
 import { Api, ENROLL, OPERATOR, PUSH } from "./testing.ts";
 
 const ROLES: readonly Role[] = ["viewer", "operator", "admin"];
@@ -14,7 +14,9 @@ function routesOf(api: Api): Set<string> {
 }
 
 function roleRoutes(): (readonly [string, Role])[] {
-  return Object.entries(ACCESS).filter((e): e is [string, Role] => ROLES.includes(e[1] as Role));
+  return Object.entries<Access>(ACCESS).filter((e): e is [string, Role] =>
+    ROLES.includes(e[1] as Role),
+  );
 }
 
 async function ask(api: Api, route: string, token?: string) {

@@ -17,11 +17,13 @@ import type { AppEnv } from "./server.ts";
 export type Access = "open" | "node" | "download" | "token" | Role;
 
 /** By method and path as they are registered. */
-export const ACCESS: Readonly<Record<string, Access>> = {
+export const ACCESS = {
   "GET /healthz": "open",
   "GET /readyz": "open",
   "GET /metrics": "open",
   "GET /install.sh": "open",
+  "GET /openapi.json": "open",
+  "GET /docs": "open",
   "GET /api/v1/auth/whoami": "token",
   "POST /api/v1/auth/rotate-key": "admin",
   "GET /api/v1/agent/binary": "download",
@@ -46,7 +48,10 @@ export const ACCESS: Readonly<Record<string, Access>> = {
   "POST /api/v1/tokens": "admin",
   "DELETE /api/v1/tokens/:id": "admin",
   "GET /api/v1/audit": "admin",
-};
+} as const satisfies Record<string, Access>;
+
+/** The routes there are: `METHOD /path`. */
+export type Route = keyof typeof ACCESS;
 
 const RANK: Readonly<Record<Role, number>> = { viewer: 1, operator: 2, admin: 3 };
 
@@ -58,9 +63,9 @@ export function access(auth: Auth): MiddlewareHandler<AppEnv> {
     if (routes.length === 0) return next();
     const route = routes
       .map(({ method, path }) => `${method} ${path}`)
-      .find((key) => key in ACCESS);
+      .find((key) => key in ACCESS) as Route | undefined;
     if (route === undefined) return fail(c, "not_found");
-    const needed = ACCESS[route]!;
+    const needed: Access = ACCESS[route];
     if (!isRole(needed)) return next();
     const token = auth.tokens.find("operator", bearerToken(c));
     if (token === undefined) return fail(c, "unauthorized");

@@ -1,6 +1,7 @@
 /** The coordinator's HTTP face: the routes put together, with what holds for all of them. (DESIGN §8, H4) */
 import { bodyLimit } from "hono/body-limit";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { methodNotAllowed } from "hono/method-not-allowed";
 import { secureHeaders } from "hono/secure-headers";
 import { withoutTokens } from "../auth/secret-text.ts";
 import type { Bus } from "../bus.ts";
@@ -16,6 +17,7 @@ import { eventRoutes } from "./event-stream.ts";
 import { guard } from "./guard.ts";
 import { installScript } from "./install-script.ts";
 import type { AppEnv } from "./server.ts";
+import { referenceRoutes } from "./openapi/routes.ts";
 import { auditRoutes, keyRoutes, tokenRoutes } from "./tokens.ts";
 import { trackerRoutes } from "./trackers.ts";
 
@@ -37,6 +39,12 @@ const noStore: MiddlewareHandler = async (c, next) => {
   if (!c.res.headers.has("Cache-Control")) c.res.headers.set("Cache-Control", "no-store");
 };
 
+/** A path that is there, asked with a method that isn't: told which are (RFC 9110 §15.5.6), which is all OPTIONS wants. */
+function onMethodNotAllowed(c: Context, methods: string[]): Response {
+  c.header("Allow", [...methods, "OPTIONS"].join(", "));
+  return c.req.method === "OPTIONS" ? c.body(null, 204) : fail(c, "method_not_allowed");
+}
+
 /** Builds the application; it holds no state of its own. */
 export function createApp(deps: AppDeps): Hono<AppEnv> {
   const { auth, log } = deps;
@@ -47,6 +55,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.use(guard(auth));
   app.use(bodyLimit({ maxSize: BODY_BYTES_MAX, onError: (c: Context) => fail(c, "too_large") }));
   app.use(access(auth));
+  app.use(methodNotAllowed({ app, onMethodNotAllowed }));
   app.notFound((c) => fail(c, "not_found"));
   app.onError((err, c) => {
     const code = codeOfThrown(err);
@@ -66,6 +75,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   );
 
   app.get("/install.sh", installScript);
+  app.route("/", referenceRoutes(deps.version));
   app.route("/api/v1/agent", agentDownloadRoutes(deps));
   app.route("/api/v1/agents", agentRoutes(deps));
   app.route("/api/v1/blocked-nodes", blockedNodeRoutes(deps.registry));

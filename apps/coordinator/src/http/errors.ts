@@ -3,7 +3,8 @@ import type { ErrorBody } from "@fleet/protocol";
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 
-interface ErrorRow {
+/** How an error is answered, and logged. */
+export interface ErrorRow {
   readonly status: ContentfulStatusCode;
   readonly message: string;
   readonly level: "debug" | "warn" | "error";
@@ -48,6 +49,11 @@ const ERRORS = {
     level: "debug",
   },
   too_many_tokens: { status: 409, message: "too many valid tokens", level: "warn" },
+  method_not_allowed: {
+    status: 405,
+    message: "this resource takes other methods, which Allow names",
+    level: "debug",
+  },
   too_large: { status: 413, message: "the body is too large", level: "warn" },
   too_many_failures: {
     status: 429,
@@ -93,6 +99,11 @@ export function fail(c: Context, code: ErrorCode, detail?: string): Response {
   c.set("errorCode", code);
   if (status === 401) c.header("WWW-Authenticate", 'Bearer realm="fleet"');
   return c.json(body, status);
+}
+
+/** How an error of this code is answered. */
+export function errorRow(code: ErrorCode): ErrorRow {
+  return ERRORS[code];
 }
 
 /** At which level an error of this code is logged. */

@@ -27,6 +27,7 @@ import { Unread } from "../trackers/unread.ts";
 import { AgentStreams } from "./agent-streams.ts";
 import { createApp } from "./app.ts";
 import type { Frames } from "./frame-endpoint.ts";
+import { openApiDocument } from "./openapi/document.ts";
 import { HttpServer } from "./server.ts";
 
 export const ENROLL = "enroll-token";
@@ -150,6 +151,7 @@ export class Api implements AsyncDisposable {
     return `${this.#scheme}://127.0.0.1:${this.server.port}${path}`;
   }
 
+  /** Asks. Whatever the answer is, the API's document must have told of it. (H4) */
   async call(
     method: string,
     path: string,
@@ -168,6 +170,8 @@ export class Api implements AsyncDisposable {
         : { body: typeof body === "string" ? body : JSON.stringify(body) }),
     });
     const text = await response.text();
+    const problem = undocumented(method, path, response, parsed(text));
+    if (problem !== undefined) throw new Error(problem);
     return { status: response.status, headers: response.headers, body: parsed(text) };
   }
 
@@ -212,6 +216,35 @@ function makeManager({ clock, log, bus, db }: Api, output: Output, ports: number
     },
     { autoProvision: true, perTokenMax: 100, forgetAfterMs: 1e9, configured: new Map() },
   );
+}
+
+const document = openApiDocument("1.2.3");
+
+/** What the document doesn't tell of an answer: the status, or an error's code. Paths and methods that aren't there pass. */
+function undocumented(
+  method: string,
+  path: string,
+  { status }: Response,
+  body: unknown,
+): string | undefined {
+  const parts = path.split("?")[0]!.split("/");
+  const isIt = (template: string): boolean => {
+    const all = template.split("/");
+    const isPart = (part: string, at: number): boolean =>
+      part === parts[at] || (part.startsWith("{") && parts[at] !== "");
+    return all.length === parts.length && all.every(isPart);
+  };
+  const paths = Object.keys(document.paths).filter(isIt);
+  // A path without parameters comes before one that has them, as in the routes.
+  const template = paths.find((p) => !p.includes("{")) ?? paths[0];
+  const operation = template && document.paths[template]![method.toLowerCase()];
+  if (operation === undefined || operation === "") return undefined;
+  const { code } = (body as { error?: { code?: string } } | null)?.error ?? {};
+  const told = operation.responses[String(status)];
+  const examples = told?.content?.["application/json"]?.examples;
+  if (told !== undefined && (code === undefined || (examples && code in examples)))
+    return undefined;
+  return `the document does not tell of ${status} ${code ?? ""} from ${method} ${template}`;
 }
 
 function parsed(text: string): unknown {

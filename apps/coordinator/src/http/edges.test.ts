@@ -1,0 +1,144 @@
+import { describe, expect, test } from "bun:test";
+import { until } from "../testing.ts";
+import { ACCESS } from "./access.ts";
+import { Api, ENROLL, OPERATOR } from "./testing.ts";
+
+const REGISTER = "/api/v1/agents/register";
+const BODY_BYTES_MAX = 256 * 1024;
+const routes = Object.keys(ACCESS).map((route) => {
+  const [method = "", path = ""] = route.split(" ");
+  return { method, path: path.replaceAll(/:\w+/g, "nobody") };
+});
+
+async function refusal(api: Api, body: string | Uint8Array<ArrayBuffer>): Promise<string> {
+  const response = await fetch(api.url(REGISTER), {
+    method: "POST",
+    headers: { Authorization: `Bearer ${ENROLL}`, "X-Fleet-Protocol-Version": "1" },
+    body,
+  });
+  const { error } = (await response.json()) as { error: { code: string; message: string } };
+  expect([response.status, error.code]).toEqual([400, "bad_request"]);
+  return error.message;
+}
+
+describe("every route (H5)", () => {
+  test("answers with the headers of security, whatever it answers, and is stored by nobody unless it says so", async () => {
+    await using api = new Api();
+    const paths = [
+      ...routes,
+      { method: "GET", path: "/nothing" },
+      { method: "PATCH", path: "/docs" },
+    ];
+    for (const { method, path } of paths) {
+      const response = await fetch(api.url(path), { method });
+      const { headers } = response;
+      expect([path, headers.get("X-Content-Type-Options")]).toEqual([path, "nosniff"]);
+      expect([path, headers.get("X-Frame-Options")]).toEqual([path, "SAMEORIGIN"]);
+      expect([path, headers.get("Referrer-Policy")]).toEqual([path, "no-referrer"]);
+      expect([path, headers.get("Cache-Control")]).toEqual([path, "no-store"]);
+    }
+  });
+
+  test("takes no body beyond 256 KiB, whether its length is told or not", async () => {
+    await using api = new Api();
+    for (const { method, path } of routes.filter((r) => r.method !== "GET")) {
+      const long = "x".repeat(BODY_BYTES_MAX + 1);
+      const told = await fetch(api.url(path), { method, body: long });
+      expect([path, told.status]).toEqual([path, 413]);
+      const chunks = new ReadableStream({
+        start(controller) {
+          for (let n = 0; n < 5; n++) controller.enqueue(new Uint8Array(BODY_BYTES_MAX / 4));
+          controller.close();
+        },
+      });
+      const headers = { Authorization: `Bearer ${OPERATOR}` };
+      const untold = await fetch(api.url(path), { method, body: chunks, headers });
+      expect([path, untold.status]).toEqual([path, 413]);
+    }
+  });
+
+  test("answers HEAD as it would GET, without the body; event streams without opening one", async () => {
+    await using api = new Api();
+    const { access_token } = await api.register("radar3");
+    const timers = api.clock.timers;
+    for (const { path } of routes.filter((r) => r.method === "GET")) {
+      const isNode =
+        ACCESS[`GET ${path.replace("nobody", ":id")}` as keyof typeof ACCESS] === "node";
+      const headers = {
+        Authorization: `Bearer ${isNode ? access_token : OPERATOR}`,
+        "X-Fleet-Protocol-Version": "1",
+      };
+      const url = api.url(path.replace("nobody", "radar3"));
+      const head = await fetch(url, { method: "HEAD", headers });
+      expect([path, await head.text()]).toEqual([path, ""]);
+      const abort = new AbortController();
+      const get = await fetch(url, { headers, signal: abort.signal });
+      const type = get.headers.get("Content-Type");
+      expect([path, head.status, head.headers.get("Content-Type")]).toEqual([
+        path,
+        get.status,
+        type,
+      ]);
+      abort.abort();
+    }
+    await until(() => api.bus.idle && api.clock.timers === timers && api.streams.size === 0);
+  });
+
+  test("tells which methods there are to who asks with another, and to OPTIONS; never for what isn't there", async () => {
+    await using api = new Api();
+    const ask = async (method: string, path: string): Promise<unknown[]> => {
+      const { status, headers } = await api.call(method, path);
+      return [status, headers.get("Allow")];
+    };
+    expect(await ask("PUT", "/api/v1/agents")).toEqual([405, "GET, HEAD, OPTIONS"]);
+    expect(await ask("PATCH", "/api/v1/agents/a")).toEqual([405, "GET, HEAD, DELETE, OPTIONS"]);
+    expect(await ask("GET", "/api/v1/agents/a/heartbeat")).toEqual([405, "POST, OPTIONS"]);
+    expect(await ask("OPTIONS", "/api/v1/blocked-nodes/a")).toEqual([204, "PUT, DELETE, OPTIONS"]);
+    expect(await ask("OPTIONS", "/api/v1/nothing")).toEqual([404, null]);
+    expect(await ask("POST", "/api/v2/agents")).toEqual([404, null]);
+    const { status, body } = await api.call("PUT", "/healthz");
+    expect([status, body]).toMatchObject([405, { error: { code: "method_not_allowed" } }]);
+  });
+});
+
+describe("a body", () => {
+  test("that is no JSON is refused with what the parser says of it", async () => {
+    await using api = new Api();
+    expect(await refusal(api, "")).toBe("the body is empty, and must be JSON");
+    expect(await refusal(api, "{")).toBe("the body is not JSON: Expected '}'");
+    expect(await refusal(api, '{"node_id":x}')).toContain('Unexpected identifier "x"');
+    expect(await refusal(api, `{"node_id":${"x".repeat(1000)}}`)).toHaveLength(122);
+    expect(await refusal(api, "null")).toBe("body: Invalid input: expected object, received null");
+    expect(await refusal(api, Uint8Array.of(0x22, 0xff, 0x22))).toBe("the body is not UTF-8");
+  });
+
+  test("is JSON whatever its Content-Type says; of keys that come twice the last counts, unknown ones are passed over", async () => {
+    await using api = new Api();
+    const body = `\u{FEFF}{"node_id":"../x","instance_id":"i1","version":"1","node_id":"hill","later":{"a":1},"__proto__":{"group":"x"}}`;
+    for (const type of ["application/x-www-form-urlencoded", "text/plain", "nonsense"]) {
+      const headers = { "Content-Type": type };
+      const { status } = await api.call("POST", REGISTER, { token: ENROLL, body, headers });
+      expect(status).toBe(200);
+    }
+    expect(api.registry.list().map(({ id, row }) => [id as string, row.group])).toEqual([
+      ["hill", null],
+    ]);
+  });
+
+  test("that is deep or wide is refused in its turn, and nothing else suffers", async () => {
+    await using api = new Api();
+    const half = BODY_BYTES_MAX / 2 - 100;
+    const deep = "[".repeat(half) + "]".repeat(half);
+    expect(await refusal(api, deep)).toContain("expected object");
+    const nested = `{"labels":${deep},"node_id":"a"}`;
+    expect(await refusal(api, nested)).toContain("labels: Invalid input");
+    const wide = `{${Array.from({ length: 20_000 }, (_, n) => `"k${n}":1`).join(",")}}`;
+    expect(await refusal(api, wide)).toContain("node_id: Invalid input");
+    const labels = JSON.stringify(
+      Object.fromEntries(Array.from({ length: 65 }, (_, n) => [n, ""])),
+    );
+    const many = `{"node_id":"a","instance_id":"i","version":"1","labels":${labels}}`;
+    expect(await refusal(api, many)).toBe("labels: at most 64 labels");
+    expect((await fetch(api.url("/healthz"))).status).toBe(200);
+  });
+});
