@@ -1,6 +1,7 @@
 /**
  * The tracker's parameters: defaults, and a YAML file merged over them. Sections and keys are those of the public
- * retina-tracker where they mean the same; unknown keys are problems, all reported together. Parsed once by `main.ts`.
+ * retina-tracker where they mean the same, so that its config file can be used as it is: what means nothing here is named and
+ * left out. Wrong values are problems, all reported together. Parsed once by `main.ts`.
  */
 import { HISTORY_MAX } from "./detection-history.ts";
 import type { NoiseConfig } from "./measurement-noise.ts";
@@ -37,7 +38,12 @@ export interface ConfigProblem {
 }
 
 export type ConfigResult =
-  | { readonly ok: true; readonly config: TrackerConfig }
+  | {
+      readonly ok: true;
+      readonly config: TrackerConfig;
+      /** Sections and keys that mean nothing here (`adsb`, `tracker.n_coast`). */
+      readonly ignored: readonly string[];
+    }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
 /** The rule one value must keep. */
@@ -85,24 +91,25 @@ type Values = ReadonlyMap<string, number | string | null>;
 export function parseConfig(document: unknown): ConfigResult {
   const values = new Map<string, number | string | null>();
   const problems: ConfigProblem[] = [];
+  const ignored: string[] = [];
   const root = document ?? {};
   if (!isMapping(root))
     return { ok: false, problems: [{ path: "(file)", message: "is not a mapping" }] };
   for (const [section, content] of Object.entries(root)) {
     const rules = RULES[section];
     if (rules === undefined || !Object.hasOwn(RULES, section)) {
-      problems.push({ path: section, message: "is not a known section" });
+      ignored.push(section);
     } else if (content !== null && !isMapping(content)) {
       problems.push({ path: section, message: "must be a mapping" });
     } else {
-      checkSection(section, content ?? {}, rules, values, problems);
+      checkSection(section, content ?? {}, rules, values, problems, ignored);
     }
   }
   const config = build(values);
   if (config.life.hitsMin > config.life.window) {
     problems.push({ path: "tracker.m_threshold", message: "must not exceed tracker.n_window" });
   }
-  return problems.length === 0 ? { ok: true, config } : { ok: false, problems };
+  return problems.length === 0 ? { ok: true, config, ignored } : { ok: false, problems };
 }
 
 function checkSection(
@@ -111,11 +118,16 @@ function checkSection(
   rules: Readonly<Record<string, Rule>>,
   values: Map<string, number | string | null>,
   problems: ConfigProblem[],
+  ignored: string[],
 ): void {
   for (const [key, value] of Object.entries(content)) {
     const path = `${section}.${key}`;
     const rule = Object.hasOwn(rules, key) ? rules[key] : undefined;
-    const message = rule === undefined ? "is not a known key" : problemOf(value, rule);
+    if (rule === undefined) {
+      ignored.push(path);
+      continue;
+    }
+    const message = problemOf(value, rule);
     if (message !== undefined) problems.push({ path, message });
     else values.set(path, value as number | string | null);
   }
@@ -164,6 +176,15 @@ function build(values: Values): TrackerConfig {
     },
     tcp: { host: typeof host === "string" ? host : "0.0.0.0", port: number("tcp.port", 3012) },
   };
+}
+
+/** `capture.fc` of blah2's config, Hz; undefined when it is not there or out of bounds. */
+export function blah2CenterFrequency(document: unknown): number | undefined {
+  const capture = isMapping(document) ? document["capture"] : undefined;
+  const result = parseConfig({
+    radar: { center_frequency: isMapping(capture) ? capture["fc"] : undefined },
+  });
+  return result.ok ? (result.config.centerFrequencyHz ?? undefined) : undefined;
 }
 
 function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {

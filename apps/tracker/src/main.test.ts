@@ -85,6 +85,69 @@ describe("fleet-tracker", () => {
     },
   );
 
+  test("survives every line that kills or confuses others, counts it, and tracks on", async () => {
+    const good = LINES.split(/(?<=\n)/).map((line) => Buffer.from(line));
+    const hostile: readonly (string | Uint8Array)[] = [
+      Uint8Array.of(0x7b, 0xff, 0xfe, 0x7d),
+      "{",
+      "[1,2]",
+      "7",
+      "null",
+      '"text"',
+      '{"type":"heartbeat","timestamp":1}',
+      '{"delay":[1],"doppler":[1],"snr":[1]}',
+      '{"timestamp":"now","delay":[1],"doppler":[1],"snr":[1]}',
+      '{"timestamp":1e999,"delay":[1],"doppler":[1],"snr":[1]}',
+      '{"timestamp":1,"delay":[null],"doppler":[1],"snr":[1]}',
+      '{"timestamp":1,"delay":[1],"doppler":["1"],"snr":[1]}',
+      '{"timestamp":1,"delay":[1],"doppler":[1],"snr":[{}]}',
+      '{"timestamp":1,"delay":1,"doppler":[1],"snr":[1]}',
+      '{"timestamp":1,"delay":[NaN],"doppler":[1],"snr":[1]}',
+      '{"timestamp":1,"delay":[1],"doppler":[1],"snr":[1],"adsb":[7]}',
+      '{"timestamp":1,"delay":[1],"doppler":[1],"snr":[1],"adsb":["a"]}',
+      "x".repeat(2 * 1024 * 1024),
+      "[".repeat(100_000),
+      "\u0000",
+    ];
+    const { child, port, stderr } = await listen("-s", "-");
+    const client = connect(port, "127.0.0.1");
+    const chunks = hostile.flatMap((line, index) => [
+      Buffer.from(line),
+      Buffer.from("\n"),
+      good[index] ?? Buffer.alloc(0),
+    ]);
+    client.end(Buffer.concat(chunks));
+    await once(client, "close");
+    child.kill("SIGTERM");
+    const [stdout, report] = await Promise.all([child.stdout.text(), stderr()]);
+    expect(parseEvents(stdout).length).toBe(8);
+    const counted = [...report.matchAll(/(?:skipped_\w+|oversized_lines)=(\d+)/g)];
+    const sum = counted.reduce((before, [, count]) => before + Number(count), 0);
+    expect(sum).toBe(hostile.length);
+    expect(report).toContain("frames=10 detections=10 events=8");
+  });
+
+  test("tracks on through frames that are ragged, empty, repeated, late, set back, or minutes apart", async () => {
+    const frame = (timestamp: number, rest: object): string =>
+      `${JSON.stringify({ timestamp, delay: [], doppler: [], snr: [], ...rest })}\n`;
+    const input = join(directory(), "in.detection");
+    const last = frameAt(9, FLIGHTS).timestampMs;
+    const odd = [
+      frame(last + 500, { delay: [1, 2, 3], doppler: [1, 2], snr: [9], adsb: [], extra: { a: 1 } }),
+      frame(last + 500, { delay: [1], doppler: [1], snr: [9] }),
+      frame(last - 100, {}),
+      frame(last + 600_000, {}),
+      frame(last - 3_600_000, { delay: [1e300], doppler: [-1e300], snr: [1e300] }),
+    ];
+    writeFileSync(input, LINES + odd.join(""));
+    expect(await run(input)).toMatchObject({
+      status: 0,
+      stderr:
+        "fleet-tracker: frames=13 detections=12 events=8 tracks_confirmed=1 tracks_deleted=1 " +
+        "duplicate_frames=1 late_frames=1 time_jumps=2\n",
+    });
+  });
+
   test("tracks a file, whose last line need not end", async () => {
     const path = join(directory(), "in.detection");
     const out = join(directory(), "out.jsonl");
@@ -107,17 +170,50 @@ describe("fleet-tracker", () => {
 
   test("lists all that is wrong with a config, and exits with 78", async () => {
     const path = join(directory(), "tracker.yaml");
-    writeFileSync(path, "tracker: { m_threshold: 0 }\nradar: { fc: 1 }\n");
+    writeFileSync(path, "tracker: { m_threshold: 0 }\nradar: { center_frequency: 1 }\n");
     expect(await run("--tcp", "-c", path)).toEqual({
       status: 78,
       stdout: "",
       stderr:
         `fleet-tracker: config: ${path}: tracker.m_threshold must be a whole number from 1 to 1000\n` +
-        `fleet-tracker: config: ${path}: radar.fc is not a known key\n`,
+        `fleet-tracker: config: ${path}: radar.center_frequency must be a number from 1000000 to 100000000000\n`,
     });
     writeFileSync(path, "tracker: {");
     expect((await run("--tcp", "-c", path)).status).toBe(78);
     expect((await run("--tcp", "-c", join(path, "absent"))).status).toBe(78);
+  });
+
+  test("names what a config has that is not for it, and goes on", async () => {
+    const [path, input] = [join(directory(), "tracker.yaml"), join(directory(), "in.detection")];
+    writeFileSync(path, "tracker: { m_threshold: 4, n_coast: 3 }\nadsb: { enabled: true }\n");
+    writeFileSync(input, LINES);
+    const result = await run(input, "-c", path);
+    expect(result.status).toBe(0);
+    expect(result.stderr).toBe(
+      `fleet-tracker: config: ${path}: not used by this tracker: tracker.n_coast, adsb\n` +
+        "fleet-tracker: frames=10 detections=10 events=7 tracks_confirmed=1\n",
+    );
+  });
+
+  test("takes the center frequency from a blah2 config", async () => {
+    const [blah2, input] = [join(directory(), "config.yml"), join(directory(), "in.detection")];
+    writeFileSync(blah2, "capture: { fs: 2000000, fc: 195000000 }\n");
+    writeFileSync(input, LINES);
+    expect((await run(input, "--blah2-config", blah2)).status).toBe(0);
+    writeFileSync(blah2, "capture: { fs: 2000000 }\n");
+    expect(await run(input, "--blah2-config", blah2)).toMatchObject({
+      status: 78,
+      stderr: `fleet-tracker: config: ${blah2}: capture.fc is no frequency in Hz\n`,
+    });
+  });
+
+  test("explains, when asked, why a track is there", async () => {
+    const input = join(directory(), "in.detection");
+    writeFileSync(input, LINES);
+    const { stderr } = await run(input, "--explain");
+    expect(stderr).toMatch(
+      /^fleet-tracker: 260708-000000 born: 3 detections in 3 frames since 1783500000000, a target with 99\.\d %; 39\.\d\d km, 120\.0 Hz at 1783500001000\n/,
+    );
   });
 
   test("answers --version and --help, and refuses bad usage with 64", async () => {

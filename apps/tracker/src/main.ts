@@ -2,7 +2,12 @@
 import { openSync, writeSync } from "node:fs";
 import { systemClock } from "@fleet/daemon";
 import { VERSION } from "@fleet/daemon/version";
-import { type ConfigProblem, parseConfig, type TrackerConfig } from "./config.ts";
+import {
+  blah2CenterFrequency,
+  type ConfigProblem,
+  parseConfig,
+  type TrackerConfig,
+} from "./config.ts";
 import { EventOutput } from "./event-output.ts";
 import { type Options, parseOptions, USAGE } from "./options.ts";
 import { Session } from "./session.ts";
@@ -42,19 +47,28 @@ async function main(): Promise<void> {
 
 /** The config file's values with the command line's over them; ends the process when they are wrong. */
 async function loadConfig(options: RunOptions): Promise<TrackerConfig> {
-  const path = options.configPath;
-  let document: unknown = {};
-  if (path !== undefined) {
-    try {
-      document = Bun.YAML.parse(await Bun.file(path).text());
-    } catch (error) {
-      fail(EXIT_CONFIG, `config: ${path}: ${messageOf(error)}`);
-    }
-  }
-  const result = parseConfig(document);
+  const { configPath: path, blah2ConfigPath } = options;
+  const result = parseConfig(path === undefined ? {} : await readYaml(path));
   if (!result.ok) fail(EXIT_CONFIG, describe(path ?? "", result.problems));
-  const { detectionWindow = result.config.detectionWindow } = options;
-  return { ...result.config, detectionWindow };
+  if (result.ignored.length > 0) {
+    say(`config: ${path}: not used by this tracker: ${result.ignored.join(", ")}`);
+  }
+  const { config } = result;
+  const { detectionWindow = config.detectionWindow } = options;
+  if (blah2ConfigPath === undefined) return { ...config, detectionWindow };
+  const centerFrequencyHz = blah2CenterFrequency(await readYaml(blah2ConfigPath));
+  if (centerFrequencyHz === undefined) {
+    fail(EXIT_CONFIG, `config: ${blah2ConfigPath}: capture.fc is no frequency in Hz`);
+  }
+  return { ...config, detectionWindow, centerFrequencyHz };
+}
+
+async function readYaml(path: string): Promise<unknown> {
+  try {
+    return Bun.YAML.parse(await Bun.file(path).text());
+  } catch (error) {
+    return fail(EXIT_CONFIG, `config: ${path}: ${messageOf(error)}`);
+  }
 }
 
 function describe(path: string, problems: readonly ConfigProblem[]): string {
@@ -65,7 +79,7 @@ function describe(path: string, problems: readonly ConfigProblem[]): string {
 
 async function run(options: RunOptions, config: TrackerConfig): Promise<void> {
   const output = openOutput(options.output);
-  const session = new Session(config, output, say);
+  const session = new Session(config, output, say, options.explain ? say : undefined);
   output.onFailure = (cause) => {
     say(session.summary());
     fail(EXIT_IO, `cannot write events: ${messageOf(cause)}`);

@@ -1,18 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { seededRandom } from "@fleet/daemon";
-import { DEFAULT_CONFIG } from "./config.ts";
-import { ManoeuvreFilter, manoeuvreModel } from "./manoeuvre.ts";
-import { gaussian, positionAt, WAVELENGTH_KM } from "./testing.ts";
+import { ManoeuvreFilter } from "./manoeuvre.ts";
+import { gaussian, MODEL, positionAt, WAVELENGTH_KM } from "./testing.ts";
 
 const VARIANCE = { delay: 0.01, doppler: 1 };
-const { steady, turning } = DEFAULT_CONFIG.rangeJerkDensity;
-const motion = (density: number) => ({
-  wavelengthKm: WAVELENGTH_KM,
-  wavelengthSdKm: 0,
-  dopplerRateDensity: density / WAVELENGTH_KM ** 2,
-});
-const MODEL = manoeuvreModel(0.5, motion(steady), motion(turning));
-
 /** A filter that has followed a steady flight for `frames`. */
 function steadyFor(frames: number): ManoeuvreFilter {
   const random = seededRandom(3);

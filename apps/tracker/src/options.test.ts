@@ -13,6 +13,8 @@ describe("parseOptions", () => {
       output: "-",
       configPath: "x.yaml",
       detectionWindow: undefined,
+      blah2ConfigPath: undefined,
+      explain: false,
     });
     expect(parse("in.detection --stream-output out.jsonl --detection-window 5")).toEqual({
       do: "run",
@@ -20,6 +22,8 @@ describe("parseOptions", () => {
       output: "out.jsonl",
       configPath: undefined,
       detectionWindow: 5,
+      blah2ConfigPath: undefined,
+      explain: false,
     });
   });
 

@@ -12,7 +12,9 @@ Tracks targets in delay-Doppler detection frames and writes one JSON event a lin
   --tcp-host HOST            address to listen on (default: tcp.host of the config, 0.0.0.0)
   --tcp-port PORT            port to listen on, 0 for any (default: tcp.port of the config, 3012)
   -s, --stream-output FILE   where events go; - is stdout (default)
-  -c, --config FILE          YAML, merged over the defaults
+  -c, --config FILE          YAML, merged over the defaults; that of retina-tracker will do
+  --blah2-config FILE        take the center frequency from capture.fc of this blah2 config
+  --explain                  say on stderr why tracks are born, resumed, merged and dropped
   --detection-window N       detections per event, 1 to 20 (default: 20)
   --version, --help
 `;
@@ -31,6 +33,8 @@ export type Options =
       /** A path, or `-`. */
       readonly output: string;
       readonly configPath: string | undefined;
+      readonly blah2ConfigPath: string | undefined;
+      readonly explain: boolean;
       readonly detectionWindow: number | undefined;
     };
 
@@ -62,6 +66,8 @@ export function parseOptions(args: readonly string[]): Options {
       path === undefined ? { from: "tcp", host: values["tcp-host"], port } : { from: "file", path },
     output: values["stream-output"] ?? "-",
     configPath: values.config,
+    blah2ConfigPath: values["blah2-config"],
+    explain: values.explain === true,
     detectionWindow,
   };
 }
@@ -78,6 +84,8 @@ function parse(args: readonly string[]) {
         "tcp-port": { type: "string" },
         "stream-output": { type: "string", short: "s" },
         config: { type: "string", short: "c" },
+        "blah2-config": { type: "string" },
+        explain: { type: "boolean" },
         "detection-window": { type: "string" },
         help: { type: "boolean", short: "h" },
         version: { type: "boolean" },

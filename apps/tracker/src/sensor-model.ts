@@ -3,8 +3,10 @@
  * misses, both differ from site to site, and both are learned from what the tracks left over. Owned by `tracker.ts`.
  */
 
-/** A share of each frame's lesson: learning looks back over about a hundred frames. */
+/** The weight of a lesson: learning looks back over about a hundred of them… */
 const STEP = 0.01;
+/** …but what is assumed at the start counts for so many frames only. */
+const START_FRAMES = 5;
 /** What is assumed before anything is learned. */
 const DETECTION_PROBABILITY_START = 0.85;
 const FALSE_ALARMS_START = 5;
@@ -42,6 +44,7 @@ class Spread {
 export class SensorModel {
   #detectionProbability = DETECTION_PROBABILITY_START;
   #falseAlarms = FALSE_ALARMS_START;
+  #frames = 0;
   readonly #delay: Spread;
   readonly #doppler: Spread;
   readonly #areaMin: number;
@@ -97,7 +100,8 @@ export class SensorModel {
 
   /** A frame has left `count` detections to no confirmed track. */
   learnFalseAlarms(count: number): void {
-    const moved = this.#falseAlarms + STEP * (count - this.#falseAlarms);
+    const step = Math.max(STEP, 1 / (START_FRAMES + this.#frames++));
+    const moved = this.#falseAlarms + step * (count - this.#falseAlarms);
     this.#falseAlarms = Math.max(FALSE_ALARMS_MIN, moved);
   }
 

@@ -22,7 +22,7 @@ function setUp() {
   };
   const output = new EventOutput(sink);
   const reports: string[] = [];
-  const session = new Session(DEFAULT_CONFIG, output, (line) => reports.push(line));
+  const session = new Session(DEFAULT_CONFIG, output, (line) => reports.push(line), undefined);
   const push = async (data: string | Uint8Array): Promise<void> => {
     await session.push(Buffer.from(data));
   };
@@ -94,7 +94,7 @@ describe("Session", () => {
   test("takes in no more than a little while nobody reads its events", async () => {
     const finish = Promise.withResolvers<number>();
     const output = new EventOutput({ write: () => 0, flush: () => finish.promise });
-    const session = new Session(DEFAULT_CONFIG, output, () => {});
+    const session = new Session(DEFAULT_CONFIG, output, () => {}, undefined);
     const work = session.push(Buffer.from(frames(2000)));
     expect(work).toBeInstanceOf(Promise);
     expect(session.counters.frames).toBeLessThan(300);

@@ -20,14 +20,14 @@ export class Session {
   readonly #tracker: Tracker;
 
   /**
-   * `report` gets the counters' summary, one line, at each RESET, and what was learned about the stream; `explain`, if
-   * given, the life of each track.
+   * `report` gets the counters' summary, one line, at each RESET, and what was learned about the stream; `explain`, unless
+   * undefined, why tracks come and go.
    */
   constructor(
     config: TrackerConfig,
     output: EventOutput,
     report: (line: string) => void,
-    explain?: (line: string) => void,
+    explain: ((line: string) => void) | undefined,
   ) {
     this.#output = output;
     this.#report = report;

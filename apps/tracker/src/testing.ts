@@ -1,6 +1,12 @@
-/** What the tests of this app share: simulated aircraft as one radar would see them, and a writer that collects events. */
-import type { Random } from "@fleet/daemon";
+/** What the tests of this app share: simulated aircraft as one radar would see them, tracks of them, a writer that collects events. */
+import { type Random, seededRandom } from "@fleet/daemon";
+import { DEFAULT_CONFIG } from "./config.ts";
+import type { Detection } from "./detection-history.ts";
+import { Existence } from "./existence.ts";
 import type { Frame } from "./frame.ts";
+import type { MotionModel } from "./kalman.ts";
+import { ManoeuvreFilter, type ManoeuvreModel, manoeuvreModel } from "./manoeuvre.ts";
+import { Track } from "./track.ts";
 import type { EventWriter } from "./track-event.ts";
 
 export const START_MS = 1_783_500_000_000;
@@ -50,6 +56,56 @@ export function frameAt(index: number, flights: readonly Flight[], random?: Rand
 export function lineOf(frame: Frame): string {
   const { timestampMs, delaysKm, dopplersHz, snrsDb, adsb } = frame;
   return `${JSON.stringify({ timestamp: timestampMs, delay: delaysKm, doppler: dopplersHz, snr: snrsDb, adsb })}\n`;
+}
+
+const VARIANCE = { delay: 0.01, doppler: 1 };
+const { steady, turning } = DEFAULT_CONFIG.rangeJerkDensity;
+
+function motion(rangeJerkDensity: number): MotionModel {
+  return {
+    wavelengthKm: WAVELENGTH_KM,
+    wavelengthSdKm: 0,
+    dopplerRateDensity: rangeJerkDensity / WAVELENGTH_KM ** 2,
+  };
+}
+
+/** How targets move between two frames. */
+export const MODEL: ManoeuvreModel = manoeuvreModel(
+  INTERVAL_MS / 1000,
+  motion(steady),
+  motion(turning),
+);
+
+/** A track that follows one flight, measured as `frameAt` does, from frame `firstFrame` on. */
+export class Follower {
+  readonly track: Track;
+  readonly #flight: Flight;
+  readonly #random: Random;
+
+  constructor(flight: Flight, firstFrame = 0, hex?: string) {
+    this.#flight = flight;
+    this.#random = seededRandom(firstFrame + 1);
+    const first = this.#detectionAt(firstFrame, hex);
+    const filter = new ManoeuvreFilter(first.delayKm, first.dopplerHz, VARIANCE, 10);
+    this.track = new Track(filter, new Existence(1), first, 20);
+  }
+
+  /** The next frame, number `index`, has come; the flight was detected in it or not. */
+  frame(index: number, isSeen: boolean): void {
+    const { filter } = this.track;
+    filter.predict(MODEL);
+    if (!isSeen) return;
+    const detection = this.#detectionAt(index);
+    filter.update(detection.delayKm, detection.dopplerHz, VARIANCE, 1);
+    this.track.record(detection);
+  }
+
+  #detectionAt(index: number, hex?: string): Detection {
+    const { timestampMs, delaysKm, dopplersHz } = frameAt(index, [this.#flight], this.#random);
+    const [delayKm = 0, dopplerHz = 0] = [delaysKm[0], dopplersHz[0]];
+    const adsb = hex === undefined ? null : { hex };
+    return { timestampMs, delayKm, dopplerHz, snrDb: 10, adsb };
+  }
 }
 
 /** An event as it stands on the wire. */

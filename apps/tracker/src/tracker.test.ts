@@ -9,10 +9,8 @@ import {
   frameAt,
   gaussian,
   INTERVAL_MS,
-  positionAt,
   START_MS,
   type TrackEvent,
-  WAVELENGTH_KM,
 } from "./testing.ts";
 import { Tracker, TRACKS_MAX } from "./tracker.ts";
 
@@ -114,28 +112,6 @@ describe("Tracker", () => {
       /^260708-000000 dropped: a target with \d+\.\d % after \d+ frames missed in a row; last seen at \d+, 20 detections$/,
     );
     expect(idsOf(lost.run(80, 83, [FLIGHT]))).toEqual(["260708-000001"]);
-  });
-
-  test("resumes a track that turned while it was not detected, under the same id", () => {
-    const { run, counters, story } = setUp();
-    run(0, 40, [OTHER]);
-    // Unseen for 3 s, in which its Doppler changes by 81 Hz: far from where a steady flight leads.
-    const [turnS, rateHzS] = [3, 27];
-    const before = positionAt(OTHER, (40 * INTERVAL_MS) / 1000);
-    const dopplerHz = before.dopplerHz + rateHzS * turnS;
-    const turned = {
-      delayKm:
-        before.delayKm - WAVELENGTH_KM * (before.dopplerHz * turnS + (rateHzS * turnS ** 2) / 2),
-      dopplerHz,
-    };
-    // As if it had always flown so.
-    const sinceStart = (46 * INTERVAL_MS) / 1000;
-    const back = { dopplerHz, delayKm: turned.delayKm + WAVELENGTH_KM * dopplerHz * sinceStart };
-    run(40, 46, []);
-    const events = run(46, 58, [back]);
-    expect(idsOf(events)).toEqual(["260708-000000"]);
-    expect([counters.tracksConfirmed, counters.tracksResumed]).toEqual([1, 1]);
-    expect(story.some((line) => line.startsWith("260708-000000 resumed: 3 detections"))).toBe(true);
   });
 
   test("does not merge two aircraft that fly side by side", () => {

@@ -22,7 +22,7 @@ import { type EventWriter, trackId, writeTrackEvent } from "./track-event.ts";
 import { Wavelength } from "./wavelength.ts";
 
 /** Tracks of all states; a detection that would begin one more is refused. */
-export const TRACKS_MAX = 1024;
+export const TRACKS_MAX = 4096;
 /** How much likelier a detection with an ADS-B match is a target's. */
 const LABEL_RATIO = 100;
 /** What could be an older target is weighed against the new ones of this time, s. */

@@ -29,11 +29,32 @@ describe("Wavelength", () => {
     expect(Math.abs(wavelength.estimate.km / km - 1)).toBeLessThan(0.02);
   });
 
-  test("keeps to the configured carrier, whatever is seen", () => {
+  test("keeps to the configured carrier exactly while the stream agrees", () => {
+    const km = 299_792.458 / 100e6;
     const wavelength = new Wavelength(100e6);
-    watch(wavelength, 1e-3, 30, 30);
-    expect(wavelength.estimate).toEqual({ km: 299_792.458 / 100e6, sdKm: 0 });
-    expect(wavelength.settled).toBe(true);
+    watch(wavelength, km * 1.005, 30, 30);
+    expect(wavelength.estimate).toEqual({ km, sdKm: 0 });
+    expect([wavelength.settled, wavelength.takeNews()]).toEqual([true, undefined]);
+  });
+
+  test("drops a configured carrier that the stream contradicts, and says so once", () => {
+    const wavelength = new Wavelength(177e6);
+    watch(wavelength, 299_792.458 / 195e6, 30, 30);
+    expect(wavelength.estimate.km / (299_792.458 / 195e6)).toBeWithin(0.95, 1.05);
+    expect(wavelength.takeNews()).toMatch(
+      /^radar\.center_frequency is 177\.0 MHz, but targets move as at (19|20)\d\.\d MHz: using that$/,
+    );
+    watch(wavelength, 299_792.458 / 195e6, 30, 30);
+    expect(wavelength.takeNews()).toBeUndefined();
+  });
+
+  test("says once which carrier it has learned", () => {
+    const wavelength = new Wavelength(undefined);
+    watch(wavelength, 299_792.458 / 195e6, 30, 30);
+    expect(wavelength.takeNews()).toMatch(
+      /^center frequency learned from the stream: (18|19|20)\d\.\d MHz$/,
+    );
+    expect(wavelength.takeNews()).toBeUndefined();
   });
 
   test("is not moved by a single span that disagrees", () => {

@@ -2,7 +2,8 @@
  * The radar's wavelength, λ = c/fc, which ties Doppler to the delay rate: d' = −λ·f. Frames do not carry fc, so unless
  * the config gives it, λ is learned from the stream: over a few seconds of a confirmed track, the change of delay is
  * −λ times the integral of its Doppler. Each such span is one scalar measurement of λ, taken in by a one-state Kalman
- * filter. The rest of the tracker uses λ together with its standard deviation, so it works, a little more cautiously,
+ * filter. A configured λ is where learning starts; it is used exactly as soon as the stream agrees with it, and dropped when
+ * it does not, since a wrong one would tear every track apart. The rest of the tracker uses λ together with its standard deviation, so it works, a little more cautiously,
  * before λ is known. Owned by `tracker.ts`.
  */
 
@@ -10,11 +11,14 @@ const LIGHT_KM_S = 299_792.458;
 
 /** Before anything is learned: 50 MHz to 2 GHz lie within one standard deviation or so. */
 const PRIOR_KM = 1.5e-3;
-const PRIOR_SD_KM = 1.5e-3;
+const PRIOR_SD_RATIO = 1;
 /** λ is taken as settled below this relative standard deviation. */
 const SETTLED_RATIO = 0.05;
-/** A configured λ that is this much off what was learned is said to be wrong. */
-const CONTRADICTION_RATIO = 0.1;
+/**
+ * A configured λ is confirmed once what was learned is known to this and agrees, contradicted when it lies further than
+ * this, and four standard deviations, from it.
+ */
+const CONFIRMED_RATIO = 0.01;
 /** Learning never claims to know λ better than this, so that it can still follow. */
 const SD_RATIO_MIN = 0.003;
 /** Numbers derived from λ by division use at least this (3 GHz). */
@@ -37,21 +41,32 @@ export interface WavelengthEstimate {
 }
 
 export class Wavelength {
-  readonly #fixedKm: number | undefined;
-  // What is learned, also beside a fixed λ, to notice when that is wrong.
-  #km = PRIOR_KM;
-  #varianceKm2 = PRIOR_SD_KM ** 2;
+  readonly #configuredKm: number | undefined;
+  // What is learned, also beside a configured λ.
+  #km: number;
+  #varianceKm2: number;
   #outliersInARow = 0;
-  #hasTold = false;
+  /** What the stream says of the configured λ. */
+  #verdict: "open" | "confirmed" | "contradicted" = "open";
+  #news: string | undefined;
 
-  /** `centerFrequencyHz` fixes λ; without it λ is learned. */
+  /** `centerFrequencyHz` fixes λ, unless the stream contradicts it; without it λ is learned. */
   constructor(centerFrequencyHz: number | undefined) {
-    this.#fixedKm = centerFrequencyHz === undefined ? undefined : LIGHT_KM_S / centerFrequencyHz;
+    this.#configuredKm =
+      centerFrequencyHz === undefined ? undefined : LIGHT_KM_S / centerFrequencyHz;
+    this.#km = this.#configuredKm ?? PRIOR_KM;
+    this.#varianceKm2 = (this.#km * PRIOR_SD_RATIO) ** 2;
   }
 
   get estimate(): WavelengthEstimate {
-    if (this.#fixedKm !== undefined) return { km: this.#fixedKm, sdKm: 0 };
+    const configuredKm = this.#trustedKm;
+    if (configuredKm !== undefined) return { km: configuredKm, sdKm: 0 };
     return { km: this.#km, sdKm: Math.sqrt(this.#varianceKm2) };
+  }
+
+  /** The configured λ, once the stream agrees with it. */
+  get #trustedKm(): number | undefined {
+    return this.#verdict === "confirmed" ? this.#configuredKm : undefined;
   }
 
   /** |λ| for use as a divisor, km. */
@@ -61,26 +76,18 @@ export class Wavelength {
 
   /** Whether λ is known well enough to turn Doppler into speed. */
   get settled(): boolean {
-    return this.#fixedKm !== undefined || this.#hasLearned;
+    return this.#trustedKm !== undefined || this.#hasLearned;
   }
 
   get #hasLearned(): boolean {
     return this.#varianceKm2 <= (SETTLED_RATIO * this.#km) ** 2;
   }
 
-  /**
-   * What is to be told of λ, once: that it was learned, or that the configured one is not the stream's.
-   */
+  /** What is to be told of λ, once: that it was learned, or that the configured one is not the stream's. */
   takeNews(): string | undefined {
-    if (this.#hasTold || !this.#hasLearned) return undefined;
-    this.#hasTold = true;
-    const learned = `${megahertz(this.#km)} MHz`;
-    if (this.#fixedKm === undefined) return `center frequency learned from the stream: ${learned}`;
-    if (Math.abs(this.#km - this.#fixedKm) <= CONTRADICTION_RATIO * this.#fixedKm) return undefined;
-    return (
-      `radar.center_frequency is ${megahertz(this.#fixedKm)} MHz, but targets move as at ${learned}: ` +
-      "correct it, or set it to null to have it learned"
-    );
+    const news = this.#news;
+    this.#news = undefined;
+    return news;
   }
 
   /**
@@ -88,6 +95,7 @@ export class Wavelength {
    * Doppler's integral over time was `dopplerIntegral` (Hz·s, that is, cycles).
    */
   learn(delayChangeKm: number, dopplerIntegral: number, variance: number): void {
+    const hadLearned = this.#hasLearned;
     const residual = delayChangeKm + this.#km * dopplerIntegral;
     const spread = this.#varianceKm2 * dopplerIntegral * dopplerIntegral + variance;
     if (residual * residual > OUTLIER_SD * OUTLIER_SD * spread) {
@@ -102,14 +110,36 @@ export class Wavelength {
       (this.#varianceKm2 * variance) / spread,
       (SD_RATIO_MIN * this.#km) ** 2,
     );
+    if (this.#hasLearned) this.#compare(!hadLearned);
+  }
+
+  /** Holds what was learned against what was configured. */
+  #compare(isNew: boolean): void {
+    const configuredKm = this.#configuredKm;
+    const learned = megahertz(this.#km);
+    if (configuredKm === undefined) {
+      if (isNew) this.#news = `center frequency learned from the stream: ${learned} MHz`;
+      return;
+    }
+    if (this.#verdict === "contradicted") return;
+    const sdKm = Math.sqrt(this.#varianceKm2);
+    const doubtKm = OUTLIER_SD * sdKm + CONFIRMED_RATIO * configuredKm;
+    if (Math.abs(this.#km - configuredKm) <= doubtKm) {
+      if (sdKm <= CONFIRMED_RATIO * this.#km) this.#verdict = "confirmed";
+      return;
+    }
+    this.#verdict = "contradicted";
+    this.#news =
+      `radar.center_frequency is ${megahertz(configuredKm)} MHz, but targets move as at ` +
+      `${learned} MHz: using that`;
   }
 
   /** Forgets what was learned. */
   reset(): void {
     this.#outliersInARow = 0;
-    this.#hasTold = false;
-    this.#km = PRIOR_KM;
-    this.#varianceKm2 = PRIOR_SD_KM ** 2;
+    this.#verdict = "open";
+    this.#km = this.#configuredKm ?? PRIOR_KM;
+    this.#varianceKm2 = (this.#km * PRIOR_SD_RATIO) ** 2;
   }
 }
 

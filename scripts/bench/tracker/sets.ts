@@ -24,6 +24,7 @@ const KINDS: Readonly<Record<string, Partial<SkySpec>>> = {
   "detected 60 %": { detectionProbability: 0.6 },
   "1 false alarm": { falseAlarmsPerFrame: 1 },
   "20 false alarms": { falseAlarmsPerFrame: 20 },
+  "500 false alarms": { falseAlarmsPerFrame: 500, frames: 120 },
   "80 %, 20 alarms": { detectionProbability: 0.8, falseAlarmsPerFrame: 20 },
   crossing: { isCrossing: true },
   "hard turns": { turns: "hard" },
