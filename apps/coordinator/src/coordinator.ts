@@ -10,6 +10,7 @@ import { frameDescriptorMax } from "./descriptors.ts";
 import { type Db, MEMORY, openDb, type OpenedDb } from "./db/open.ts";
 import { ActiveDownloads } from "./downloads/active-downloads.ts";
 import { AgentBinaries } from "./downloads/agent-binaries.ts";
+import { Admissions } from "./http/admissions.ts";
 import { AgentStreams } from "./http/agent-streams.ts";
 import { createApp } from "./http/app.ts";
 import { HttpServer } from "./http/server.ts";
@@ -148,12 +149,13 @@ interface Parts {
 }
 
 function createHttpApp(
-  { config, clock, log, version }: CoordinatorOptions,
+  { config, clock, random, log, version }: CoordinatorOptions,
   { auth, registry, output, manager, fetchers, store, frames, streams, bus, counts }: Parts,
   downloads: ActiveDownloads,
 ): ReturnType<typeof createApp> {
   const answers = new Counts();
   const isWritable = (): boolean => !store.failing && !registry.failing;
+  const admissions = new Admissions(clock, random);
   return createApp({
     registry,
     auth,
@@ -162,6 +164,7 @@ function createHttpApp(
     manager,
     bus,
     streams,
+    admissions,
     metrics: new Metrics({
       auth,
       registry,
@@ -171,6 +174,7 @@ function createHttpApp(
       lines: counts,
       connections: () => frames.connections,
       streams: () => streams.size,
+      deferred: () => admissions.refused,
       isWritable,
       downloads: answers,
     }),

@@ -19,6 +19,8 @@ export interface MetricsSources {
   readonly connections: () => number;
   /** Open event streams of agents. */
   readonly streams: () => number;
+  /** Agents that were told to register later. */
+  readonly deferred: () => number;
   /** Whether the database takes writes. */
   readonly isWritable: () => boolean;
   /** Answers to downloads of agents, by status. */
@@ -50,6 +52,9 @@ export class Metrics {
     );
     this.#gauge("fleet_agent_streams", "Open event streams of agents", (g) =>
       g.set(sources.streams()),
+    );
+    this.#counter("fleet_registers_deferred_total", "Agents told to register later", [], (c) =>
+      c.inc(sources.deferred()),
     );
     this.#gauge("fleet_database_writable", "1, or 0 while the database takes no writes", (g) =>
       g.set(sources.isWritable() ? 1 : 0),

@@ -70,6 +70,7 @@ const ERRORS = {
     message: "there is no agent for this processor here",
     level: "warn",
   },
+  busy: { status: 503, message: "too many agents register at once", level: "debug" },
   agent_changing: { status: 503, message: "the agent is being replaced", level: "warn" },
   too_many_downloads: { status: 503, message: "too many downloads at once", level: "warn" },
   too_many_nodes: {

@@ -16,6 +16,7 @@ import type { RefreshClaims } from "../auth/credentials.ts";
 import { isTokenFor, type Token } from "../auth/tokens.ts";
 import type { NodeRow } from "../registry/node.ts";
 import type { Registry } from "../registry/registry.ts";
+import type { Admissions } from "./admissions.ts";
 import { bearerToken, parseBody } from "./body.ts";
 import { fail } from "./errors.ts";
 import { frameEndpoint, type Frames } from "./frame-endpoint.ts";
@@ -26,6 +27,7 @@ export interface RegisterDeps {
   readonly registry: Registry;
   readonly auth: Auth;
   readonly log: Log;
+  readonly admissions: Admissions;
   readonly heartbeatIntervalMs: number;
   readonly frames: Frames;
   /** Whether an enrolment token alone takes over a node that is known. */
@@ -39,6 +41,13 @@ type Proof =
 
 /** Handles the route. What came in by an enrolment token is audited. */
 export async function register(deps: RegisterDeps, c: Context<AppEnv>): Promise<Response> {
+  const outcome = await deps.admissions.admit(() => letIn(deps, c));
+  if (outcome instanceof Response) return outcome;
+  c.header("Retry-After", String(outcome.retryAfterS));
+  return fail(c, "busy");
+}
+
+async function letIn(deps: RegisterDeps, c: Context<AppEnv>): Promise<Response> {
   const shown = bearerToken(c);
   const own = shown === undefined ? undefined : await deps.auth.credentials.verifyRefresh(shown);
   const token = deps.auth.tokens.find("enroll", shown);
@@ -102,8 +111,9 @@ async function admit(
   const isReenrolled = wayIn(before, request.instance_id) === "reenrolled";
   if (proof.at === "enrolment" && isReenrolled && !deps.reenroll)
     return fail(c, "reenroll_refused");
-  const outcome = registry.register(request, proof.at);
+  const outcome = await registry.registerSoon(request, proof.at);
   if (outcome.at === "contested") return fail(c, "contested", contestedBy(outcome.by));
+  if (outcome.at === "busy") c.header("Retry-After", "1");
   if (outcome.at !== "registered") return fail(c, outcome.at);
   const claims = {
     nodeId: request.node_id,

@@ -24,6 +24,7 @@ import { Output } from "../trackers/output.ts";
 import { PortPool } from "../trackers/port-pool.ts";
 import { TrackerStore } from "../trackers/tracker-store.ts";
 import { Unread } from "../trackers/unread.ts";
+import { Admissions } from "./admissions.ts";
 import { AgentStreams } from "./agent-streams.ts";
 import { createApp } from "./app.ts";
 import type { Frames } from "./frame-endpoint.ts";
@@ -71,6 +72,7 @@ export class Api implements AsyncDisposable {
   readonly server: HttpServer;
   readonly downloads: ActiveDownloads;
   readonly streams = new AgentStreams(this.clock);
+  readonly admissions = new Admissions(this.clock, seededRandom(5));
   advertised: ReturnType<Frames> = {
     host: undefined,
     port: 30_050,
@@ -99,6 +101,7 @@ export class Api implements AsyncDisposable {
       lines: this.counts,
       connections: () => 3,
       streams: () => this.streams.size,
+      deferred: () => this.admissions.refused,
       isWritable,
       downloads: answers,
     });
@@ -110,6 +113,7 @@ export class Api implements AsyncDisposable {
       manager: this.manager,
       bus,
       streams: this.streams,
+      admissions: this.admissions,
       metrics,
       binaries: new AgentBinaries(options.dir),
       downloads: this.downloads,

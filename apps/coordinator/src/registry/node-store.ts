@@ -10,7 +10,7 @@ import type { Db } from "../db/open.ts";
 import { blockedNodes, knownNodes, nodeEvents, registryState, superseded } from "../db/schema.ts";
 import type { Floors } from "./fences.ts";
 import type { Happening } from "./happenings.ts";
-import type { NodeRow } from "./node.ts";
+import type { Node, NodeRow } from "./node.ts";
 
 /** Instances of a node that are remembered as replaced. */
 const SUPERSEDED_MAX = 16;
@@ -29,6 +29,13 @@ export type BlockedRow = typeof blockedNodes.$inferSelect;
 export interface StateChange {
   readonly id: NodeId;
   readonly state: NodeState;
+}
+
+/** What a register writes down: the node's row, in the place of `previous`, and what befell it. */
+export interface Admission {
+  readonly row: NodeRow;
+  readonly happenings: readonly Happening[];
+  readonly previous: NodeRow | undefined;
 }
 
 /** What a start begins with. */
@@ -76,12 +83,20 @@ export class NodeStore {
     };
   }
 
-  /** Writes a node's row and what befell it; `replaced` is the row whose instance it replaces. Throws. */
-  save(row: NodeRow, happenings: readonly Happening[], replaced?: NodeRow): void {
+  /** Writes a node's row and what befell it. Throws. */
+  save(row: NodeRow, happenings: readonly Happening[]): void {
+    this.admit([{ row, happenings, previous: undefined }]);
+  }
+
+  /** Writes what registers have changed, all or nothing; an instance that is replaced is barred. Throws. */
+  admit(admissions: readonly Admission[]): void {
     this.#must((tx) => {
-      this.#upsert.run(row);
-      if (replaced?.instanceId != null) supersede(tx, replaced, replaced.instanceId);
-      this.#record(happenings);
+      for (const { row, happenings, previous } of admissions) {
+        this.#upsert.run(row);
+        if (previous?.instanceId != null && previous.instanceId !== row.instanceId)
+          supersede(tx, previous, previous.instanceId);
+        this.#record(happenings);
+      }
     });
   }
 
@@ -119,10 +134,10 @@ export class NodeStore {
   }
 
   /** Writes down when nodes were heard, and our uptime; bounds the history and what removed nodes leave. Writes a page in any case. */
-  saveHeard(rows: readonly NodeRow[], uptimeMs: number): boolean {
+  saveHeard(nodes: readonly Node[], uptimeMs: number): boolean {
     const error = this.#attempt((tx) => {
-      for (const { nodeId: id, lastSeen, heardUptime } of rows)
-        this.#statements.heard.run({ id, lastSeen, heardUptime });
+      for (const { id, row } of nodes)
+        this.#statements.heard.run({ id, lastSeen: row.lastSeen, heardUptime: row.heardUptime });
       saveState(tx, { uptimeMs: Math.floor(uptimeMs) });
       if (this.#hasRemoved) this.#statements.orphaned.run({ max: ORPHANED_MAX });
       const newest = tx.select({ id: nodeEvents.id }).from(nodeEvents);

@@ -47,7 +47,8 @@ export type Proof = "refresh" | "enrolment";
 /** What became of a register. */
 export type RegisterOutcome =
   | { readonly at: "registered"; readonly epoch: number; readonly created: boolean }
-  | { readonly at: "superseded" | "too_many_nodes" }
+  /** `busy`: too many register at once; it may come back in a moment. */
+  | { readonly at: "superseded" | "too_many_nodes" | "busy" }
   /** Two processes keep taking the node from each other; it stays with the one on the host `by`. */
   | { readonly at: "contested"; readonly by: string | undefined }
   | { readonly at: "blocked" };

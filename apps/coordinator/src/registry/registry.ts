@@ -8,7 +8,7 @@ import type { InstanceId, NodeEvent, NodeId, NodeState, Registration } from "@fl
 import type { Bus } from "../bus.ts";
 import { Counts } from "../counts.ts";
 import type { Db } from "../db/open.ts";
-import { LogGate } from "../log-gate.ts";
+import { type Arrival, Arrivals } from "./arrivals.ts";
 import { Contests } from "./contests.ts";
 import { fenceAfter, type Floors, floorsAfter, type RemovalCause } from "./fences.ts";
 import { arrivalNews, type Happening, inWords, stateNews } from "./happenings.ts";
@@ -22,8 +22,9 @@ import type {
   RegistryOptions,
   Standing,
 } from "./node.ts";
-import { type BlockedRow, NodeStore } from "./node-store.ts";
+import { type Admission, type BlockedRow, NodeStore } from "./node-store.ts";
 import { Nodes } from "./nodes.ts";
+import { Places } from "./places.ts";
 import { agentRow, newNode, plainRow, shutdownRow } from "./rows.ts";
 import { stateAt, sweep, type Swept } from "./sweep.ts";
 import { Uptime } from "./uptime.ts";
@@ -51,13 +52,13 @@ export class Registry {
   readonly #tickMs: number;
   readonly #nodes = new Nodes();
   readonly #blocked = new Map<NodeId, BlockedRow>();
+  readonly #arrivals = new Arrivals((arrivals) => this.#registerAll(arrivals));
   readonly #timers: Timer[] = [];
-  readonly #refusedLog: LogGate;
+  readonly #places: Places;
   readonly #contests: Contests;
   #uptime: Uptime;
   #uptimeWrittenMs = Number.NEGATIVE_INFINITY;
   #floors: Floors = { epochFloor: 0, voidFloor: 0 };
-  readonly #known: Record<NodeRow["kind"], number> = { agent: 0, plain: 0 };
   /** What instances that may not speak for their nodes were refused for. (R9) */
   readonly refused = new Counts();
   /** Called when a newer instance has taken a node over; tells whether the older one was connected. */
@@ -73,7 +74,7 @@ export class Registry {
     this.#store = new NodeStore(db, log);
     this.#tickMs = Math.min(TICK_MS_MAX, options.staleAfterMs / TICKS_PER_STALE);
     this.#uptime = new Uptime(clock, 0, this.#tickMs * TICKS_LATE_MAX);
-    this.#refusedLog = new LogGate(clock);
+    this.#places = new Places(clock, log, options);
     this.#contests = new Contests(clock, log);
   }
 
@@ -84,7 +85,7 @@ export class Registry {
     this.#floors = floors;
     for (const row of rows) {
       this.#nodes.set(row.nodeId as NodeId, newNode(row));
-      this.#known[row.kind]++;
+      this.#places.take(row.kind);
     }
     for (const row of blocked) this.#blocked.set(row.nodeId as NodeId, row);
     this.#timers.push(every(this.#clock, this.#tickMs, () => this.#tick()));
@@ -139,8 +140,29 @@ export class Registry {
    * throws. (R1, R9)
    */
   register(registration: Registration, proof: Proof = "enrolment"): RegisterOutcome {
-    const id = registration.node_id;
-    const instance = registration.instance_id;
+    return this.#registerAll([{ registration, proof }])[0]!;
+  }
+
+  /** As `register`, with all that come in this turn of the event loop in one commit. `busy` when too many do. */
+  registerSoon(registration: Registration, proof: Proof): Promise<RegisterOutcome> {
+    return this.#arrivals.add({ registration, proof });
+  }
+
+  /** Of different nodes. */
+  #registerAll(arrivals: readonly Arrival[]): readonly RegisterOutcome[] {
+    const admissions: Admission[] = [];
+    const plans = arrivals.map((arrival) => {
+      const plan = this.#plan(arrival, admissions.length);
+      if ("row" in plan) admissions.push(plan);
+      return plan;
+    });
+    if (admissions.length > 0) this.#store.admit(admissions);
+    return plans.map((plan) => ("row" in plan ? this.#admit(plan) : plan));
+  }
+
+  /** `others` are on their way in already. */
+  #plan({ registration, proof }: Arrival, others: number): Admission | RegisterOutcome {
+    const { node_id: id, instance_id: instance } = registration;
     const barred = this.barred(id, instance);
     if (barred !== undefined) return { at: barred };
     const known = this.#nodes.get(id);
@@ -149,19 +171,23 @@ export class Registry {
     const isTakeover = !isSame && known !== undefined && this.stateOf(known) === "LIVE";
     if (isTakeover && this.#contests.refuses(id))
       return { at: this.#refuse("contested"), by: known.row.platform["hostname"] };
-    if (previous?.kind !== "agent" && this.#isFull("agent", id))
+    if (previous?.kind !== "agent" && this.#places.isFull("agent", id, others))
       return { at: this.#refuse("too_many_nodes") };
     const fence = fenceAfter(this.#floors, previous, instance, proof);
     const row = agentRow(registration, fence, previous, this.#nowOfRow());
-    const happenings = arrivalNews(row, previous, proof);
-    this.#store.save(row, happenings, isSame ? undefined : previous);
-    if (previous !== undefined) this.#known[previous.kind]--;
-    this.#known.agent++;
+    return { row, happenings: arrivalNews(row, previous, proof), previous };
+  }
+
+  /** Once it is on disk. */
+  #admit({ row, happenings, previous }: Admission): RegisterOutcome {
+    if (previous !== undefined) this.#places.leave(previous.kind);
+    this.#places.take("agent");
     const node = this.#remember(row);
-    if (!isSame) node.counters = {};
+    const [instance, replaced] = [row.instanceId, previous?.instanceId] as (InstanceId | null)[];
+    if (replaced !== instance) node.counters = {};
     this.#publish(happenings);
-    if (!isSame && previous?.instanceId != null && this.onSuperseded(id, instance))
-      this.#lives(id, previous.instanceId as InstanceId);
+    if (replaced != null && replaced !== instance && this.onSuperseded(node.id, instance!))
+      this.#lives(node.id, replaced);
     return { at: "registered", epoch: row.epoch, created: previous === undefined };
   }
 
@@ -177,7 +203,7 @@ export class Registry {
       this.#touch(known);
       return "heard";
     }
-    if (this.#isFull("plain", id)) return "too_many";
+    if (this.#places.isFull("plain", id)) return "too_many";
     const row = plainRow(id, group, this.#nowOfRow());
     const happenings = arrivalNews(row, undefined, undefined);
     try {
@@ -185,7 +211,7 @@ export class Registry {
     } catch {
       return "unavailable";
     }
-    this.#known.plain++;
+    this.#places.take("plain");
     this.#remember(row);
     this.#publish(happenings);
     return "heard";
@@ -269,8 +295,7 @@ export class Registry {
     const { nowMs } = this.#uptime;
     const isDue = nowMs - this.#uptimeWrittenMs >= UPTIME_FLUSH_MS;
     if (dirty.length === 0 && !this.failing && !isDue) return;
-    const rows = dirty.map((n) => n.row);
-    if (!this.#store.saveHeard(rows, nowMs)) return;
+    if (!this.#store.saveHeard(dirty, nowMs)) return;
     for (const node of dirty) node.dirty = false;
     this.#uptimeWrittenMs = nowMs;
   }
@@ -306,11 +331,8 @@ export class Registry {
 
   #remove(nodes: readonly Node[], cause: RemovalCause, blocked: readonly BlockedRow[]): void {
     const ids = new Set(nodes.map((n) => n.id));
-    const floors = floorsAfter(
-      this.#floors,
-      nodes.map((n) => n.row),
-      cause,
-    );
+    const rows = nodes.map((n) => n.row);
+    const floors = floorsAfter(this.#floors, rows, cause);
     const happenings = [
       ...nodes.map((n) => this.#happening(n.id, "removed", { cause })),
       ...blocked.map((b) => this.#happening(b.nodeId as NodeId, "blocked", {})),
@@ -320,7 +342,7 @@ export class Registry {
     for (const { id, row } of nodes) {
       this.#nodes.delete(id);
       this.#contests.forget(id);
-      this.#known[row.kind]--;
+      this.#places.leave(row.kind);
     }
     for (const row of blocked) this.#blocked.set(row.nodeId as NodeId, row);
     if (ids.size > 0) this.onRemoved(ids);
@@ -337,17 +359,6 @@ export class Registry {
   #refuse<R extends string>(reason: R): R {
     this.refused.add(reason);
     return reason;
-  }
-
-  /** Whether no more of that kind are taken in; said in the log. */
-  #isFull(kind: NodeRow["kind"], id: NodeId): boolean {
-    const { plainNodesMax, agentNodesMax, configured } = this.#options;
-    const max = kind === "plain" ? plainNodesMax : agentNodesMax;
-    if (this.#known[kind] < max || configured?.has(id) === true) return false;
-    const heldBack = this.#refusedLog.pass(kind);
-    if (heldBack !== undefined)
-      this.#log.warn({ node_id: id, held_back: heldBack }, `too many ${kind} nodes, node refused`);
-    return true;
   }
 
   #touch(node: Node): void {
