@@ -10,6 +10,7 @@ export type AnomalyType = "identity_swap" | "supersonic";
 const SOUND_MS = 343;
 const KNOT_MS = 0.514_444;
 const MS_PER_KMS = 1000;
+const VELOCITY_DECIMALS = 1;
 /** So many observations more for than against mark a track. */
 const EVIDENCE_MIN = 3;
 
@@ -24,10 +25,20 @@ export class Anomalies {
   readonly #reportedSpeed: Evidence = { balance: 0 };
   readonly #otherIdentity: Evidence = { balance: 0 };
   #maxVelocityMs = 0;
+  #json: string | undefined;
 
   /** The highest speed seen, m/s. A lower bound of the true one where it comes from the bistatic range rate. */
   get maxVelocityMs(): number {
     return this.#maxVelocityMs;
+  }
+
+  /** `types` and `maxVelocityMs` as an event has them: the end of its JSON, from `is_anomalous` on. */
+  get json(): string {
+    this.#json ??=
+      `"is_anomalous":${this.#types.length > 0},` +
+      `"max_velocity_ms":${this.#maxVelocityMs.toFixed(VELOCITY_DECIMALS)},` +
+      `"anomaly_types":${JSON.stringify(this.#types)}}`;
+    return this.#json;
   }
 
   /** Sorted. */
@@ -57,7 +68,10 @@ export class Anomalies {
   }
 
   #observeSpeed(velocityMs: number, evidence: Evidence): void {
-    this.#maxVelocityMs = Math.max(this.#maxVelocityMs, velocityMs);
+    if (velocityMs > this.#maxVelocityMs) {
+      this.#maxVelocityMs = velocityMs;
+      this.#json = undefined;
+    }
     this.#weigh("supersonic", velocityMs > SOUND_MS, evidence);
   }
 
@@ -65,5 +79,6 @@ export class Anomalies {
     evidence.balance = Math.max(0, evidence.balance + (shown ? 1 : -1));
     if (evidence.balance < EVIDENCE_MIN || this.#types.includes(type)) return;
     this.#types = [...this.#types, type].toSorted();
+    this.#json = undefined;
   }
 }

@@ -7,7 +7,7 @@
 import { assign } from "./assignment.ts";
 import type { Adsb, Frame } from "./frame.ts";
 import type { Innovation, MeasurementVariance } from "./kalman.ts";
-import type { ManoeuvreFilter } from "./manoeuvre.ts";
+import type { Bounds, ManoeuvreFilter } from "./manoeuvre.ts";
 import type { MeasurementNoise } from "./measurement-noise.ts";
 
 /** How much likelier an equal ADS-B address is when track and detection belong together: one label in a thousand is wrong. */
@@ -41,8 +41,8 @@ export class DetectionSet {
     const count = frame.delaysKm.length;
     this.frame = frame;
     this.count = count;
-    this.delayKm = Float64Array.from(frame.delaysKm);
-    this.dopplerHz = Float64Array.from(frame.dopplersHz);
+    this.delayKm = new Float64Array(frame.delaysKm);
+    this.dopplerHz = new Float64Array(frame.dopplersHz);
     this.delayVariance = new Float64Array(count);
     this.dopplerVariance = new Float64Array(count);
     this.taken = new Uint8Array(count);
@@ -133,6 +133,7 @@ function gatedPairs(
   const { delayKm, dopplerHz, taken, hex, varianceMax } = set;
   const variance: MeasurementVariance = { delay: 0, doppler: 0 };
   const innovation: Innovation = { distanceSquared: 0, likelihood: 0 };
+  const bounds: Bounds = { delayMinKm: 0, delayMaxKm: 0, dopplerMinHz: 0, dopplerMaxHz: 0 };
   for (let track = 0; track < tracks.length; track++) {
     const { filter, adsbHex, presence } = tracks[track] as Associable;
     const widest = adsbHex === null ? gate : gate * IDENTITY_GATE_FACTOR;
@@ -140,15 +141,14 @@ function gatedPairs(
     // Of a pair over the track being missed and the detection being clutter.
     const baseRatio = present / (1 - present) / clutterDensity;
     // The gate's bounding box, to rule out most pairs cheaply.
-    const delayReach = filter.delayReach(widest, varianceMax.delay);
-    const dopplerReach = filter.dopplerReach(widest, varianceMax.doppler);
-    const { delayKm: delayMiddle, dopplerHz: dopplerMiddle } = filter.estimate;
+    filter.bounds(widest, varianceMax, bounds);
+    const { delayMinKm, delayMaxKm, dopplerMinHz, dopplerMaxHz } = bounds;
     const first = pairs.length;
     for (let detection = 0; detection < set.count; detection++) {
       const delay = delayKm[detection] as number;
       const doppler = dopplerHz[detection] as number;
-      if (Math.abs(doppler - dopplerMiddle) > dopplerReach) continue;
-      if (Math.abs(delay - delayMiddle) > delayReach || taken[detection] === 1) continue;
+      if (doppler < dopplerMinHz || doppler > dopplerMaxHz) continue;
+      if (delay < delayMinKm || delay > delayMaxKm || taken[detection] === 1) continue;
       filter.innovation(delay, doppler, set.variance(detection, variance), innovation);
       const identity = identityRatio(adsbHex, hex[detection] ?? null);
       if (!(innovation.distanceSquared <= (identity > 1 ? widest : gate))) continue;

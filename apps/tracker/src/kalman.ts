@@ -73,6 +73,18 @@ export class DelayDopplerFilter {
     return this.#p22;
   }
 
+  copy(other: DelayDopplerFilter): void {
+    this.delayKm = other.delayKm;
+    this.dopplerHz = other.dopplerHz;
+    this.dopplerRateHzS = other.dopplerRateHzS;
+    this.#p00 = other.#p00;
+    this.#p01 = other.#p01;
+    this.#p02 = other.#p02;
+    this.#p11 = other.#p11;
+    this.#p12 = other.#p12;
+    this.#p22 = other.#p22;
+  }
+
   /**
    * Becomes the one Gaussian with the mean and covariance of a mixture: `a` with weight `weight`, `b` with the rest.
    * It may be one of the two itself.
@@ -83,16 +95,15 @@ export class DelayDopplerFilter {
     const e1 = a.dopplerHz - b.dopplerHz;
     const e2 = a.dopplerRateHzS - b.dopplerRateHzS;
     const spread = weight * rest;
-    const mean = (ofA: number, ofB: number): number => weight * ofA + rest * ofB;
-    this.delayKm = mean(a.delayKm, b.delayKm);
-    this.dopplerHz = mean(a.dopplerHz, b.dopplerHz);
-    this.dopplerRateHzS = mean(a.dopplerRateHzS, b.dopplerRateHzS);
-    this.#p00 = mean(a.#p00, b.#p00) + spread * e0 * e0;
-    this.#p01 = mean(a.#p01, b.#p01) + spread * e0 * e1;
-    this.#p02 = mean(a.#p02, b.#p02) + spread * e0 * e2;
-    this.#p11 = mean(a.#p11, b.#p11) + spread * e1 * e1;
-    this.#p12 = mean(a.#p12, b.#p12) + spread * e1 * e2;
-    this.#p22 = mean(a.#p22, b.#p22) + spread * e2 * e2;
+    this.delayKm = weight * a.delayKm + rest * b.delayKm;
+    this.dopplerHz = weight * a.dopplerHz + rest * b.dopplerHz;
+    this.dopplerRateHzS = weight * a.dopplerRateHzS + rest * b.dopplerRateHzS;
+    this.#p00 = weight * a.#p00 + rest * b.#p00 + spread * e0 * e0;
+    this.#p01 = weight * a.#p01 + rest * b.#p01 + spread * e0 * e1;
+    this.#p02 = weight * a.#p02 + rest * b.#p02 + spread * e0 * e2;
+    this.#p11 = weight * a.#p11 + rest * b.#p11 + spread * e1 * e1;
+    this.#p12 = weight * a.#p12 + rest * b.#p12 + spread * e1 * e2;
+    this.#p22 = weight * a.#p22 + rest * b.#p22 + spread * e2 * e2;
   }
 
   /** Moves the estimate `dtS` seconds (≥ 0) on. */

@@ -61,23 +61,23 @@ describe("ManoeuvreFilter", () => {
     expect(half!.variance).toBeGreaterThan(sure!.variance);
   });
 
-  test("has a reach that no detection in the gate lies beyond", () => {
+  test("has bounds that no detection in the gate lies beyond", () => {
     const random = seededRandom(5);
     const filter = steadyFor(5);
     filter.predict(MODEL);
     const out = { distanceSquared: 0, likelihood: 0 };
-    const { delayKm, dopplerHz } = filter.estimate;
-    const delayReach = filter.delayReach(16, VARIANCE.delay);
-    const dopplerReach = filter.dopplerReach(16, VARIANCE.doppler);
+    const bounds = { delayMinKm: 0, delayMaxKm: 0, dopplerMinHz: 0, dopplerMaxHz: 0 };
+    filter.bounds(16, VARIANCE, bounds);
+    const { delayMinKm, delayMaxKm, dopplerMinHz, dopplerMaxHz } = bounds;
     let inside = 0;
     for (let index = 0; index < 5000; index++) {
-      const delay = delayKm + 2 * delayReach * (2 * random.next() - 1);
-      const doppler = dopplerHz + 2 * dopplerReach * (2 * random.next() - 1);
+      const delay = delayMinKm - 1 + (delayMaxKm - delayMinKm + 2) * random.next();
+      const doppler = dopplerMinHz - 5 + (dopplerMaxHz - dopplerMinHz + 10) * random.next();
       filter.innovation(delay, doppler, VARIANCE, out);
       if (out.distanceSquared > 16) continue;
       inside++;
-      expect(Math.abs(delay - delayKm)).toBeLessThanOrEqual(delayReach);
-      expect(Math.abs(doppler - dopplerHz)).toBeLessThanOrEqual(dopplerReach);
+      expect(delay).toBeWithin(delayMinKm, delayMaxKm);
+      expect(doppler).toBeWithin(dopplerMinHz, dopplerMaxHz);
     }
     expect(inside).toBeGreaterThan(100);
   });

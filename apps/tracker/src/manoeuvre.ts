@@ -25,6 +25,14 @@ export interface ManoeuvreModel {
 /** Mean durations of steady flight and of the changes between steady flight and a steady turn, s. */
 const STEADY_S = 15;
 const TURNING_S = 3;
+/** A rectangle in delay and Doppler. */
+export interface Bounds {
+  delayMinKm: number;
+  delayMaxKm: number;
+  dopplerMinHz: number;
+  dopplerMaxHz: number;
+}
+
 /** The model of `dtS` seconds (≥ 0). */
 export function manoeuvreModel(
   dtS: number,
@@ -43,15 +51,18 @@ const PROBABILITY_MIN = 1e-4;
 /** From this belief on, the doubt is not worth its arithmetic. */
 const BELIEF_SURE = 0.998;
 
+// Scratch space of one call at a time: most filters belong to false alarms and live for a frame or two.
+const scratch = new DelayDopplerFilter(0, 0, { delay: 0, doppler: 0 }, 0);
+const ofSteady: Innovation = { distanceSquared: 0, likelihood: 0 };
+const ofTurning: Innovation = { distanceSquared: 0, likelihood: 0 };
+
 export class ManoeuvreFilter {
   readonly #steady: DelayDopplerFilter;
   readonly #turning: DelayDopplerFilter;
-  /** The mixtures the modes start from, and the estimate of both: kept to save allocations. */
-  readonly #mixed: DelayDopplerFilter;
-  readonly #estimate: DelayDopplerFilter;
-  readonly #ofSteady: Innovation = { distanceSquared: 0, likelihood: 0 };
-  readonly #ofTurning: Innovation = { distanceSquared: 0, likelihood: 0 };
   #turningProbability = TURNING_AT_BIRTH;
+  /** Of both modes together; made when it is asked for. */
+  #estimate: DelayDopplerFilter | undefined;
+  #isEstimateStale = true;
 
   /** Starts from one detection; nothing is known of the Doppler rate but its spread `dopplerRateVariance`, (Hz/s)². */
   constructor(
@@ -60,16 +71,17 @@ export class ManoeuvreFilter {
     variance: MeasurementVariance,
     dopplerRateVariance: number,
   ) {
-    const create = (): DelayDopplerFilter =>
-      new DelayDopplerFilter(delayKm, dopplerHz, variance, dopplerRateVariance);
-    this.#steady = create();
-    this.#turning = create();
-    this.#mixed = create();
-    this.#estimate = create();
+    this.#steady = new DelayDopplerFilter(delayKm, dopplerHz, variance, dopplerRateVariance);
+    this.#turning = new DelayDopplerFilter(delayKm, dopplerHz, variance, dopplerRateVariance);
   }
 
-  /** The mean and covariance of both modes together. */
+  /** The mean and covariance of both modes together; valid until the next call that changes them. */
   get estimate(): DelayDopplerFilter {
+    this.#estimate ??= new DelayDopplerFilter(0, 0, { delay: 0, doppler: 0 }, 0);
+    if (this.#isEstimateStale) {
+      this.#estimate.setMixture(this.#turning, this.#steady, this.#turningProbability);
+      this.#isEstimateStale = false;
+    }
     return this.#estimate;
   }
 
@@ -86,13 +98,13 @@ export class ManoeuvreFilter {
     // Of those steady (turning) next, the share that was steady before.
     const steadyBefore = ((1 - turning) * (1 - begins)) / (1 - next);
     const beganNow = ((1 - turning) * begins) / next;
-    this.#mixed.setMixture(this.#steady, this.#turning, beganNow);
-    this.#steady.setMixture(this.#steady, this.#turning, steadyBefore);
-    this.#turning.setMixture(this.#mixed, this.#mixed, 1);
+    scratch.setMixture(this.#steady, this.#turning, steadyBefore);
+    this.#turning.setMixture(this.#steady, this.#turning, beganNow);
+    this.#steady.copy(scratch);
     this.#steady.predict(dtS, model.steady);
     this.#turning.predict(dtS, model.turning);
     this.#turningProbability = next;
-    this.#combine();
+    this.#isEstimateStale = true;
   }
 
   /** Fills `out` with the lesser distance of both modes, and the likelihood of a detection under both together. */
@@ -102,47 +114,36 @@ export class ManoeuvreFilter {
     variance: MeasurementVariance,
     out: Innovation,
   ): void {
-    this.#steady.innovation(delayKm, dopplerHz, variance, this.#ofSteady);
-    this.#turning.innovation(delayKm, dopplerHz, variance, this.#ofTurning);
+    this.#steady.innovation(delayKm, dopplerHz, variance, ofSteady);
+    this.#turning.innovation(delayKm, dopplerHz, variance, ofTurning);
     this.#weighInto(out);
   }
 
   /** The same for the estimate of another track at the same time. */
   separation(other: ManoeuvreFilter, out: Innovation): void {
-    this.#steady.separation(other.estimate, this.#ofSteady);
-    this.#turning.separation(other.estimate, this.#ofTurning);
+    this.#steady.separation(other.estimate, ofSteady);
+    this.#turning.separation(other.estimate, ofTurning);
     this.#weighInto(out);
   }
 
   #weighInto(out: Innovation): void {
-    const steady = this.#ofSteady;
-    const turning = this.#ofTurning;
     const share = this.#turningProbability;
-    out.distanceSquared = Math.min(steady.distanceSquared, turning.distanceSquared);
-    out.likelihood = (1 - share) * steady.likelihood + share * turning.likelihood;
+    out.distanceSquared = Math.min(ofSteady.distanceSquared, ofTurning.distanceSquared);
+    out.likelihood = (1 - share) * ofSteady.likelihood + share * ofTurning.likelihood;
   }
 
-  /** How far a detection may be off in delay and still lie in the gate; km. */
-  delayReach(gate: number, variance: number): number {
-    return this.#reach(gate, variance, "delayKm", "delayVariance");
-  }
-
-  /** The same in Doppler; Hz. */
-  dopplerReach(gate: number, variance: number): number {
-    return this.#reach(gate, variance, "dopplerHz", "dopplerVariance");
-  }
-
-  /** The half width of an interval about the estimate that holds both modes' gates. */
-  #reach(
-    gate: number,
-    variance: number,
-    of: "delayKm" | "dopplerHz",
-    spread: "delayVariance" | "dopplerVariance",
-  ): number {
-    const middle = this.#estimate[of];
-    const ofMode = (mode: DelayDopplerFilter): number =>
-      Math.abs(mode[of] - middle) + Math.sqrt(gate * (mode[spread] + variance));
-    return Math.max(ofMode(this.#steady), ofMode(this.#turning));
+  /** Fills `out` with bounds that no detection of at most this `variance` lies beyond when a mode's gate holds it. */
+  bounds(gate: number, variance: Readonly<MeasurementVariance>, out: Bounds): void {
+    const steady = this.#steady;
+    const turning = this.#turning;
+    const steadyKm = Math.sqrt(gate * (steady.delayVariance + variance.delay));
+    const turningKm = Math.sqrt(gate * (turning.delayVariance + variance.delay));
+    const steadyHz = Math.sqrt(gate * (steady.dopplerVariance + variance.doppler));
+    const turningHz = Math.sqrt(gate * (turning.dopplerVariance + variance.doppler));
+    out.delayMinKm = Math.min(steady.delayKm - steadyKm, turning.delayKm - turningKm);
+    out.delayMaxKm = Math.max(steady.delayKm + steadyKm, turning.delayKm + turningKm);
+    out.dopplerMinHz = Math.min(steady.dopplerHz - steadyHz, turning.dopplerHz - turningHz);
+    out.dopplerMaxHz = Math.max(steady.dopplerHz + steadyHz, turning.dopplerHz + turningHz);
   }
 
   /**
@@ -151,31 +152,37 @@ export class ManoeuvreFilter {
    * does not lead the track away for good.
    */
   update(delayKm: number, dopplerHz: number, variance: MeasurementVariance, belief: number): void {
-    const steady = this.#ofSteady;
-    const turning = this.#ofTurning;
-    this.#steady.innovation(delayKm, dopplerHz, variance, steady);
-    this.#turning.innovation(delayKm, dopplerHz, variance, turning);
+    this.#steady.innovation(delayKm, dopplerHz, variance, ofSteady);
+    this.#turning.innovation(delayKm, dopplerHz, variance, ofTurning);
     const share = this.#turningProbability;
-    const ofTurning = share * turning.likelihood;
-    const both = ofTurning + (1 - share) * steady.likelihood;
+    const turning = share * ofTurning.likelihood;
+    const both = turning + (1 - share) * ofSteady.likelihood;
     // Both likelihoods are 0 when a detection is absurdly far away; then nothing is learned about the mode.
     if (both > 0) {
-      const probability = share + belief * (ofTurning / both - share);
+      const probability = share + belief * (turning / both - share);
       this.#turningProbability = Math.min(
         1 - PROBABILITY_MIN,
         Math.max(PROBABILITY_MIN, probability),
       );
     }
-    for (const mode of [this.#steady, this.#turning]) {
-      const isSure = belief >= BELIEF_SURE;
-      if (!isSure) this.#mixed.setMixture(mode, mode, 1);
-      mode.update(delayKm, dopplerHz, variance);
-      if (!isSure) mode.setMixture(mode, this.#mixed, belief);
-    }
-    this.#combine();
+    updateMode(this.#steady, delayKm, dopplerHz, variance, belief);
+    updateMode(this.#turning, delayKm, dopplerHz, variance, belief);
+    this.#isEstimateStale = true;
   }
+}
 
-  #combine(): void {
-    this.#estimate.setMixture(this.#turning, this.#steady, this.#turningProbability);
+function updateMode(
+  mode: DelayDopplerFilter,
+  delayKm: number,
+  dopplerHz: number,
+  variance: MeasurementVariance,
+  belief: number,
+): void {
+  if (belief >= BELIEF_SURE) {
+    mode.update(delayKm, dopplerHz, variance);
+    return;
   }
+  scratch.copy(mode);
+  mode.update(delayKm, dopplerHz, variance);
+  mode.setMixture(mode, scratch, belief);
 }

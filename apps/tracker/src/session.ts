@@ -39,14 +39,27 @@ export class Session {
    * when the output is too full to go on at once: no more may be pushed until it is fulfilled.
    */
   push(chunk: Uint8Array): Promise<void> | undefined {
-    for (let start = 0; start < chunk.length; start += SLICE_BYTES) {
-      this.#decoder.push(chunk.subarray(start, start + SLICE_BYTES), this.#onLine);
-      this.#output.pump();
-      if (!this.#output.isFull) continue;
-      const rest = chunk.slice(start + SLICE_BYTES);
-      return this.#output.untilDrained().then(() => this.push(rest));
+    const taken = this.#take(chunk);
+    // The bytes belong to the caller once this returns.
+    return taken === chunk.length ? undefined : this.#takeLater(chunk.slice(taken));
+  }
+
+  async #takeLater(chunk: Uint8Array): Promise<void> {
+    for (let rest = chunk; rest.length > 0; rest = rest.subarray(this.#take(rest))) {
+      await this.#output.untilDrained();
     }
-    return undefined;
+  }
+
+  /** Takes bytes in until the output is full; gives how many. */
+  #take(chunk: Uint8Array): number {
+    let end = 0;
+    while (end < chunk.length && !this.#output.isFull) {
+      const start = end;
+      end = Math.min(chunk.length, start + SLICE_BYTES);
+      this.#decoder.push(chunk.subarray(start, end), this.#onLine);
+      this.#output.pump();
+    }
+    return end;
   }
 
   /** The client has gone: what it left of a line is forgotten, tracks are kept. */

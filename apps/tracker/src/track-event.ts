@@ -1,8 +1,6 @@
 /** The line written for a confirmed track at each detection, as the public retina-tracker writes it. (T10) */
 import type { Track } from "./track.ts";
 
-const VELOCITY_DECIMALS = 1;
-
 /** What events are written to; `EventOutput` is one. */
 export interface EventWriter {
   /** Adds bytes; they are copied. */
@@ -21,17 +19,13 @@ export function writeTrackEvent(
   track: Track,
   timestampMs: number,
 ): void {
-  const { types, maxVelocityMs } = track.anomalies;
   const hex = track.adsbHex === null ? "null" : JSON.stringify(track.adsbHex);
   writer.writeText(
     `{"track_id":"${id}","adsb_hex":${hex},"adsb_initialized":${track.adsbInitialized},` +
       `"timestamp":${timestampMs},"length":${track.length},"detections":[`,
   );
   writer.write(track.history.json);
-  writer.writeText(
-    `],"is_anomalous":${types.length > 0},"max_velocity_ms":${maxVelocityMs.toFixed(VELOCITY_DECIMALS)},` +
-      `"anomaly_types":${JSON.stringify(types)}}\n`,
-  );
+  writer.writeText(`],${track.anomalies.json}\n`);
 }
 
 const MS_PER_DAY = 86_400_000;

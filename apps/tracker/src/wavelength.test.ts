@@ -50,7 +50,7 @@ describe("Wavelength", () => {
 
   test("says once which carrier it has learned", () => {
     const wavelength = new Wavelength(undefined);
-    watch(wavelength, 299_792.458 / 195e6, 30, 30);
+    watch(wavelength, 299_792.458 / 195e6, 90, 30);
     expect(wavelength.takeNews()).toMatch(
       /^center frequency learned from the stream: (18|19|20)\d\.\d MHz$/,
     );

@@ -15,7 +15,7 @@ const PRIOR_SD_RATIO = 1;
 /** λ is taken as settled below this relative standard deviation. */
 const SETTLED_RATIO = 0.05;
 /**
- * A configured λ is confirmed once what was learned is known to this and agrees, contradicted when it lies further than
+ * λ is told of once it is known to this. A configured one is confirmed once what was learned is known to this and agrees, contradicted when it lies further than
  * this, and four standard deviations, from it.
  */
 const CONFIRMED_RATIO = 0.01;
@@ -46,7 +46,7 @@ export class Wavelength {
   #km: number;
   #varianceKm2: number;
   #outliersInARow = 0;
-  /** What the stream says of the configured λ. */
+  /** What the stream says of λ, the configured one if there is one. */
   #verdict: "open" | "confirmed" | "contradicted" = "open";
   #news: string | undefined;
 
@@ -95,7 +95,6 @@ export class Wavelength {
    * Doppler's integral over time was `dopplerIntegral` (Hz·s, that is, cycles).
    */
   learn(delayChangeKm: number, dopplerIntegral: number, variance: number): void {
-    const hadLearned = this.#hasLearned;
     const residual = delayChangeKm + this.#km * dopplerIntegral;
     const spread = this.#varianceKm2 * dopplerIntegral * dopplerIntegral + variance;
     if (residual * residual > OUTLIER_SD * OUTLIER_SD * spread) {
@@ -110,19 +109,21 @@ export class Wavelength {
       (this.#varianceKm2 * variance) / spread,
       (SD_RATIO_MIN * this.#km) ** 2,
     );
-    if (this.#hasLearned) this.#compare(!hadLearned);
+    if (this.#hasLearned) this.#compare();
   }
 
   /** Holds what was learned against what was configured. */
-  #compare(isNew: boolean): void {
+  #compare(): void {
+    if (this.#verdict === "contradicted") return;
     const configuredKm = this.#configuredKm;
     const learned = megahertz(this.#km);
+    const sdKm = Math.sqrt(this.#varianceKm2);
     if (configuredKm === undefined) {
-      if (isNew) this.#news = `center frequency learned from the stream: ${learned} MHz`;
+      if (this.#verdict === "confirmed" || sdKm > CONFIRMED_RATIO * this.#km) return;
+      this.#verdict = "confirmed";
+      this.#news = `center frequency learned from the stream: ${learned} MHz`;
       return;
     }
-    if (this.#verdict === "contradicted") return;
-    const sdKm = Math.sqrt(this.#varianceKm2);
     const doubtKm = OUTLIER_SD * sdKm + CONFIRMED_RATIO * configuredKm;
     if (Math.abs(this.#km - configuredKm) <= doubtKm) {
       if (sdKm <= CONFIRMED_RATIO * this.#km) this.#verdict = "confirmed";

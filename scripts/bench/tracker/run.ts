@@ -13,8 +13,30 @@ export interface Run {
   readonly seconds: number;
 }
 
+const RESET = Buffer.from('{"type":"RESET"}\n');
+
 /** Sends `frames` (JSONL) to a new tracker, all at once, and collects its events. */
 export async function track(command: readonly string[], frames: Uint8Array): Promise<Run> {
+  const chunks: Uint8Array[] = [];
+  const seconds = await run(command, frames, (chunk) => chunks.push(chunk));
+  return { events: Buffer.concat(chunks).toString(), seconds };
+}
+
+/** Seconds for `times` times the same frames, with a RESET before each. */
+export function trackOften(
+  command: readonly string[],
+  frames: Uint8Array,
+  times: number,
+): Promise<number> {
+  const all = Array.from({ length: times }, () => [RESET, frames]).flat();
+  return run(command, Buffer.concat(all), () => {});
+}
+
+async function run(
+  command: readonly string[],
+  frames: Uint8Array,
+  onEvents: (chunk: Uint8Array) => void,
+): Promise<number> {
   const port = await freePort();
   const child = Bun.spawn(
     [...command, "--tcp", "--tcp-host", HOST, "--tcp-port", String(port), "-s", "-"],
@@ -23,10 +45,9 @@ export async function track(command: readonly string[], frames: Uint8Array): Pro
   const socket = await connectTo(port);
   const startMs = performance.now();
   let endMs = startMs;
-  const chunks: Uint8Array[] = [];
   const read = (async () => {
     for await (const chunk of child.stdout) {
-      chunks.push(chunk);
+      onEvents(chunk);
       endMs = performance.now();
     }
   })();
@@ -36,7 +57,7 @@ export async function track(command: readonly string[], frames: Uint8Array): Pro
   await read;
   const report = await child.stderr.text();
   if ((await child.exited) !== 0) throw new Error(`the tracker failed: ${report}`);
-  return { events: Buffer.concat(chunks).toString(), seconds: (endMs - startMs) / 1000 };
+  return (endMs - startMs) / 1000;
 }
 
 async function freePort(): Promise<number> {
