@@ -38,25 +38,21 @@ async function holder(): Promise<Bun.Subprocess<"ignore", "pipe", "inherit">> {
 
 describe("a state directory (A14)", () => {
   test("that another agent has is refused, and by whom it is held is told", async () => {
-    const child = await holder();
+    await using child = await holder();
     expect(() => takeStateDir(dir, "here", log)).toThrow(StateDirInUseError);
     expect(() => takeStateDir(dir, "here", log)).toThrow(`pid ${child.pid} on hill`);
-    child.kill("SIGKILL");
-    await child.exited;
   });
 
   test("is free again as soon as its agent has gone, however it went", async () => {
-    const child = await holder();
+    await using child = await holder();
     child.kill("SIGKILL");
     await child.exited;
-    const next = await holder();
+    await using next = await holder();
     expect(() => takeStateDir(dir, "here", log)).toThrow(`pid ${next.pid} on hill`);
-    next.kill("SIGKILL");
-    await next.exited;
   });
 
   test.skipIf(!hasNamespaces)("is held across containers that share a volume", async () => {
-    const child = await holder();
+    await using child = await holder();
     const script = `
       const { takeStateDir } = await import(process.argv[1]);
       try { takeStateDir(process.argv[2], "other", console) } catch (e) { console.log(process.pid, e.code) }`;

@@ -88,7 +88,7 @@ const WRITER = `
 describe("a backup (H10)", () => {
   test("taken while a coordinator writes holds one moment, each later than the one before", async () => {
     using rig = new Rig();
-    const writer = Bun.spawn([process.execPath, "-e", WRITER, OPEN, rig.data], {
+    await using writer = Bun.spawn([process.execPath, "-e", WRITER, OPEN, rig.data], {
       stdin: "ignore",
       stdout: "pipe",
       stderr: "inherit",
@@ -106,8 +106,6 @@ describe("a backup (H10)", () => {
       last = a;
     }
     expect(writer.exitCode).toBeNull();
-    writer.kill("SIGKILL");
-    await writer.exited;
   });
 
   test("is one file that its owner alone can read, and says what is in it", () => {

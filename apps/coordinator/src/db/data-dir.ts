@@ -16,6 +16,9 @@ const DIR_MODE = 0o700;
 /** Of a database, its backup and a key: each lets its reader pass for a node, or for the coordinator. */
 export const FILE_MODE = 0o600;
 
+/** One that nobody refers to any more would be collected, and its lock with it. */
+const HELD = new Set<Database>();
+
 /** The data directory can't be used. `data_dir_in_use`: by this process, until the other has ended. */
 export class DataDirError extends Error {
   readonly code: "data_dir" | "data_dir_in_use";
@@ -44,7 +47,12 @@ export function takeDataDir(dataDir: string): Disposable {
     lock.run("BEGIN EXCLUSIVE");
     giveToOwner(dataDir, path);
     const held = lock;
-    return { [Symbol.dispose]: () => held.close() };
+    HELD.add(held);
+    const giveBack = (): void => {
+      HELD.delete(held);
+      held.close();
+    };
+    return { [Symbol.dispose]: giveBack };
   } catch (cause) {
     lock?.close();
     if (cause instanceof SQLiteError && cause.code === "SQLITE_BUSY")

@@ -10,17 +10,24 @@ import * as schema from "./schema.ts";
 const HOLDER = `
   const { openDb } = await import(process.argv[1]);
   openDb(process.argv[2]);
+  Bun.gc(true);
   process.stdout.write("open\\n");
   await new Promise(() => setInterval(() => {}, 1000));
 `;
 
-async function holderOf(dir: string): Promise<Bun.Subprocess<"ignore", "pipe", "inherit">> {
+/** A process that has opened the directory, until it is killed, at the latest at the end of the block. */
+async function holderOf(dir: string): Promise<AsyncDisposable> {
   const holder = Bun.spawn(
     [process.execPath, "-e", HOLDER, join(import.meta.dirname, "open.ts"), dir],
     { stdin: "ignore", stdout: "pipe", stderr: "inherit" },
   );
   await holder.stdout.getReader().read();
-  return holder;
+  return {
+    async [Symbol.asyncDispose]() {
+      holder.kill("SIGKILL");
+      await holder.exited;
+    },
+  };
 }
 
 function thrownBy(call: () => unknown): unknown {
@@ -48,14 +55,14 @@ test("a directory that isn't there is made, for its owner alone, and keeps what 
 
 test("a directory that another process holds is refused by name, until that process has gone, however it goes", async () => {
   using dir = tempDir();
-  const holder = await holderOf(dir.path);
-  const error = thrownBy(() => openDb(dir.path));
-  expect(error).toBeInstanceOf(DataDirError);
-  expect((error as Error).message).toBe(
-    `data directory ${dir.path} is in use by another coordinator`,
-  );
-  holder.kill("SIGKILL");
-  await holder.exited;
+  {
+    await using _holder = await holderOf(dir.path);
+    const error = thrownBy(() => openDb(dir.path));
+    expect(error).toBeInstanceOf(DataDirError);
+    expect((error as Error).message).toBe(
+      `data directory ${dir.path} is in use by another coordinator`,
+    );
+  }
   openDb(dir.path).close();
 });
 
@@ -66,15 +73,13 @@ test.skipIf(!Bun.spawnSync([...UNSHARE, "true"]).success)(
   "a directory is held between containers that share a volume, too",
   async () => {
     using dir = tempDir();
-    const holder = await holderOf(dir.path);
+    await using _holder = await holderOf(dir.path);
     const script = `
       const { openDb } = await import(process.argv[1]);
       try { openDb(process.argv[2]) } catch (error) { console.log(process.pid, error.code) }`;
     const open = join(import.meta.dirname, "open.ts");
     const { stdout } = Bun.spawnSync([...UNSHARE, process.execPath, "-e", script, open, dir.path]);
     expect(stdout.toString()).toBe("1 data_dir_in_use\n");
-    holder.kill("SIGKILL");
-    await holder.exited;
   },
 );
 
