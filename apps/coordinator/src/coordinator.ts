@@ -17,6 +17,7 @@ import { HttpServer } from "./http/server.ts";
 import { Metrics } from "./metrics.ts";
 import { Probe } from "./registry/probe.ts";
 import { Registry } from "./registry/registry.ts";
+import { Rounds } from "./registry/rounds.ts";
 import type { Feed } from "./trackers/feed.ts";
 import { Fetchers } from "./uplinks/fetchers.ts";
 import { TrackerManager } from "./trackers/manager.ts";
@@ -110,6 +111,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const { host = ANY_HOST, port, tls } = config.http;
   const app = createHttpApp(options, parts, downloads);
   const http = new HttpServer({ host, port, tls }, app, clock, log);
+  const intervalMs = config.registry.heartbeat_interval;
   const group = new ServiceGroup(clock, [
     { name: "auth", service: auth },
     { name: "registry", service: registry },
@@ -122,6 +124,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     { name: "agents' streams", service: streams },
     { name: "http", service: http },
     { name: "probe", service: new Probe({ registry, clock, log }) },
+    { name: "rounds", service: new Rounds({ registry, clock, intervalMs }) },
   ]);
   return {
     ...lifecycle(group, opened, log),

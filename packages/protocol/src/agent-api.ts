@@ -41,6 +41,9 @@ function isBare(url: string): boolean {
   );
 }
 
+/** Where an agent answers `/health`. */
+const agentUrl = z.url({ protocol: /^https?$/ }).max(2048);
+
 /** `POST agents/register`. (R6) */
 export const registerRequestSchema = z.object({
   node_id: nodeIdSchema,
@@ -86,6 +89,17 @@ export const registerResponseSchema = z.object({
   protocol: z.int(),
 });
 export type RegisterResponse = z.infer<typeof registerResponseSchema>;
+
+/** `POST /api/nodes/register`: the minimal form, for nodes that answer `/health` at `agent_url` and can do nothing else. */
+export const registerUrlRequestSchema = z.object({ node_id: nodeIdSchema, agent_url: agentUrl });
+
+/** The answer to it; `/health` is asked for each `heartbeat_interval_ms`. */
+export const registerUrlResponseSchema = z.object({
+  node_id: nodeIdSchema,
+  epoch: z.int().min(1),
+  heartbeat_interval_ms: z.int().min(1),
+});
+export type RegisterUrlResponse = z.infer<typeof registerUrlResponseSchema>;
 
 const count = z.int().min(0);
 

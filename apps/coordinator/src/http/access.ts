@@ -12,7 +12,8 @@ import type { AppEnv } from "./server.ts";
 
 /**
  * A role: an operator token of at least that role. `open`: anybody. The others are seen to by the routes themselves: `node`
- * takes a node's credentials or, to register, an enrolment token; `download` an enrolment token or a viewer's; `token` any.
+ * takes a node's credentials or, to register, an enrolment token; `download` an enrolment token or a viewer's; `token` those the
+ * document names.
  */
 export type Access = "open" | "node" | "download" | "token" | Role;
 
@@ -30,6 +31,7 @@ export const ACCESS = {
   "POST /api/v1/agent/binary": "download",
   "GET /api/v1/agent/info": "download",
   "POST /api/v1/agent/info": "download",
+  "POST /api/nodes/register": "token",
   "POST /api/v1/agents/register": "node",
   "POST /api/v1/agents/:id/heartbeat": "node",
   "POST /api/v1/agents/:id/deregister": "node",

@@ -16,6 +16,7 @@ import { codeOfThrown, errorLevel, fail } from "./errors.ts";
 import { eventRoutes } from "./event-stream.ts";
 import { guard } from "./guard.ts";
 import { installScript } from "./install-script.ts";
+import { registerUrlRoutes } from "./register-url.ts";
 import type { AppEnv } from "./server.ts";
 import { referenceRoutes } from "./openapi/routes.ts";
 import { auditRoutes, keyRoutes, tokenRoutes } from "./tokens.ts";
@@ -78,6 +79,7 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.route("/", referenceRoutes(deps.version));
   app.route("/api/v1/agent", agentDownloadRoutes(deps));
   app.route("/api/v1/agents", agentRoutes(deps));
+  app.route("/api/nodes", registerUrlRoutes(deps));
   app.route("/api/v1/blocked-nodes", blockedNodeRoutes(deps.registry));
   app.route("/api/v1/auth", authRoutes(deps));
   app.route("/api/v1/auth", keyRoutes(auth, log));

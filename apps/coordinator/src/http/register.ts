@@ -14,7 +14,7 @@ import type { Context } from "hono";
 import type { Auth } from "../auth/auth.ts";
 import type { RefreshClaims } from "../auth/credentials.ts";
 import { isTokenFor, type Token } from "../auth/tokens.ts";
-import type { NodeRow } from "../registry/node.ts";
+import type { NodeRow, RegisterOutcome } from "../registry/node.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Admissions } from "./admissions.ts";
 import { bearerToken, parseBody } from "./body.ts";
@@ -40,8 +40,17 @@ type Proof =
   | { readonly at: "enrolment"; readonly groups: readonly string[]; readonly token: Token };
 
 /** Handles the route. What came in by an enrolment token is audited. */
-export async function register(deps: RegisterDeps, c: Context<AppEnv>): Promise<Response> {
-  const outcome = await deps.admissions.admit(() => letIn(deps, c));
+export function register(deps: RegisterDeps, c: Context<AppEnv>): Promise<Response> {
+  return inTurn(deps, c, () => letIn(deps, c));
+}
+
+/** Lets a register be handled, or tells when there will be room for it. */
+export async function inTurn(
+  { admissions }: Pick<RegisterDeps, "admissions">,
+  c: Context<AppEnv>,
+  handle: () => Promise<Response>,
+): Promise<Response> {
+  const outcome = await admissions.admit(handle);
   if (outcome instanceof Response) return outcome;
   c.header("Retry-After", String(outcome.retryAfterS));
   return fail(c, "busy");
@@ -112,9 +121,7 @@ async function admit(
   if (proof.at === "enrolment" && isReenrolled && !deps.reenroll)
     return fail(c, "reenroll_refused");
   const outcome = await registry.registerSoon(request, proof.at);
-  if (outcome.at === "contested") return fail(c, "contested", contestedBy(outcome.by));
-  if (outcome.at === "busy") c.header("Retry-After", "1");
-  if (outcome.at !== "registered") return fail(c, outcome.at);
+  if (outcome.at !== "registered") return refuse(c, outcome);
   const claims = {
     nodeId: request.node_id,
     instanceId: request.instance_id,
@@ -135,6 +142,16 @@ async function admit(
     protocol: PROTOCOL_VERSION,
   };
   return c.json(answer);
+}
+
+/** Says why the registry did not let an agent in. */
+export function refuse(
+  c: Context,
+  outcome: Exclude<RegisterOutcome, { readonly at: "registered" }>,
+): Response {
+  if (outcome.at === "contested") return fail(c, "contested", contestedBy(outcome.by));
+  if (outcome.at === "busy") c.header("Retry-After", "1");
+  return fail(c, outcome.at);
 }
 
 /** For the operator of the one that has to stay out. */

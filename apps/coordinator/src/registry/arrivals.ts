@@ -2,15 +2,15 @@
  * Agents that register in one turn of the event loop, so that they wait for the disk together: a synced commit takes
  * milliseconds, of one row as of hundreds. Made and emptied by the registry. (R1)
  */
-import type { NodeId, Registration } from "@fleet/protocol";
-import type { Proof, RegisterOutcome } from "./node.ts";
+import type { NodeId } from "@fleet/protocol";
+import type { AgentRegistration, Proof, RegisterOutcome } from "./node.ts";
 
 /** Agents on their way in at once; the next is told to come back. */
 export const ARRIVALS_MAX = 512;
 
 /** One agent that wants in. */
 export interface Arrival {
-  readonly registration: Registration;
+  readonly registration: AgentRegistration;
   readonly proof: Proof;
 }
 

@@ -2,8 +2,7 @@
  * Which of a node's instances and credentials count. An epoch fences off the instances before it; a void epoch, the refresh
  * tokens that were issued up to it. Both only rise. Pure; called by registry.ts. (R4, R9, H5)
  */
-import type { InstanceId } from "@fleet/protocol";
-import type { NodeRow, Proof } from "./node.ts";
+import type { AgentRegistration, NodeRow, Proof } from "./node.ts";
 
 /** What holds for nodes that are not known: epochs they begin above, and those of refresh tokens that are void. */
 export interface Floors {
@@ -16,14 +15,26 @@ export type RemovalCause = "operator" | "aged_out";
 
 type Fence = Pick<NodeRow, "epoch" | "voidEpoch">;
 
-/** The fence of a node after a register; `previous` is its row before. */
+/**
+ * Whether who registers is the one that `previous` tells of: the same instance, or, where neither has told one, an agent at the
+ * same address.
+ */
+export function isSameAgent(
+  previous: NodeRow | undefined,
+  registration: AgentRegistration,
+): boolean {
+  if (previous?.kind !== "agent" || previous.instanceId !== registration.instance_id) return false;
+  return registration.instance_id !== null || previous.agentUrl === registration.agent_url;
+}
+
+/** The fence of a node after a register; `previous` is its row before, of the same agent or of another. */
 export function fenceAfter(
   floors: Floors,
   previous: NodeRow | undefined,
-  instance: InstanceId,
+  isSame: boolean,
   proof: Proof,
 ): Fence {
-  if (previous?.instanceId === instance) return previous;
+  if (previous !== undefined && isSame) return previous;
   const before = Math.max(previous?.epoch ?? 0, floors.epochFloor);
   // Who could not show the node's own token has lost it, or somebody else has it.
   const voidEpoch = proof === "enrolment" ? before : (previous?.voidEpoch ?? floors.voidFloor);

@@ -30,7 +30,7 @@ export function arrivalNews(
   const nodeId = row.nodeId as NodeId;
   const news: Happening[] = [];
   if (kind === "plain") news.push({ nodeId, at, event: "registered", data: { kind } });
-  else if (previous?.instanceId !== instance_id) {
+  else if (previous?.kind !== "agent" || previous.epoch !== epoch) {
     if (previous?.kind === "agent") {
       const replaced = { instance_id: previous.instanceId, epoch: previous.epoch };
       news.push({ nodeId, at, event: "superseded", data: replaced });

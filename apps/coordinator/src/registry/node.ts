@@ -1,5 +1,5 @@
 /** What the registry keeps and answers, as types. */
-import type { NodeClass, NodeId, SensorCounters } from "@fleet/protocol";
+import type { InstanceId, NodeClass, NodeId, Registration, SensorCounters } from "@fleet/protocol";
 import type { knownNodes } from "../db/schema.ts";
 import type { LivenessWindows } from "./liveness.ts";
 
@@ -31,6 +31,12 @@ export interface RegistryOptions extends LivenessWindows {
   /** Silence, in ms of our uptime, after which a node is forgotten; Infinity: never. (R4) */
   readonly retentionMs: Readonly<Record<NodeClass, number>>;
 }
+
+/** Who comes to be known. Without an instance and a version it is an agent that told its address and nothing else. */
+export type AgentRegistration = Omit<Registration, "instance_id" | "version"> & {
+  readonly instance_id: InstanceId | null;
+  readonly version: string | null;
+};
 
 /** Whether an instance may speak for its node. */
 export type Standing = "current" | "superseded" | "unknown" | "blocked";

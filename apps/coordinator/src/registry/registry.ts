@@ -4,15 +4,16 @@
  * batches. What befalls a node is written down with it and then published as `node.<id>.<event>`. (R1–R5, R7, R9, R10)
  */
 import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
-import type { InstanceId, NodeEvent, NodeId, NodeState, Registration } from "@fleet/protocol";
+import type { InstanceId, NodeEvent, NodeId, NodeState } from "@fleet/protocol";
 import type { Bus } from "../bus.ts";
 import { Counts } from "../counts.ts";
 import type { Db } from "../db/open.ts";
 import { type Arrival, Arrivals } from "./arrivals.ts";
 import { Contests } from "./contests.ts";
-import { fenceAfter, type Floors, floorsAfter, type RemovalCause } from "./fences.ts";
+import { fenceAfter, isSameAgent, type Floors, floorsAfter, type RemovalCause } from "./fences.ts";
 import { arrivalNews, type Happening, inWords, stateNews } from "./happenings.ts";
 import type {
+  AgentRegistration,
   Counters,
   Node,
   NodeRow,
@@ -62,7 +63,7 @@ export class Registry {
   /** What instances that may not speak for their nodes were refused for. (R9) */
   readonly refused = new Counts();
   /** Called when a newer instance has taken a node over; tells whether the older one was connected. */
-  onSuperseded: (node: NodeId, current: InstanceId) => boolean = () => false;
+  onSuperseded: (node: NodeId, current: InstanceId | null) => boolean = () => false;
   /** Called when nodes were removed: nobody may speak for them until they come anew. */
   onRemoved: (nodes: ReadonlySet<NodeId>) => void = () => {};
 
@@ -136,15 +137,14 @@ export class Registry {
   /**
    * Writes the node down. The same instance keeps its epoch, a new one gets the next; one that a newer instance has
    * replaced is refused, as is any new one while the node is contested and the instance that has it is LIVE, and a new node
-   * when there are `agentNodesMax`. A plain node that comes with an agent becomes an agent's. Throws what the database
-   * throws. (R1, R9)
+   * when there are `agentNodesMax`. A plain node may become an agent's. Throws what the database throws. (R1, R9)
    */
-  register(registration: Registration, proof: Proof = "enrolment"): RegisterOutcome {
+  register(registration: AgentRegistration, proof: Proof = "enrolment"): RegisterOutcome {
     return this.#registerAll([{ registration, proof }])[0]!;
   }
 
   /** As `register`, with all that come in this turn of the event loop in one commit. `busy` when too many do. */
-  registerSoon(registration: Registration, proof: Proof): Promise<RegisterOutcome> {
+  registerSoon(registration: AgentRegistration, proof: Proof): Promise<RegisterOutcome> {
     return this.#arrivals.add({ registration, proof });
   }
 
@@ -162,18 +162,18 @@ export class Registry {
 
   /** `others` are on their way in already. */
   #plan({ registration, proof }: Arrival, others: number): Admission | RegisterOutcome {
-    const { node_id: id, instance_id: instance } = registration;
-    const barred = this.barred(id, instance);
+    const id = registration.node_id;
+    const barred = this.barred(id, registration.instance_id);
     if (barred !== undefined) return { at: barred };
     const known = this.#nodes.get(id);
     const previous = known?.row;
-    const isSame = previous?.instanceId === instance;
+    const isSame = isSameAgent(previous, registration);
     const isTakeover = !isSame && known !== undefined && this.stateOf(known) === "LIVE";
     if (isTakeover && this.#contests.refuses(id))
       return { at: this.#refuse("contested"), by: known.row.platform["hostname"] };
     if (previous?.kind !== "agent" && this.#places.isFull("agent", id, others))
       return { at: this.#refuse("too_many_nodes") };
-    const fence = fenceAfter(this.#floors, previous, instance, proof);
+    const fence = fenceAfter(this.#floors, previous, isSame, proof);
     const row = agentRow(registration, fence, previous, this.#nowOfRow());
     return { row, happenings: arrivalNews(row, previous, proof), previous };
   }
@@ -183,23 +183,24 @@ export class Registry {
     if (previous !== undefined) this.#places.leave(previous.kind);
     this.#places.take("agent");
     const node = this.#remember(row);
-    const [instance, replaced] = [row.instanceId, previous?.instanceId] as (InstanceId | null)[];
-    if (replaced !== instance) node.counters = {};
+    const instance = row.instanceId as InstanceId | null;
+    const replaced = previous?.instanceId as InstanceId | null | undefined;
+    if (previous?.epoch !== row.epoch) node.counters = {};
     this.#publish(happenings);
-    if (replaced != null && replaced !== instance && this.onSuperseded(node.id, instance!))
+    if (replaced != null && replaced !== instance && this.onSuperseded(node.id, instance))
       this.#lives(node.id, replaced);
     return { at: "registered", epoch: row.epoch, created: previous === undefined };
   }
 
   /**
-   * A plain node spoke. Its row is made when it is new, in `group`. `has_agent` when the id belongs to a node with an
-   * agent: a push token can't speak for that one. (R10)
+   * A plain node spoke. Its row is made when it is new, in `group`. `has_agent` when the id belongs to an agent that has
+   * credentials of its own: a push token can't speak for that one. (R10)
    */
   heardPlain(id: NodeId, group: string | null = null): PlainOutcome {
     if (this.#blocked.has(id)) return "blocked";
     const known = this.#nodes.get(id);
     if (known !== undefined) {
-      if (known.row.kind === "agent") return "has_agent";
+      if (known.row.kind === "agent" && known.row.instanceId !== null) return "has_agent";
       this.#touch(known);
       return "heard";
     }
@@ -218,9 +219,9 @@ export class Registry {
   }
 
   /** Why an instance can't have its node, whatever it shows. (R4, R9) */
-  barred(id: NodeId, instance: InstanceId): "blocked" | "superseded" | undefined {
+  barred(id: NodeId, instance: InstanceId | null): "blocked" | "superseded" | undefined {
     if (this.#blocked.has(id)) return this.#refuse("blocked");
-    if (this.#nodes.get(id)?.row.instanceId === instance) return undefined;
+    if (instance === null || this.#nodes.get(id)?.row.instanceId === instance) return undefined;
     if (!this.#store.isSuperseded(id, instance)) return undefined;
     this.#lives(id, instance);
     return this.#refuse("superseded");

@@ -1,13 +1,13 @@
 /** What is written down of a node when it comes and goes. Pure; called by registry.ts. (R1, R6, R10) */
-import type { NodeId, Registration } from "@fleet/protocol";
-import type { Node, NodeRow } from "./node.ts";
+import type { NodeId } from "@fleet/protocol";
+import type { AgentRegistration, Node, NodeRow } from "./node.ts";
 
 /** The moment in which a node is heard: Unix ms, and ms of the coordinator's uptime. */
 type Now = Pick<NodeRow, "lastSeen" | "heardUptime">;
 
 /** The row of a node with an agent, after a register; `previous` is the one before, an agent's or a plain node's. */
 export function agentRow(
-  registration: Registration,
+  registration: AgentRegistration,
   { epoch, voidEpoch }: Pick<NodeRow, "epoch" | "voidEpoch">,
   previous: NodeRow | undefined,
   now: Now,

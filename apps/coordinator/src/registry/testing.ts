@@ -85,7 +85,7 @@ export class Rig {
       else this.told.push(`${id} ${event}`);
     });
     const registry = new Registry(this.db, this.clock, this.log, bus, this.#options);
-    registry.onSuperseded = (node: NodeId, current: InstanceId) => {
+    registry.onSuperseded = (node: NodeId, current: InstanceId | null) => {
       this.superseding.push(`${node} ${current}`);
       return this.isConnected;
     };

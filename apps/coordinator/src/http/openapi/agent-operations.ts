@@ -7,6 +7,8 @@ import {
   nodeIdSchema,
   registerRequestSchema,
   registerResponseSchema,
+  registerUrlRequestSchema,
+  registerUrlResponseSchema,
 } from "@fleet/protocol";
 import type { ErrorCode } from "../errors.ts";
 import { binaryQuery } from "../queries.ts";
@@ -14,6 +16,15 @@ import type { Operation } from "./operation.ts";
 
 const params = { id: nodeIdSchema };
 const STANDING: readonly ErrorCode[] = ["forbidden", "blocked", "unknown_node", "superseded"];
+const NOT_ADMITTED: readonly ErrorCode[] = [
+  "forbidden",
+  "blocked",
+  "reenroll_refused",
+  "contested",
+  "busy",
+  "too_many_nodes",
+  "unavailable",
+];
 const DOWNLOAD_ERRORS: readonly ErrorCode[] = ["no_downloads"];
 const SSE = "text/event-stream";
 
@@ -68,15 +79,17 @@ export const AGENT_OPERATIONS = {
         schema: registerResponseSchema,
       },
     },
-    errors: [
-      "forbidden",
-      "blocked",
-      "reenroll_refused",
-      "superseded",
-      "contested",
-      "too_many_nodes",
-      "unavailable",
-    ],
+    errors: [...NOT_ADMITTED, "superseded"],
+  },
+  "POST /api/nodes/register": {
+    tag: "agents",
+    summary: "Register an address",
+    description:
+      "The minimal form, for agents that answer `/health` and speak no more of the protocol. The node is heard when it registers again, when it answers (it is asked at each interval), and by lines with a push token. A new address is a new agent with the next epoch.",
+    schemes: ["enrolment"],
+    body: registerUrlRequestSchema,
+    answers: { 200: { description: "Registered.", schema: registerUrlResponseSchema } },
+    errors: NOT_ADMITTED,
   },
   "POST /api/v1/agents/:id/heartbeat": {
     tag: "agents",

@@ -1,0 +1,82 @@
+/**
+ * `POST /api/nodes/register {node_id, agent_url}`: the minimal form of a register, for agents that answer `/health` and speak no more
+ * of the protocol. On disk before it is answered, as the full one. It gives no credentials: such a node is heard when it
+ * registers again, when it answers `/health` (registry/rounds.ts), and by lines with a push token. (R1, R5, DESIGN §8)
+ */
+import { registerUrlRequestSchema, type RegisterUrlResponse } from "@fleet/protocol";
+import { type Context, Hono } from "hono";
+import type { z } from "zod";
+import { isTokenFor, type Token } from "../auth/tokens.ts";
+import { isSameAgent } from "../registry/fences.ts";
+import type { AgentRegistration } from "../registry/node.ts";
+import { bearerToken, parseBody } from "./body.ts";
+import { fail } from "./errors.ts";
+import { inTurn, refuse, type RegisterDeps } from "./register.ts";
+import type { AppEnv } from "./server.ts";
+
+/** The route below `/api/nodes`. Who is let in or refused with an enrolment token is audited. */
+export function registerUrlRoutes(deps: RegisterDeps): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>();
+  routes.post("/register", (c) => inTurn(deps, c, () => letIn(deps, c)));
+  return routes;
+}
+
+async function letIn(deps: RegisterDeps, c: Context<AppEnv>): Promise<Response> {
+  const token = deps.auth.tokens.find("enroll", bearerToken(c));
+  if (token === undefined) return fail(c, "unauthorized");
+  const body = await parseBody(c, registerUrlRequestSchema);
+  if (!body.ok) return fail(c, "bad_request", body.detail);
+  const response = await admit(deps, c, registrationAt(body.data), token);
+  deps.auth.audit.recordSoon({
+    actor: token.name,
+    address: c.env.peer(),
+    action: "POST /api/nodes/register",
+    subject: body.data.node_id,
+    outcome: c.get("errorCode") ?? "ok",
+  });
+  return response;
+}
+
+/** Who tells no more than where it is. */
+function registrationAt({
+  node_id,
+  agent_url,
+}: z.output<typeof registerUrlRequestSchema>): AgentRegistration {
+  return {
+    node_id,
+    agent_url,
+    instance_id: null,
+    version: null,
+    class: "persistent",
+    labels: {},
+    runtimes: [],
+    sensors: [],
+    capabilities: [],
+    platform: {},
+  };
+}
+
+async function admit(
+  deps: RegisterDeps,
+  c: Context<AppEnv>,
+  registration: AgentRegistration,
+  token: Token,
+): Promise<Response> {
+  const { registry, log, heartbeatIntervalMs } = deps;
+  const id = registration.node_id;
+  if (!isTokenFor(token, id, null))
+    return fail(c, "forbidden", "the enrolment token is not for this node or its group");
+  const before = registry.get(id)?.row;
+  const isOther = before?.kind === "agent" && !isSameAgent(before, registration);
+  if (isOther && !deps.reenroll) return fail(c, "reenroll_refused");
+  const outcome = await registry.registerSoon(registration, "enrolment");
+  if (outcome.at !== "registered") return refuse(c, outcome);
+  const { epoch, created } = outcome;
+  log.info({ node_id: id, epoch, created, by: token.name }, "node registered by its address");
+  const answer: RegisterUrlResponse = {
+    node_id: id,
+    epoch,
+    heartbeat_interval_ms: heartbeatIntervalMs,
+  };
+  return c.json(answer);
+}
