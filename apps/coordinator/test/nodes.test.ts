@@ -88,6 +88,32 @@ describe("a coordinator that is killed and started again", () => {
     expect((await fleet.node("gone"))?.state).toBe("UNKNOWN");
   });
 
+  test("goes on asking nodes that told nothing but an address, and has them back at once (R1, R2, R5)", async () => {
+    const registry = { heartbeat_interval: "50ms", stale_after: "30m" };
+    const first = await fleet.coordinator({ registry });
+    let asked = 0;
+    using mast = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch: () => {
+        asked++;
+        return Response.json({ node_id: "mast" });
+      },
+    });
+    const body = JSON.stringify({ node_id: "mast", agent_url: mast.url.origin });
+    const headers = { Authorization: `Bearer ${ENROLL_TOKEN}` };
+    const url = `http://127.0.0.1:${fleet.ports.http}/api/nodes/register`;
+    const { status } = await fetch(url, { method: "POST", headers, body });
+    expect(status).toBe(200);
+    await until("it is asked again and again", () => asked > 3);
+    const { last_seen: before } = await detail("mast");
+    await until("its answers count", async () => (await detail("mast")).last_seen > before);
+    first.kill("SIGKILL");
+    await first.exit();
+    await fleet.coordinator({ registry: slow });
+    expect((await fleet.untilState("mast", "LIVE")).epoch).toBe(1);
+  });
+
   test("keeps who is blocked blocked (R4)", async () => {
     const first = await fleet.coordinator();
     expect(await operator("PUT", "blocked-nodes/stranger")).toBe(204);

@@ -68,6 +68,19 @@ describe("the API's document (H4)", () => {
     }
   });
 
+  test("says in words what each field of each body and answer is", () => {
+    const unsaid: string[] = [];
+    const look = (path: string, schema: unknown): void => {
+      if (typeof schema !== "object" || schema === null) return;
+      const fields = Object.entries((schema as { properties?: object }).properties ?? {});
+      for (const [name, field] of fields)
+        if (!("description" in field)) unsaid.push(`${path}.${name}`);
+      for (const part of Object.values(schema)) look(path, part);
+    };
+    for (const [name, schema] of Object.entries(document.components.schemas)) look(name, schema);
+    expect(unsaid).toEqual([]);
+  });
+
   test("says of each route who may use it, as the table of roles does", () => {
     const takes = (path: string, method: string): unknown =>
       document.paths[path]![method]!.security;

@@ -29,6 +29,7 @@ import {
   whoamiResponseSchema,
 } from "@fleet/protocol";
 import { z } from "zod";
+import { wordsFor } from "./words.ts";
 
 /** `GET /healthz`. */
 export const healthSchema = z.object({ status: z.literal("ok"), version: z.string() });
@@ -87,11 +88,23 @@ export function namedSchemas(): Record<string, JsonSchema> {
     uri: (id) => `${PREFIX}${id}`,
     override: tidy,
   });
-  for (const schema of Object.values(schemas)) {
+  for (const [name, schema] of Object.entries(schemas)) {
     delete schema.$schema;
     delete schema.$id;
+    describe(name, schema);
   }
   return schemas;
+}
+
+/** Puts words to the fields of a schema, and of what is in it. */
+function describe(name: string, schema: unknown): void {
+  if (typeof schema !== "object" || schema === null) return;
+  const { properties } = schema as { readonly properties?: Record<string, JsonSchema> };
+  for (const [field, property] of Object.entries(properties ?? {})) {
+    const words = wordsFor(name, field);
+    if (words !== undefined) property.description = words;
+  }
+  for (const part of Object.values(schema)) describe(name, part);
 }
 
 /** Points to a schema by its name. Throws when it has none. */

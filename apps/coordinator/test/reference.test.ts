@@ -1,0 +1,22 @@
+/** The API's document and its page, as the built coordinator serves them: it has to find within itself what makes them. */
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { Fleet } from "./harness.ts";
+
+let fleet: Fleet;
+beforeEach(() => {
+  fleet = new Fleet();
+});
+afterEach(() => fleet.close());
+
+test("the built coordinator describes its API, for machines and for people (H4)", async () => {
+  await fleet.coordinator();
+  const base = `http://127.0.0.1:${fleet.ports.http}`;
+  const document = (await (await fetch(`${base}/openapi.json`)).json()) as {
+    readonly openapi: string;
+    readonly paths: Record<string, unknown>;
+  };
+  expect(document.openapi).toMatch(/^3\.1\./);
+  expect(document.paths).toHaveProperty(["/api/v1/agents/{id}", "get"]);
+  const page = await (await fetch(`${base}/docs`)).text();
+  for (const path of Object.keys(document.paths)) expect(page).toContain(`<code>${path}</code>`);
+});
