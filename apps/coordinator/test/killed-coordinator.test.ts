@@ -24,8 +24,8 @@ class Client {
   readonly instances: string[] = [];
   readonly node: string;
 
-  constructor(life: number) {
-    this.node = `node-${Math.abs(life)}${life < 0 ? "b" : ""}`;
+  constructor(node: string) {
+    this.node = node;
   }
 
   async register(coordinator: Coordinator, instance: string, token: string): Promise<void> {
@@ -114,7 +114,7 @@ describe("a coordinator killed at every step", () => {
   test.concurrent(
     "of registers loses none that was answered and doubles none: one row, epochs one apart, one event each (R1, R9)",
     async () => {
-      const steps = await walk((life) => new Client(life), {
+      const steps = await walk((life) => new Client(`node-${life}`), {
         async act(coordinator, client) {
           await client.register(coordinator, "i1", ENROLL_TOKEN);
           await client.register(coordinator, "i1", client.grant!.refresh_token);
@@ -128,9 +128,32 @@ describe("a coordinator killed at every step", () => {
   );
 
   test.concurrent(
+    "of registers that come together loses none that was answered and doubles none (R1, A13)",
+    async () => {
+      const newMemory = (life: number): Client[] =>
+        ["a", "b", "c"].map((name) => new Client(`node-${life}-${name}`));
+      const steps = await walk(newMemory, {
+        async act(coordinator, clients) {
+          for (const instance of ["i1", "i2"]) {
+            const asked = await Promise.allSettled(
+              clients.map((client) => client.register(coordinator, instance, ENROLL_TOKEN)),
+            );
+            for (const one of asked) if (one.status === "rejected") throw one.reason as Error;
+          }
+        },
+        async check(coordinator, clients) {
+          for (const client of clients) await client.settle(coordinator);
+        },
+      });
+      expect(steps).toBeGreaterThan(15);
+    },
+    TEST_MS_MAX,
+  );
+
+  test.concurrent(
     "of check-ins and goodbyes, and of its own stop, keeps each state that was answered, and tells it once (R3, R5)",
     async () => {
-      const steps = await walk((life) => new Client(life), {
+      const steps = await walk((life) => new Client(`node-${life}`), {
         prepare: (coordinator, client) => client.register(coordinator, "i1", ENROLL_TOKEN),
         async act(coordinator, client) {
           expect(await client.say(coordinator, "heartbeat")).toBe(200);
@@ -159,7 +182,7 @@ describe("a coordinator killed at every step", () => {
   test.concurrent(
     "of an operator's removing and blocking forgets a node for good, and gives no epoch twice (R4)",
     async () => {
-      const steps = await walk((life) => new Client(life), {
+      const steps = await walk((life) => new Client(`node-${life}`), {
         prepare: (coordinator, client) => client.register(coordinator, "i1", ENROLL_TOKEN),
         async act(coordinator, client) {
           const { epoch } = client.grant!;
@@ -199,7 +222,7 @@ describe("a coordinator killed at every step", () => {
     async () => {
       const tokens = "/api/v1/tokens";
       const newMemory = (life: number) => ({
-        client: new Client(life),
+        client: new Client(`node-${life}`),
         name: `token-${life}`,
         made: undefined as { readonly id: string; readonly secret: string } | undefined,
         used: false,
@@ -237,7 +260,7 @@ describe("a coordinator killed at every step", () => {
             expect(isRevoked).toBe(true);
             expect(acts("DELETE", made.id)).toHaveLength(1);
           }
-          const again = new Client(-Number(name.split("-")[1]));
+          const again = new Client(`${client.node}-b`);
           expect(await again.try(coordinator, "i1", made.secret)).toBe(isRevoked ? 401 : 200);
           // Whom it has let in has a token of its own.
           if (used) await client.register(coordinator, "i2", client.grant!.refresh_token);
@@ -252,7 +275,7 @@ describe("a coordinator killed at every step", () => {
     "of forgetting a silent node forgets it once, and gives no epoch twice (R4, R5)",
     async () => {
       const retention = { node_retention: { ephemeral: "200ms" } };
-      const steps = await walk((life) => new Client(life), {
+      const steps = await walk((life) => new Client(`node-${life}`), {
         config: { registry: { stale_after: "50ms", dead_after: "50ms", ...retention } },
         async act(coordinator, client) {
           await client.register(coordinator, "i1", ENROLL_TOKEN);
