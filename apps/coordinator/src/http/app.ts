@@ -16,9 +16,9 @@ import { codeOfThrown, errorLevel, fail } from "./errors.ts";
 import { eventRoutes } from "./event-stream.ts";
 import { guard } from "./guard.ts";
 import { installScript } from "./install-script.ts";
+import { referenceRoutes } from "./openapi/routes.ts";
 import { registerUrlRoutes } from "./register-url.ts";
 import type { AppEnv } from "./server.ts";
-import { referenceRoutes } from "./openapi/routes.ts";
 import { auditRoutes, keyRoutes, tokenRoutes } from "./tokens.ts";
 import { trackerRoutes } from "./trackers.ts";
 

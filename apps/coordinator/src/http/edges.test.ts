@@ -101,6 +101,21 @@ describe("every route (H5)", () => {
   });
 });
 
+test("an agent's route without the protocol's version says which is spoken", async () => {
+  await using api = new Api();
+  for (const [method, path] of [
+    ["POST", REGISTER],
+    ["GET", "/api/v1/agents/radar3/events"],
+  ]) {
+    const response = await fetch(api.url(path!), { method: method! });
+    const message = "X-Fleet-Protocol-Version is missing; this coordinator speaks version 1";
+    expect([response.status, await response.json()]).toEqual([
+      400,
+      { error: { code: "bad_protocol", message } },
+    ]);
+  }
+});
+
 describe("a body", () => {
   test("that is no JSON is refused with what the parser says of it", async () => {
     await using api = new Api();

@@ -26,25 +26,32 @@ async function letIn(deps: RegisterDeps, c: Context<AppEnv>): Promise<Response> 
   if (token === undefined) return fail(c, "unauthorized");
   const body = await parseBody(c, registerUrlRequestSchema);
   if (!body.ok) return fail(c, "bad_request", body.detail);
-  const response = await admit(deps, c, registrationAt(body.data), token);
+  const before = deps.registry.get(body.data.node_id)?.row;
+  const registration = registrationAt(body.data, before?.group ?? null);
+  const isKnown = isSameAgent(before, registration);
+  const isTakeover = before?.kind === "agent" && !isKnown;
+  const response = await admit(deps, c, registration, token, isTakeover);
+  // Some come again and again, in place of heartbeats.
+  if (isKnown && response.ok) return response;
   deps.auth.audit.recordSoon({
     actor: token.name,
     address: c.env.peer(),
     action: "POST /api/nodes/register",
-    subject: body.data.node_id,
-    outcome: c.get("errorCode") ?? "ok",
+    subject: registration.node_id,
+    outcome: c.get("errorCode") ?? (isTakeover ? "reenrolled" : "ok"),
   });
   return response;
 }
 
-/** Who tells no more than where it is. */
-function registrationAt({
-  node_id,
-  agent_url,
-}: z.output<typeof registerUrlRequestSchema>): AgentRegistration {
+/** Who tells no more than where it is. In which group it is, which tokens may be limited to, stays as it was. */
+function registrationAt(
+  { node_id, agent_url }: z.output<typeof registerUrlRequestSchema>,
+  group: string | null,
+): AgentRegistration {
   return {
     node_id,
     agent_url,
+    ...(group === null ? {} : { group }),
     instance_id: null,
     version: null,
     class: "persistent",
@@ -57,24 +64,22 @@ function registrationAt({
 }
 
 async function admit(
-  deps: RegisterDeps,
+  { registry, log, heartbeatIntervalMs, reenroll }: RegisterDeps,
   c: Context<AppEnv>,
   registration: AgentRegistration,
   token: Token,
+  isTakeover: boolean,
 ): Promise<Response> {
-  const { registry, log, heartbeatIntervalMs } = deps;
-  const id = registration.node_id;
-  if (!isTokenFor(token, id, null))
+  const { node_id, group = null } = registration;
+  if (!isTokenFor(token, node_id, group))
     return fail(c, "forbidden", "the enrolment token is not for this node or its group");
-  const before = registry.get(id)?.row;
-  const isOther = before?.kind === "agent" && !isSameAgent(before, registration);
-  if (isOther && !deps.reenroll) return fail(c, "reenroll_refused");
+  if (isTakeover && !reenroll) return fail(c, "reenroll_refused");
   const outcome = await registry.registerSoon(registration, "enrolment");
   if (outcome.at !== "registered") return refuse(c, outcome);
   const { epoch, created } = outcome;
-  log.info({ node_id: id, epoch, created, by: token.name }, "node registered by its address");
+  log[created ? "info" : "debug"]({ node_id, epoch, by: token.name }, "node told its address");
   const answer: RegisterUrlResponse = {
-    node_id: id,
+    node_id,
     epoch,
     heartbeat_interval_ms: heartbeatIntervalMs,
   };
