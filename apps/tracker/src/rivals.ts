@@ -7,7 +7,7 @@
 import type { Innovation } from "./kalman.ts";
 import type { Track } from "./track.ts";
 
-/** Greatest squared Mahalanobis distance of tracks that agree (χ², 3 degrees of freedom: 80 %). */
+/** Greatest squared Mahalanobis distance of tracks that agree (χ², 3 degrees of freedom: 50 %). */
 const AGREEMENT = 2.4;
 /** Agreement says something only while both are known closely: so many times likelier for one target than by chance. */
 const AGREEMENT_RATIO_MIN = 10000;
