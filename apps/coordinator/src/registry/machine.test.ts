@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import type { NodeId, NodeState } from "@fleet/protocol";
 import fc from "fast-check";
 import { nodeId } from "../testing.ts";
-import { Rig } from "./testing.ts";
+import { registrationAt, Rig } from "./testing.ts";
 
 const STALE_MS = 90_000;
 const DEAD_MS = STALE_MS + 300_000;
@@ -19,6 +19,7 @@ type Act = "hear" | "hearPlain" | "goodbye" | "remove" | "block" | "unblock";
 type Step =
   | { readonly do: "wait" | "stall" | "jump"; readonly ms: number }
   | { readonly do: "stop" | "kill" }
+  /** An instance that is an address stands for an agent that told nothing else. */
   | { readonly do: "register"; readonly node: NodeId; readonly instance: string }
   | { readonly do: Act; readonly node: NodeId };
 
@@ -46,7 +47,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant("register" as const),
       node,
-      instance: fc.constantFrom("i1", "i2", "i3"),
+      instance: fc.constantFrom("i1", "i2", "i3", "http://a", "http://b"),
     }),
   },
   { weight: 6, arbitrary: on("hear", "hearPlain") },
@@ -61,6 +62,10 @@ const DEAD_AT_A_RESTART: Step[] = [
   { do: "wait", ms: STALE_MS + TICK_MS },
   { do: "wait", ms: DEAD_MS },
 ];
+
+function isAddress(instance: string): boolean {
+  return instance.startsWith("http:");
+}
 
 /** What is to be known of one node. Silence is in the coordinator's own time. */
 class ModelNode {
@@ -123,7 +128,8 @@ class Model {
     const known = this.nodes.get(id);
     if (this.blocked.has(id)) return false;
     if (known?.instance !== instance && this.replaced.has(`${id} ${instance}`)) return false;
-    if (known?.instance !== undefined && known.instance !== instance)
+    // An address may come back.
+    if (known?.instance !== undefined && known.instance !== instance && !isAddress(known.instance))
       this.replaced.add(`${id} ${known.instance}`);
     const now = known ?? new ModelNode(false);
     this.nodes.set(id, now);
@@ -136,7 +142,7 @@ class Model {
     if (this.blocked.has(id)) return;
     const known = this.nodes.get(id);
     if (known === undefined) this.nodes.set(id, new ModelNode(true));
-    else if (known.isPlain) known.hear();
+    else if (known.isPlain || isAddress(known.instance!)) known.hear();
   }
 }
 
@@ -184,7 +190,9 @@ function act(rig: Rig, model: Model, one: Step): void {
 
 function register(rig: Rig, model: Model, id: NodeId, instance: string): void {
   const isSame = model.nodes.get(id)?.instance === instance;
-  const outcome = rig.register(instance, id);
+  const outcome = isAddress(instance)
+    ? rig.registry.register(registrationAt(id, instance))
+    : rig.register(instance, id);
   expect(outcome.at === "registered").toBe(model.register(id, instance));
   if (outcome.at !== "registered") return;
   const before = model.epochs.get(id) ?? 0;

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { instanceDigest, type NodeId } from "@fleet/protocol";
 import { nodeId, registration, until } from "../testing.ts";
 import { Rounds } from "./rounds.ts";
-import { HILL, RADAR, Rig } from "./testing.ts";
+import { HILL, RADAR, registrationAt, Rig } from "./testing.ts";
 
 const INTERVAL_MS = 30_000;
 
@@ -38,9 +38,9 @@ class RoundsRig implements AsyncDisposable {
     this.answers.set(id, () =>
       Response.json({ node_id: id, instance_sha256: instanceDigest("any") }),
     );
-    const agent_url = `http://127.0.0.1:${server.port}`;
-    const full = registration({ node_id: id, instance_id: "i1", agent_url });
-    this.rig.registry.register(isFull ? full : { ...full, instance_id: null, version: null });
+    const url = `http://127.0.0.1:${server.port}`;
+    const full = registration({ node_id: id, instance_id: "i1", agent_url: url });
+    this.rig.registry.register(isFull ? full : registrationAt(id, url));
   }
 
   heardMs(id: NodeId): number {

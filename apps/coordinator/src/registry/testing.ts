@@ -5,7 +5,13 @@ import { Bus } from "../bus.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { knownNodes } from "../db/schema.ts";
 import { nodeId, RecordingLog, refuseWrites, REGISTRY_OPTIONS, registration } from "../testing.ts";
-import type { NodeRow, Proof, RegisterOutcome, RegistryOptions } from "./node.ts";
+import type {
+  AgentRegistration,
+  NodeRow,
+  Proof,
+  RegisterOutcome,
+  RegistryOptions,
+} from "./node.ts";
 import { Registry } from "./registry.ts";
 
 export const RADAR = nodeId("radar3");
@@ -93,4 +99,10 @@ export class Rig {
     registry.start();
     return registry;
   }
+}
+
+/** What an agent registers that tells its address and nothing else. */
+export function registrationAt(id: NodeId, url: string): AgentRegistration {
+  const full = registration({ node_id: id, instance_id: "none", agent_url: url });
+  return { ...full, instance_id: null, version: null };
 }
