@@ -16,7 +16,11 @@ const ERRORS = {
   bad_request: { status: 400, message: "the request is not valid", level: "debug" },
   bad_protocol: { status: 400, message: "protocol version 1 is required", level: "warn" },
   unauthorized: { status: 401, message: "a valid bearer token is required", level: "debug" },
-  forbidden: { status: 403, message: "the token does not speak for this node", level: "warn" },
+  forbidden: {
+    status: 403,
+    message: "the token is not for this node, or its role is too low",
+    level: "warn",
+  },
   blocked: { status: 403, message: "this node is blocked here", level: "warn" },
   reenroll_refused: {
     status: 403,

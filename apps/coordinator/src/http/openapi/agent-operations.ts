@@ -14,7 +14,7 @@ import type { ErrorCode } from "../errors.ts";
 import { binaryQuery } from "../queries.ts";
 import type { Operation } from "./operation.ts";
 
-const params = { id: nodeIdSchema };
+const params = { id: nodeIdSchema.describe("The agent's own node.") };
 const STANDING: readonly ErrorCode[] = ["forbidden", "blocked", "unknown_node", "superseded"];
 const NOT_ADMITTED: readonly ErrorCode[] = [
   "forbidden",

@@ -63,7 +63,7 @@ export interface OpenApiDocument {
   readonly paths: Readonly<Record<string, Readonly<Record<string, DocumentedOperation>>>>;
   readonly components: {
     readonly schemas: Readonly<Record<string, JsonSchema>>;
-    readonly securitySchemes: Readonly<Record<Scheme, unknown>>;
+    readonly securitySchemes: typeof SECURITY_SCHEMES;
   };
 }
 
@@ -75,7 +75,7 @@ const OPERATIONS: Readonly<Record<Route, Operation>> = {
 
 const bearer = (description: string) => ({ type: "http", scheme: "bearer", description }) as const;
 
-const SECURITY_SCHEMES: Readonly<Record<Scheme, unknown>> = {
+const SECURITY_SCHEMES = {
   enrolment: bearer("An enrolment token: it lets nodes register."),
   enrolmentHeader: {
     type: "apiKey",
@@ -89,7 +89,7 @@ const SECURITY_SCHEMES: Readonly<Record<Scheme, unknown>> = {
   operator: bearer(
     "An operator token of the role that is named, or of one above it: viewer, operator, admin.",
   ),
-};
+} as const satisfies Record<Scheme, { readonly description: string }>;
 
 /** Makes it. `version` is the coordinator's. */
 export function openApiDocument(version: string): OpenApiDocument {
@@ -153,18 +153,11 @@ function securityOf({ schemes = [] }: Operation, access: Access) {
 }
 
 function parametersOf({ params = {}, query }: Operation, access: Access): Parameter[] {
-  const parameters: Parameter[] = Object.entries(params).map(([name, schema]) => ({
-    name,
-    in: "path",
-    required: true,
-    schema: inlineSchema(schema),
-  }));
-  for (const [name, field] of Object.entries(query?.shape ?? {})) {
-    const { description, ...schema } = inlineSchema(field as z.ZodType);
-    const required = !(field as z.ZodType).safeParse(undefined).success;
-    const words = description === undefined ? {} : { description };
-    parameters.push({ name, in: "query", required, ...words, schema });
-  }
+  const parameters = Object.entries(params).map(([name, schema]) =>
+    parameter(name, "path", schema),
+  );
+  for (const [name, schema] of Object.entries(query?.shape ?? {}))
+    parameters.push(parameter(name, "query", schema as z.ZodType));
   if (access === "node")
     parameters.push({
       name: PROTOCOL_HEADER,
@@ -174,6 +167,13 @@ function parametersOf({ params = {}, query }: Operation, access: Access): Parame
       schema: { const: String(PROTOCOL_VERSION) },
     });
   return parameters;
+}
+
+function parameter(name: string, where: "path" | "query", checker: z.ZodType): Parameter {
+  const { description, ...schema } = inlineSchema(checker);
+  const words = description === undefined ? {} : { description };
+  const required = !checker.safeParse(undefined).success;
+  return { name, in: where, required, ...words, schema };
 }
 
 function requestBody({ body, textBody }: Operation): DocumentedOperation["requestBody"] {

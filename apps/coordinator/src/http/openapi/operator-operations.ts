@@ -27,8 +27,8 @@ import {
 import type { Operation } from "./operation.ts";
 import { documentSchema, healthSchema, readinessSchema } from "./schemas.ts";
 
-const node = { id: nodeIdSchema };
-const stream = { stream: streamIdSchema };
+const node = { id: nodeIdSchema.describe("The node.") };
+const stream = { stream: streamIdSchema.describe("The stream.") };
 
 const NODES = {
   "GET /api/v1/agents": {
@@ -150,7 +150,7 @@ const TRUST = {
     tag: "access",
     summary: "Revoke a token",
     description: "At once: what is open by it ends.",
-    params: { id: z.string() },
+    params: { id: z.string().describe("Its `id`, as it is listed.") },
     answers: { 204: { description: "Revoked." } },
     errors: ["unknown_token", "token_configured", "unavailable"],
   },

@@ -47,6 +47,13 @@ export function referencePage(document: OpenApiDocument): Html {
                 .filter(({ operation }) => operation.tags.includes(name))
                 .map(({ path, method, operation }) => route(method, path, operation))}`,
         )}
+        <h2 id="tokens">tokens</h2>
+        ${table(
+          Object.entries(components.securitySchemes).map(([name, { description }]) => [
+            html`<code>${name}</code>`,
+            html`${description}`,
+          ]),
+        )}
         <h2 id="schemas">schemas</h2>
         ${Object.entries(components.schemas).map(
           ([name, schema]) =>
@@ -157,7 +164,8 @@ function limits(schema: JsonSchema): Html {
     schema.default === undefined ? "" : `default ${JSON.stringify(schema.default)}`,
   ].filter((text) => text !== "");
   const shape = pattern === undefined ? "" : html` <code>${pattern}</code>`;
-  return html` <small>${said.join(", ")}</small>${shape}`;
+  const words = said.length === 0 ? "" : html` <small>${said.join(", ")}</small>`;
+  return html`${words}${shape}`;
 }
 
 /** What stands between backticks is code. */
