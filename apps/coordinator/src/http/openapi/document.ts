@@ -89,7 +89,7 @@ const SECURITY_SCHEMES = {
   operator: bearer(
     "An operator token of the role that is named, or of one above it: viewer, operator, admin.",
   ),
-} as const satisfies Record<Scheme, { readonly description: string }>;
+} as const satisfies Record<Scheme, Readonly<Record<string, string>>>;
 
 /** Makes it. `version` is the coordinator's. */
 export function openApiDocument(version: string): OpenApiDocument {
