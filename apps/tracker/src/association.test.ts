@@ -6,10 +6,10 @@ import { MeasurementNoise } from "./measurement-noise.ts";
 
 const NOISE = new MeasurementNoise({ delayKm: 0.1, dopplerHz: 1 });
 const GATE = 16;
-const SENSOR = { detectionProbability: 0.9, clutterDensity: 1e-4 };
+const SENSOR = { detectionProbability: 0.9, clutterDensity: () => 1e-4 };
 
-function associate(tracks: readonly Associable[], set: DetectionSet, sensor = SENSOR) {
-  return associateWith(tracks, set, GATE, sensor);
+function associate(tracks: readonly Associable[], set: DetectionSet) {
+  return associateWith(tracks, set, GATE, SENSOR);
 }
 
 function trackAt(
@@ -27,6 +27,7 @@ function detections(
   adsb: readonly (Adsb | null)[] = [],
   snrDb = 12,
   snrMinDb = 0,
+  density = 1e-4,
 ): DetectionSet {
   const frame: Frame = {
     timestampMs: 0,
@@ -35,7 +36,7 @@ function detections(
     snrsDb: points.map(() => snrDb),
     adsb: points.map((_, index) => adsb[index] ?? null),
   };
-  return new DetectionSet(frame, NOISE, snrMinDb);
+  return new DetectionSet(frame, NOISE, { ...SENSOR, clutterDensity: () => density }, snrMinDb);
 }
 
 describe("associate", () => {
@@ -96,12 +97,10 @@ describe("associate", () => {
   });
 
   test("takes a doubtful detection for a false alarm the sooner, the more of them there are, or the track is in doubt", () => {
-    const far = () => detections([[10, 106]]);
-    const clear = { detectionProbability: 0.9, clutterDensity: 1e-4 };
-    const crowded = { detectionProbability: 0.9, clutterDensity: 1 };
-    expect(associate([trackAt(10, 100)], far(), clear).detectionOfTrack[0]).toBe(0);
-    expect(associate([trackAt(10, 100)], far(), crowded).detectionOfTrack[0]).toBe(-1);
-    expect(associate([trackAt(10, 100, null, 1e-4)], far(), clear).detectionOfTrack[0]).toBe(-1);
+    const far = (density: number) => detections([[10, 106]], [], 12, 0, density);
+    const taker = (presence: number, density: number) =>
+      associate([trackAt(10, 100, null, presence)], far(density)).detectionOfTrack[0];
+    expect([taker(1, 1e-4), taker(1, 1), taker(1e-4, 1e-4)]).toEqual([0, -1, -1]);
   });
 
   test("does not look at detections that are taken or too weak", () => {

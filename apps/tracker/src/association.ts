@@ -34,10 +34,12 @@ export class DetectionSet {
   readonly hex: (string | null)[] = [];
   /** 1: the detection continues a track, or is too weak to. */
   readonly taken: Uint8Array;
+  /** Expected false alarms per km·Hz where each detection is. */
+  readonly clutterDensity: Float64Array;
   /** The greatest measurement variances of all detections. */
   readonly varianceMax: MeasurementVariance = { delay: 0, doppler: 0 };
 
-  constructor(frame: Frame, noise: MeasurementNoise, snrMinDb: number) {
+  constructor(frame: Frame, noise: MeasurementNoise, sensor: Detectability, snrMinDb: number) {
     const count = frame.delaysKm.length;
     this.frame = frame;
     this.count = count;
@@ -46,6 +48,7 @@ export class DetectionSet {
     this.delayVariance = new Float64Array(count);
     this.dopplerVariance = new Float64Array(count);
     this.taken = new Uint8Array(count);
+    this.clutterDensity = new Float64Array(count);
     for (let index = 0; index < count; index++) {
       const snrDb = frame.snrsDb[index] as number;
       const { delay, doppler } = noise.variance(snrDb);
@@ -53,6 +56,10 @@ export class DetectionSet {
       this.dopplerVariance[index] = doppler;
       this.varianceMax.delay = Math.max(this.varianceMax.delay, delay);
       this.varianceMax.doppler = Math.max(this.varianceMax.doppler, doppler);
+      this.clutterDensity[index] = sensor.clutterDensity(
+        this.delayKm[index] as number,
+        this.dopplerHz[index] as number,
+      );
       if (snrDb < snrMinDb) this.taken[index] = 1;
       this.hex.push(hexOf(frame.adsb[index] ?? null));
     }
@@ -84,8 +91,8 @@ export interface Associable {
 export interface Detectability {
   /** Probability that a target is detected in a frame. */
   readonly detectionProbability: number;
-  /** False alarms per frame and km·Hz. */
-  readonly clutterDensity: number;
+  /** Expected false alarms in a frame per km·Hz around a place. */
+  clutterDensity(delayKm: number, dopplerHz: number): number;
 }
 
 /** A pair inside the gate. */
@@ -127,10 +134,10 @@ function gatedPairs(
   tracks: readonly Associable[],
   set: DetectionSet,
   gate: number,
-  { detectionProbability, clutterDensity }: Detectability,
+  { detectionProbability }: Detectability,
 ): Pair[] {
   const pairs: Pair[] = [];
-  const { delayKm, dopplerHz, taken, hex, varianceMax } = set;
+  const { delayKm, dopplerHz, clutterDensity, taken, hex, varianceMax } = set;
   const variance: MeasurementVariance = { delay: 0, doppler: 0 };
   const innovation: Innovation = { distanceSquared: 0, likelihood: 0 };
   const bounds: Bounds = { delayMinKm: 0, delayMaxKm: 0, dopplerMinHz: 0, dopplerMaxHz: 0 };
@@ -138,8 +145,8 @@ function gatedPairs(
     const { filter, adsbHex, presence } = tracks[track] as Associable;
     const widest = adsbHex === null ? gate : gate * IDENTITY_GATE_FACTOR;
     const present = presence * detectionProbability;
-    // Of a pair over the track being missed and the detection being clutter.
-    const baseRatio = present / (1 - present) / clutterDensity;
+    // Of a pair over the track being missed and the detection being clutter, but for the detection's part.
+    const baseRatio = present / (1 - present);
     // The gate's bounding box, to rule out most pairs cheaply.
     filter.bounds(widest, varianceMax, bounds);
     const { delayMinKm, delayMaxKm, dopplerMinHz, dopplerMaxHz } = bounds;
@@ -152,7 +159,8 @@ function gatedPairs(
       filter.innovation(delay, doppler, set.variance(detection, variance), innovation);
       const identity = identityRatio(adsbHex, hex[detection] ?? null);
       if (!(innovation.distanceSquared <= (identity > 1 ? widest : gate))) continue;
-      const score = Math.log(baseRatio * innovation.likelihood * identity);
+      const density = clutterDensity[detection] as number;
+      const score = Math.log((baseRatio * innovation.likelihood * identity) / density);
       if (score > 0) keepBest(pairs, first, { track, detection, score });
     }
   }

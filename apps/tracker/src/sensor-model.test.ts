@@ -24,23 +24,45 @@ describe("SensorModel", () => {
         sensor.learnPlace(80 * random.next(), 300 * (2 * random.next() - 1));
       }
     }
-    expect(sensor.falseAlarms).toBeCloseTo(20, 0);
-    expect(sensor.clutterDensity / (20 / (80 * 600))).toBeWithin(0.8, 1.25);
+    const { falseAlarms } = sensor;
+    expect(falseAlarms).toBeCloseTo(20, 0);
+    const densities = [-200, -90, 7, 150].map((dopplerHz) => sensor.clutterDensity(40, dopplerHz));
+    for (const density of densities) expect(density / (20 / (80 * 600))).toBeWithin(0.5, 2);
+  });
+
+  test("learns where they gather", () => {
+    const random = seededRandom(3);
+    const sensor = new SensorModel(WAVELENGTH_KM);
+    for (let frame = 0; frame < 300; frame++) {
+      sensor.learnFalseAlarms(12);
+      for (let alarm = 0; alarm < 12; alarm++) {
+        const width = alarm < 10 ? 10 : 300;
+        sensor.learnPlace(60 * random.next(), width * (2 * random.next() - 1));
+      }
+    }
+    expect(sensor.clutterDensity(30, 0) / (10 / (60 * 20))).toBeWithin(0.5, 2);
+    expect(sensor.clutterDensity(30, 0) / sensor.clutterDensity(30, 200)).toBeGreaterThan(3);
   });
 
   test("takes a first detection for a false alarm the sooner, the more of them there are", () => {
     const sensor = new SensorModel(WAVELENGTH_KM);
-    const before = sensor.birthOdds(0.5);
-    for (let frame = 0; frame < 600; frame++) sensor.learnFalseAlarms(20);
-    expect(sensor.birthOdds(0.5) / before).toBeCloseTo(5 / 20, 2);
-    for (let frame = 0; frame < 3000; frame++) sensor.learnFalseAlarms(0);
-    expect(sensor.birthOdds(0.5)).toBeLessThan(1);
+    const random = seededRandom(4);
+    const odds = () => sensor.birthOdds(0.5, sensor.clutterDensity(40, 100));
+    const before = odds();
+    for (let frame = 0; frame < 600; frame++) {
+      sensor.learnFalseAlarms(20);
+      for (let alarm = 0; alarm < 20; alarm++) {
+        sensor.learnPlace(100 * random.next(), 200 * (2 * random.next() - 1));
+      }
+    }
+    expect(odds() / before).toBeLessThan(0.5);
   });
 
   test("is not misled by absurd places", () => {
     const sensor = new SensorModel(WAVELENGTH_KM);
-    const before = sensor.clutterDensity;
-    sensor.learnPlace(1e300, -1e300);
-    expect(sensor.clutterDensity / before).toBeWithin(0.8, 1.2);
+    const before = sensor.clutterDensity(40, 100);
+    for (const absurd of [1e300, -1e300]) sensor.learnPlace(absurd, -absurd);
+    expect(sensor.clutterDensity(40, 100) / before).toBeWithin(0.8, 1.2);
+    expect(sensor.clutterDensity(-1e300, 1e300)).toBeGreaterThan(0);
   });
 });

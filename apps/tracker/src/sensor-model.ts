@@ -3,6 +3,8 @@
  * misses, both differ from site to site, and both are learned from what the tracks left over. Owned by `tracker.ts`.
  */
 
+import { ClutterMap } from "./clutter-map.ts";
+
 /** The weight of a lesson: learning looks back over about a hundred of them… */
 const STEP = 0.01;
 /** …but what is assumed at the start counts for so many frames only. */
@@ -48,6 +50,7 @@ export class SensorModel {
   readonly #delay: Spread;
   readonly #doppler: Spread;
   readonly #areaMin: number;
+  readonly #map = new ClutterMap();
 
   /** `wavelengthKm` is what is known of λ at the start. */
   constructor(wavelengthKm: number) {
@@ -67,9 +70,9 @@ export class SensorModel {
     return this.#falseAlarms;
   }
 
-  /** Expected false alarms in a frame per km·Hz. */
-  get clutterDensity(): number {
-    return this.#falseAlarms / this.#area;
+  /** Expected false alarms in a frame per km·Hz around a place. */
+  clutterDensity(delayKm: number, dopplerHz: number): number {
+    return this.#map.density(delayKm, dopplerHz, this.#falseAlarms / this.#area);
   }
 
   /** What the radar covers, km·Hz. */
@@ -83,9 +86,12 @@ export class SensorModel {
     return (BIRTHS_PER_S * seconds) / this.#area;
   }
 
-  /** The odds that a detection which continues no track is a target's first, `intervalS` after the last frame. */
-  birthOdds(intervalS: number): number {
-    return (BIRTHS_PER_S * intervalS) / this.#falseAlarms;
+  /**
+   * The odds that a detection which continues no track is a target's first, `intervalS` after the last frame, where
+   * there are `clutterDensity` false alarms.
+   */
+  birthOdds(intervalS: number, clutterDensity: number): number {
+    return this.birthDensity(intervalS) / clutterDensity;
   }
 
   /** A target that was detected lately has been `detected` again, or not. */
@@ -100,14 +106,16 @@ export class SensorModel {
 
   /** A frame has left `count` detections to no confirmed track. */
   learnFalseAlarms(count: number): void {
+    this.#map.nextFrame();
     const step = Math.max(STEP, 1 / (START_FRAMES + this.#frames++));
     const moved = this.#falseAlarms + step * (count - this.#falseAlarms);
     this.#falseAlarms = Math.max(FALSE_ALARMS_MIN, moved);
   }
 
-  /** One of them lay here. */
+  /** One of them lies here; told after `learnFalseAlarms`. */
   learnPlace(delayKm: number, dopplerHz: number): void {
     this.#delay.learn(delayKm);
     this.#doppler.learn(dopplerHz);
+    this.#map.learn(delayKm, dopplerHz);
   }
 }

@@ -76,7 +76,7 @@ export class Tracker {
     this.#counters.detections += frame.delaysKm.length;
     this.#predict(elapsedMs / 1000);
 
-    const set = new DetectionSet(frame, this.#noise, this.#config.snrMinDb);
+    const set = new DetectionSet(frame, this.#noise, this.#sensor, this.#config.snrMinDb);
     const [tentative, confirmed] = partition(this.#tracks);
     this.#associate(confirmed, set);
     this.#learnFalseAlarms(set);
@@ -174,7 +174,8 @@ export class Tracker {
     const variance = set.variance(index, this.#variance);
     const { filter, existence, presence } = track;
     filter.innovation(delayKm, dopplerHz, variance, this.#innovation);
-    const { detectionProbability, clutterDensity } = this.#sensor;
+    const { detectionProbability } = this.#sensor;
+    const clutterDensity = set.clutterDensity[index] as number;
     const identity = identityRatio(track.adsbHex, set.hex[index] ?? null);
     const ratio = (this.#innovation.likelihood * identity) / clutterDensity;
     const present = presence * detectionProbability;
@@ -254,13 +255,12 @@ export class Tracker {
 
   /** What no confirmed track has taken is false alarms, but for the few detections of new targets. */
   #learnFalseAlarms(set: DetectionSet): void {
-    let count = 0;
-    for (let index = 0; index < set.count; index++) {
-      if (set.taken[index] === 1) continue;
-      count++;
+    const free: number[] = [];
+    for (let index = 0; index < set.count; index++) if (set.taken[index] === 0) free.push(index);
+    this.#sensor.learnFalseAlarms(free.length);
+    for (const index of free) {
       this.#sensor.learnPlace(set.delayKm[index] as number, set.dopplerHz[index] as number);
     }
-    this.#sensor.learnFalseAlarms(count);
   }
 
   /** Ends tracks that follow the same target as an older one. */
@@ -280,7 +280,7 @@ export class Tracker {
   /** Begins a tentative track at each detection that continues none. */
   #begin(set: DetectionSet): void {
     const rateSd = this.#config.rangeAccelerationSd / this.#wavelength.divisorKm;
-    const odds = this.#sensor.birthOdds(this.#timeline.intervalMs / 1000);
+    const intervalS = this.#timeline.intervalMs / 1000;
     for (let index = 0; index < set.count; index++) {
       if (set.taken[index] === 1) continue;
       if (this.#tracks.length >= TRACKS_MAX) {
@@ -293,6 +293,7 @@ export class Tracker {
         set.variance(index, this.#variance),
         rateSd ** 2,
       );
+      const odds = this.#sensor.birthOdds(intervalS, set.clutterDensity[index] as number);
       const existence = new Existence(set.hex[index] === null ? odds : odds * LABEL_RATIO);
       const first = detectionAt(set, index);
       this.#tracks.push(new Track(filter, existence, first, this.#config.detectionWindow));

@@ -20,6 +20,7 @@ const BOUNDS: Readonly<Record<string, readonly [number, number, number]>> = {
   plain: [0, 0, 1],
   "detected 60 %": [1, 3, 1.05],
   "80 %, 20 alarms": [2, 2, 1.03],
+  "ground echoes": [4, 1, 1.03],
   crossing: [0, 8, 1.25],
   "hard turns": [1, 3, 1.06],
   fades: [0, 1, 1.03],

@@ -14,6 +14,7 @@ const PLAIN: SkySpec = {
   hasFades: false,
   detectionProbability: 0.92,
   falseAlarmsPerFrame: 5,
+  groundEchoesPerFrame: 0,
   noiseScale: 1,
 };
 
@@ -26,6 +27,7 @@ const KINDS: Readonly<Record<string, Partial<SkySpec>>> = {
   "20 false alarms": { falseAlarmsPerFrame: 20 },
   "500 false alarms": { falseAlarmsPerFrame: 500, frames: 120 },
   "80 %, 20 alarms": { detectionProbability: 0.8, falseAlarmsPerFrame: 20 },
+  "ground echoes": { groundEchoesPerFrame: 10 },
   crossing: { isCrossing: true },
   "hard turns": { turns: "hard" },
   fades: { hasFades: true },

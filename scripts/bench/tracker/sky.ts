@@ -33,6 +33,8 @@ export interface SkySpec {
   readonly hasFades: boolean;
   readonly detectionProbability: number;
   readonly falseAlarmsPerFrame: number;
+  /** More of them within 15 Hz of zero Doppler and 40 km, as echoes from the ground. */
+  readonly groundEchoesPerFrame: number;
   /** Measurement noise as a multiple of 0.13 km and 1.5 Hz at 10 dB. */
   readonly noiseScale: number;
 }
@@ -59,6 +61,8 @@ const RANGE_RATE_KM_S_MAX = 0.55;
 const DELAY_SD_KM = 0.13;
 const DOPPLER_SD_HZ = 1.5;
 const SNR_DB_MIN = 4;
+const GROUND_DELAY_KM_MAX = 40;
+const GROUND_DOPPLER_HZ_MAX = 15;
 const LIGHT_KM_S = 299_792.458;
 const STAY_S = [40, 240] as const;
 const PAUSE_S_MAX = 20;
@@ -216,6 +220,13 @@ function frameAt(
     const delay = DELAY_KM_MAX * random.next();
     const doppler = dopplerMax * (2 * random.next() - 1);
     detections.push({ delay, doppler, snr: SNR_DB_MIN + 3 * exponential(random), adsb: null });
+  }
+  if (spec.groundEchoesPerFrame > 0) {
+    for (let left = poisson(random, spec.groundEchoesPerFrame); left > 0; left--) {
+      const delay = GROUND_DELAY_KM_MAX * random.next();
+      const doppler = GROUND_DOPPLER_HZ_MAX * (2 * random.next() - 1);
+      detections.push({ delay, doppler, snr: SNR_DB_MIN + 3 * exponential(random), adsb: null });
+    }
   }
   return toFrame(toMs(timeS), shuffled(detections, random));
 }
