@@ -143,7 +143,7 @@ describe.skipIf(lacksMeans())("a coordinator alone in its root", () => {
     await untilReady(first);
     const second = start(...SERVE);
     expect([await second.child.exited, second.out()]).toEqual([
-      1,
+      75,
       "fleet-coordinator: data directory /data is in use by another coordinator\n",
     ]);
     process.kill(first.first()!, "SIGKILL");
