@@ -116,7 +116,7 @@ export function testLifecycle(fleetOf: () => Fleet): void {
     test("ends when its data is another one's, who goes on (R1)", async () => {
       const fleet = fleetOf();
       await fleet.runCoordinator("second");
-      expect(await fleet.engine.docker("wait", "second")).toBe("1");
+      expect(await fleet.engine.docker("wait", "second")).toBe("75");
       expect(await fleet.logs("second")).toContain("/data is in use by another coordinator");
       expect(await fleet.get("/api/v1/agents")).toBeDefined();
       await fleet.remove("second");
