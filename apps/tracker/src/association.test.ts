@@ -6,7 +6,11 @@ import { MeasurementNoise } from "./measurement-noise.ts";
 
 const NOISE = new MeasurementNoise({ delayKm: 0.1, dopplerHz: 1 });
 const GATE = 16;
-const SENSOR = { detectionProbability: 0.9, clutterDensity: () => 1e-4 };
+const SENSOR = {
+  detectionProbability: 0.9,
+  clutterDensity: () => 1e-4,
+  amplitude: { ratio: () => 1 },
+};
 
 function associate(tracks: readonly Associable[], set: DetectionSet) {
   return associateWith(tracks, set, GATE, SENSOR);
@@ -19,7 +23,7 @@ function trackAt(
   presence = 1,
 ): Associable {
   const filter = new ManoeuvreFilter(delayKm, dopplerHz, { delay: 0.01, doppler: 1 }, 1);
-  return { filter, adsbHex, presence };
+  return { filter, adsbHex, presence, snrDb: undefined };
 }
 
 function detections(

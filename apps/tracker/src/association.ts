@@ -5,6 +5,7 @@
  * Pairs form clusters that share no track and no detection; each is solved by itself. Called by `tracker.ts`.
  */
 import { assign } from "./assignment.ts";
+import type { Amplitude } from "./amplitude.ts";
 import type { Adsb, Frame } from "./frame.ts";
 import type { Innovation, MeasurementVariance } from "./kalman.ts";
 import type { Bounds, ManoeuvreFilter } from "./manoeuvre.ts";
@@ -85,6 +86,8 @@ export interface Associable {
   readonly adsbHex: string | null;
   /** The probability that it has a target to be detected. */
   readonly presence: number;
+  /** How strong its detections were, dB; undefined while that is not known. */
+  readonly snrDb: number | undefined;
 }
 
 /** How the radar detects; `SensorModel` is one. */
@@ -93,6 +96,7 @@ export interface Detectability {
   readonly detectionProbability: number;
   /** Expected false alarms in a frame per km·Hz around a place. */
   clutterDensity(delayKm: number, dopplerHz: number): number;
+  readonly amplitude: Pick<Amplitude, "ratio">;
 }
 
 /** A pair inside the gate. */
@@ -134,7 +138,7 @@ function gatedPairs(
   tracks: readonly Associable[],
   set: DetectionSet,
   gate: number,
-  { detectionProbability }: Detectability,
+  { detectionProbability, amplitude }: Detectability,
 ): Pair[] {
   const pairs: Pair[] = [];
   const { delayKm, dopplerHz, clutterDensity, taken, hex, varianceMax } = set;
@@ -142,7 +146,7 @@ function gatedPairs(
   const innovation: Innovation = { distanceSquared: 0, likelihood: 0 };
   const bounds: Bounds = { delayMinKm: 0, delayMaxKm: 0, dopplerMinHz: 0, dopplerMaxHz: 0 };
   for (let track = 0; track < tracks.length; track++) {
-    const { filter, adsbHex, presence } = tracks[track] as Associable;
+    const { filter, adsbHex, presence, snrDb } = tracks[track] as Associable;
     const widest = adsbHex === null ? gate : gate * IDENTITY_GATE_FACTOR;
     const present = presence * detectionProbability;
     // Of a pair over the track being missed and the detection being clutter, but for the detection's part.
@@ -160,7 +164,8 @@ function gatedPairs(
       const identity = identityRatio(adsbHex, hex[detection] ?? null);
       if (!(innovation.distanceSquared <= (identity > 1 ? widest : gate))) continue;
       const density = clutterDensity[detection] as number;
-      const score = Math.log((baseRatio * innovation.likelihood * identity) / density);
+      const strength = amplitude.ratio(set.frame.snrsDb[detection] as number, snrDb);
+      const score = Math.log((baseRatio * innovation.likelihood * identity * strength) / density);
       if (score > 0) keepBest(pairs, first, { track, detection, score });
     }
   }

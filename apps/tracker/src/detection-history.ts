@@ -7,6 +7,7 @@ import { ADSB_CHARS_MAX, type Adsb } from "./frame.ts";
 /** The most detections an event carries (the interface's own bound). */
 export const HISTORY_MAX = 20;
 
+const EMPTY = Buffer.alloc(0);
 const INITIAL_BYTES = 2048;
 /** A UTF-16 unit takes at most this many bytes of UTF-8. */
 const UTF8_BYTES_PER_CHAR = 3;
@@ -30,7 +31,7 @@ export class DetectionHistory {
   /** Not yet turned into text: most tracks are clutter and never write an event. */
   readonly #unwritten: Detection[] = [];
   readonly #lengths: number[] = [];
-  #bytes = Buffer.alloc(0);
+  #bytes = EMPTY;
   #used = 0;
 
   /** Keeps the latest `countMax` detections, 1 to HISTORY_MAX. */

@@ -3,6 +3,7 @@
  * misses, both differ from site to site, and both are learned from what the tracks left over. Owned by `tracker.ts`.
  */
 
+import { Amplitude } from "./amplitude.ts";
 import { ClutterMap } from "./clutter-map.ts";
 
 /** The weight of a lesson: learning looks back over about a hundred of them… */
@@ -51,6 +52,7 @@ export class SensorModel {
   readonly #doppler: Spread;
   readonly #areaMin: number;
   readonly #map = new ClutterMap();
+  readonly amplitude = new Amplitude();
 
   /** `wavelengthKm` is what is known of λ at the start. */
   constructor(wavelengthKm: number) {

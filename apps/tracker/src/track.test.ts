@@ -95,4 +95,15 @@ describe("Track", () => {
     expect(track.adsbHex).toBe("bbb");
     expect(track.anomalies.types).toEqual(["identity_swap"]);
   });
+
+  test("knows its strength from its third detection on, and follows it", () => {
+    const track = begin(null);
+    const withSnr = (snrDb: number) => ({ ...seen(null), snrDb });
+    track.record(withSnr(20));
+    expect(track.snrDb).toBeUndefined();
+    track.record(withSnr(30));
+    expect(track.snrDb).toBeCloseTo(20, 9);
+    for (let index = 0; index < 60; index++) track.record(withSnr(5));
+    expect(track.snrDb).toBeWithin(4.9, 5.2);
+  });
 });

@@ -101,12 +101,17 @@ function afterTentative(
 /** So many detections in a row with one other address change a track's identity. */
 const OTHER_HEX_MIN = 3;
 
+/** A track's strength is known after so many detections, and follows later ones with this weight. */
+const SNR_LENGTH_MIN = 3;
+const SNR_STEP = 0.1;
+
 export class Track {
   filter: ManoeuvreFilter;
   existence: Existence;
   readonly history: DetectionHistory;
-  readonly anomalies = new Anomalies();
-  readonly span = new WavelengthSpan();
+  // Most tracks are false alarms and never need these.
+  #anomalies: Anomalies | undefined;
+  #span: WavelengthSpan | undefined;
   /** Whether the track's first detection came with an ADS-B match. */
   readonly adsbInitialized: boolean;
   rivalry: Rivalry | undefined;
@@ -114,6 +119,7 @@ export class Track {
   /** When the track was detected first and last, ms Unix. */
   readonly firstMs: number;
   lastMs = 0;
+  #snrDb = 0;
   #length = 0;
   #adsbHex: string | null = null;
   #otherHex: string | null = null;
@@ -139,6 +145,22 @@ export class Track {
     return this.state.at === "tentative" ? 1 : this.existence.seenProbability;
   }
 
+  get anomalies(): Anomalies {
+    this.#anomalies ??= new Anomalies();
+    return this.#anomalies;
+  }
+
+  /** The path since the last lesson about λ. */
+  get span(): WavelengthSpan {
+    this.#span ??= new WavelengthSpan();
+    return this.#span;
+  }
+
+  /** How strong the track's detections were, the latest counting most, dB; undefined before the third. */
+  get snrDb(): number | undefined {
+    return this.#length < SNR_LENGTH_MIN ? undefined : this.#snrDb;
+  }
+
   /** How many detections the track has had. */
   get length(): number {
     return this.#length;
@@ -152,6 +174,7 @@ export class Track {
   /** Remembers a detection that continues the track. */
   record(detection: Detection): void {
     this.#length++;
+    this.#snrDb += Math.max(SNR_STEP, 1 / this.#length) * (detection.snrDb - this.#snrDb);
     this.lastMs = detection.timestampMs;
     this.history.append(detection);
     if (detection.adsb !== null) this.#identify(detection.adsb);

@@ -153,7 +153,7 @@ export class Tracker {
 
   #hit(track: Track, set: DetectionSet, index: number): void {
     if (track.state.at === "confirmed") this.#sensor.learnDetection(true);
-    if (track.state.at !== "tentative") this.#learnNoise(track, set, index);
+    if (track.state.at !== "tentative") this.#learnMeasurement(track, set, index);
     this.#update(track, set, index);
     const before = track.state;
     const state = afterHit(before, track.existence.probability, this.#config.life, () =>
@@ -177,7 +177,9 @@ export class Tracker {
     const { detectionProbability } = this.#sensor;
     const clutterDensity = set.clutterDensity[index] as number;
     const identity = identityRatio(track.adsbHex, set.hex[index] ?? null);
-    const ratio = (this.#innovation.likelihood * identity) / clutterDensity;
+    const snrDb = set.frame.snrsDb[index] as number;
+    const strength = this.#sensor.amplitude.ratio(snrDb, track.snrDb);
+    const ratio = (this.#innovation.likelihood * identity * strength) / clutterDensity;
     const present = presence * detectionProbability;
     const odds = (present * ratio) / (1 - present);
     existence.hit(detectionProbability * ratio);
@@ -244,9 +246,12 @@ export class Tracker {
     this.#output.explain?.(droppedLine(before.id, track, missed, this.#config.life));
   }
 
-  #learnNoise({ filter: { estimate } }: Track, set: DetectionSet, index: number): void {
+  #learnMeasurement(track: Track, set: DetectionSet, index: number): void {
+    const snrDb = set.frame.snrsDb[index] as number;
+    if (track.snrDb !== undefined) this.#sensor.amplitude.learnTarget(snrDb, track.snrDb);
+    const { estimate } = track.filter;
     this.#noise.learn(
-      set.frame.snrsDb[index] as number,
+      snrDb,
       (set.delayKm[index] as number) - estimate.delayKm,
       (set.dopplerHz[index] as number) - estimate.dopplerHz,
       { delay: estimate.delayVariance, doppler: estimate.dopplerVariance },
@@ -259,6 +264,7 @@ export class Tracker {
     for (let index = 0; index < set.count; index++) if (set.taken[index] === 0) free.push(index);
     this.#sensor.learnFalseAlarms(free.length);
     for (const index of free) {
+      this.#sensor.amplitude.learnFalseAlarm(set.frame.snrsDb[index] as number);
       this.#sensor.learnPlace(set.delayKm[index] as number, set.dopplerHz[index] as number);
     }
   }

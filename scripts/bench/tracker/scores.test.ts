@@ -20,13 +20,13 @@ const BOUNDS: Readonly<Record<string, readonly [number, number, number]>> = {
   plain: [0, 0, 1],
   "detected 60 %": [1, 3, 1.05],
   "80 %, 20 alarms": [2, 2, 1.03],
-  "ground echoes": [4, 1, 1.03],
-  crossing: [0, 8, 1.25],
+  "ground echoes": [3, 1, 1.03],
+  crossing: [0, 6, 1.15],
   "hard turns": [1, 3, 1.06],
   fades: [0, 1, 1.03],
   gaps: [1, 2, 1.04],
   "noise × 3": [1, 2, 1.04],
-  everything: [2, 24, 1.5],
+  everything: [2, 22, 1.4],
 };
 
 async function scoreKind(kind: string): Promise<Score> {
