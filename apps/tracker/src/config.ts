@@ -20,7 +20,7 @@ export interface TrackerConfig {
   readonly centerFrequencyHz: number | null;
   /** Where the learning of the measurement noise starts. */
   readonly measurementNoise: NoiseConfig;
-  /** Spread of the bistatic range acceleration of a new track, km/s². 5 m/s²: the gate, 4 σ, admits a steep turn. */
+  /** Spread of the bistatic range acceleration of a new track, km/s². 10 m/s²: a turn of 2 g lies within two of them. */
   readonly rangeAccelerationSd: number;
   /**
    * Spectral densities of the bistatic range jerk in steady flight and in the changes between flying straight and

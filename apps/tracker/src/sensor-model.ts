@@ -2,7 +2,6 @@
  * How often the radar detects what is there, and how often what is not: both are needed to weigh a track's hits and
  * misses, both differ from site to site, and both are learned from what the tracks left over. Owned by `tracker.ts`.
  */
-
 import { Amplitude } from "./amplitude.ts";
 import { ClutterMap } from "./clutter-map.ts";
 
@@ -52,6 +51,7 @@ export class SensorModel {
   readonly #doppler: Spread;
   readonly #areaMin: number;
   readonly #map = new ClutterMap();
+  /** How strong targets and false alarms are. */
   readonly amplitude = new Amplitude();
 
   /** `wavelengthKm` is what is known of λ at the start. */
@@ -65,11 +65,6 @@ export class SensorModel {
   /** That a target which is not hidden is detected in a frame. */
   get detectionProbability(): number {
     return this.#detectionProbability;
-  }
-
-  /** Expected false alarms in a frame. */
-  get falseAlarms(): number {
-    return this.#falseAlarms;
   }
 
   /** Expected false alarms in a frame per km·Hz around a place. */

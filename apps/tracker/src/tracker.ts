@@ -22,7 +22,7 @@ import { type EventWriter, trackId, writeTrackEvent } from "./track-event.ts";
 import { Wavelength } from "./wavelength.ts";
 
 /** Tracks of all states; a detection that would begin one more is refused. */
-export const TRACKS_MAX = 4096;
+export const TRACKS_MAX = 2048;
 /** How much likelier a detection with an ADS-B match is a target's. */
 const LABEL_RATIO = 100;
 /** What could be an older target is weighed against the new ones of this time, s. */
@@ -183,7 +183,7 @@ export class Tracker {
     const present = presence * detectionProbability;
     const odds = (present * ratio) / (1 - present);
     existence.hit(detectionProbability * ratio);
-    filter.update(delayKm, dopplerHz, variance, odds / (1 + odds));
+    filter.update(delayKm, dopplerHz, variance, 1 - 1 / (1 + odds));
     track.record(detectionAt(set, index));
   }
 
