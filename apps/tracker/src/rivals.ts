@@ -14,12 +14,6 @@ const AGREEMENT_RATIO_MIN = 10000;
 /** So many frames in a row in which one of the two had the detection. */
 const FRAMES_MIN = 8;
 
-/** A track's suspicion: in `frames` frames it was missed while `other`, in the same place, was detected. */
-export interface Rivalry {
-  readonly other: Track;
-  readonly frames: number;
-}
-
 /** A pair that turned out to be one. */
 export interface Merger {
   readonly kept: Track;

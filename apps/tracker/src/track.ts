@@ -11,7 +11,6 @@ import { type Detection, DetectionHistory } from "./detection-history.ts";
 import { hexOf } from "./association.ts";
 import type { Existence } from "./existence.ts";
 import type { ManoeuvreFilter } from "./manoeuvre.ts";
-import type { Rivalry } from "./rivals.ts";
 import { WavelengthSpan } from "./wavelength.ts";
 
 export type TrackState =
@@ -104,6 +103,12 @@ const OTHER_HEX_MIN = 3;
 /** A track's strength is known after so many detections, and follows later ones with this weight. */
 const SNR_LENGTH_MIN = 3;
 const SNR_STEP = 0.1;
+
+/** A track's suspicion: in `frames` frames it was missed while `other`, in the same place, was detected (`rivals.ts`). */
+export interface Rivalry {
+  readonly other: Track;
+  readonly frames: number;
+}
 
 export class Track {
   filter: ManoeuvreFilter;
