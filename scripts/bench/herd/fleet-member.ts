@@ -1,4 +1,7 @@
-/** An agent as far as the coordinator can tell: the agent's own registration and requests, and its event stream on a socket of its own. */
+/**
+ * An agent as far as the coordinator can tell: the agent's own registration and requests, and its event stream on a socket of
+ * its own. A stream that was lost is opened again; that counts as heard, so the next check-in is the regular one.
+ */
 import {
   backoffMs,
   type BackoffOptions,
@@ -100,14 +103,19 @@ export class FleetMember implements Member {
     const { grant } = this.#registration;
     if (this.#isStreaming || grant === undefined) return;
     this.#isStreaming = true;
-    const { host, port, onUp } = this.#options;
-    let isOpen = false;
+    const { index, host, port, note, onUp } = this.#options;
+    const atMs = wallMs();
+    let outcome: Outcome | undefined;
     let isOver = false;
+    const became = (what: Outcome): void => {
+      outcome ??= what;
+      note({ index, atMs, ms: wallMs() - atMs, outcome });
+    };
     const gone = (): void => {
       if (isOver) return;
       isOver = true;
       this.#isStreaming = false;
-      if (isOpen) this.#registration.nudge();
+      if (outcome === undefined) became("lost");
       const delayMs = backoffMs(STREAM_BACKOFF, ++this.#failures, systemRandom);
       systemClock.after(delayMs, () => this.#openStream());
     };
@@ -122,9 +130,12 @@ export class FleetMember implements Member {
       port,
       socket: {
         open: (socket) => void socket.write(`${head.join("\r\n")}\r\n\r\n`),
-        data: () => {
-          if (isOpen) return;
-          isOpen = true;
+        data: (_socket, chunk) => {
+          if (outcome !== undefined) return;
+          const status = Number(chunk.toString("latin1", 9, 12));
+          became(status === 200 ? "ok" : status >= 500 ? "server_error" : "refused");
+          // A check-in finds out why.
+          if (outcome !== "ok") return this.#registration.nudge();
           this.#failures = 0;
           onUp();
         },
