@@ -95,7 +95,8 @@ function testKind(kind: Kind, surroundings: Surroundings): void {
       `state/spool/${name}`,
       `state/spool/${name}/spool.state`,
     ]);
-    const files = ["state/env", "state/identity.json", "state/processes.json", ...logs, ...spools];
+    const own = ["state/agent.lock", "state/identity.json", "state/processes.json"];
+    const files = ["state/env", ...own, ...logs, ...spools];
     expect(made).toEqual(["state/logs", "state/spool", ...files].toSorted());
     expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(root.dir);
     expect(surroundings.trap().visitors).toBe(0);
