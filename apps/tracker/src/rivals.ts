@@ -2,7 +2,7 @@
  * Two tracks on one target: they agree on where it is and how it moves, and one of them gets all detections, for there
  * is only one to have. After some frames of that the younger is merged into the older. Tracks that cross agree for a
  * moment only, and then both are detected. (Track-to-track association: Y. Bar-Shalom and X. R. Li,
- * Multitarget-Multisensor Tracking, 1995, §8.3.) Called by `tracker.ts` once a frame.
+ * Multitarget-Multisensor Tracking, 1995, ch. 8.) Called by `tracker.ts` once a frame.
  */
 import type { Innovation } from "./kalman.ts";
 import type { Track } from "./track.ts";
