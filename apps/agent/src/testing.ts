@@ -61,11 +61,11 @@ export function sensorOf(file: Readonly<Record<string, unknown>>): SensorConfig 
 /** A frame port on loopback whose side of every session the test plays; over TLS when it is given a certificate. */
 export class FramePort {
   readonly peers: Peer[] = [];
-  readonly #listener: Bun.TCPSocketListener<{ peer: Peer }>;
+  readonly #listener: Bun.TCPSocketListener<{ peer: Peer } | undefined>;
   #taken = 0;
 
   constructor(tls?: TestPair) {
-    this.#listener = Bun.listen<{ peer: Peer }>({
+    this.#listener = Bun.listen<{ peer: Peer } | undefined>({
       hostname: "127.0.0.1",
       port: 0,
       ...(tls === undefined ? {} : { tls }),
@@ -75,8 +75,11 @@ export class FramePort {
           socket.data = { peer };
           this.peers.push(peer);
         },
-        data: (socket, chunk) => socket.data.peer.received(chunk),
-        close: (socket) => void (socket.data.peer.isClosed = true),
+        data: (socket, chunk) => socket.data?.peer.received(chunk),
+        close: (socket) => {
+          // A TLS client may be gone before its connection counts as open.
+          if (socket.data !== undefined) socket.data.peer.isClosed = true;
+        },
       },
     });
   }
@@ -109,10 +112,10 @@ export class Peer {
   readonly lines: string[] = [];
   /** Bytes that came, all in all. */
   bytes = 0;
-  readonly #socket: Bun.Socket<{ peer: Peer }>;
+  readonly #socket: Bun.Socket<{ peer: Peer } | undefined>;
   readonly #decoder = new LineDecoder();
 
-  constructor(socket: Bun.Socket<{ peer: Peer }>) {
+  constructor(socket: Bun.Socket<{ peer: Peer } | undefined>) {
     this.#socket = socket;
   }
 

@@ -77,6 +77,25 @@ test("a frame port that was to speak TLS and does not is named, and never told a
   expect(peer.lines.join("\n")).not.toContain("access-token");
 });
 
+test("a frame port that takes the connection and never answers is hung up on before the next try", async () => {
+  const { port, uplink, clock } = setUp(undefined);
+  uplink.start();
+  const peer = await port.accept();
+  await eventually(() => peer.bytes > 0);
+  clock.advance(10_000);
+  expect(uplink.state.at).toBe("waiting");
+  await eventually(() => peer.isClosed);
+});
+
+test("a stop does not wait for a frame port that never answers", async () => {
+  const { port, uplink, clock } = setUp(undefined);
+  uplink.start();
+  const peer = await port.accept();
+  await eventually(() => peer.bytes > 0);
+  await uplink.stop(clock.monotonicMs() + 60_000);
+  await eventually(() => peer.isClosed);
+});
+
 test("a port that is to speak TLS from now on is connected to anew", async () => {
   const { port, uplink, now, clock } = setUp(authority.issue());
   const plain = new FramePort();

@@ -145,7 +145,7 @@ export class Uplink implements Service {
       return Promise.resolve();
     }
     const { attempt } = state;
-    if (attempt.socket === undefined) {
+    if (state.at === "connecting" || attempt.socket === undefined) {
       this.#ended(attempt, { at: "idle" });
       return Promise.resolve();
     }
@@ -192,6 +192,8 @@ export class Uplink implements Service {
       tls: tls && ca !== undefined ? { ca } : tls,
       socket: {
         open: (socket) => {
+          if (!this.#isCurrent(attempt)) return void socket.terminate();
+          attempt.socket = socket;
           if (!tls) this.#opened(attempt, socket);
         },
         // Of TLS only. The certificate has been checked for `host` by then.
@@ -243,8 +245,7 @@ export class Uplink implements Service {
   }
 
   #opened(attempt: Attempt, socket: Socket): void {
-    if (!this.#isCurrent(attempt)) return void socket.terminate();
-    attempt.socket = socket;
+    if (!this.#isCurrent(attempt)) return;
     socket.setNoDelay(true);
     this.#enter({ at: "greeting", attempt });
     attempt.session.start();
