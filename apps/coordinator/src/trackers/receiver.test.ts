@@ -130,6 +130,24 @@ describe("a receiver (T8)", () => {
     expect([third.taken, receiver.full, receiver.waitingFrames]).toEqual(["new\n", false, 0]);
   });
 
+  test("leaves new frames their room while much is to be given again (T1)", () => {
+    const receiver = new Receiver();
+    const first = new ScriptedSink();
+    receiver.connect(first);
+    for (let n = 0; n < 30; n++) receiver.write(new Uint8Array(100_000).fill(10), 1);
+    receiver.disconnect(first);
+    const second = new ScriptedSink();
+    second.room = 0;
+    receiver.connect(second);
+    receiver.disconnect(second);
+    for (let n = 0; n < 3; n++) receiver.writeDroppable(bytesOf(line(n)));
+    expect([receiver.waitingFrames, receiver.dropped.tracker_down]).toEqual([3, 0]);
+    const third = new ScriptedSink();
+    receiver.connect(third);
+    expect(third.taken.length).toBe(30 * 100_000 + 3 * 2);
+    expect([receiver.full, receiver.waitingFrames]).toEqual([false, 0]);
+  });
+
   test("gives no more than can be kept until some of it is read, and loses nothing by it", () => {
     const receiver = new Receiver();
     const sink = new ScriptedSink();

@@ -9,7 +9,7 @@ import { type Fed, FedHistory, type HistoryTotal } from "./fed-history.ts";
 
 /** Frames that may wait for the tracker. (DESIGN §6) */
 export const RECEIVER_FRAMES_MAX = 2000;
-/** Bytes that may wait for the tracker, beyond the chunk that crossed the line. */
+/** New bytes that may wait for the tracker, beyond the chunk that crossed the line. */
 export const RECEIVER_BYTES_MAX = 1024 * 1024;
 
 /** Handled entries, and with them the chunks they lie in, that may stay in the queue beside as many waiting ones. */
@@ -50,6 +50,8 @@ export class Receiver {
   readonly #queue: Entry[] = [];
   #head = 0;
   #headWritten = 0;
+  /** Of what waits, less what is to be given again: that must not take new frames their room. */
+  #entries = 0;
   #frames = 0;
   #bytes = 0;
   #sink: Sink | undefined;
@@ -72,7 +74,7 @@ export class Receiver {
     return (
       this.#frames >= RECEIVER_FRAMES_MAX ||
       this.#bytes >= RECEIVER_BYTES_MAX ||
-      this.#queue.length - this.#head >= RECEIVER_FRAMES_MAX
+      this.#entries >= RECEIVER_FRAMES_MAX
     );
   }
 
@@ -122,7 +124,6 @@ export class Receiver {
       .map((fed): Entry => ({ ...fed, onAccepted: NOTHING, kind: "again" }));
     this.#queue.splice(0, this.#head, ...again);
     this.#head = 0;
-    for (const { bytes } of again) this.#bytes += bytes.length;
     this.#flush();
   }
 
@@ -155,7 +156,6 @@ export class Receiver {
     if (this.#queue[this.#head]?.kind === "again") this.#headWritten = 0;
     this.#queue.splice(0, this.#queue.length, ...kept);
     this.#head = 0;
-    this.#bytes = kept.reduce((sum, e) => sum + e.bytes.length, 0);
     return fed.reduce((sum, { frames }) => sum + frames, 0);
   }
 
@@ -181,6 +181,7 @@ export class Receiver {
 
   #push(entry: Entry): void {
     this.#queue.push(entry);
+    this.#entries++;
     this.#frames += entry.frames;
     this.#bytes += entry.bytes.length;
     if (!this.#blocked) this.#flush();
@@ -226,8 +227,13 @@ export class Receiver {
   #shift(entry: Entry): void {
     this.#head++;
     this.#headWritten = 0;
-    if (entry.kind !== "again") this.#frames -= entry.frames;
-    this.#bytes -= entry.bytes.length;
+    if (entry.kind !== "again") this.#leave(entry);
+  }
+
+  #leave({ frames, bytes }: Entry): void {
+    this.#entries--;
+    this.#frames -= frames;
+    this.#bytes -= bytes.length;
   }
 
   /** False when there is none to drop. */
@@ -236,8 +242,7 @@ export class Receiver {
     if (at < 0) return false;
     const [entry] = this.#queue.splice(at, 1);
     if (at === this.#head) this.#headWritten = 0;
-    this.#frames -= entry!.frames;
-    this.#bytes -= entry!.bytes.length;
+    this.#leave(entry!);
     this.dropped.tracker_down += entry!.frames;
     return true;
   }
