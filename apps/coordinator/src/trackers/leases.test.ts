@@ -21,9 +21,10 @@ function hold(port: number, hostname = "127.0.0.1"): Bun.TCPSocketListener {
 }
 
 /** Processes and time are played; ports and the database are real. */
-function playedRig(options: RigOptions = {}): Rig & { readonly clock: FakeClock } {
+function playedRig(options: RigOptions = {}) {
   const clock = new FakeClock();
-  return Object.assign(new Rig({ clock, spawn: new FakeSpawn(), ...options }), { clock });
+  const spawn = new FakeSpawn();
+  return Object.assign(new Rig({ clock, spawn, ...options }), { clock, spawn });
 }
 
 describe("leases after a restart (T3)", () => {
@@ -120,6 +121,24 @@ describe("a range that is full (T3)", () => {
   });
 });
 
+describe("a stream with a source whose port was taken when its tracker died (T2)", () => {
+  test("gets a tracker once there is a port, though its source waits for room and sends nothing", async () => {
+    const rig = playedRig({ ports: 1 });
+    await rig.manager.start();
+    const tracker = rig.attach(ONE);
+    const other = hold(rig.firstPort);
+    rig.spawn.last.exit(1);
+    await until(
+      () => !tracker.active,
+      () => rig.clock.advance(20),
+    );
+    other.stop(true);
+    rig.clock.advance(1000);
+    expect(rig.spawn.processes).toHaveLength(2);
+    expect(tracker.state).toBe("STARTING");
+  });
+});
+
 describe("rows and the config (T2)", () => {
   test("agree after a start: an entry that has gone leaves a stream like any other, with its runs", async () => {
     const rig = playedRig({ configured: ["two"] });
@@ -177,6 +196,21 @@ describe("a stream that nobody has heard of for long", () => {
     const tracker = rig.manager.attachPushed(four, "shared-1");
     expect(tracker).toBe(rig.manager.get(four)!);
     expect(rig.row(four)).toMatchObject({ port: rig.firstPort, token: "shared-1" });
+  });
+
+  test("takes nothing more of what all may keep for later runs", async () => {
+    const rig = playedRig();
+    rig.left({ streamId: "one", createdAt: rig.clock.nowMs() - FORGET_MS });
+    await rig.manager.start();
+    const { receiver } = rig.manager.get(ONE)!;
+    const sink = { write: (bytes: Uint8Array) => bytes.length, end: () => {} };
+    receiver.connect(sink);
+    receiver.write(frame(1), 1);
+    receiver.disconnect(sink);
+    expect(rig.historyTotal.bytes).toBe(frame(1).length);
+    rig.clock.advance(HOUR_MS);
+    expect(rig.manager.get(ONE)).toBeUndefined();
+    expect(rig.historyTotal.bytes).toBe(0);
   });
 
   test("but has a source is not", async () => {

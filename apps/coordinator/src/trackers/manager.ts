@@ -290,6 +290,7 @@ export class TrackerManager {
       const token = this.#tokens.get(stream);
       if (token !== undefined) this.#perToken.set(token, this.#perToken.get(token)! - 1);
       this.#tokens.delete(stream);
+      this.#trackers.get(stream)!.receiver.forget();
       this.#trackers.delete(stream);
       this.#deps.pool.release(stream);
       this.#deps.log.info({ stream_id: stream }, "silent stream forgotten");

@@ -45,6 +45,7 @@ export class Rig {
   readonly dir = tempDir();
   readonly log = new RecordingLog();
   readonly bus = new Bus();
+  readonly historyTotal = { bytes: 0 };
   readonly states: string[] = [];
   readonly output: Output;
   readonly manager: TrackerManager;
@@ -75,7 +76,7 @@ export class Rig {
         pool: new PortPool(this.firstPort, this.firstPort + (options.ports ?? 4) - 1),
         store: new TrackerStore(this.db, this.log),
         unread: new Unread(clock),
-        historyTotal: { bytes: 0 },
+        historyTotal: this.historyTotal,
         ...(options.spawn === undefined ? {} : { spawn: options.spawn.spawn }),
         options: {
           command: [

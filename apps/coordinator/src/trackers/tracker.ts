@@ -167,6 +167,8 @@ export class Tracker {
 
   /** Called once a second: keeps the frame rate, and an eye on what the tracker reads. */
   tick(): void {
+    // There was no port for it. A source that waits for room would not ask again.
+    if (this.#child === undefined && this.#sources > 0) this.#respawn();
     if (++this.#ticks % LOOK_TICKS === 0) {
       const silentMs = this.#link?.look() ?? 0;
       if (silentMs >= this.#deps.options.stallTimeoutMs) this.#child?.fail("it reads nothing");
