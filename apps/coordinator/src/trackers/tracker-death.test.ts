@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { FakeClock } from "@fleet/daemon/testing";
+import { FakeSpawn } from "@fleet/supervisor/testing";
 import { until } from "../testing.ts";
 import { endRigs, frame, isAlive, Rig, STREAM } from "./testing.ts";
 import type { Tracker } from "./tracker.ts";
@@ -88,6 +89,33 @@ describe("a tracker that dies (T5)", () => {
     expect(rig.frames().filter((n) => n === 7)).toHaveLength(5);
   });
 
+  test("and can't be begun again for a while still gets its frames: only a run that had them can die of them", async () => {
+    const clock = new FakeClock();
+    const spawn = new FakeSpawn();
+    const rig = new Rig({ clock, spawn });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    const listener = Bun.listen({
+      hostname: "127.0.0.1",
+      port: rig.firstPort,
+      socket: { data() {} },
+    });
+    await until(
+      () => tracker.connected,
+      () => clock.advance(20),
+    );
+    tracker.receiver.write(frame(1), 1);
+    spawn.fail(6);
+    listener.stop(true);
+    spawn.last.exit(1);
+    await until(
+      () => tracker.toView().run === 8,
+      () => clock.advance(20),
+    );
+    expect(tracker.framesGivenUp).toBe(0);
+    expect(tracker.receiver.fed().map(({ frames }) => frames)).toEqual([1]);
+  });
+
   test("was stopped in good order: the next run begins with new frames", async () => {
     const rig = new Rig({ extendedOutageMs: 1 });
     await rig.manager.start();
@@ -130,6 +158,24 @@ describe("a tracker that lives and does not work (T5)", () => {
     );
     expect(isAlive(pid!)).toBe(false);
     expect(rig.frames()).toEqual([1, 1, 2]);
+  });
+
+  test("is not ended when it has read since it was last looked at", async () => {
+    const clock = new FakeClock();
+    const rig = new Rig({ clock, stallTimeoutMs: 2000 });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    await until(
+      () => tracker.connected,
+      () => clock.advance(20),
+    );
+    signal(tracker, "SIGSTOP");
+    tracker.receiver.write(frame(1), 1);
+    for (let s = 0; s < 6; s++) clock.advance(1000);
+    signal(tracker, "SIGCONT");
+    await until(() => tracker.view.events === 1);
+    for (let s = 0; s < 10; s++) clock.advance(1000);
+    expect(tracker.state).toBe("RUNNING");
   });
 
   test("is ended when it hangs up, and not called again without a pause", async () => {

@@ -29,8 +29,9 @@ export class TrackerLink {
   #at: "opening" | "up" | "closed" = "opening";
   #socket: Bun.Socket | undefined;
   #upMs: number | undefined;
-  /** What the tracker was given and has not read, at the last reading. */
+  /** What the tracker was given and has not read, at the last reading, and when that was. */
   #unread: number | undefined = 0;
+  #seenMs = 0;
   /** Bytes the tracker had read when it was last seen reading, or with nothing to read. */
   #read = { bytes: 0, atMs: 0 };
   #stopWatching: () => void = () => {};
@@ -61,11 +62,11 @@ export class TrackerLink {
     }
   }
 
-  /** For how long the tracker has read nothing that was there for it, ms, as far as is known; asks for another look. */
+  /** For how long the tracker had read nothing that was there for it at the last reading, ms; asks for another. */
   look(): number {
     if (this.#at !== "up") return 0;
     this.#options.unread.ask();
-    return this.#unread === 0 ? 0 : this.#options.clock.monotonicMs() - this.#read.atMs;
+    return this.#unread === 0 ? 0 : Math.max(0, this.#seenMs - this.#read.atMs);
   }
 
   /** Until nothing waits and the tracker has read all that it was given, or `untilMs`. True when it has. */
@@ -106,8 +107,9 @@ export class TrackerLink {
     const { receiver, clock } = this.#options;
     const bytes = receiver.bytesWritten - (unread ?? 0);
     const hadNothing = (this.#unread ?? 0) === 0;
+    this.#seenMs = clock.monotonicMs();
     if (unread === undefined || hadNothing || bytes > this.#read.bytes)
-      this.#read = { bytes, atMs: clock.monotonicMs() };
+      this.#read = { bytes, atMs: this.#seenMs };
     this.#unread = unread;
     receiver.wasRead(unread);
     for (const resolve of this.#waiting.splice(0)) resolve();

@@ -296,6 +296,8 @@ export class Tracker {
     }
     if (next.at === "backoff") {
       this.#countShortRun();
+      // Spawns that fail from here on are no runs.
+      this.#link = undefined;
       void this.#keepPort(child);
     }
     this.#publish();
