@@ -56,4 +56,21 @@ describe("agents that register in one turn (R1)", () => {
     expect(await twice).toEqual({ at: "busy" });
     expect(rig.registry.get(nodeId("n0"))?.row.instanceId).toBe("i1");
   });
+
+  test("take no place when they have one: a new node gets the last one beside them", async () => {
+    const rig = new Rig({ agentNodesMax: 2 });
+    rig.register("i1", HILL);
+    const outcomes = await Promise.all([soon(rig, HILL), soon(rig, RADAR), soon(rig, "third")]);
+    expect(outcomes.map(({ at }) => at)).toEqual(["registered", "registered", "too_many_nodes"]);
+  });
+
+  test("have to come again when their node is removed meanwhile: what they showed may be void (H5)", async () => {
+    const rig = new Rig();
+    rig.register("i1");
+    const request = registration({ node_id: RADAR, instance_id: "i2" });
+    const late = rig.registry.registerSoon(request, "refresh");
+    rig.registry.remove(RADAR);
+    expect(await late).toEqual({ at: "busy" });
+    expect(rig.registry.get(RADAR)).toBeUndefined();
+  });
 });

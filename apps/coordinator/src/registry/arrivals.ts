@@ -24,7 +24,7 @@ export class Arrivals {
   readonly #admit: (arrivals: readonly Arrival[]) => readonly RegisterOutcome[];
   #waiting = new Map<NodeId, Waiting>();
 
-  /** `admit` answers for each, in order, or throws for all. */
+  /** `admit` answers for each, in order, or throws for all. They are of different nodes. */
   constructor(admit: (arrivals: readonly Arrival[]) => readonly RegisterOutcome[]) {
     this.#admit = admit;
   }
@@ -38,6 +38,14 @@ export class Arrivals {
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { ...arrival, resolve, reject });
     });
+  }
+
+  /** These nodes are removed: who has shown what may be void by now has to come again. */
+  turnBack(ids: ReadonlySet<NodeId>): void {
+    for (const id of ids) {
+      this.#waiting.get(id)?.resolve({ at: "busy" });
+      this.#waiting.delete(id);
+    }
   }
 
   #flush(): void {

@@ -38,6 +38,11 @@ export interface Admission {
   readonly previous: NodeRow | undefined;
 }
 
+/** How many agents more there are after these. */
+export function newAgents(admissions: readonly Admission[]): number {
+  return admissions.filter(({ previous }) => previous?.kind !== "agent").length;
+}
+
 /** What a start begins with. */
 export interface Stored {
   readonly rows: readonly NodeRow[];

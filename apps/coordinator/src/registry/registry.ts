@@ -23,7 +23,7 @@ import type {
   RegistryOptions,
   Standing,
 } from "./node.ts";
-import { type Admission, type BlockedRow, NodeStore } from "./node-store.ts";
+import { type Admission, type BlockedRow, newAgents, NodeStore } from "./node-store.ts";
 import { Nodes } from "./nodes.ts";
 import { Places } from "./places.ts";
 import { agentRow, newNode, plainRow, shutdownRow } from "./rows.ts";
@@ -148,11 +148,10 @@ export class Registry {
     return this.#arrivals.add({ registration, proof });
   }
 
-  /** Of different nodes. */
   #registerAll(arrivals: readonly Arrival[]): readonly RegisterOutcome[] {
     const admissions: Admission[] = [];
     const plans = arrivals.map((arrival) => {
-      const plan = this.#plan(arrival, admissions.length);
+      const plan = this.#plan(arrival, admissions);
       if ("row" in plan) admissions.push(plan);
       return plan;
     });
@@ -160,8 +159,8 @@ export class Registry {
     return plans.map((plan) => ("row" in plan ? this.#admit(plan) : plan));
   }
 
-  /** `others` are on their way in already. */
-  #plan({ registration, proof }: Arrival, others: number): Admission | RegisterOutcome {
+  /** `ahead` are on their way in already. */
+  #plan({ registration, proof }: Arrival, ahead: Admission[]): Admission | RegisterOutcome {
     const id = registration.node_id;
     const barred = this.barred(id, registration.instance_id);
     if (barred !== undefined) return { at: barred };
@@ -171,7 +170,7 @@ export class Registry {
     const isTakeover = !isSame && known !== undefined && this.stateOf(known) === "LIVE";
     if (isTakeover && this.#contests.refuses(id))
       return { at: this.#refuse("contested"), by: known.row.platform["hostname"] };
-    if (previous?.kind !== "agent" && this.#places.isFull("agent", id, others))
+    if (previous?.kind !== "agent" && this.#places.isFull("agent", id, newAgents(ahead)))
       return { at: this.#refuse("too_many_nodes") };
     const fence = fenceAfter(this.#floors, previous, isSame, proof);
     const row = agentRow(registration, fence, previous, this.#nowOfRow());
@@ -205,7 +204,7 @@ export class Registry {
       return "heard";
     }
     if (this.#places.isFull("plain", id)) return "too_many";
-    const row = plainRow(id, group, this.#nowOfRow());
+    const row = plainRow(id, group, this.#floors.voidFloor, this.#nowOfRow());
     const happenings = arrivalNews(row, undefined, undefined);
     try {
       this.#store.save(row, happenings);
@@ -346,6 +345,7 @@ export class Registry {
       this.#places.leave(row.kind);
     }
     for (const row of blocked) this.#blocked.set(row.nodeId as NodeId, row);
+    this.#arrivals.turnBack(ids);
     if (ids.size > 0) this.onRemoved(ids);
     this.#publish(happenings);
   }

@@ -35,8 +35,13 @@ export function agentRow(
   };
 }
 
-/** The row of a plain node that is new. */
-export function plainRow(nodeId: NodeId, group: string | null, now: Now): NodeRow {
+/** The row of a plain node that is new. Refresh tokens up to `voidEpoch` are void: they are of an agent of that name before. */
+export function plainRow(
+  nodeId: NodeId,
+  group: string | null,
+  voidEpoch: number,
+  now: Now,
+): NodeRow {
   return {
     ...now,
     nodeId,
@@ -53,7 +58,7 @@ export function plainRow(nodeId: NodeId, group: string | null, now: Now): NodeRo
     capabilities: [],
     instanceId: null,
     epoch: 0,
-    voidEpoch: 0,
+    voidEpoch,
     publishedState: "LIVE",
     firstSeen: now.lastSeen,
     shutdownAt: null,

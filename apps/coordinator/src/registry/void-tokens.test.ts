@@ -74,4 +74,17 @@ describe("a refresh token (H5)", () => {
     register(rig, "i3", "refresh");
     expect(honoured(rig, 3)).toEqual([2, 3]);
   });
+
+  test("of a node that was removed stays void when a plain node takes its name, also after a restart", () => {
+    const rig = new Rig();
+    register(rig, "i1", "enrolment");
+    register(rig, "i2", "refresh");
+    rig.registry.remove(RADAR);
+    rig.registry.heardPlain(RADAR);
+    expect(honoured(rig, 2)).toEqual([]);
+    rig.restart();
+    expect(honoured(rig, 2)).toEqual([]);
+    const epoch = register(rig, "i3", "enrolment");
+    expect([epoch, honoured(rig, 3)]).toEqual([3, [3]]);
+  });
 });
