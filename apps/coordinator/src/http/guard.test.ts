@@ -71,6 +71,22 @@ describe("an address that shows wrong tokens (H5)", () => {
     expect((await post(ENROLL)).status).toBe(429);
   });
 
+  test("can't hide a guess behind another token, be that a long one or its own from earlier", async () => {
+    await using api = new Api();
+    const { access_token: own } = await api.register("radar3");
+    const guess = (token: string, wrong: string) =>
+      api.call("GET", BINARY, { token, headers: { "X-Fleet-Agent-Token": wrong } });
+    const post = (body: string): Promise<Response> =>
+      fetch(api.url(BINARY), { method: "POST", body, headers: { Authorization: `Bearer ${own}` } });
+    for (let i = 0; i < FAILURES_MAX / 2; i++) {
+      await guess(own, "wrong");
+      await post("wrong");
+    }
+    for (const token of [own, "x".repeat(40)])
+      expect((await guess(token, ENROLL)).status).toBe(429);
+    expect((await post(ENROLL)).status).toBe(429);
+  });
+
   test("shows in the metrics and the log, without its tokens", async () => {
     await using api = new Api();
     await failTimes(api, FAILURES_MAX + 1);

@@ -11,18 +11,27 @@ export const TOKEN_HEADER = "X-Fleet-Agent-Token";
 /** Comes before whatever looks at tokens. Every 401 for a token that was never ours counts. */
 export function guard(auth: Auth): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
-    const limited = limit(auth, c, bearerToken(c) ?? c.req.header(TOKEN_HEADER));
-    if (limited !== undefined) return limited;
+    for (const token of shownTokens(c)) {
+      const limited = limit(auth, c, token);
+      if (limited !== undefined) return limited;
+    }
     // Asked now: when the answer is made the connection may have gone.
     const address = c.env.peer();
     await next();
-    const shown = bearerToken(c) ?? c.req.header(TOKEN_HEADER) ?? c.get("shownToken");
-    if (c.res.status !== 401 || shown === undefined || address === null) return undefined;
-    if (await auth.credentials.wasOurs(shown)) return undefined;
-    const waitMs = auth.failed(address, "http");
-    if (waitMs !== undefined) c.res = tooMany(c, waitMs);
+    if (c.res.status !== 401 || address === null) return undefined;
+    for (const token of shownTokens(c)) {
+      if (await auth.credentials.wasOurs(token)) continue;
+      const waitMs = auth.failed(address, "http");
+      if (waitMs !== undefined) c.res = tooMany(c, waitMs);
+    }
     return undefined;
   };
+}
+
+/** All of them: one must not hide another. What came as a body is known once it has been read. */
+function shownTokens(c: Context<AppEnv>): string[] {
+  const shown = [bearerToken(c), c.req.header(TOKEN_HEADER), c.get("shownToken")];
+  return shown.filter((token) => token !== undefined);
 }
 
 /** The answer to a token that may not be looked at yet; undefined when it may. */
