@@ -161,6 +161,16 @@ describe("a token that is made (H5)", () => {
     expect(names()).toHaveLength(TOKENS_MAX + GIVEN.given.length);
   });
 
+  test("that has just expired is told to those it let in, even if another takes its place at once", () => {
+    const rig = new Rig();
+    rig.create("short", { expires_in_ms: HOUR_MS });
+    for (let i = 1; i < TOKENS_MAX; i++) rig.create(`t${i}`);
+    rig.clock.stall(HOUR_MS);
+    rig.create("more");
+    rig.clock.advance(1000);
+    expect(rig.ended).toEqual(["short"]);
+  });
+
   test("that the database refuses is not made, and one it refuses to revoke goes on", () => {
     const rig = new Rig();
     const { id, secret } = rig.create("hill");

@@ -130,6 +130,8 @@ export class Tokens {
 
   /** On disk when this returns. Throws what the database throws. */
   create(order: NewToken, createdBy: string): CreateOutcome {
+    // One that is to give its place must have been told as ended.
+    this.#sweep();
     const made = [...this.#byIndex.values()].filter((entry) => !entry.given);
     if (made.some(({ token }) => token.name === order.name)) return { at: "name_taken" };
     const spent = made.find((entry) => !this.#isValid(entry));
