@@ -41,8 +41,11 @@ function isBare(url: string): boolean {
   );
 }
 
-/** Where an agent answers `/health`. */
-const agentUrl = z.url({ protocol: /^https?$/ }).max(2048);
+/** Where an agent answers `/health`. Operators see it. */
+const agentUrl = z
+  .url({ protocol: /^https?$/ })
+  .max(2048)
+  .refine(isBare, "must not hold credentials, a query or a fragment");
 
 /** `POST agents/register`. (R6) */
 export const registerRequestSchema = z.object({
@@ -54,11 +57,7 @@ export const registerRequestSchema = z.object({
   labels: labels.default({}),
   version: text,
   /** Where the coordinator may ask for `/health`. (R2) */
-  agent_url: z
-    .url({ protocol: /^https?$/ })
-    .max(2048)
-    .refine(isBare, "must not hold credentials, a query or a fragment")
-    .optional(),
+  agent_url: agentUrl.optional(),
   runtimes: z.array(runtimeSchema).max(64).default([]),
   sensors: z.array(sensorInfoSchema).max(256).default([]),
   capabilities: z.array(text).max(64).default([]),

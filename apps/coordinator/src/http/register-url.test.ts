@@ -139,6 +139,8 @@ describe("the minimal form of a register (R1, DESIGN §8)", () => {
       "ftp://a",
       "10.0.0.1:7701",
       "file:///etc/passwd",
+      "http://fleet:secret@10.0.0.1:7701",
+      "http://10.0.0.1:7701/?token=secret",
       `http://a/${"x".repeat(2048)}`,
     ];
     const wrong = [...bodies, ...urls.map((agent_url) => ({ node_id: "radar3", agent_url }))];
