@@ -41,6 +41,17 @@ describe("whoami (A9, H5)", () => {
     expect((await api.call("GET", WHOAMI, { token: mine.refresh_token })).status).toBe(200);
   });
 
+  test("says of an access token that its node no longer honours that it opens nothing", async () => {
+    await using api = new Api();
+    const whoami = async (token: string): Promise<number> =>
+      (await api.call("GET", WHOAMI, { token })).status;
+    const { access_token: first } = await api.register("radar3");
+    const { access_token: second } = await api.register("radar3", { instance_id: "i2" });
+    expect([await whoami(first), await whoami(second)]).toEqual([401, 200]);
+    api.registry.block(nodeId("radar3"));
+    expect(await whoami(second)).toBe(401);
+  });
+
   test("is the same 401 for no token, a wrong one and a part of a right one", async () => {
     await using api = new Api();
     const bodies = new Set<string>();

@@ -46,6 +46,8 @@ export function authRoutes({
   return routes;
 }
 
+/** Whether its node no longer honours it. */
 function isVoid(registry: Registry, { kind, nodeId, epoch }: Bearer): boolean {
+  if (kind === "access") return registry.get(nodeId!)?.row.epoch !== epoch;
   return kind === "refresh" && !registry.honours(nodeId!, epoch!);
 }
