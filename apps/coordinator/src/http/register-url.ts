@@ -22,10 +22,13 @@ export function registerUrlRoutes(deps: RegisterDeps): Hono<AppEnv> {
 }
 
 async function letIn(deps: RegisterDeps, c: Context<AppEnv>): Promise<Response> {
-  const token = deps.auth.tokens.find("enroll", bearerToken(c));
-  if (token === undefined) return fail(c, "unauthorized");
+  const shown = bearerToken(c);
+  if (deps.auth.tokens.find("enroll", shown) === undefined) return fail(c, "unauthorized");
   const body = await parseBody(c, registerUrlRequestSchema);
   if (!body.ok) return fail(c, "bad_request", body.detail);
+  // The body may have been long in coming.
+  const token = deps.auth.tokens.find("enroll", shown);
+  if (token === undefined) return fail(c, "unauthorized");
   const before = deps.registry.get(body.data.node_id)?.row;
   const registration = registrationAt(body.data, before?.group ?? null);
   const isKnown = isSameAgent(before, registration);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { RegisterResponse } from "@fleet/protocol";
-import { Api, ENROLL, OPERATOR } from "./testing.ts";
+import { nodeId } from "../testing.ts";
+import { Api, ENROLL, OPERATOR, slowPost } from "./testing.ts";
 
 async function register(
   api: Api,
@@ -48,6 +49,31 @@ describe("an enrolment token (H5)", () => {
     const answer = await api.call("POST", path, { token: mine.access_token, body: beat });
     expect(answer.status).toBe(200);
     expect((await register(api, mine.refresh_token, { node_id: "mast1" })).status).toBe(200);
+  });
+
+  test("that is revoked while a body is still coming lets nobody in with it", async () => {
+    await using api = new Api();
+    for (const path of ["/api/v1/agents/register", "/api/nodes/register"]) {
+      const token = api.token({ name: path.replaceAll("/", "-").slice(1), kind: "enroll" });
+      const body = { node_id: "mast1", instance_id: "i1", version: "1", agent_url: "http://a" };
+      const answer = slowPost(api, path, token, body, () => {
+        api.auth.tokens.revoke(api.auth.tokens.list().at(-1)!.id);
+      });
+      expect(await answer).toBe(401);
+    }
+    expect(api.registry.list()).toEqual([]);
+  });
+
+  test("limited to groups takes over no agent of another group, whichever group it claims", async () => {
+    await using api = new Api();
+    const { refresh_token: own } = await api.register("radar3", { group: "south" });
+    const token = api.token({ name: "north", kind: "enroll", groups: ["north"] });
+    const thief = { node_id: "radar3", instance_id: "i2", group: "north" };
+    const refused = await register(api, token, thief);
+    expect([refused.status, codeOf(refused.body)]).toEqual([403, "forbidden"]);
+    expect((await register(api, own, { node_id: "radar3", group: "south" })).status).toBe(200);
+    api.registry.remove(nodeId("radar3"));
+    expect((await register(api, token, thief)).status).toBe(200);
   });
 });
 

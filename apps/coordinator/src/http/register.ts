@@ -5,6 +5,7 @@
 import type { Log } from "@fleet/daemon";
 import {
   type InstanceId,
+  type NodeId,
   PROTOCOL_VERSION,
   registerRequestSchema,
   type RegisterResponse,
@@ -59,10 +60,12 @@ export async function inTurn(
 async function letIn(deps: RegisterDeps, c: Context<AppEnv>): Promise<Response> {
   const shown = bearerToken(c);
   const own = shown === undefined ? undefined : await deps.auth.credentials.verifyRefresh(shown);
-  const token = deps.auth.tokens.find("enroll", shown);
-  if (own === undefined && token === undefined) return fail(c, "unauthorized");
+  if (own === undefined && deps.auth.tokens.find("enroll", shown) === undefined)
+    return fail(c, "unauthorized");
   const body = await parseBody(c, registerRequestSchema);
   if (!body.ok) return fail(c, "bad_request", body.detail);
+  // The body may have been long in coming, and the token have ended.
+  const token = deps.auth.tokens.find("enroll", shown);
   const proof = proofOf(deps.registry, body.data, own, token);
   if (proof === undefined) {
     // Who shows what once was the node's own token is told more.
@@ -113,10 +116,9 @@ async function admit(
   const group = request.group ?? null;
   // What an enrolment was limited to, its credentials stay limited to.
   const isGroup = proof.groups.length === 0 || (group !== null && proof.groups.includes(group));
-  const isNode = proof.at === "refresh" || isTokenFor(proof.token, request.node_id, group);
-  if (!isGroup || !isNode)
-    return fail(c, "forbidden", "the enrolment token is not for this node or its group");
   const before = registry.get(request.node_id)?.row;
+  if (!isGroup || !isFor(proof, request.node_id, group, before))
+    return fail(c, "forbidden", "the enrolment token is not for this node or its group");
   const isReenrolled = wayIn(before, request.instance_id) === "reenrolled";
   if (proof.at === "enrolment" && isReenrolled && !deps.reenroll)
     return fail(c, "reenroll_refused");
@@ -142,6 +144,18 @@ async function admit(
     protocol: PROTOCOL_VERSION,
   };
   return c.json(answer);
+}
+
+/** An agent that is known has to be in a group of the token's, too, not only to say that it will be. */
+function isFor(
+  proof: Proof,
+  id: NodeId,
+  group: string | null,
+  before: NodeRow | undefined,
+): boolean {
+  if (proof.at === "refresh") return true;
+  const groups = before?.kind === "agent" ? [group, before.group] : [group];
+  return groups.every((one) => isTokenFor(proof.token, id, one));
 }
 
 /** Says why the registry did not let an agent in. */

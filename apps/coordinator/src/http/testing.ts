@@ -1,4 +1,5 @@
 /** The whole HTTP face on a real socket, with a stepped clock, for tests. */
+import { connect } from "node:net";
 import { FakeClock } from "@fleet/daemon/testing";
 import {
   type CreateTokenRequest,
@@ -17,7 +18,14 @@ import { ActiveDownloads } from "../downloads/active-downloads.ts";
 import { AgentBinaries } from "../downloads/agent-binaries.ts";
 import { Metrics } from "../metrics.ts";
 import { Registry } from "../registry/registry.ts";
-import { freePorts, givenTokens, RecordingLog, REGISTRY_OPTIONS, streamId } from "../testing.ts";
+import {
+  freePorts,
+  givenTokens,
+  RecordingLog,
+  REGISTRY_OPTIONS,
+  streamId,
+  until,
+} from "../testing.ts";
 import type { TlsFiles } from "../tls-files.ts";
 import { TrackerManager } from "../trackers/manager.ts";
 import { Output } from "../trackers/output.ts";
@@ -189,6 +197,30 @@ export class Api implements AsyncDisposable {
     if (status !== 200) throw new Error(`register answered ${status} ${JSON.stringify(answer)}`);
     return answer as RegisterResponse;
   }
+}
+
+/** Posts a body of which a part comes only after `meanwhile`, which runs when `token` has been looked at. Gives the status. */
+export async function slowPost(
+  { server, auth }: Api,
+  path: string,
+  token: string,
+  body: unknown,
+  meanwhile: () => void,
+): Promise<number> {
+  const text = JSON.stringify(body);
+  const socket = connect(server.port, "127.0.0.1").setEncoding("utf8");
+  let answer = "";
+  socket.on("data", (part) => (answer += String(part)));
+  socket.write(
+    `POST ${path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${token}\r\n${PROTOCOL_HEADER}: 1\r\n` +
+      `Content-Length: ${text.length}\r\n\r\n${text[0]}`,
+  );
+  await until(() => auth.tokens.list().at(-1)!.last_used_at !== null);
+  meanwhile();
+  socket.write(text.slice(1));
+  await until(() => answer.includes("\r\n\r\n"));
+  socket.destroy();
+  return Number(answer.split(" ")[1]);
 }
 
 function makeManager({ clock, log, bus, db }: Api, output: Output, ports: number): TrackerManager {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { createdTokenSchema, type TokenList, tokenListSchema } from "@fleet/protocol";
 import { until } from "../testing.ts";
-import { Api, OPERATOR } from "./testing.ts";
+import { Api, OPERATOR, slowPost } from "./testing.ts";
 
 const TOKENS = "/api/v1/tokens";
 
@@ -83,6 +83,17 @@ describe("tokens (H5)", () => {
     expect(new TextDecoder().decode((await reader.read()).value)).toContain("node.x.state");
     await reader.cancel();
     expect((await listed(api)).at(-1)).toMatchObject({ name: "wall", state: "REVOKED" });
+  });
+
+  test("that are revoked while the order for another is still coming don't get it", async () => {
+    await using api = new Api();
+    const token = api.token({ name: "boss", kind: "operator", role: "admin" });
+    const order = { name: "mine", kind: "operator", role: "admin" };
+    const answer = slowPost(api, TOKENS, token, order, () => {
+      api.auth.tokens.revoke(api.auth.tokens.list().at(-1)!.id);
+    });
+    expect(await answer).toBe(401);
+    expect((await listed(api)).map((t) => t.name)).not.toContain("mine");
   });
 
   test("of the configuration and unknown ones can't be revoked", async () => {

@@ -3,7 +3,7 @@ import type { Log } from "@fleet/daemon";
 import { type CreatedToken, createTokenRequestSchema, type TokenList } from "@fleet/protocol";
 import { Hono } from "hono";
 import type { Auth } from "../auth/auth.ts";
-import { parseBody } from "./body.ts";
+import { bearerToken, parseBody } from "./body.ts";
 import { fail } from "./errors.ts";
 import { auditQuery, parseQuery } from "./queries.ts";
 import type { AppEnv } from "./server.ts";
@@ -21,6 +21,8 @@ export function tokenRoutes({ tokens }: Auth): Hono<AppEnv> {
     const body = await parseBody(c, createTokenRequestSchema);
     if (!body.ok) return fail(c, "bad_request", body.detail);
     c.set("subject", body.data.name);
+    // The body may have been long in coming, and the token that ordered it have ended.
+    if (tokens.find("operator", bearerToken(c)) === undefined) return fail(c, "unauthorized");
     const outcome = tokens.create(body.data, c.get("token")!.name);
     if (outcome.at !== "created")
       return fail(c, outcome.at === "too_many" ? "too_many_tokens" : "token_exists");
