@@ -11,7 +11,7 @@ import type { ScoredFrame } from "./score.ts";
 
 const WIDTH = 1000;
 const PANEL_HEIGHT = 380;
-const MARGIN = { left: 56, right: 12, top: 14, bottom: 40 };
+const MARGIN = { left: 56, right: 24, top: 14, bottom: 40 };
 /** Colours that are told apart by people who see red and green alike, too. */
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#6a3d9a"];
 
