@@ -137,6 +137,21 @@ describe("a stream with a source whose port was taken when its tracker died (T2)
     expect(rig.spawn.processes).toHaveLength(2);
     expect(tracker.state).toBe("STARTING");
   });
+
+  test("takes that of the idlest stopped stream (T3)", async () => {
+    const rig = playedRig({ ports: 2 });
+    rig.left({ streamId: "two", port: rig.firstPort + 1 });
+    await rig.manager.start();
+    const tracker = rig.attach(ONE);
+    expect(tracker.toView().port).toBe(rig.firstPort);
+    hold(rig.firstPort);
+    rig.spawn.last.exit(1);
+    await until(
+      () => rig.spawn.processes.length === 2,
+      () => rig.clock.advance(20),
+    );
+    expect([tracker.toView().port, rig.row(TWO)?.port]).toEqual([rig.firstPort + 1, null]);
+  });
 });
 
 describe("rows and the config (T2)", () => {

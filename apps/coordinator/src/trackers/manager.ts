@@ -269,7 +269,11 @@ export class TrackerManager {
   }
 
   #tick(): void {
-    for (const tracker of this.#trackers.values()) tracker.tick();
+    for (const tracker of this.#trackers.values()) {
+      // It would not take one from another stream by itself.
+      if (tracker.lacksPort) this.#hasPort(tracker.streamId);
+      tracker.tick();
+    }
     this.#deps.store.flush();
     this.#ticks++;
     if (this.#ticks % ROW_FLUSH_TICKS === 0) this.#writeLastFrames();

@@ -105,6 +105,11 @@ export class Tracker {
     return this.#child !== undefined;
   }
 
+  /** Whether a source is there and no process, since there was no port for it. */
+  get lacksPort(): boolean {
+    return this.#child === undefined && this.#sources > 0;
+  }
+
   /** Whether the tracker's socket is open, so that waiting for room makes sense. */
   get connected(): boolean {
     return this.#link?.isUp === true;
@@ -167,8 +172,8 @@ export class Tracker {
 
   /** Called once a second: keeps the frame rate, and an eye on what the tracker reads. */
   tick(): void {
-    // There was no port for it. A source that waits for room would not ask again.
-    if (this.#child === undefined && this.#sources > 0) this.#respawn();
+    // A source that waits for room would not ask again.
+    if (this.lacksPort) this.#ensureRunning();
     if (++this.#ticks % LOOK_TICKS === 0) {
       const silentMs = this.#link?.look() ?? 0;
       if (silentMs >= this.#deps.options.stallTimeoutMs) this.#child?.fail("it reads nothing");
