@@ -204,6 +204,31 @@ describe("a tracker that lives and does not work (T5)", () => {
 });
 
 describe("a stop (T6)", () => {
+  test("keeps to its deadline also when an outage has begun a slower one", async () => {
+    const clock = new FakeClock();
+    const rig = new Rig({ clock, extendedOutageMs: 1000, stopGraceMs: 60_000 });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    await until(
+      () => tracker.connected,
+      () => clock.advance(20),
+    );
+    signal(tracker, "SIGSTOP");
+    const { pid } = tracker.toView();
+    tracker.receiver.write(frame(1), 1);
+    tracker.detach();
+    clock.advance(1000);
+    let isStopped = false;
+    void rig.stop(5000).then(() => (isStopped = true));
+    const endMs = clock.monotonicMs() + 5000;
+    await until(
+      () => isStopped || clock.monotonicMs() >= endMs,
+      () => clock.advance(20),
+    );
+    await until(() => isStopped);
+    expect(isAlive(pid!)).toBe(false);
+  });
+
   test("waits for what the tracker has not read yet", async () => {
     const rig = new Rig();
     await rig.manager.start();

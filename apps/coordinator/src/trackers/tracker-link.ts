@@ -36,6 +36,7 @@ export class TrackerLink {
   #read = { bytes: 0, atMs: 0 };
   #stopWatching: () => void = () => {};
   readonly #waiting: (() => void)[] = [];
+  readonly #cut = new AbortController();
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -73,19 +74,25 @@ export class TrackerLink {
   async drain(untilMs: number): Promise<boolean> {
     if (this.#at !== "up") return false;
     const { clock, receiver, unread } = this.#options;
-    const cut = new AbortController();
-    const timer = clock.after(Math.max(0, untilMs - clock.monotonicMs()), () => cut.abort());
+    const { signal } = this.#cut;
+    const timer = clock.after(Math.max(0, untilMs - clock.monotonicMs()), () => this.cutDrain());
     const isCut = new Promise<void>((resolve) => {
-      cut.signal.addEventListener("abort", () => resolve());
+      signal.addEventListener("abort", () => resolve());
     });
     await Promise.race([receiver.whenIdle(), isCut]);
     do {
       unread.ask();
       const isTold = new Promise<void>((resolve) => this.#waiting.push(resolve));
       await Promise.race([isTold, isCut]);
-    } while (this.#at === "up" && !cut.signal.aborted && (this.#unread ?? 0) > 0);
+    } while (this.#at === "up" && !signal.aborted && (this.#unread ?? 0) > 0);
     timer.cancel();
-    return !cut.signal.aborted && this.#at === "up" && this.#unread === 0;
+    return !signal.aborted && this.#at === "up" && this.#unread === 0;
+  }
+
+  /** Ends a drain before its time, and with it the connection. */
+  cutDrain(): void {
+    this.#cut.abort();
+    this.end();
   }
 
   /** Says that nothing more comes. */

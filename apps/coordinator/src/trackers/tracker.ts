@@ -118,7 +118,7 @@ export class Tracker {
   get state(): TrackerView["state"] {
     const at = this.#child?.state.at ?? "stopped";
     if (at === "running" && this.#sources === 0) return "OUTAGE";
-    return STATES[at];
+    return at.toUpperCase() as Uppercase<typeof at>;
   }
 
   /**
@@ -184,10 +184,22 @@ export class Tracker {
 
   /** Drains what waits, closes the connection so that the tracker sees its input end, then stops the process. (T6) */
   stop(deadlineMs: number): Promise<void> {
-    this.#stopping ??= this.#stop(deadlineMs).finally(() => {
+    if (this.#stopping !== undefined) return this.#hurry(this.#stopping, deadlineMs);
+    this.#stopping = this.#stop(deadlineMs).finally(() => {
       this.#stopping = undefined;
     });
     return this.#stopping;
+  }
+
+  /** The stop that is under way may have been given more time. */
+  #hurry(stopping: Promise<void>, deadlineMs: number): Promise<void> {
+    const { clock, options } = this.#deps;
+    const waitMs = Math.max(0, deadlineMs - options.stopGraceMs - clock.monotonicMs());
+    const timer = clock.after(waitMs, () => {
+      this.#link?.cutDrain();
+      void this.#child?.stop(deadlineMs);
+    });
+    return stopping.finally(() => timer.cancel());
   }
 
   /** Stops it for good. */
@@ -384,11 +396,3 @@ export class Tracker {
     });
   }
 }
-
-const STATES = {
-  stopped: "STOPPED",
-  starting: "STARTING",
-  running: "RUNNING",
-  backoff: "BACKOFF",
-  stopping: "STOPPING",
-} as const satisfies Record<ChildState["at"], TrackerView["state"]>;
