@@ -40,6 +40,7 @@ describe("a registration", () => {
   test.each([
     ["version", { version: "x".repeat(256) }, { version: "x".repeat(257) }],
     ["labels", { labels: labels(64) }, { labels: labels(65) }],
+    ["facts about its platform", { platform: labels(64) }, { platform: labels(65) }],
     ["a label's key", { labels: { ["k".repeat(64)]: "" } }, { labels: { ["k".repeat(65)]: "" } }],
     ["runtimes", { runtimes: named(64, runtime) }, { runtimes: named(65, runtime) }],
     ["sensors", { sensors: named(256, sensor) }, { sensors: named(257, sensor) }],
@@ -73,7 +74,7 @@ describe("a registration", () => {
   });
 });
 
-test("a heartbeat's counters are whole numbers from 0 on, by sensor", () => {
+test("a heartbeat's counters are whole numbers from 0 on, by sensor, and bounded", () => {
   const heartbeat = (counters: object): boolean =>
     heartbeatRequestSchema.safeParse({ instance_id: "i", epoch: 1, counters }).success;
   const balance = { produced: 3, acked: 1, spooled: 1, dropped: { full: 1 } };
@@ -82,6 +83,11 @@ test("a heartbeat's counters are whole numbers from 0 on, by sensor", () => {
   expect(heartbeat({ radar: { ...balance, dropped: { full: 0.5 } } })).toBe(false);
   expect(heartbeat({ "a.b": balance })).toBe(false);
   expect(heartbeatRequestSchema.parse({ instance_id: "i", epoch: 1 }).counters).toEqual({});
+  const many = (n: number, value: unknown): object =>
+    Object.fromEntries(named(n, (i) => [`k${i}`, value]) as []);
+  expect([heartbeat(many(256, balance)), heartbeat(many(257, balance))]).toEqual([true, false]);
+  const reasons = (n: number): object => ({ radar: { ...balance, dropped: many(n, 0) } });
+  expect([heartbeat(reasons(64)), heartbeat(reasons(65))]).toEqual([true, false]);
 });
 
 test("an empty list of nodes needs no cursor", () => {

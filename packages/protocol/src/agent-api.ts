@@ -7,9 +7,15 @@ export const PROTOCOL_HEADER = "X-Fleet-Protocol-Version";
 
 const TEXT_MAX = 256;
 const text = z.string().max(TEXT_MAX);
-const labels = z
-  .record(z.string().max(64), text)
-  .refine((l) => Object.keys(l).length <= 64, "at most 64 labels");
+const KEYS_MAX = 64;
+const SENSORS_MAX = 256;
+
+/** Whether an object has at most `max` keys; everything that a node tells of itself is kept in memory. */
+function hasAtMost(max: number, what: string): [(value: object) => boolean, string] {
+  return [(value) => Object.keys(value).length <= max, `at most ${max} ${what}`];
+}
+
+const labels = z.record(z.string().max(64), text).refine(...hasAtMost(KEYS_MAX, "labels"));
 
 /** Whether a node that is gone for long is forgotten after days or after minutes (R4). */
 export const nodeClassSchema = z.enum(["persistent", "ephemeral"]);
@@ -59,9 +65,12 @@ export const registerRequestSchema = z.object({
   /** Where the coordinator may ask for `/health`. (R2) */
   agent_url: agentUrl.optional(),
   runtimes: z.array(runtimeSchema).max(64).default([]),
-  sensors: z.array(sensorInfoSchema).max(256).default([]),
+  sensors: z.array(sensorInfoSchema).max(SENSORS_MAX).default([]),
   capabilities: z.array(text).max(64).default([]),
-  platform: z.record(z.string().max(64), text).default({}),
+  platform: z
+    .record(z.string().max(64), text)
+    .refine(...hasAtMost(KEYS_MAX, "facts"))
+    .default({}),
 });
 export type RegisterRequest = z.input<typeof registerRequestSchema>;
 export type Registration = z.output<typeof registerRequestSchema>;
@@ -107,7 +116,7 @@ export const sensorCountersSchema = z.object({
   produced: count,
   acked: count,
   spooled: count,
-  dropped: z.record(z.string().max(64), count),
+  dropped: z.record(z.string().max(64), count).refine(...hasAtMost(KEYS_MAX, "reasons")),
 });
 export type SensorCounters = z.infer<typeof sensorCountersSchema>;
 
@@ -115,7 +124,10 @@ export type SensorCounters = z.infer<typeof sensorCountersSchema>;
 export const heartbeatRequestSchema = z.object({
   instance_id: instanceIdSchema,
   epoch: z.int().min(1),
-  counters: z.record(sensorNameSchema, sensorCountersSchema).default({}),
+  counters: z
+    .record(sensorNameSchema, sensorCountersSchema)
+    .refine(...hasAtMost(SENSORS_MAX, "sensors"))
+    .default({}),
 });
 export type HeartbeatRequest = z.input<typeof heartbeatRequestSchema>;
 
