@@ -70,6 +70,9 @@ describe("a refresh token (H5)", () => {
     register(rig, "i2", "enrolment");
     rig.clock.advance(HOUR_MS);
     expect(rig.registry.get(RADAR)).toBeUndefined();
+    // Nor does it matter that its id was blocked for a while.
+    rig.registry.block(RADAR);
+    rig.registry.unblock(RADAR);
     expect(honoured(rig, 2)).toEqual([2]);
     register(rig, "i3", "refresh");
     expect(honoured(rig, 3)).toEqual([2, 3]);
