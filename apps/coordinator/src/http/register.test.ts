@@ -64,7 +64,7 @@ describe("an enrolment token (H5)", () => {
     expect(api.registry.list()).toEqual([]);
   });
 
-  test("limited to groups takes over no agent of another group, whichever group it claims", async () => {
+  test("limited to groups takes over no node of another group, whichever group it claims", async () => {
     await using api = new Api();
     const { refresh_token: own } = await api.register("radar3", { group: "south" });
     const token = api.token({ name: "north", kind: "enroll", groups: ["north"] });
@@ -74,6 +74,12 @@ describe("an enrolment token (H5)", () => {
     expect((await register(api, own, { node_id: "radar3", group: "south" })).status).toBe(200);
     api.registry.remove(nodeId("radar3"));
     expect((await register(api, token, thief)).status).toBe(200);
+    // One without an agent may get one, if it is in no other group.
+    api.registry.heardPlain(nodeId("hill"), "south");
+    api.registry.heardPlain(nodeId("mast1"));
+    const become = async (id: string): Promise<number> =>
+      (await register(api, token, { node_id: id, group: "north" })).status;
+    expect([await become("hill"), await become("mast1")]).toEqual([403, 200]);
   });
 });
 

@@ -146,7 +146,7 @@ async function admit(
   return c.json(answer);
 }
 
-/** An agent that is known has to be in a group of the token's, too, not only to say that it will be. */
+/** A node that is known has to be in a group of the token's, too, not only to say that it will be; one without an agent may be in none. */
 function isFor(
   proof: Proof,
   id: NodeId,
@@ -154,7 +154,8 @@ function isFor(
   before: NodeRow | undefined,
 ): boolean {
   if (proof.at === "refresh") return true;
-  const groups = before?.kind === "agent" ? [group, before.group] : [group];
+  const isFree = before === undefined || (before.kind === "plain" && before.group === null);
+  const groups = isFree ? [group] : [group, before.group];
   return groups.every((one) => isTokenFor(proof.token, id, one));
 }
 
