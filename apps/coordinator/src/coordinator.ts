@@ -19,6 +19,7 @@ import { Probe } from "./registry/probe.ts";
 import { Registry } from "./registry/registry.ts";
 import { Rounds } from "./registry/rounds.ts";
 import type { Feed } from "./trackers/feed.ts";
+import { HistoryTotal } from "./trackers/fed-history.ts";
 import { Fetchers } from "./uplinks/fetchers.ts";
 import { TrackerManager } from "./trackers/manager.ts";
 import { Output } from "./trackers/output.ts";
@@ -283,7 +284,7 @@ function createManager(
       pool: new PortPool(tcp.auto_provision_port_start, tcp.auto_provision_port_end),
       store: new TrackerStore(db, log),
       unread: new Unread(clock),
-      historyTotal: { bytes: 0 },
+      historyTotal: new HistoryTotal(),
       options: {
         command: options.trackerCommand,
         env: options.trackerEnv,

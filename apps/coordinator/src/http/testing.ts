@@ -27,6 +27,7 @@ import {
   until,
 } from "../testing.ts";
 import type { TlsFiles } from "../tls-files.ts";
+import { HistoryTotal } from "../trackers/fed-history.ts";
 import { TrackerManager } from "../trackers/manager.ts";
 import { Output } from "../trackers/output.ts";
 import { PortPool } from "../trackers/port-pool.ts";
@@ -240,7 +241,7 @@ function makeManager({ clock, log, bus, db }: Api, output: Output, ports: number
       pool: new PortPool(first, first + ports - 1),
       store: new TrackerStore(db, log),
       unread: new Unread(clock),
-      historyTotal: { bytes: 0 },
+      historyTotal: new HistoryTotal(),
       options: {
         command: ["tracker"],
         env: {},

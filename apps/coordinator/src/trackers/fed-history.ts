@@ -2,18 +2,37 @@
  * What one tracker was given lately, whole lines in order: what it may not have read yet, and a little more, so that its
  * next run can be given it again. Small pieces are copied together; large ones are kept as they are. (T5)
  */
+import { readFileSync } from "node:fs";
 
 /** Kept beyond what is unread: more than a tracker reads at once and works on, and enough for its tracks to form again. */
 export const KEEP_BYTES = 64 * 1024;
-/** More than the two ends of a loopback connection hold by default. */
-export const HISTORY_BYTES_MAX = 16 * 1024 * 1024;
 /** Kept for all trackers together, but for a little of each: when many of them read slowly they are given no more. */
-export const TOTAL_BYTES_MAX = 64 * 1024 * 1024;
+export const TOTAL_BYTES_MAX = 128 * 1024 * 1024;
 const FLOOR_BYTES = 256 * 1024;
+/** What the two ends of a connection hold at most where the system does not tell: the sum of Linux's defaults, and more. */
+const CONNECTION_BYTES = 16 * 1024 * 1024;
 
-/** Bytes kept for all trackers that share it. */
-export interface HistoryTotal {
-  bytes: number;
+/** What is kept for all trackers that share it. */
+export class HistoryTotal {
+  bytes = 0;
+  /** What a connection can hold unread: no history needs to be longer than this and KEEP_BYTES. */
+  readonly connectionBytes: number;
+
+  constructor(connectionBytes: number = connectionBytesMax()) {
+    this.connectionBytes = connectionBytes;
+  }
+}
+
+/** The most that the sending end may buffer, and the receiving end. (tcp(7): tcp_wmem, tcp_rmem) */
+function connectionBytesMax(): number {
+  try {
+    const max = (name: string): number =>
+      Number(readFileSync(`/proc/sys/net/ipv4/${name}`, "latin1").trim().split(/\s+/)[2]);
+    const bytes = max("tcp_wmem") + max("tcp_rmem");
+    return Number.isSafeInteger(bytes) ? bytes : CONNECTION_BYTES;
+  } catch {
+    return CONNECTION_BYTES;
+  }
 }
 
 const BLOCK_BYTES = 8 * 1024;
@@ -41,7 +60,6 @@ export class FedHistory {
 
   /** Whether nothing more should be given until some of it is known to be read. */
   get isFull(): boolean {
-    if (this.bytes >= HISTORY_BYTES_MAX) return true;
     return this.#total.bytes >= TOTAL_BYTES_MAX && this.bytes >= FLOOR_BYTES;
   }
 
@@ -63,6 +81,9 @@ export class FedHistory {
       this.#openFrames += frames;
     }
     this.#total.bytes += bytes.length;
+    // What a connection can't hold has been read.
+    const max = this.#total.connectionBytes + KEEP_BYTES;
+    if (this.bytes > max) this.trim(this.#total.connectionBytes);
   }
 
   /** Forgets what lies before the last `unreadBytes` and KEEP_BYTES more, by whole blocks. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { type Fed, HISTORY_BYTES_MAX, KEEP_BYTES } from "./fed-history.ts";
+import { type Fed, HistoryTotal, KEEP_BYTES, TOTAL_BYTES_MAX } from "./fed-history.ts";
 import { Receiver, RECEIVER_BYTES_MAX, RECEIVER_FRAMES_MAX, type Sink } from "./receiver.ts";
 
 const encoder = new TextEncoder();
@@ -148,36 +148,37 @@ describe("a receiver (T8)", () => {
     expect([receiver.full, receiver.waitingFrames]).toEqual([false, 0]);
   });
 
-  test("gives no more than can be kept until some of it is read, and loses nothing by it", () => {
-    const receiver = new Receiver();
+  test("keeps no more than a connection can hold, and 64 KiB, when nobody says what is read", () => {
+    const receiver = new Receiver(new HistoryTotal(4_000_000));
     const sink = new ScriptedSink();
     receiver.connect(sink);
     let asked = 0;
     receiver.onMuch = () => asked++;
-    const chunk = `${"x".repeat(1024 * 1024 - 1)}\n`;
-    for (let n = 0; n < 20; n++) receiver.write(bytesOf(chunk), 1);
-    expect(sink.taken.length).toBe(HISTORY_BYTES_MAX);
-    expect([receiver.full, receiver.waitingFrames, asked > 15]).toEqual([true, 4, true]);
-    receiver.wasRead(HISTORY_BYTES_MAX);
-    expect(sink.taken.length).toBe(HISTORY_BYTES_MAX);
-    receiver.wasRead(0);
-    expect([sink.taken.length, receiver.waitingFrames]).toEqual([20 * chunk.length, 0]);
+    const chunk = bytesOf(`${"x".repeat(99_999)}\n`);
+    for (let n = 0; n < 100; n++) receiver.write(chunk, 1);
+    expect([sink.taken.length, receiver.waitingFrames, asked >= 3]).toEqual([10_000_000, 0, true]);
+    const kept = textOf(receiver.fed()).length;
+    expect(kept).toBeGreaterThanOrEqual(4_000_000 + KEEP_BYTES);
+    expect(kept).toBeLessThan(4_000_000 + KEEP_BYTES + 2 * chunk.length);
   });
 
-  test("gives each of many slow trackers a little when they have much together", () => {
-    const total = { bytes: 0 };
-    const chunk = bytesOf(`${"x".repeat(64 * 1024 - 1)}\n`);
+  test("gives each of many slow trackers a little when they have much together, and loses nothing by it", () => {
+    const total = new HistoryTotal();
+    const chunk = bytesOf(`${"x".repeat(128 * 1024 - 1)}\n`);
     const sinks = Array.from({ length: 500 }, () => {
       const receiver = new Receiver(total);
       const sink = new ScriptedSink();
       receiver.connect(sink);
       return { receiver, sink };
     });
-    for (let n = 0; n < 10; n++) for (const { receiver } of sinks) receiver.write(chunk, 1);
-    for (const { sink } of sinks) expect(sink.taken.length).toBe(256 * 1024);
-    expect(total.bytes).toBe(500 * 256 * 1024);
+    for (let n = 0; n < 5; n++) for (const { receiver } of sinks) receiver.write(chunk, 1);
+    for (const { sink } of sinks) {
+      expect(sink.taken.length).toBeGreaterThanOrEqual(256 * 1024);
+      expect(sink.taken.length).toBeLessThanOrEqual(384 * 1024);
+    }
+    expect(total.bytes).toBeLessThanOrEqual(TOTAL_BYTES_MAX + chunk.length);
     for (let n = 0; n < 3; n++) for (const { receiver } of sinks) receiver.wasRead(0);
-    for (const { sink } of sinks) expect(sink.taken.length).toBe(10 * chunk.length);
+    for (const { sink } of sinks) expect(sink.taken.length).toBe(5 * chunk.length);
     for (const { receiver } of sinks) receiver.forget();
     expect(total.bytes).toBe(0);
   });

@@ -5,7 +5,7 @@
  *
  * Each connection is another run of the tracker. It is first given again what the last one may not have read. (T5)
  */
-import { type Fed, FedHistory, type HistoryTotal } from "./fed-history.ts";
+import { type Fed, FedHistory, HistoryTotal } from "./fed-history.ts";
 
 /** Frames that may wait for the tracker. (DESIGN §6) */
 export const RECEIVER_FRAMES_MAX = 2000;
@@ -65,7 +65,7 @@ export class Receiver {
   onMuch: () => void = NOTHING;
 
   /** `total` is shared by all receivers of a coordinator. */
-  constructor(total: HistoryTotal = { bytes: 0 }) {
+  constructor(total: HistoryTotal = new HistoryTotal()) {
     this.#history = new FedHistory(total);
   }
 

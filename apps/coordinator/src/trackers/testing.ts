@@ -9,6 +9,7 @@ import { Bus } from "../bus.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { trackers as trackerTable } from "../db/schema.ts";
 import { freePorts, nodeId, RecordingLog, streamId, tempDir, until } from "../testing.ts";
+import { HistoryTotal } from "./fed-history.ts";
 import { type Feed, PUSHED } from "./feed.ts";
 import { TrackerManager } from "./manager.ts";
 import { Output } from "./output.ts";
@@ -45,7 +46,7 @@ export class Rig {
   readonly dir = tempDir();
   readonly log = new RecordingLog();
   readonly bus = new Bus();
-  readonly historyTotal = { bytes: 0 };
+  readonly historyTotal = new HistoryTotal();
   readonly states: string[] = [];
   readonly output: Output;
   readonly manager: TrackerManager;

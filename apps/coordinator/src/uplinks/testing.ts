@@ -19,6 +19,7 @@ import {
   until,
 } from "../testing.ts";
 import { PUSHED } from "../trackers/feed.ts";
+import { HistoryTotal } from "../trackers/fed-history.ts";
 import { TrackerManager } from "../trackers/manager.ts";
 import { Output } from "../trackers/output.ts";
 import { PortPool } from "../trackers/port-pool.ts";
@@ -243,7 +244,7 @@ export class FramePort implements AsyncDisposable {
         pool: new PortPool(first, first + (options.ports ?? 8) - 1),
         store: new TrackerStore(this.db, log),
         unread: new Unread(clock),
-        historyTotal: { bytes: 0 },
+        historyTotal: new HistoryTotal(),
         options: {
           command: ["{port}", "{stream}"],
           env: {},
