@@ -178,6 +178,20 @@ describe("a tracker that lives and does not work (T5)", () => {
     expect(tracker.state).toBe("RUNNING");
   });
 
+  test("run after run, is not given the same frames for ever", async () => {
+    const clock = new FakeClock();
+    const rig = new Rig({ clock, mode: "deaf", stallTimeoutMs: 30_000, stopGraceMs: 100 });
+    await rig.manager.start();
+    const tracker = rig.attach();
+    tracker.receiver.write(frame(1), 1);
+    await until(
+      () => tracker.framesGivenUp > 0,
+      () => clock.advance(500),
+    );
+    expect(tracker.framesGivenUp).toBe(1);
+    expect(tracker.toView().run).toBe(5);
+  });
+
   test("is ended when it hangs up, and not called again without a pause", async () => {
     const clock = new FakeClock();
     const rig = new Rig({ clock, mode: "hangs-up" });

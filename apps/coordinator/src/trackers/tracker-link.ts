@@ -31,6 +31,7 @@ export class TrackerLink {
   #upMs: number | undefined;
   /** What the tracker was given and has not read, at the last reading, and when that was. */
   #unread: number | undefined = 0;
+  #hasStalled = false;
   #seenMs = 0;
   /** Bytes the tracker had read when it was last seen reading, or with nothing to read. */
   #read = { bytes: 0, atMs: 0 };
@@ -63,11 +64,17 @@ export class TrackerLink {
     }
   }
 
-  /** For how long the tracker had read nothing that was there for it at the last reading, ms; asks for another. */
-  look(): number {
-    if (this.#at !== "up") return 0;
+  /** Whether the tracker has been found to read nothing. */
+  get hasStalled(): boolean {
+    return this.#hasStalled;
+  }
+
+  /** Whether the tracker had read nothing that was there for it for `limitMs` at the last reading; asks for another. */
+  stalls(limitMs: number): boolean {
+    if (this.#at !== "up") return false;
     this.#options.unread.ask();
-    return this.#unread === 0 ? 0 : Math.max(0, this.#seenMs - this.#read.atMs);
+    this.#hasStalled = this.#unread !== 0 && this.#seenMs - this.#read.atMs >= limitMs;
+    return this.#hasStalled;
   }
 
   /** Until nothing waits and the tracker has read all that it was given, or `untilMs`. True when it has. */

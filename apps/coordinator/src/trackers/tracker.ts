@@ -26,7 +26,7 @@ import type { TrackerDeps } from "./tracker-deps.ts";
 import type { TrackerRow } from "./tracker-store.ts";
 
 const STABLE_AFTER_MS = 10_000;
-/** So many runs in a row that were given frames and ended within STABLE_AFTER_MS may have died of them. */
+/** So many runs in a row that were given frames and ended within STABLE_AFTER_MS, or hung, may have done so for them. */
 const SHORT_RUNS_MAX = 5;
 /** A tracker that exits hangs up first; one that is still there after this has only hung up. */
 const HANG_UP_MS = 1000;
@@ -55,7 +55,6 @@ export class Tracker {
   #runs: number;
   #child: Child | undefined;
   #port: number | undefined;
-  /** Into the latest run. */
   #link: TrackerLink | undefined;
   #shortRuns = 0;
   #wasKilled = false;
@@ -175,8 +174,8 @@ export class Tracker {
     // A source that waits for room would not ask again.
     if (this.lacksPort) this.#ensureRunning();
     if (++this.#ticks % LOOK_TICKS === 0) {
-      const silentMs = this.#link?.look() ?? 0;
-      if (silentMs >= this.#deps.options.stallTimeoutMs) this.#child?.fail("it reads nothing");
+      const { stallTimeoutMs } = this.#deps.options;
+      if (this.#link?.stalls(stallTimeoutMs) === true) this.#child?.fail("it reads nothing");
     }
     this.#frameCounts.push(this.receiver.framesAccepted);
     if (this.#frameCounts.length > RATE_WINDOW_S + 1) this.#frameCounts.shift();
@@ -320,16 +319,19 @@ export class Tracker {
     this.#publish();
   }
 
-  /** Frames that one run after the other dies of are given up. */
+  /** Frames that one run after the other dies of, or hangs in, are given up. */
   #countShortRun(): void {
-    const ranMs = this.#link?.upForMs;
+    const { upForMs: ranMs, hasStalled } = this.#link ?? {};
     if (ranMs === undefined) return;
-    this.#shortRuns = ranMs < STABLE_AFTER_MS ? this.#shortRuns + 1 : 0;
+    this.#shortRuns = hasStalled || ranMs < STABLE_AFTER_MS ? this.#shortRuns + 1 : 0;
     if (this.#shortRuns < SHORT_RUNS_MAX) return;
     this.#shortRuns = 0;
     const frames = this.receiver.forget();
     this.#framesGivenUp += frames;
-    this.#log.error({ frames }, "one run after the other died, its frames are not given again");
+    this.#log.error(
+      { frames },
+      "one run after the other died or hung, its frames are not given again",
+    );
   }
 
   /** The port of a tracker that died may have been taken since: then another one is leased. */
