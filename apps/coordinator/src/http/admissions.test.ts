@@ -49,4 +49,30 @@ describe("agents that all come at once (A13)", () => {
     expect((await api.register("radar3")).epoch).toBe(1);
     expect(api.log.lines.filter((l) => l.level === "error")).toEqual([]);
   });
+
+  test("take up no place while they send what they have to say", async () => {
+    await using api = new Api();
+    const body = JSON.stringify({ node_id: "slow", instance_id: "i1", version: "1" });
+    const head = [
+      "POST /api/v1/agents/register HTTP/1.1",
+      "Host: coordinator",
+      `Authorization: Bearer ${ENROLL}`,
+      "X-Fleet-Protocol-Version: 1",
+      `Content-Length: ${body.length}`,
+    ];
+    const slow = await Promise.all(
+      Array.from({ length: UNDER_WAY_MAX }, async () => {
+        const socket = await Bun.connect({
+          hostname: "127.0.0.1",
+          port: api.server.port,
+          socket: { data() {} },
+        });
+        socket.write(`${head.join("\r\n")}\r\n\r\n${body.slice(0, 5)}`);
+        return socket;
+      }),
+    );
+    expect((await api.register("radar3")).epoch).toBe(1);
+    expect(api.admissions.refused).toBe(0);
+    for (const socket of slow) socket.terminate();
+  });
 });

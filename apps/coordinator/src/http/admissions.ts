@@ -27,9 +27,15 @@ export class Admissions {
     this.#random = random;
   }
 
-  /** Runs `work` unless too many are under way; then gives after how many seconds to come back. */
+  /** After how many seconds to come back, when too many are under way. Asked before more of a request is read. */
+  turnAway(): { readonly retryAfterS: number } | undefined {
+    return this.#underWay < UNDER_WAY_MAX ? undefined : { retryAfterS: this.#retryAfterS() };
+  }
+
+  /** Runs `work`, which waits for nobody outside, unless too many are under way. */
   async admit<T>(work: () => Promise<T>): Promise<T | { readonly retryAfterS: number }> {
-    if (this.#underWay >= UNDER_WAY_MAX) return { retryAfterS: this.#retryAfterS() };
+    const later = this.turnAway();
+    if (later !== undefined) return later;
     this.#underWay++;
     try {
       return await work();

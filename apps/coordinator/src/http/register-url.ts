@@ -9,7 +9,7 @@ import type { z } from "zod";
 import { isTokenFor, type Token } from "../auth/tokens.ts";
 import { isSameAgent } from "../registry/fences.ts";
 import type { AgentRegistration } from "../registry/node.ts";
-import { bearerToken, parseBody } from "./body.ts";
+import { bearerToken } from "./body.ts";
 import { fail } from "./errors.ts";
 import { inTurn, refuse, type RegisterDeps } from "./register.ts";
 import type { AppEnv } from "./server.ts";
@@ -17,20 +17,25 @@ import type { AppEnv } from "./server.ts";
 /** The route below `/api/nodes`. Who is let in or refused with an enrolment token is audited. */
 export function registerUrlRoutes(deps: RegisterDeps): Hono<AppEnv> {
   const routes = new Hono<AppEnv>();
-  routes.post("/register", (c) => inTurn(deps, c, () => letIn(deps, c)));
+  routes.post("/register", (c) => {
+    const shown = bearerToken(c);
+    if (deps.auth.tokens.find("enroll", shown) === undefined) return fail(c, "unauthorized");
+    return inTurn(deps, c, registerUrlRequestSchema, (request) => letIn(deps, c, request, shown));
+  });
   return routes;
 }
 
-async function letIn(deps: RegisterDeps, c: Context<AppEnv>): Promise<Response> {
-  const shown = bearerToken(c);
-  if (deps.auth.tokens.find("enroll", shown) === undefined) return fail(c, "unauthorized");
-  const body = await parseBody(c, registerUrlRequestSchema);
-  if (!body.ok) return fail(c, "bad_request", body.detail);
+async function letIn(
+  deps: RegisterDeps,
+  c: Context<AppEnv>,
+  request: z.output<typeof registerUrlRequestSchema>,
+  shown: string | undefined,
+): Promise<Response> {
   // The body may have been long in coming.
   const token = deps.auth.tokens.find("enroll", shown);
   if (token === undefined) return fail(c, "unauthorized");
-  const before = deps.registry.get(body.data.node_id)?.row;
-  const registration = registrationAt(body.data, before?.group ?? null);
+  const before = deps.registry.get(request.node_id)?.row;
+  const registration = registrationAt(request, before?.group ?? null);
   const isKnown = isSameAgent(before, registration);
   const isTakeover = before?.kind === "agent" && !isKnown;
   const response = await admit(deps, c, registration, token, isTakeover);

@@ -12,6 +12,7 @@ import {
   type Registration,
 } from "@fleet/protocol";
 import type { Context } from "hono";
+import type { z } from "zod";
 import type { Auth } from "../auth/auth.ts";
 import type { RefreshClaims } from "../auth/credentials.ts";
 import { isTokenFor, type Token } from "../auth/tokens.ts";
@@ -41,47 +42,62 @@ type Proof =
   | { readonly at: "enrolment"; readonly groups: readonly string[]; readonly token: Token };
 
 /** Handles the route. What came in by an enrolment token is audited. */
-export function register(deps: RegisterDeps, c: Context<AppEnv>): Promise<Response> {
-  return inTurn(deps, c, () => letIn(deps, c));
-}
-
-/** Lets a register be handled, or tells when there will be room for it. */
-export async function inTurn(
-  { admissions }: Pick<RegisterDeps, "admissions">,
-  c: Context<AppEnv>,
-  handle: () => Promise<Response>,
-): Promise<Response> {
-  const outcome = await admissions.admit(handle);
-  if (outcome instanceof Response) return outcome;
-  c.header("Retry-After", String(outcome.retryAfterS));
-  return fail(c, "busy");
-}
-
-async function letIn(deps: RegisterDeps, c: Context<AppEnv>): Promise<Response> {
+export async function register(deps: RegisterDeps, c: Context<AppEnv>): Promise<Response> {
   const shown = bearerToken(c);
   const own = shown === undefined ? undefined : await deps.auth.credentials.verifyRefresh(shown);
   if (own === undefined && deps.auth.tokens.find("enroll", shown) === undefined)
     return fail(c, "unauthorized");
-  const body = await parseBody(c, registerRequestSchema);
+  return inTurn(deps, c, registerRequestSchema, (request) => letIn(deps, c, request, shown, own));
+}
+
+/**
+ * Reads the body of a register and lets it be handled, or tells when there will be room for it. Room is taken when the body
+ * is there: who sends it slowly keeps nobody out.
+ */
+export async function inTurn<S extends z.ZodType>(
+  { admissions }: Pick<RegisterDeps, "admissions">,
+  c: Context<AppEnv>,
+  schema: S,
+  handle: (request: z.output<S>) => Promise<Response>,
+): Promise<Response> {
+  const later = admissions.turnAway();
+  if (later !== undefined) return busy(c, later.retryAfterS);
+  const body = await parseBody(c, schema);
   if (!body.ok) return fail(c, "bad_request", body.detail);
+  const outcome = await admissions.admit(() => handle(body.data));
+  return outcome instanceof Response ? outcome : busy(c, outcome.retryAfterS);
+}
+
+function busy(c: Context<AppEnv>, retryAfterS: number): Response {
+  c.header("Retry-After", String(retryAfterS));
+  return fail(c, "busy");
+}
+
+async function letIn(
+  deps: RegisterDeps,
+  c: Context<AppEnv>,
+  request: Registration,
+  shown: string | undefined,
+  own: RefreshClaims | undefined,
+): Promise<Response> {
+  const { node_id: id, instance_id: instance } = request;
   // The body may have been long in coming, and the token have ended.
   const token = deps.auth.tokens.find("enroll", shown);
-  const proof = proofOf(deps.registry, body.data, own, token);
+  const proof = proofOf(deps.registry, request, own, token);
   if (proof === undefined) {
     // Who shows what once was the node's own token is told more.
-    const { node_id: id, instance_id: instance } = body.data;
     const barred = own?.nodeId === id ? deps.registry.barred(id, instance) : undefined;
     return fail(c, barred ?? "unauthorized");
   }
-  if (proof.at === "refresh") return admit(deps, c, body.data, proof);
-  const before = deps.registry.get(body.data.node_id)?.row;
-  const response = await admit(deps, c, body.data, proof);
+  if (proof.at === "refresh") return admit(deps, c, request, proof);
+  const before = deps.registry.get(id)?.row;
+  const response = await admit(deps, c, request, proof);
   deps.auth.audit.recordSoon({
     actor: proof.token.name,
     address: c.env.peer(),
     action: "POST /api/v1/agents/register",
-    subject: body.data.node_id,
-    outcome: c.get("errorCode") ?? wayIn(before, body.data.instance_id),
+    subject: id,
+    outcome: c.get("errorCode") ?? wayIn(before, instance),
   });
   return response;
 }
