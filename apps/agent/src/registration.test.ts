@@ -461,7 +461,8 @@ test("a stop says goodbye once and nothing after it", async () => {
   clock.advance(3_600_000);
   registration.nudge();
   expect(coordinator.paths()).toEqual(["register", "deregister"]);
-  expect(deregisterRequestSchema.safeParse(coordinator.seen[1]!.body).success).toBe(true);
+  const goodbye = deregisterRequestSchema.parse(coordinator.seen[1]!.body);
+  expect(goodbye.counters).toMatchObject({ radar: { produced: 5 } });
   expect(clock.timers).toBe(0);
 });
 

@@ -139,7 +139,7 @@ export class Registration implements Service {
   }
 
   async #stop(deadlineMs: number): Promise<void> {
-    const { client, clock, log } = this.#options;
+    const { client, clock, counters, log } = this.#options;
     this.#timer?.cancel();
     if (this.#checking !== undefined) await withDeadline(clock, deadlineMs, this.#checking);
     const grant = this.#state.at === "superseded" ? undefined : this.#grant;
@@ -148,7 +148,7 @@ export class Registration implements Service {
     if (grant === undefined || leftMs <= 0) return;
     const reply = await client.post(
       `agents/${grant.nodeId}/deregister`,
-      { instance_id: grant.instanceId, epoch: grant.epoch },
+      { instance_id: grant.instanceId, epoch: grant.epoch, counters: counters() },
       grant.accessToken,
       Math.min(leftMs, DEREGISTER_MS_MAX),
     );

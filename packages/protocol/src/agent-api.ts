@@ -120,14 +120,15 @@ export const sensorCountersSchema = z.object({
 });
 export type SensorCounters = z.infer<typeof sensorCountersSchema>;
 
+const countersSchema = z
+  .record(sensorNameSchema, sensorCountersSchema)
+  .refine(...hasAtMost(SENSORS_MAX, "sensors"));
+
 /** `POST agents/{id}/heartbeat`. A ping with counters; it changes no metadata. (R7) */
 export const heartbeatRequestSchema = z.object({
   instance_id: instanceIdSchema,
   epoch: z.int().min(1),
-  counters: z
-    .record(sensorNameSchema, sensorCountersSchema)
-    .refine(...hasAtMost(SENSORS_MAX, "sensors"))
-    .default({}),
+  counters: countersSchema.default({}),
 });
 export type HeartbeatRequest = z.input<typeof heartbeatRequestSchema>;
 
@@ -139,10 +140,11 @@ export const heartbeatResponseSchema = z.object({
 });
 export type HeartbeatResponse = z.infer<typeof heartbeatResponseSchema>;
 
-/** `POST agents/{id}/deregister`: an orderly goodbye. */
+/** `POST agents/{id}/deregister`: an orderly goodbye, with the last word on the frames. */
 export const deregisterRequestSchema = z.object({
   instance_id: instanceIdSchema,
   epoch: z.int().min(1),
+  counters: countersSchema.optional(),
 });
 export type DeregisterRequest = z.infer<typeof deregisterRequestSchema>;
 

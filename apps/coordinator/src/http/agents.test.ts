@@ -130,6 +130,17 @@ describe("register (R1, R6, H5)", () => {
     expect(api.registry.get(nodeId("radar3"))?.row.shutdownAt).toBeNull();
   });
 
+  test("and a goodbye that tells of the last frames leaves these counts behind (A16)", async () => {
+    await using api = new Api();
+    const { access_token: token } = await api.register("radar3");
+    const counters = { radar: { produced: 9, acked: 7, spooled: 1, dropped: { full: 1 } } };
+    const body = { instance_id: "i1", epoch: 1, counters };
+    const bye = await api.call("POST", `${LIST}/radar3/deregister`, { token, body });
+    expect(bye.status).toBe(204);
+    const node = await api.call("GET", `${LIST}/radar3`, { token: OPERATOR });
+    expect(node.body).toMatchObject({ state: "SHUTDOWN", counters });
+  });
+
   test("on a full disk is 503, shows in readyz, and heartbeats go on", async () => {
     await using api = new Api();
     const { access_token: token } = await api.register("radar3");

@@ -62,6 +62,7 @@ export function agentRoutes(deps: AgentRoutesDeps): Hono<AppEnv> {
     if (!body.ok) return fail(c, "bad_request", body.detail);
     const node = ownNode(deps, c, claims, body.data.instance_id, body.data.epoch);
     if (node instanceof Response) return node;
+    registry.heard(node.id, body.data.counters);
     registry.deregister(node.id);
     return c.body(null, 204);
   });
