@@ -4,7 +4,7 @@
  */
 import { parseOptions, USAGE } from "./chaos/options.ts";
 import { runChaos } from "./chaos/run.ts";
-import { allSaid } from "./demo/say.ts";
+import { allSaid } from "./harness/say.ts";
 
 const EXIT_USAGE = 64;
 const SEEDS = 2 ** 32;

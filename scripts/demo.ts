@@ -4,7 +4,7 @@
  */
 import { parseOptions, USAGE } from "./demo/options.ts";
 import { runDemo } from "./demo/run.ts";
-import { allSaid } from "./demo/say.ts";
+import { allSaid } from "./harness/say.ts";
 
 const EXIT_USAGE = 64;
 

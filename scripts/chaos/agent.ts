@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { dist } from "../lib/build-binaries.ts";
-import { DemoProcess } from "../demo/processes.ts";
+import { DemoProcess } from "../harness/processes.ts";
 import type { Disk } from "./disks.ts";
 import { committedFrames, numberOf, readSensorRuns, runOf } from "./frames.ts";
 

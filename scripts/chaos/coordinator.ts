@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TrackerView } from "../../packages/protocol/src/index.ts";
 import { FleetApi } from "../demo/fleet-api.ts";
-import { DemoProcess } from "../demo/processes.ts";
+import { DemoProcess } from "../harness/processes.ts";
 import { dist } from "../lib/build-binaries.ts";
 import type { Disk } from "./disks.ts";
 

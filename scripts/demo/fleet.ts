@@ -5,13 +5,13 @@
 import { join } from "node:path";
 import { dist } from "../lib/build-binaries.ts";
 import { FleetApi } from "./fleet-api.ts";
-import { Guard } from "./guard.ts";
+import { Guard } from "../harness/guard.ts";
 import { DEMO_NODES, type PreparedNode, prepareNode } from "./nodes.ts";
 import type { DemoOptions } from "./options.ts";
-import { freeRange } from "./ports.ts";
-import { DemoProcess, type Program } from "./processes.ts";
-import { killMarked } from "./proc.ts";
-import type { StopRequest } from "./stop-request.ts";
+import { freeRange } from "../harness/ports.ts";
+import { DemoProcess, type Program } from "../harness/processes.ts";
+import { killMarked } from "../harness/proc.ts";
+import type { StopRequest } from "../harness/stop-request.ts";
 import type { DemoView } from "./view.ts";
 import {
   agentArgs,

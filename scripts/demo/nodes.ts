@@ -1,7 +1,7 @@
 /** The demo's four nodes, one for each kind of sensor, and what this machine lacks to run one. */
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { cleanEnvironment } from "./clean-environment.ts";
+import { cleanEnvironment } from "../harness/clean-environment.ts";
 
 /** Where the sensors are, the recorded frames beside them. */
 const SENSORS_DIR = join(import.meta.dir, "sensors");

@@ -5,12 +5,12 @@ import { missingParts } from "./checks.ts";
 import { DemoError, DemoFleet } from "./fleet.ts";
 import { LiveScreen } from "./live-screen.ts";
 import type { DemoOptions } from "./options.ts";
-import { say } from "./say.ts";
-import { portProblems } from "./ports.ts";
-import { isThere, launchers } from "./proc.ts";
-import { tailOf } from "./processes.ts";
+import { say } from "../harness/say.ts";
+import { portProblems } from "../harness/ports.ts";
+import { isThere, launchers } from "../harness/proc.ts";
+import { tailOf } from "../harness/processes.ts";
 import { renderLine, renderScreen } from "./screen.ts";
-import { StopRequest } from "./stop-request.ts";
+import { StopRequest } from "../harness/stop-request.ts";
 import type { DemoView } from "./view.ts";
 
 const SCREEN_MS = 1000;

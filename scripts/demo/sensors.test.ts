@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkFrame } from "../../packages/protocol/src/index.ts";
-import { cleanEnvironment } from "./clean-environment.ts";
+import { cleanEnvironment } from "../harness/clean-environment.ts";
 import { DEMO_NODES, type DemoNode, prepareNode } from "./nodes.ts";
 
 const FRAMES = 4;

@@ -7,10 +7,10 @@ import { FakeClock } from "@fleet/daemon/testing";
 import { instanceDigest, nodeIdSchema, type RegisterRequest } from "@fleet/protocol";
 import { processIdentity, systemSpawn } from "@fleet/supervisor";
 import { Agent } from "./agent.ts";
-import type { AgentConfig } from "./config.ts";
-import type { SensorConfig } from "./config-sensor.ts";
-import { startDetection } from "./detect.ts";
-import { loadIdentity } from "./identity.ts";
+import type { AgentConfig } from "./config/config.ts";
+import type { SensorConfig } from "./config/sensor.ts";
+import { startDetection } from "./detection/detect.ts";
+import { loadIdentity } from "./state/identity.ts";
 import { eventually, FramePort, frameText, freePort, recordingLog, sensorOf } from "./testing.ts";
 
 /** Its heartbeats come late in their interval, after any time that a test lets pass. */

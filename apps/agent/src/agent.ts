@@ -3,7 +3,7 @@
  *
  * Start: registration, uplinks, what an earlier agent left behind, sensors. Stop (A8): sensors, drain the spools, deregister, close, under one deadline.
  */
-import { type Clock, type Log, type Random, type Service } from "@fleet/daemon";
+import { type Clock, type Log, LogLimiter, type Random, type Service } from "@fleet/daemon";
 import {
   type AgentHealth,
   instanceDigest,
@@ -14,24 +14,23 @@ import {
   type SensorName,
 } from "@fleet/protocol";
 import { detectedRuntimes } from "@fleet/runtimes";
-import type { AgentConfig } from "./config.ts";
-import { CoordinatorClient } from "./coordinator-client.ts";
-import type { Detection } from "./detect.ts";
-import { readEnrollTokens } from "./enroll-tokens.ts";
-import { type HealthConfig, HealthServer } from "./health.ts";
-import type { Identity } from "./identity.ts";
-import type { Environment } from "./image-env.ts";
-import { Ledger, type LedgerEntry, readLedger } from "./ledger.ts";
-import { endLeftovers } from "./leftovers.ts";
-import { Registration } from "./registration.ts";
-import { RepeatGate } from "./repeat-gate.ts";
-import { thisHost } from "./sensor-host.ts";
-import { SensorLines, type SensorPlans } from "./sensor-lines.ts";
-import { planSensor } from "./sensor-plan.ts";
-import { spoolBounds } from "./spool-size.ts";
-import type { Spool } from "./spool.ts";
-import { makeUndumpable } from "./undumpable.ts";
-import { Uplink } from "./uplink.ts";
+import type { AgentConfig, HealthConfig } from "./config/config.ts";
+import { CoordinatorClient } from "./registration/coordinator-client.ts";
+import type { Detection } from "./detection/detect.ts";
+import { readEnrollTokens } from "./config/enroll-tokens.ts";
+import { HealthServer } from "./health-server.ts";
+import type { Identity } from "./state/identity.ts";
+import type { Environment } from "./process/image-env.ts";
+import { ProcessJournal, type LedgerEntry, readLedger } from "./sensors/process-journal.ts";
+import { endLeftovers } from "./sensors/leftovers.ts";
+import { Registration } from "./registration/registration.ts";
+import { thisHost } from "./sensors/sensor-host.ts";
+import { SensorPipelines, type SensorPlans } from "./sensors/sensor-pipelines.ts";
+import { planSensor } from "./sensors/sensor-plan.ts";
+import { spoolBounds } from "./spool/spool-size.ts";
+import type { Spool } from "./spool/spool.ts";
+import { makeUndumpable } from "./process/undumpable.ts";
+import { Uplink } from "./uplink/uplink.ts";
 import { VERSION } from "@fleet/daemon/version";
 
 /** What an agent is made from. */
@@ -60,9 +59,9 @@ const DEREGISTERED_BY = 0.95;
 export class Agent implements Service {
   readonly #options: AgentOptions;
   readonly #instanceId: InstanceId = instanceIdSchema.parse(crypto.randomUUID());
-  readonly #complaints: RepeatGate;
+  readonly #complaints: LogLimiter;
   readonly #leftovers: readonly LedgerEntry[];
-  readonly #lines: SensorLines;
+  readonly #lines: SensorPipelines;
   readonly #registration: Registration;
   readonly #health: HealthServer | undefined;
   #config: AgentConfig;
@@ -75,7 +74,7 @@ export class Agent implements Service {
     this.#options = options;
     this.#config = config;
     this.#detection = detection;
-    this.#complaints = new RepeatGate(clock);
+    this.#complaints = new LogLimiter(clock);
     const stateDir = config.stateDir.at === "writable" ? config.stateDir.path : undefined;
     // Before anything writes the next one.
     this.#leftovers = stateDir === undefined ? [] : readLedger(stateDir, log);
@@ -140,9 +139,9 @@ export class Agent implements Service {
     await this.#health?.stop();
   }
 
-  #newLines(stateDir: string | undefined): SensorLines {
+  #newLines(stateDir: string | undefined): SensorPipelines {
     const { env: image, identity, clock, random, log, config, detection } = this.#options;
-    return new SensorLines(plansOf(config, detection), {
+    return new SensorPipelines(plansOf(config, detection), {
       image,
       nodeId: identity.nodeId,
       coordinatorUrl: config.coordinatorUrl,
@@ -154,7 +153,7 @@ export class Agent implements Service {
         sensors: config.sensors.length,
         memoryMaxBytes: detection.report.image.cgroup.memory_max_bytes,
       }),
-      ledger: new Ledger(stateDir, log),
+      processJournal: new ProcessJournal(stateDir, log),
       newUplink: (sensor, spool, lineLog) => this.#newUplink(sensor, spool, lineLog),
       clock,
       random,

@@ -4,11 +4,12 @@
  */
 import { writeSync } from "node:fs";
 import { systemClock } from "@fleet/daemon/clock";
-import { type DetectFlags, parseCommandLine, type RunFlags, usage } from "./command-line.ts";
-import { EXIT_CONFIG, EXIT_IN_USE, EXIT_USAGE } from "./exit-codes.ts";
-import { type Environment, takeImageEnvironment } from "./image-env.ts";
+import { configPath, type RunFlags } from "./config/run-flags.ts";
+import { type DetectFlags, parseCommandLine, usage } from "./cli/command-line.ts";
+import { EXIT_CONFIG, EXIT_IN_USE, EXIT_USAGE } from "./cli/exit-codes.ts";
+import { type Environment, takeImageEnvironment } from "./process/image-env.ts";
 import { VERSION } from "@fleet/daemon/version";
-import { versionReport } from "./version.ts";
+import { versionReport } from "./process/version-report.ts";
 
 const env = takeImageEnvironment(process.env);
 const asked = parseCommandLine(process.argv.slice(2));
@@ -26,7 +27,7 @@ switch (asked.at) {
     await (await import("./install/main.ts")).runInstall(asked.flags, systemClock);
     break;
   case "install_help": {
-    const { installUsage } = await import("./install/command-line.ts");
+    const { installUsage } = await import("./cli/install-command-line.ts");
     const text = await installUsage();
     say(process.stdout.isTTY ? text : Bun.stripANSI(text));
     break;
@@ -56,13 +57,15 @@ switch (asked.at) {
 }
 
 async function detectOnly(flags: RunFlags, { json, fresh, why }: DetectFlags): Promise<void> {
-  const { configPath, explainDetection, formatDetection, startDetection } =
-    await import("./detect.ts");
+  const { explainDetection, formatDetection, startDetection } =
+    await import("./detection/detect.ts");
   const detecting = startDetection(flags, env, systemClock, { fresh });
   const config =
     configPath(flags, env) === undefined
       ? { runtimes: undefined, interpreters: [] }
-      : await orExit(async () => (await import("./config.ts")).loadDetectionConfig(flags, env));
+      : await orExit(async () =>
+          (await import("./config/config.ts")).loadDetectionConfig(flags, env),
+        );
   const detection = await detecting.finish(config);
   if (why === undefined) return say(formatDetection(detection, json));
   const explanation = explainDetection(detection, why);
@@ -76,7 +79,7 @@ async function detectOnly(flags: RunFlags, { json, fresh, why }: DetectFlags): P
 async function runAgent(flags: RunFlags, image: Environment): Promise<void> {
   // Asks for the config to be read, which is yet to come.
   process.on("SIGHUP", () => {});
-  const { startDetection } = await import("./detect.ts");
+  const { startDetection } = await import("./detection/detect.ts");
   const detecting = startDetection(flags, image, systemClock);
   const { run } = await import("./run.ts");
   await orExit(() => run(flags, image, systemClock, detecting));
@@ -87,12 +90,12 @@ async function orExit<T>(fn: () => Promise<T>): Promise<T> {
   try {
     return await fn();
   } catch (error) {
-    const { ConfigError } = await import("./config.ts");
+    const { ConfigError } = await import("./config/config.ts");
     if (error instanceof ConfigError) {
       complain(error.problems);
       return process.exit(EXIT_CONFIG);
     }
-    const { StateDirInUseError } = await import("./state-dir-lock.ts");
+    const { StateDirInUseError } = await import("./state/state-dir-lock.ts");
     if (!(error instanceof StateDirInUseError)) throw error;
     complain([error.message]);
     return process.exit(EXIT_IN_USE);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { type AgentConfig, ConfigError } from "./config.ts";
-import type { Detection } from "./detect.ts";
+import { type AgentConfig, ConfigError } from "./config/config.ts";
+import type { Detection } from "./detection/detect.ts";
 import { Reload } from "./reload.ts";
 import { recordingLog } from "./testing.ts";
 

@@ -3,8 +3,8 @@
  * be taken up by a new process is named and stays as it was. (A12)
  */
 import type { Log } from "@fleet/daemon";
-import { type AgentConfig, ConfigError } from "./config.ts";
-import type { Detection } from "./detect.ts";
+import { type AgentConfig, ConfigError } from "./config/config.ts";
+import type { Detection } from "./detection/detect.ts";
 
 /** What reloading needs. `load` throws `ConfigError`. */
 export interface ReloadOptions {

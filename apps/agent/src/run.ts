@@ -13,14 +13,14 @@ import {
   systemRandom,
 } from "@fleet/daemon";
 import { Agent } from "./agent.ts";
-import type { RunFlags } from "./command-line.ts";
-import { type AgentConfig, loadConfig } from "./config.ts";
-import { type Detecting, type Detection, startDetection } from "./detect.ts";
-import { EXIT_SUPERSEDED } from "./exit-codes.ts";
-import { type Identity, loadIdentity } from "./identity.ts";
-import type { Environment } from "./image-env.ts";
+import type { RunFlags } from "./config/run-flags.ts";
+import { type AgentConfig, loadConfig } from "./config/config.ts";
+import { type Detecting, type Detection, startDetection } from "./detection/detect.ts";
+import { EXIT_SUPERSEDED } from "./cli/exit-codes.ts";
+import { type Identity, loadIdentity } from "./state/identity.ts";
+import type { Environment } from "./process/image-env.ts";
 import { Reload } from "./reload.ts";
-import { takeStateDir } from "./state-dir-lock.ts";
+import { takeStateDir } from "./state/state-dir-lock.ts";
 
 /** How often an agent that stays without sensors says so. */
 const STAYING_MS = 3_600_000;

@@ -8,10 +8,10 @@ import {
   sensorNameSchema,
   spoolIdSchema,
 } from "@fleet/protocol";
-import { type SensorConfig, sensorConfig, sensorSchema } from "./config-sensor.ts";
-import type { Grant } from "./grant.ts";
-import { MemorySpool } from "./memory-spool.ts";
-import { Uplink } from "./uplink.ts";
+import { type SensorConfig, sensorConfig, sensorSchema } from "./config/sensor.ts";
+import type { Grant } from "./registration/grant.ts";
+import { MemorySpool } from "./spool/memory-spool.ts";
+import { Uplink } from "./uplink/uplink.ts";
 
 const WAIT_MS_MAX = 4000;
 

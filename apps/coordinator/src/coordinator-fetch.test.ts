@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { seededRandom, systemClock } from "@fleet/daemon";
 import { nodeViewSchema, trackerViewSchema, trackListSchema } from "@fleet/protocol";
-import { parseConfig } from "./config.ts";
+import { parseConfig } from "./config/config.ts";
 import { createCoordinator, defaultOutputDir } from "./coordinator.ts";
 import { givenTokens, RecordingLog, tempDir } from "./testing.ts";
 

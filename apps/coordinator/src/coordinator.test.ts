@@ -3,7 +3,7 @@ import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { seededRandom, systemClock } from "@fleet/daemon";
 import { PROTOCOL_HEADER } from "@fleet/protocol";
-import { parseConfig } from "./config.ts";
+import { parseConfig } from "./config/config.ts";
 import { type Coordinator, createCoordinator, defaultOutputDir } from "./coordinator.ts";
 import { openDb } from "./db/open.ts";
 import { givenTokens, RecordingLog, tempDir, until } from "./testing.ts";

@@ -1,32 +1,31 @@
 /** Builds the coordinator and starts and stops its parts in order. Constructs and orders; does nothing else. (T6) */
 import { join } from "node:path";
-import { type Clock, type Log, type Random, ServiceGroup } from "@fleet/daemon";
+import { type Clock, Counts, type Log, type Random, ServiceGroup } from "@fleet/daemon";
 import { Auth, type GivenTokens } from "./auth/auth.ts";
 import { Bus } from "./bus.ts";
-import { ConfigError } from "./config-file.ts";
-import type { Config } from "./config.ts";
-import { Counts } from "./counts.ts";
-import { frameDescriptorMax } from "./descriptors.ts";
+import { ConfigError } from "./config/file.ts";
+import type { Config } from "./config/config.ts";
+import { frameDescriptorMax } from "./net/descriptors.ts";
 import { type Db, MEMORY, openDb, type OpenedDb } from "./db/open.ts";
 import { ActiveDownloads } from "./downloads/active-downloads.ts";
 import { AgentBinaries } from "./downloads/agent-binaries.ts";
-import { Admissions } from "./http/admissions.ts";
-import { AgentStreams } from "./http/agent-streams.ts";
+import { RegisterLimiter } from "./http/agents/register-limiter.ts";
+import { AgentStreams } from "./agent-streams/agent-streams.ts";
 import { createApp } from "./http/app.ts";
 import { HttpServer } from "./http/server.ts";
-import { Metrics } from "./metrics.ts";
-import { Probe } from "./registry/probe.ts";
+import { Metrics } from "./metrics/metrics.ts";
+import { StartupProbe } from "./registry/liveness/startup-probe.ts";
 import { Registry } from "./registry/registry.ts";
-import { Rounds } from "./registry/rounds.ts";
-import type { Feed } from "./trackers/feed.ts";
-import { HistoryTotal } from "./trackers/fed-history.ts";
-import { Fetchers } from "./uplinks/fetchers.ts";
+import { HealthPoller } from "./registry/liveness/health-poller.ts";
+import type { Feed } from "./trackers/feed/feed.ts";
+import { RedeliveryTotal } from "./trackers/feed/redelivery-buffer.ts";
+import { Fetchers } from "./uplinks/fetch/fetchers.ts";
 import { TrackerManager } from "./trackers/manager.ts";
-import { Output } from "./trackers/output.ts";
+import { TrackLog } from "./trackers/tracks/track-log.ts";
 import { PortPool } from "./trackers/port-pool.ts";
 import { TrackerStore } from "./trackers/tracker-store.ts";
-import { Unread } from "./trackers/unread.ts";
-import { ProgressStore } from "./uplinks/stream-progress.ts";
+import { SocketBacklog } from "./trackers/feed/socket-backlog.ts";
+import { ProgressStore } from "./uplinks/sessions/stream-progress.ts";
 import { TcpServer, type TcpServerOptions } from "./uplinks/tcp-server.ts";
 
 const FAILED_START_MS = 5000;
@@ -124,8 +123,8 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     { name: "downloads", service: downloads },
     { name: "agents' streams", service: streams },
     { name: "http", service: http },
-    { name: "probe", service: new Probe({ registry, clock, log }) },
-    { name: "rounds", service: new Rounds({ registry, clock, intervalMs }) },
+    { name: "probe", service: new StartupProbe({ registry, clock, log }) },
+    { name: "rounds", service: new HealthPoller({ registry, clock, intervalMs }) },
   ]);
   return {
     ...lifecycle(group, opened, log),
@@ -142,7 +141,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
 interface Parts {
   readonly auth: Auth;
   readonly registry: Registry;
-  readonly output: Output;
+  readonly output: TrackLog;
   readonly manager: TrackerManager;
   readonly fetchers: ReturnType<typeof createFetchers>;
   readonly store: ProgressStore;
@@ -159,7 +158,7 @@ function createHttpApp(
 ): ReturnType<typeof createApp> {
   const answers = new Counts();
   const isWritable = (): boolean => !store.failing && !registry.failing;
-  const admissions = new Admissions(clock, random);
+  const registerLimiter = new RegisterLimiter(clock, random);
   return createApp({
     registry,
     auth,
@@ -168,7 +167,7 @@ function createHttpApp(
     manager,
     bus,
     streams,
-    admissions,
+    registerLimiter,
     metrics: new Metrics({
       auth,
       registry,
@@ -178,7 +177,7 @@ function createHttpApp(
       lines: counts,
       connections: () => frames.connections,
       streams: () => streams.size,
-      deferred: () => admissions.refused,
+      deferred: () => registerLimiter.refused,
       isWritable,
       downloads: answers,
     }),
@@ -260,17 +259,17 @@ function advertised({ advertise_frames: told, tcp_server: { tls } }: Config, por
   return { host: told?.host, port: told?.port ?? port, tls: told?.tls ?? tls !== undefined };
 }
 
-function createOutput({ config, outputDir, clock, log }: CoordinatorOptions): Output {
+function createOutput({ config, outputDir, clock, log }: CoordinatorOptions): TrackLog {
   const { rotate_bytes: rotateBytes, keep_days: keepDays } = config.output;
   const totalBytesMax = config.output.total_bytes_max;
-  return new Output(outputDir, { rotateBytes, keepDays, totalBytesMax }, clock, log);
+  return new TrackLog(outputDir, { rotateBytes, keepDays, totalBytesMax }, clock, log);
 }
 
 function createManager(
   options: CoordinatorOptions,
   db: Db,
   bus: Bus,
-  output: Output,
+  output: TrackLog,
 ): TrackerManager {
   const { config, clock, random, log } = options;
   const tcp = config.tcp_server;
@@ -283,8 +282,8 @@ function createManager(
       output,
       pool: new PortPool(tcp.auto_provision_port_start, tcp.auto_provision_port_end),
       store: new TrackerStore(db, log),
-      unread: new Unread(clock),
-      historyTotal: new HistoryTotal(),
+      backlog: new SocketBacklog(clock),
+      historyTotal: new RedeliveryTotal(),
       options: {
         command: options.trackerCommand,
         env: options.trackerEnv,

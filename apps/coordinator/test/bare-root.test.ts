@@ -85,9 +85,9 @@ interface Started {
 
 function start(...args: readonly string[]): Started {
   const namespaces = ["-m", "-p", "-f", "--kill-child", "--propagation", "private"];
-  const places = [join(top, "root"), DIST, join(top, "data"), join(top, "secrets")];
+  const quota = [join(top, "root"), DIST, join(top, "data"), join(top, "secrets")];
   const child = Bun.spawn(
-    ["unshare", ...namespaces, "sh", "-c", IN_ROOT, "sh", ...places, ...args],
+    ["unshare", ...namespaces, "sh", "-c", IN_ROOT, "sh", ...quota, ...args],
     { stdio: ["ignore", "pipe", "pipe"] },
   );
   let out = "";

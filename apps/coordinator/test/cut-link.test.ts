@@ -104,14 +104,14 @@ async function startCoordinator(fleet: Fleet, centre: Machine): Promise<void> {
   const script = join(import.meta.dir, "recording-tracker.ts");
   const command = [process.execPath, script, "{port}", join(fleet.dir, "{stream}")];
   const config = fleet.write("c.yaml", JSON.stringify({ tracker: { command } }));
-  const places = ["--config", config, "--data-dir", join(fleet.dir, "data")];
+  const quota = ["--config", config, "--data-dir", join(fleet.dir, "data")];
   const ports = ["--http", `0.0.0.0:${HTTP}`, "--frames", `0.0.0.0:${FRAMES}`];
   const env = {
     FLEET_ENROLL_TOKEN: ENROLL_TOKEN,
     FLEET_OPERATOR_TOKEN: OPERATOR_TOKEN,
     FLEET_PUSH_TOKEN: PUSH_TOKEN,
   };
-  const args = ["serve", ...places, ...ports];
+  const args = ["serve", ...quota, ...ports];
   const { log } = fleet.spawn("fleet-coordinator", args, env, centre.on());
   await until("the coordinator is ready", () => log.some((line) => line.includes('"msg":"ready"')));
 }

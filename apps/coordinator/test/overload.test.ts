@@ -187,10 +187,10 @@ describe("beside a stream that must not suffer", () => {
   test("floods of tiny and of empty lines are refused and counted, line by line (T1)", async () => {
     const lines = 300_000;
     const flood = await plainNode("flood");
-    const rounds = 3;
-    for (let round = 0; round < rounds; round++) {
-      await flood.push("{}\n".repeat(lines / rounds));
-      await flood.push("\n".repeat(lines / rounds));
+    const poller = 3;
+    for (let round = 0; round < poller; round++) {
+      await flood.push("{}\n".repeat(lines / poller));
+      await flood.push("\n".repeat(lines / poller));
       await goOn();
     }
     await until("every line counted", async () => (await refused("bad_json")) >= lines);

@@ -3,9 +3,9 @@
  * retina-tracker where they mean the same, so that its config file can be used as it is: what means nothing here is named and
  * left out. Wrong values are problems, all reported together. Parsed once by `main.ts`.
  */
-import { HISTORY_MAX } from "./detection-history.ts";
-import type { NoiseConfig } from "./measurement-noise.ts";
-import type { LifeRules } from "./track.ts";
+import { HISTORY_MAX } from "./tracks/detection-history.ts";
+import type { NoiseConfig } from "./estimation/measurement-noise.ts";
+import type { LifeRules } from "./tracks/track.ts";
 
 /** What the tracker runs with. */
 export interface TrackerConfig {

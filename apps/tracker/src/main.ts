@@ -8,10 +8,10 @@ import {
   parseConfig,
   type TrackerConfig,
 } from "./config.ts";
-import { EventOutput } from "./event-output.ts";
+import { EventOutput } from "./events/event-output.ts";
 import { type Options, parseOptions, USAGE } from "./options.ts";
 import { Session } from "./session.ts";
-import { TcpInput } from "./tcp-input.ts";
+import { TcpInput } from "./input/tcp-input.ts";
 
 /** Exit statuses, those of sysexits(3). */
 const EXIT_USAGE = 64;

@@ -1,6 +1,6 @@
 /** The command line, that of the public retina-tracker: parsed by `main.ts`, once. Pure. (T10) */
 import { parseArgs } from "node:util";
-import { HISTORY_MAX } from "./detection-history.ts";
+import { HISTORY_MAX } from "./tracks/detection-history.ts";
 
 export const USAGE = `usage: fleet-tracker --tcp [--tcp-host HOST] [--tcp-port PORT] [-c FILE] [-s FILE|-]
        fleet-tracker FILE [-c FILE] [-s FILE|-]

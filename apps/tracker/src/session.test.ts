@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { seededRandom } from "@fleet/daemon";
 import { LINE_BYTES_MAX } from "@fleet/protocol";
 import { DEFAULT_CONFIG } from "./config.ts";
-import { type ByteSink, EventOutput } from "./event-output.ts";
+import { type ByteSink, EventOutput } from "./events/event-output.ts";
 import { Session } from "./session.ts";
 import { frameAt, lineOf, parseEvents } from "./testing.ts";
 

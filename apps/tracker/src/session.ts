@@ -4,9 +4,9 @@
  */
 import { LineDecoder } from "@fleet/protocol";
 import type { TrackerConfig } from "./config.ts";
-import { type Counters, createCounters, summarize } from "./counters.ts";
-import type { EventOutput } from "./event-output.ts";
-import { parseLine } from "./frame.ts";
+import { type Counters, createCounters, summarize } from "./events/counters.ts";
+import type { EventOutput } from "./events/event-output.ts";
+import { parseLine } from "./input/frame.ts";
 import { Tracker } from "./tracker.ts";
 
 /** Bytes taken in between two looks at the output: events are up to 30 times as long as the frames that cause them. */

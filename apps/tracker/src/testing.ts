@@ -1,13 +1,13 @@
 /** What the tests of this app share: simulated aircraft as one radar would see them, tracks of them, a writer that collects events. */
 import { type Random, seededRandom } from "@fleet/daemon";
 import { DEFAULT_CONFIG } from "./config.ts";
-import type { Detection } from "./detection-history.ts";
-import { Existence } from "./existence.ts";
-import type { Frame } from "./frame.ts";
-import type { MotionModel } from "./kalman.ts";
-import { ManoeuvreFilter, type ManoeuvreModel, manoeuvreModel } from "./manoeuvre.ts";
-import { Track } from "./track.ts";
-import type { EventWriter } from "./track-event.ts";
+import type { Detection } from "./tracks/detection-history.ts";
+import { Existence } from "./tracks/existence.ts";
+import type { Frame } from "./input/frame.ts";
+import type { MotionModel } from "./estimation/kalman.ts";
+import { ManoeuvreFilter, type ManoeuvreModel, manoeuvreModel } from "./estimation/manoeuvre.ts";
+import { Track } from "./tracks/track.ts";
+import type { EventWriter } from "./events/track-event.ts";
 
 export const START_MS = 1_783_500_000_000;
 export const INTERVAL_MS = 500;

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { seededRandom } from "@fleet/daemon";
 import { DEFAULT_CONFIG } from "./config.ts";
-import { createCounters } from "./counters.ts";
-import type { Frame } from "./frame.ts";
+import { createCounters } from "./events/counters.ts";
+import type { Frame } from "./input/frame.ts";
 import {
   CollectingWriter,
   type Flight,

@@ -3,23 +3,23 @@
  * Each frame: predict every track, associate confirmed tracks first and tentative ones with what is left, update, merge
  * tracks of one target, begin a tentative track at every detection still free. Owned by `session.ts`.
  */
-import { associate, DetectionSet, identityRatio } from "./association.ts";
+import { associate, DetectionSet, identityRatio } from "./association/association.ts";
 import type { TrackerConfig } from "./config.ts";
-import type { Counters } from "./counters.ts";
-import type { Detection } from "./detection-history.ts";
-import { Existence, passing } from "./existence.ts";
-import { bornLine, droppedLine, mergedLine, resumedLine, silenceLine } from "./explain.ts";
-import type { Frame } from "./frame.ts";
-import type { Innovation, MeasurementVariance, MotionModel } from "./kalman.ts";
-import { ManoeuvreFilter, manoeuvreModel } from "./manoeuvre.ts";
-import { MeasurementNoise } from "./measurement-noise.ts";
-import { findResumed } from "./resume.ts";
-import { findMergers } from "./rivals.ts";
-import { SensorModel } from "./sensor-model.ts";
-import { Timeline } from "./timeline.ts";
-import { afterHit, afterMiss, Track, type TrackState } from "./track.ts";
-import { type EventWriter, trackId, writeTrackEvent } from "./track-event.ts";
-import { Wavelength } from "./wavelength.ts";
+import type { Counters } from "./events/counters.ts";
+import type { Detection } from "./tracks/detection-history.ts";
+import { Existence, passing } from "./tracks/existence.ts";
+import { bornLine, droppedLine, mergedLine, resumedLine, silenceLine } from "./events/explain.ts";
+import type { Frame } from "./input/frame.ts";
+import type { Innovation, MeasurementVariance, MotionModel } from "./estimation/kalman.ts";
+import { ManoeuvreFilter, manoeuvreModel } from "./estimation/manoeuvre.ts";
+import { MeasurementNoise } from "./estimation/measurement-noise.ts";
+import { findResumed } from "./association/resume.ts";
+import { findMergers } from "./association/rivals.ts";
+import { SensorModel } from "./estimation/sensor-model.ts";
+import { Timeline } from "./input/timeline.ts";
+import { afterHit, afterMiss, Track, type TrackState } from "./tracks/track.ts";
+import { type EventWriter, trackId, writeTrackEvent } from "./events/track-event.ts";
+import { Wavelength } from "./estimation/wavelength.ts";
 
 /** Tracks of all states; a detection that would begin one more is refused. */
 export const TRACKS_MAX = 2048;

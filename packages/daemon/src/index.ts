@@ -1,9 +1,19 @@
-export { backoffMs, type BackoffOptions } from "./backoff.ts";
-export { type Clock, every, sleep, systemClock, type Timer } from "./clock.ts";
-export { parseBytes, parseDurationMs } from "./duration.ts";
-export { Keepalive } from "./keepalive.ts";
-export { createLog, isLogLevel, LOG_LEVELS, type Log, type LogLevel, silentLog } from "./log.ts";
-export { type Random, seededRandom, systemRandom } from "./random.ts";
+export { backoffMs, type BackoffOptions } from "./time/backoff.ts";
+export { type Clock, every, sleep, systemClock, type Timer } from "./time/clock.ts";
+export { parseBytes, parseDurationMs } from "./time/duration.ts";
+export { Keepalive } from "./time/keepalive.ts";
+export {
+  createLog,
+  isLogLevel,
+  LOG_LEVELS,
+  type Log,
+  type LogLevel,
+  silentLog,
+} from "./observe/log.ts";
+export { fileProblem } from "./process/file-problem.ts";
+export { Counts } from "./observe/counts.ts";
+export { LogLimiter } from "./observe/log-limiter.ts";
+export { type Random, seededRandom, systemRandom } from "./time/random.ts";
 export {
   DeadlineError,
   type NamedService,
@@ -11,5 +21,5 @@ export {
   ServiceGroup,
   type StopProblem,
   withDeadline,
-} from "./service.ts";
-export { exitCodeOf, onStopSignals, type StopSignal } from "./signals.ts";
+} from "./process/service.ts";
+export { exitCodeOf, onStopSignals, type StopSignal } from "./process/signals.ts";

@@ -1,2 +1,2 @@
-export { FakeClock, settle } from "./fake-clock.ts";
+export { FakeClock, settle } from "./time/fake-clock.ts";
 export { TestAuthority, type TestPair } from "./test-authority.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { canonicalRuntime } from "./canonical-runtime.ts";
-import { INTERPRETERS } from "./interpreters.ts";
+import { INTERPRETERS } from "./probe/interpreters.ts";
 
 test("common names mean the runtime they are known by", () => {
   const meant = {

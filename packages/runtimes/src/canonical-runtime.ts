@@ -1,5 +1,5 @@
 /** Turns any name a person may write for a runtime into the one Fleet uses. Pure; used by all three tiers and by sensor configs. (A5) */
-import { INTERPRETERS } from "./interpreters.ts";
+import { INTERPRETERS } from "./probe/interpreters.ts";
 
 /** What `canonicalRuntime` needs to know of an interpreter beyond the built-in ones. */
 export interface RuntimeNames {

@@ -1,12 +1,14 @@
 import { expect, test } from "bun:test";
 import { copyFileSync, chmodSync, linkSync } from "node:fs";
-import { detectedRuntimes, detectImage, PROBE_TIMEOUT_MS } from "./detect-image.ts";
-import type { DetectOptions } from "./detect-image.ts";
+import {
+  detectedRuntimes,
+  detectImage,
+  type DetectOptions,
+  PROBE_TIMEOUT_MS,
+} from "./detect-image.ts";
 import type { ImageReport, InterpreterReport } from "./image-report.ts";
-import { spawnProbe } from "./run-probe.ts";
-import type { ProbeCommand } from "./run-probe.ts";
-import { makeElf, makeTestClock, makeTestImage } from "./test-image.ts";
-import type { TestImage } from "./test-image.ts";
+import { type ProbeCommand, spawnProbe } from "./probe/run-probe.ts";
+import { makeElf, makeTestClock, makeTestImage, type TestImage } from "./test-image.ts";
 
 /** Detection in `bin` and `bin2` of a test image and nowhere else. */
 function detect(image: TestImage, options: Partial<DetectOptions> = {}): Promise<ImageReport> {

@@ -4,26 +4,25 @@
  */
 import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { readCache, writeCache } from "./detection-cache.ts";
-import type { CacheOptions } from "./detection-cache.ts";
-import { Gate } from "./gate.ts";
-import { imageFacts } from "./image-facts.ts";
+import { type CacheOptions, readCache, writeCache } from "./cache/detection-cache.ts";
+import { Limiter } from "./probe/limiter.ts";
+import { imageFacts } from "./image/image-facts.ts";
 import type { Evidence, Findings, ImageReport, InterpreterReport } from "./image-report.ts";
-import { fileId } from "./inspect-executable.ts";
-import { fromCustom, INTERPRETERS } from "./interpreters.ts";
-import type { CustomInterpreter, Interpreter } from "./interpreters.ts";
-import { Investigation } from "./investigation.ts";
-import type { InvestigationContext } from "./investigation.ts";
-import { Looks } from "./looks.ts";
-import type { Environment } from "./looks.ts";
-import { lookAtDatabases } from "./package-databases.ts";
-import { findPackageManagers } from "./package-managers.ts";
-import { printable } from "./printable.ts";
-import { spawnProbe } from "./run-probe.ts";
-import type { ProbeClock, SpawnProbe } from "./run-probe.ts";
-import { namesReader, searchPath } from "./search-path.ts";
-import type { SearchPath } from "./search-path.ts";
-import { findVirtualEnvironments } from "./virtual-environments.ts";
+import { fileId } from "./inspect/inspect-executable.ts";
+import {
+  type CustomInterpreter,
+  fromCustom,
+  type Interpreter,
+  INTERPRETERS,
+} from "./probe/interpreters.ts";
+import { Investigation, type InvestigationContext } from "./probe/investigation.ts";
+import { type Environment, FileObserver } from "./inspect/file-observer.ts";
+import { lookAtDatabases } from "./image/package-databases.ts";
+import { findPackageManagers } from "./image/package-managers.ts";
+import { printable } from "./inspect/printable.ts";
+import { type ProbeClock, type SpawnProbe, spawnProbe } from "./probe/run-probe.ts";
+import { namesReader, type SearchPath, searchPath } from "./probe/search-path.ts";
+import { findVirtualEnvironments } from "./image/virtual-environments.ts";
 
 export interface DetectOptions {
   /** The image's environment: PATH, FLEET_RUNTIME_ENVS_DIR, JAVA_HOME and the like are read from it. Nothing of it reaches a probe but PATH, and LD_LIBRARY_PATH where nothing works without. */
@@ -67,15 +66,16 @@ export async function detectImage(options: DetectOptions): Promise<ImageReport> 
   const selves = selfIds(options.selfPath ?? process.execPath);
   const isSelf = (path: string): boolean => selves.has(idOf(path) ?? "");
   let findings = cache === undefined ? undefined : readCache(cache, question, env, isSelf);
-  const looks = new Looks(env, clock.nowMs());
-  const search = searchPath(looks, question.pathOnly);
-  const finding = findings === undefined ? lookAround(options, looks, search, selves) : undefined;
+  const observer = new FileObserver(env, clock.nowMs());
+  const search = searchPath(observer, question.pathOnly);
+  const finding =
+    findings === undefined ? lookAround(options, observer, search, selves) : undefined;
   // Read while the version commands run.
   const image = imageFacts(search.path);
   if (finding !== undefined) {
     findings = await finding;
-    if (cache !== undefined && looks.isRepeatable)
-      writeCache(cache, question, looks.seen, findings);
+    if (cache !== undefined && observer.isRepeatable)
+      writeCache(cache, question, observer.seen, findings);
   }
   return {
     schema: 1,
@@ -95,7 +95,7 @@ export function detectedRuntimes(report: ImageReport): string[] {
 
 async function lookAround(
   options: DetectOptions,
-  looks: Looks,
+  observer: FileObserver,
   search: SearchPath,
   selves: ReadonlySet<string>,
 ): Promise<Findings> {
@@ -103,13 +103,13 @@ async function lookAround(
   const lookedAtMs = clock.nowMs();
   const { table, broken } = interpreterTable(options.interpreters ?? []);
   const context: InvestigationContext = {
-    looks,
+    observer,
     search,
     table,
     clock,
     spawn: options.spawn ?? spawnProbe,
     timeoutMs: options.timeoutMs ?? PROBE_TIMEOUT_MS,
-    gate: new Gate(options.probesMax ?? Math.max(2, availableParallelism()), HOLD_MS, clock),
+    limiter: new Limiter(options.probesMax ?? Math.max(2, availableParallelism()), HOLD_MS, clock),
     path: search.path,
     home: search.home,
     hostArch: process.arch,
@@ -122,14 +122,14 @@ async function lookAround(
   );
   // The slow ones are running before anything else is looked at.
   for (const investigation of investigations.values()) investigation.begin();
-  const names = namesReader(table, looks);
+  const names = namesReader(table, observer);
   const finishing = [...investigations.values()].map((investigation) =>
     investigation.finish(names),
   );
   const python = table.find(({ name }) => name === "python");
   const environments = findVirtualEnvironments(python, context);
-  const packageManagers = findPackageManagers(search.dirs, looks);
-  lookAtDatabases(looks);
+  const packageManagers = findPackageManagers(search.dirs, observer);
+  lookAtDatabases(observer);
 
   const found = new Map<string, InterpreterReport>();
   for (const report of [...broken, ...(await Promise.all(finishing))]) {
@@ -137,7 +137,7 @@ async function lookAround(
   }
   const order = [...table.map(({ name }) => name), ...broken.map(({ name }) => name)];
   const evidence: Record<string, readonly Evidence[]> = {};
-  for (const name of order) evidence[name] = investigations.get(name)?.trail.steps ?? [];
+  for (const name of order) evidence[name] = investigations.get(name)?.evidenceLog.steps ?? [];
   return {
     looked_at_ms: lookedAtMs,
     interpreters: order.flatMap((name) => found.get(name) ?? []),

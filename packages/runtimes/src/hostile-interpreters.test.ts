@@ -1,12 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { once } from "node:events";
 import { chmodSync, createReadStream, existsSync } from "node:fs";
-import { detectImage } from "./detect-image.ts";
-import type { DetectOptions } from "./detect-image.ts";
+import { detectImage, type DetectOptions } from "./detect-image.ts";
 import type { ImageReport, InterpreterReport, RejectionCode } from "./image-report.ts";
-import { spawnProbe } from "./run-probe.ts";
-import { makeElf, makeTestClock, makeTestImage } from "./test-image.ts";
-import type { TestImage } from "./test-image.ts";
+import { spawnProbe } from "./probe/run-probe.ts";
+import { makeElf, makeTestClock, makeTestImage, type TestImage } from "./test-image.ts";
 
 /** A python in `bin` that is up to no good, and a node beside it that works. */
 async function detect(

@@ -1,5 +1,7 @@
 /** The shapes of a detection report. They are its JSON form as they stand: snake_case, `schema: 1`. (A7) */
-import type { Libc } from "./elf-header.ts";
+
+/** The C library a program loads; `static` for a program without a loader. */
+export type Libc = "glibc" | "musl" | "bionic" | "static" | "unknown";
 
 /** Why a file was not taken as an interpreter. */
 export type RejectionCode =

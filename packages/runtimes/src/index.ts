@@ -3,11 +3,10 @@ export { canonicalRuntime, NATIVE } from "./canonical-runtime.ts";
 export type { RuntimeNames } from "./canonical-runtime.ts";
 export { detectedRuntimes, detectImage, PROBE_TIMEOUT_MS } from "./detect-image.ts";
 export type { DetectOptions } from "./detect-image.ts";
-export type { CacheOptions } from "./detection-cache.ts";
-export type { Libc } from "./elf-header.ts";
-export { explain } from "./explain.ts";
-export type { Explanation } from "./explain.ts";
-export { formatReport } from "./format-report.ts";
+export type { CacheOptions } from "./cache/detection-cache.ts";
+export { explain } from "./report/explain.ts";
+export type { Explanation } from "./report/explain.ts";
+export { formatReport } from "./report/format-report.ts";
 export { INSTALLATIONS_ALSO_MAX } from "./image-report.ts";
 export type {
   BrokenInterpreter,
@@ -17,13 +16,14 @@ export type {
   ImageReport,
   Installation,
   InterpreterReport,
+  Libc,
   PackageManager,
   Rejection,
   RejectionCode,
   VirtualEnvironment,
   WorkingInterpreter,
 } from "./image-report.ts";
-export type { CustomInterpreter } from "./interpreters.ts";
+export type { CustomInterpreter } from "./probe/interpreters.ts";
 export { resolveRuntimes } from "./resolve-runtimes.ts";
 export type {
   ResolvedRuntimes,
@@ -31,4 +31,10 @@ export type {
   RuntimeProblem,
   RuntimeTier,
 } from "./resolve-runtimes.ts";
-export type { ProbeClock, ProbeCommand, ProbeExit, ProbeProcess, SpawnProbe } from "./run-probe.ts";
+export type {
+  ProbeClock,
+  ProbeCommand,
+  ProbeExit,
+  ProbeProcess,
+  SpawnProbe,
+} from "./probe/run-probe.ts";

@@ -1,10 +1,8 @@
 import { expect, test } from "bun:test";
 import { detectImage } from "./detect-image.ts";
-import { INSTALLATIONS_ALSO_MAX } from "./image-report.ts";
-import type { Installation } from "./image-report.ts";
-import { spawnProbe } from "./run-probe.ts";
-import { makeElf, makeTestClock, makeTestImage } from "./test-image.ts";
-import type { TestImage } from "./test-image.ts";
+import { type Installation, INSTALLATIONS_ALSO_MAX } from "./image-report.ts";
+import { spawnProbe } from "./probe/run-probe.ts";
+import { makeElf, makeTestClock, makeTestImage, type TestImage } from "./test-image.ts";
 
 const MINE = makeElf({ machine: process.arch === "arm64" ? 183 : 62 });
 

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { canonicalRuntime } from "./canonical-runtime.ts";
-import { INTERPRETERS } from "./interpreters.ts";
+import { INTERPRETERS } from "./probe/interpreters.ts";
 import { resolveRuntimes } from "./resolve-runtimes.ts";
 
 const detected = ["shell", "python"];

@@ -1,6 +1,5 @@
 /** Which runtimes this machine offers: the three tiers, variable over config file over detection. Pure. (A5, A6) */
-import { canonicalRuntime, NATIVE } from "./canonical-runtime.ts";
-import type { RuntimeNames } from "./canonical-runtime.ts";
+import { canonicalRuntime, NATIVE, type RuntimeNames } from "./canonical-runtime.ts";
 
 export type RuntimeTier = "override" | "config" | "detected";
 

@@ -2,7 +2,7 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { ProbeClock } from "./run-probe.ts";
+import type { ProbeClock } from "./probe/run-probe.ts";
 
 export interface TestImage extends Disposable {
   readonly dir: string;

@@ -1,7 +1,7 @@
 /*
  * The variables by which the environment of an image could steer ld.so, glibc, Bun or where the program's secrets go. Found
  * by logging what a running program asks getenv for, and from the strings of the binary; look again when Bun or glibc is
- * updated. packages/daemon/src/environment.ts turns them back for children and must know the same two rules of case.
+ * updated. packages/daemon/src/process/environment.ts turns them back for children and must know the same two rules of case.
  *
  * Each is a prefix of the whole entry, so one that ends with '=' stands for that name alone. All begin with a capital.
  */

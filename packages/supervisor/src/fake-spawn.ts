@@ -1,7 +1,13 @@
 /** A spawn without processes: tests feed output, end runs and see the signals. Goes with FakeClock. */
 import type { ByteSource } from "./byte-source.ts";
-import type { GroupSignal, ProcessExit, Spawn, SpawnedProcess, SpawnRequest } from "./spawn.ts";
-import { SpawnError } from "./spawn.ts";
+import {
+  type GroupSignal,
+  type ProcessExit,
+  type Spawn,
+  type SpawnedProcess,
+  SpawnError,
+  type SpawnRequest,
+} from "./spawn.ts";
 
 const FIRST_PID = 10_001;
 

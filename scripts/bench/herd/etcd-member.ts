@@ -5,7 +5,7 @@ import {
   systemClock,
   systemRandom,
 } from "../../../packages/daemon/src/index.ts";
-import { heartbeatSlot } from "../../../apps/agent/src/heartbeat-slot.ts";
+import { heartbeatSlot } from "../../../apps/agent/src/registration/heartbeat-slot.ts";
 import { type Member, type MemberOptions, wallMs } from "./member.ts";
 
 const BACKOFF: BackoffOptions = { baseMs: 250, capMs: 5000 };

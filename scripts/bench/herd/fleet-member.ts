@@ -16,9 +16,12 @@ import {
   PROTOCOL_VERSION,
   type RegisterRequest,
 } from "../../../packages/protocol/src/index.ts";
-import { CoordinatorClient, type Reply } from "../../../apps/agent/src/coordinator-client.ts";
-import { loadIdentity } from "../../../apps/agent/src/identity.ts";
-import { Registration } from "../../../apps/agent/src/registration.ts";
+import {
+  CoordinatorClient,
+  type Reply,
+} from "../../../apps/agent/src/registration/coordinator-client.ts";
+import { loadIdentity } from "../../../apps/agent/src/state/identity.ts";
+import { Registration } from "../../../apps/agent/src/registration/registration.ts";
 import { type Member, type MemberOptions, type Outcome, wallMs } from "./member.ts";
 
 const STREAM_BACKOFF: BackoffOptions = { baseMs: 100, capMs: 5000 };

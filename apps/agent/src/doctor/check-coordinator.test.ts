@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { FakeClock } from "@fleet/daemon/testing";
-import { CoordinatorClient } from "../coordinator-client.ts";
+import { CoordinatorClient } from "../registration/coordinator-client.ts";
 import { eventually } from "../testing.ts";
 import type { Check } from "./check.ts";
 import { ANSWER_MS_MAX, checkCoordinator, type CoordinatorFound } from "./check-coordinator.ts";

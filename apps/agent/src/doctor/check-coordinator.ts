@@ -1,9 +1,9 @@
 /** Whether the coordinator can be reached: name, connection, TLS, and a Fleet coordinator that answers there. (A9) */
 import type { Clock } from "@fleet/daemon";
 import { z } from "zod";
-import { certificateProblem } from "../certificate-problem.ts";
-import type { CoordinatorClient, Reply } from "../coordinator-client.ts";
-import type { Environment } from "../image-env.ts";
+import { certificateProblem } from "../registration/certificate-problem.ts";
+import type { CoordinatorClient, Reply } from "../registration/coordinator-client.ts";
+import type { Environment } from "../process/image-env.ts";
 import { type Check, fail, ok } from "./check.ts";
 import { dial, type Dialled } from "./dial.ts";
 

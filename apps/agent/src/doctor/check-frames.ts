@@ -1,7 +1,7 @@
 /** Whether the port that takes frames can be reached, and believed if it speaks TLS, where the coordinator says it is. (A9) */
 import type { Clock } from "@fleet/daemon";
 import type { FrameEndpoint } from "@fleet/protocol";
-import { certificateProblem } from "../certificate-problem.ts";
+import { certificateProblem } from "../registration/certificate-problem.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
 import { dial, shakeHands } from "./dial.ts";
 

@@ -2,7 +2,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { NodeId } from "@fleet/protocol";
-import { IDENTITY_FILE, parseIdentity } from "../identity.ts";
+import { IDENTITY_FILE, parseIdentity } from "../state/identity.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
 
 /** The check, and what the agent would start with. */

@@ -1,8 +1,8 @@
 /** What the image offers: /proc, runtimes, virtual environments. (A4, A5, A9) */
 import { stat } from "node:fs/promises";
 import type { ImageReport, ResolvedRuntimes, VirtualEnvironment } from "@fleet/runtimes";
-import type { Detection } from "../detect.ts";
-import type { Environment } from "../image-env.ts";
+import type { Detection } from "../detection/detect.ts";
+import type { Environment } from "../process/image-env.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
 
 const ENVS_DIR = "FLEET_RUNTIME_ENVS_DIR";

@@ -3,10 +3,10 @@ import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { isAbsolute, join, resolve } from "node:path";
 import { NATIVE } from "@fleet/runtimes";
-import type { SensorConfig } from "../config-sensor.ts";
-import type { Detection } from "../detect.ts";
-import type { Environment } from "../image-env.ts";
-import { planSensor, type SensorPlan } from "../sensor-plan.ts";
+import type { SensorConfig } from "../config/sensor.ts";
+import type { Detection } from "../detection/detect.ts";
+import type { Environment } from "../process/image-env.ts";
+import { planSensor, type SensorPlan } from "../sensors/sensor-plan.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
 
 /** A word that names a file of a program, by its form: a path, or a name with an ending that programs have. */

@@ -2,7 +2,7 @@
 import { constants } from "node:fs";
 import { access, open, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { DEFAULT_STATE_DIR } from "../state-dir.ts";
+import { DEFAULT_STATE_DIR } from "../state/state-dir.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
 
 /** Below these the next write, or the one after, may fail. */

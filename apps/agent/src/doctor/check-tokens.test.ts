@@ -3,8 +3,8 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FakeClock } from "@fleet/daemon/testing";
-import { CoordinatorClient } from "../coordinator-client.ts";
-import type { TokenSource } from "../enroll-tokens.ts";
+import { CoordinatorClient } from "../registration/coordinator-client.ts";
+import type { TokenSource } from "../config/enroll-tokens.ts";
 import { checkTokens, type TokensFound } from "./check-tokens.ts";
 
 const KINDS: Readonly<Record<string, string>> = {

@@ -7,9 +7,9 @@ import {
   type WhoamiResponse,
   whoamiResponseSchema,
 } from "@fleet/protocol";
-import type { CoordinatorClient } from "../coordinator-client.ts";
-import { isToken, type TokenSource } from "../enroll-tokens.ts";
-import type { Environment } from "../image-env.ts";
+import type { CoordinatorClient } from "../registration/coordinator-client.ts";
+import { isToken, type TokenSource } from "../config/enroll-tokens.ts";
+import type { Environment } from "../process/image-env.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
 import { ANSWER_MS_MAX } from "./check-coordinator.ts";
 

@@ -4,13 +4,13 @@
  */
 import type { Clock } from "@fleet/daemon";
 import { detectedRuntimes, detectImage, resolveRuntimes } from "@fleet/runtimes";
-import type { RunFlags } from "../command-line.ts";
-import { type ConfigSurvey, surveyConfig } from "../config.ts";
-import { CoordinatorClient } from "../coordinator-client.ts";
-import { configPath, type Detection } from "../detect.ts";
-import type { Environment } from "../image-env.ts";
-import { spoolBounds } from "../spool-size.ts";
-import { DEFAULT_STATE_DIR } from "../state-dir.ts";
+import { configPath, type RunFlags } from "../config/run-flags.ts";
+import { type ConfigSurvey, surveyConfig } from "../config/config.ts";
+import { CoordinatorClient } from "../registration/coordinator-client.ts";
+import type { Detection } from "../detection/detect.ts";
+import type { Environment } from "../process/image-env.ts";
+import { spoolBounds } from "../spool/spool-size.ts";
+import { DEFAULT_STATE_DIR } from "../state/state-dir.ts";
 import { type Check, type CheckId, fail, ok } from "./check.ts";
 import { checkClock } from "./check-clock.ts";
 import { checkCoordinator, type CoordinatorHealth } from "./check-coordinator.ts";

@@ -1,8 +1,8 @@
 /** The `doctor` sub-command: report, progress and exit code around `examine`. Loaded by main.ts only when it is asked for. (A9) */
 import { writeSync } from "node:fs";
 import type { Clock, Timer } from "@fleet/daemon";
-import type { RunFlags } from "../command-line.ts";
-import type { Environment } from "../image-env.ts";
+import type { RunFlags } from "../config/run-flags.ts";
+import type { Environment } from "../process/image-env.ts";
 import { examine } from "./doctor.ts";
 import { formatJson, formatText, isHealthy } from "./format.ts";
 

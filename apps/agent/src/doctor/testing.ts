@@ -1,6 +1,6 @@
 /** A detection that found what a test says, for the doctor's tests. */
 import type { ImageReport, InterpreterReport, ResolvedRuntimes } from "@fleet/runtimes";
-import type { Detection } from "../detect.ts";
+import type { Detection } from "../detection/detect.ts";
 
 /** What was found, as far as the test cares. */
 export interface Found {

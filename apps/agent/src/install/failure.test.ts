@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { EXIT_CONFIG, EXIT_SUPERSEDED, EXIT_USAGE } from "../exit-codes.ts";
+import { EXIT_CONFIG, EXIT_SUPERSEDED, EXIT_USAGE } from "../cli/exit-codes.ts";
 import { type FailureCode, failureOf, FAILURES, InstallError, type Place } from "./failure.ts";
 
 const MIB = 1024 ** 2;

@@ -3,13 +3,19 @@ import { writeSync } from "node:fs";
 import { constants } from "node:os";
 import type { Clock } from "@fleet/daemon/clock";
 import { VERSION } from "@fleet/daemon/version";
-import { versionReport } from "../version.ts";
-import type { InstallFlags } from "./command-line.ts";
+import { versionReport } from "../process/version-report.ts";
 import { InstallError } from "./failure.ts";
 import { install, type Installed } from "./install.ts";
 
 const STOP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 const SHA256_CHARS_SHOWN = 12;
+
+/** What `install` was told. `mode` is that of the installed file. */
+export interface InstallFlags {
+  readonly dir: string;
+  readonly mode: number;
+  readonly json: boolean;
+}
 
 /** Installs, says so in one line, or ends the process with the failure's line and exit code. */
 export async function runInstall(flags: InstallFlags, clock: Clock): Promise<void> {

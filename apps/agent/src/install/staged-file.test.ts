@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { systemClock } from "@fleet/daemon/clock";
-import { tryLock } from "./file-lock.ts";
+import { tryLock } from "../state/file-lock.ts";
 import { removeLeftovers, stageFile } from "./staged-file.ts";
 
 const LEFT = ".fleet-agent.0123456789abcdef.tmp";

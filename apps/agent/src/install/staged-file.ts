@@ -15,7 +15,7 @@ import {
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "@fleet/daemon/clock";
-import { tryLock } from "./file-lock.ts";
+import { tryLock } from "../state/file-lock.ts";
 
 const NAME = /^\.fleet-agent\.[0-9a-f]{16}\.tmp$/;
 /** One run looks at so many leftovers, among so many entries; the next one goes on. */

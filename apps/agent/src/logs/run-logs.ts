@@ -2,7 +2,7 @@
 import { readdirSync, writeSync } from "node:fs";
 import { type Clock, exitCodeOf, onStopSignals, sleep, type StopSignal } from "@fleet/daemon";
 import { sensorNameSchema } from "@fleet/protocol";
-import { DEFAULT_STATE_DIR } from "../state-dir.ts";
+import { DEFAULT_STATE_DIR } from "../state/state-dir.ts";
 import { Follower, FOLLOW_MS } from "./follow.ts";
 import { closeLog, logPath, openLog, readFrom, sensorsWithLogs, tailStart } from "./log-files.ts";
 

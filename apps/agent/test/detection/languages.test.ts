@@ -7,8 +7,16 @@ import { useSurroundings } from "../roots/surroundings.ts";
 import { STEERING } from "./steering.ts";
 import { LANGUAGE_SENSORS } from "./language-sensors.ts";
 import { ENVIRONMENTS, type LanguagesRoot, languagesRoot } from "./languages-root.ts";
-import { detect, inOrder, PATH, rejections, seen, verdictsOf, working } from "./seen.ts";
-import type { Report } from "./seen.ts";
+import {
+  detect,
+  inOrder,
+  PATH,
+  rejections,
+  type Report,
+  seen,
+  verdictsOf,
+  working,
+} from "./seen.ts";
 import {
   elfFacts,
   type Installed,

@@ -1,9 +1,7 @@
 /** Everything that decides who somebody is and what they may do, in one place for the routes and the frame port. (H5) */
-import type { Clock, Log, Service } from "@fleet/daemon";
+import { type Clock, Counts, type Log, LogLimiter, type Service } from "@fleet/daemon";
 import type { NodeId, Role, TokenKind } from "@fleet/protocol";
 import type { Db } from "../db/open.ts";
-import { Counts } from "../counts.ts";
-import { LogGate } from "../log-gate.ts";
 import { Audit } from "./audit.ts";
 import { Credentials } from "./credentials.ts";
 import { AuthFailures } from "./failures.ts";
@@ -39,7 +37,7 @@ export class Auth implements Service {
   /** Tokens that opened nothing, by where they were shown and whether they were looked at. */
   readonly refused = new Counts();
   readonly #log: Log;
-  readonly #gate: LogGate;
+  readonly #logLimiter: LogLimiter;
 
   /** Keys lie in `dataDir`. Throws KeyFileError. */
   constructor(
@@ -54,7 +52,7 @@ export class Auth implements Service {
     this.failures = new AuthFailures(clock);
     this.audit = new Audit(db, clock, log);
     this.#log = log;
-    this.#gate = new LogGate(clock);
+    this.#logLimiter = new LogLimiter(clock);
   }
 
   start(): void {
@@ -80,7 +78,7 @@ export class Auth implements Service {
   failed(address: string, where: AuthPort): number | undefined {
     this.refused.add(where);
     this.failures.add(address);
-    const held = this.#gate.pass(address);
+    const held = this.#logLimiter.pass(address);
     if (held !== undefined) this.#log.warn({ address, where, held_back: held }, "wrong token");
     return this.failures.limitedMs(address);
   }

@@ -16,7 +16,7 @@ import {
   statSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { fileProblem } from "../file-problem.ts";
+import { fileProblem } from "@fleet/daemon";
 import { DatabaseDamagedError, isDamage, structuralDamage } from "./damage.ts";
 import { DATABASE_FILE, FILE_MODE } from "./data-dir.ts";
 

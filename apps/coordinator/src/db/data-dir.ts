@@ -5,7 +5,7 @@
 import { Database, SQLiteError } from "bun:sqlite";
 import { accessSync, chownSync, constants, mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { fileProblem } from "../file-problem.ts";
+import { fileProblem } from "@fleet/daemon";
 
 /** The database's name in the directory. */
 export const DATABASE_FILE = "coordinator.db";

@@ -3,7 +3,7 @@ import { Database, SQLiteError } from "bun:sqlite";
 import { closeSync, existsSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { type BunSQLiteDatabase, drizzle } from "drizzle-orm/bun-sqlite";
-import { fileProblem } from "../file-problem.ts";
+import { fileProblem } from "@fleet/daemon";
 import { DatabaseDamagedError, isDamage, structuralDamage, unreadableValue } from "./damage.ts";
 import { DATABASE_FILE, DataDirError, FILE_MODE, RESTORING_FILE, takeDataDir } from "./data-dir.ts";
 import { migrate } from "./migrations.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { until } from "../testing.ts";
-import { ACCESS } from "./access.ts";
+import { ACCESS } from "./middleware/access.ts";
 import { Api, ENROLL, OPERATOR } from "./testing.ts";
 
 const REGISTER = "/api/v1/agents/register";

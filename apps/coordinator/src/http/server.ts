@@ -2,9 +2,9 @@
 import type { Clock, Log } from "@fleet/daemon";
 import type { Hono } from "hono";
 import type { Token } from "../auth/tokens.ts";
-import { ListenError } from "../listen-error.ts";
-import type { TlsFiles, TlsPair } from "../tls-files.ts";
-import { TlsRenewal } from "../tls-renewal.ts";
+import { ListenError } from "../net/listen-error.ts";
+import type { TlsFiles, TlsPair } from "../net/tls-files.ts";
+import { TlsRenewal } from "../net/tls-renewal.ts";
 
 /** Seconds a connection may be silent, in a request or between two. A silent client holds a socket no longer than this. */
 const SILENT_S = 30;

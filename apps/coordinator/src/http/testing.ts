@@ -8,15 +8,14 @@ import {
   type RegisterRequest,
   type RegisterResponse,
 } from "@fleet/protocol";
-import { seededRandom } from "@fleet/daemon";
+import { Counts, seededRandom } from "@fleet/daemon";
 import { FakeSpawn } from "@fleet/supervisor/testing";
 import { Auth } from "../auth/auth.ts";
 import { Bus } from "../bus.ts";
-import { Counts } from "../counts.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { ActiveDownloads } from "../downloads/active-downloads.ts";
 import { AgentBinaries } from "../downloads/agent-binaries.ts";
-import { Metrics } from "../metrics.ts";
+import { Metrics } from "../metrics/metrics.ts";
 import { Registry } from "../registry/registry.ts";
 import {
   freePorts,
@@ -26,17 +25,17 @@ import {
   streamId,
   until,
 } from "../testing.ts";
-import type { TlsFiles } from "../tls-files.ts";
-import { HistoryTotal } from "../trackers/fed-history.ts";
+import type { TlsFiles } from "../net/tls-files.ts";
+import { RedeliveryTotal } from "../trackers/feed/redelivery-buffer.ts";
 import { TrackerManager } from "../trackers/manager.ts";
-import { Output } from "../trackers/output.ts";
+import { TrackLog } from "../trackers/tracks/track-log.ts";
 import { PortPool } from "../trackers/port-pool.ts";
 import { TrackerStore } from "../trackers/tracker-store.ts";
-import { Unread } from "../trackers/unread.ts";
-import { Admissions } from "./admissions.ts";
-import { AgentStreams } from "./agent-streams.ts";
+import { SocketBacklog } from "../trackers/feed/socket-backlog.ts";
+import { RegisterLimiter } from "./agents/register-limiter.ts";
+import { AgentStreams } from "../agent-streams/agent-streams.ts";
 import { createApp } from "./app.ts";
-import type { Frames } from "./frame-endpoint.ts";
+import type { Frames } from "./agents/frame-endpoint.ts";
 import { openApiDocument } from "./openapi/document.ts";
 import { HttpServer } from "./server.ts";
 
@@ -81,7 +80,7 @@ export class Api implements AsyncDisposable {
   readonly server: HttpServer;
   readonly downloads: ActiveDownloads;
   readonly streams = new AgentStreams(this.clock);
-  readonly admissions = new Admissions(this.clock, seededRandom(5));
+  readonly registerLimiter = new RegisterLimiter(this.clock, seededRandom(5));
   advertised: ReturnType<Frames> = {
     host: undefined,
     port: 30_050,
@@ -97,7 +96,7 @@ export class Api implements AsyncDisposable {
     this.registry = new Registry(db, clock, log, bus, REGISTRY_OPTIONS);
     this.registry.start();
     const limits = { rotateBytes: 1e9, keepDays: 1, totalBytesMax: 1e9 };
-    const output = new Output("/nowhere", limits, clock, log);
+    const output = new TrackLog("/nowhere", limits, clock, log);
     this.manager = makeManager(this, output, options.ports ?? 1);
     const answers = new Counts();
     const isWritable = (): boolean => this.ready && !this.registry.failing;
@@ -110,7 +109,7 @@ export class Api implements AsyncDisposable {
       lines: this.counts,
       connections: () => 3,
       streams: () => this.streams.size,
-      deferred: () => this.admissions.refused,
+      deferred: () => this.registerLimiter.refused,
       isWritable,
       downloads: answers,
     });
@@ -122,7 +121,7 @@ export class Api implements AsyncDisposable {
       manager: this.manager,
       bus,
       streams: this.streams,
-      admissions: this.admissions,
+      registerLimiter: this.registerLimiter,
       metrics,
       binaries: new AgentBinaries(options.dir),
       downloads: this.downloads,
@@ -224,7 +223,11 @@ export async function slowPost(
   return Number(answer.split(" ")[1]);
 }
 
-function makeManager({ clock, log, bus, db }: Api, output: Output, ports: number): TrackerManager {
+function makeManager(
+  { clock, log, bus, db }: Api,
+  output: TrackLog,
+  ports: number,
+): TrackerManager {
   const first = freePorts(ports);
   const spawn = new FakeSpawn();
   spawn.onSpawn = (process) => {
@@ -240,8 +243,8 @@ function makeManager({ clock, log, bus, db }: Api, output: Output, ports: number
       spawn: spawn.spawn,
       pool: new PortPool(first, first + ports - 1),
       store: new TrackerStore(db, log),
-      unread: new Unread(clock),
-      historyTotal: new HistoryTotal(),
+      backlog: new SocketBacklog(clock),
+      historyTotal: new RedeliveryTotal(),
       options: {
         command: ["tracker"],
         env: {},

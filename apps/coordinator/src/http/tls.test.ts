@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TestAuthority, type TestPair } from "@fleet/daemon/testing";
-import { loadConfig } from "../config.ts";
-import { health } from "../health.ts";
+import { loadConfig } from "../config/config.ts";
+import { health } from "../cli/health.ts";
 import { until } from "../testing.ts";
-import type { TlsFiles } from "../tls-files.ts";
+import type { TlsFiles } from "../net/tls-files.ts";
 import { Api, OPERATOR } from "./testing.ts";
 
 const authority = new TestAuthority();

@@ -8,8 +8,8 @@ import type { InstanceId, NodeEvent, NodeId, NodeState } from "@fleet/protocol";
 import { and, desc, eq, getTableColumns, lte, notInArray, sql } from "drizzle-orm";
 import type { Db } from "../db/open.ts";
 import { blockedNodes, knownNodes, nodeEvents, registryState, superseded } from "../db/schema.ts";
-import type { Floors } from "./fences.ts";
-import type { Happening } from "./happenings.ts";
+import type { Floors } from "./enrolment/epochs.ts";
+import type { Happening } from "./node-event.ts";
 import type { Node, NodeRow } from "./node.ts";
 
 /** Instances of a node that are remembered as replaced. */
@@ -39,8 +39,8 @@ export interface Admission {
 }
 
 /** How many agents more there are after these. */
-export function newAgents(admissions: readonly Admission[]): number {
-  return admissions.filter(({ previous }) => previous?.kind !== "agent").length;
+export function newAgents(registerLimiter: readonly Admission[]): number {
+  return registerLimiter.filter(({ previous }) => previous?.kind !== "agent").length;
 }
 
 /** What a start begins with. */
@@ -94,9 +94,9 @@ export class NodeStore {
   }
 
   /** Writes what registers have changed, all or nothing; an instance that is replaced is barred. Throws. */
-  admit(admissions: readonly Admission[]): void {
+  admit(registerLimiter: readonly Admission[]): void {
     this.#must((tx) => {
-      for (const { row, happenings, previous } of admissions) {
+      for (const { row, happenings, previous } of registerLimiter) {
         this.#upsert.run(row);
         if (previous?.instanceId != null && previous.instanceId !== row.instanceId)
           supersede(tx, previous, previous.instanceId);

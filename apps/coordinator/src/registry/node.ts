@@ -1,7 +1,7 @@
 /** What the registry keeps and answers, as types. */
 import type { InstanceId, NodeClass, NodeId, Registration, SensorCounters } from "@fleet/protocol";
 import type { knownNodes } from "../db/schema.ts";
-import type { LivenessWindows } from "./liveness.ts";
+import type { LivenessWindows } from "./liveness/liveness.ts";
 
 /** A node's durable facts. */
 export type NodeRow = typeof knownNodes.$inferSelect;

@@ -3,15 +3,14 @@
  * goodbyes, removals and blocks are on disk before they are answered; being heard touches memory and reaches the disk in
  * batches. What befalls a node is written down with it and then published as `node.<id>.<event>`. (R1–R5, R7, R9, R10)
  */
-import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
+import { type Clock, Counts, every, type Log, type Timer } from "@fleet/daemon";
 import type { InstanceId, NodeEvent, NodeId, NodeState } from "@fleet/protocol";
 import type { Bus } from "../bus.ts";
-import { Counts } from "../counts.ts";
 import type { Db } from "../db/open.ts";
-import { type Arrival, Arrivals } from "./arrivals.ts";
-import { Contests } from "./contests.ts";
-import { fenceAfter, isSameAgent, type Floors, floorsAfter, type RemovalCause } from "./fences.ts";
-import { arrivalNews, type Happening, inWords, stateNews } from "./happenings.ts";
+import { type Arrival, RegisterBatcher } from "./enrolment/register-batcher.ts";
+import { TakeoverGuard } from "./enrolment/takeover-guard.ts";
+import * as epochs from "./enrolment/epochs.ts";
+import { arrivalNews, type Happening, inWords, stateNews } from "./node-event.ts";
 import type {
   AgentRegistration,
   Counters,
@@ -25,10 +24,10 @@ import type {
 } from "./node.ts";
 import { type Admission, type BlockedRow, newAgents, NodeStore } from "./node-store.ts";
 import { Nodes } from "./nodes.ts";
-import { Places } from "./places.ts";
+import { BLOCKED_MAX, NodeQuota } from "./enrolment/node-quota.ts";
 import { agentRow, newNode, plainRow, shutdownRow } from "./rows.ts";
-import { stateAt, sweep, type Swept } from "./sweep.ts";
-import { Uptime } from "./uptime.ts";
+import { stateAt, sweep, type Swept } from "./liveness/sweep.ts";
+import { TICKS_LATE_MAX, Uptime } from "./liveness/uptime.ts";
 
 /** How often changed `last_seen` times are written. */
 const FLUSH_MS = 10_000;
@@ -36,12 +35,8 @@ const FLUSH_MS = 10_000;
 const UPTIME_FLUSH_MS = 60_000;
 const TICKS_PER_STALE = 10;
 const TICK_MS_MAX = 1000;
-/** Ticks that may be missed before the time is taken as lost, not as the nodes' silence. */
-const TICKS_LATE_MAX = 2;
 /** Time lost that is worth a line in the log. */
 const STALL_LOG_MS = 5000;
-/** Ids that may be blocked. */
-const BLOCKED_MAX = 10_000;
 
 /** Keeps the nodes. Reads are from memory, but for the history. */
 export class Registry {
@@ -53,13 +48,13 @@ export class Registry {
   readonly #tickMs: number;
   readonly #nodes = new Nodes();
   readonly #blocked = new Map<NodeId, BlockedRow>();
-  readonly #arrivals = new Arrivals((arrivals) => this.#registerAll(arrivals));
+  readonly #batcher = new RegisterBatcher((arrivals) => this.#registerAll(arrivals));
   readonly #timers: Timer[] = [];
-  readonly #places: Places;
-  readonly #contests: Contests;
+  readonly #quota: NodeQuota;
+  readonly #takeovers: TakeoverGuard;
   #uptime: Uptime;
   #uptimeWrittenMs = Number.NEGATIVE_INFINITY;
-  #floors: Floors = { epochFloor: 0, voidFloor: 0 };
+  #floors: epochs.Floors = { epochFloor: 0, voidFloor: 0 };
   /** What instances that may not speak for their nodes were refused for. (R9) */
   readonly refused = new Counts();
   /** Called when a newer instance has taken a node over; tells whether the older one was connected. */
@@ -75,8 +70,8 @@ export class Registry {
     this.#store = new NodeStore(db, log);
     this.#tickMs = Math.min(TICK_MS_MAX, options.staleAfterMs / TICKS_PER_STALE);
     this.#uptime = new Uptime(clock, 0, this.#tickMs * TICKS_LATE_MAX);
-    this.#places = new Places(clock, log, options);
-    this.#contests = new Contests(clock, log);
+    this.#quota = new NodeQuota(clock, log, options);
+    this.#takeovers = new TakeoverGuard(clock, log);
   }
 
   /** Loads all known nodes, none of them heard yet, and begins to watch for silence. (R2) */
@@ -86,7 +81,7 @@ export class Registry {
     this.#floors = floors;
     for (const row of rows) {
       this.#nodes.set(row.nodeId as NodeId, newNode(row));
-      this.#places.take(row.kind);
+      this.#quota.take(row.kind);
     }
     for (const row of blocked) this.#blocked.set(row.nodeId as NodeId, row);
     this.#timers.push(every(this.#clock, this.#tickMs, () => this.#tick()));
@@ -145,7 +140,7 @@ export class Registry {
 
   /** As `register`, with all that come in this turn of the event loop in one commit. `busy` when too many do. */
   registerSoon(registration: AgentRegistration, proof: Proof): Promise<RegisterOutcome> {
-    return this.#arrivals.add({ registration, proof });
+    return this.#batcher.add({ registration, proof });
   }
 
   #registerAll(arrivals: readonly Arrival[]): readonly RegisterOutcome[] {
@@ -166,21 +161,21 @@ export class Registry {
     if (barred !== undefined) return { at: barred };
     const known = this.#nodes.get(id);
     const previous = known?.row;
-    const isSame = isSameAgent(previous, registration);
+    const isSame = epochs.isSameAgent(previous, registration);
     const isTakeover = !isSame && known !== undefined && this.stateOf(known) === "LIVE";
-    if (isTakeover && this.#contests.refuses(id))
+    if (isTakeover && this.#takeovers.refuses(id))
       return { at: this.#refuse("contested"), by: known.row.platform["hostname"] };
-    if (previous?.kind !== "agent" && this.#places.isFull("agent", id, newAgents(ahead)))
+    if (previous?.kind !== "agent" && this.#quota.isFull("agent", id, newAgents(ahead)))
       return { at: this.#refuse("too_many_nodes") };
-    const fence = fenceAfter(this.#floors, previous, isSame, proof);
+    const fence = epochs.fenceAfter(this.#floors, previous, isSame, proof);
     const row = agentRow(registration, fence, previous, this.#nowOfRow());
     return { row, happenings: arrivalNews(row, previous, proof), previous };
   }
 
   /** Once it is on disk. */
   #admit({ row, happenings, previous }: Admission): RegisterOutcome {
-    if (previous !== undefined) this.#places.leave(previous.kind);
-    this.#places.take("agent");
+    if (previous !== undefined) this.#quota.leave(previous.kind);
+    this.#quota.take("agent");
     const node = this.#remember(row);
     const instance = row.instanceId as InstanceId | null;
     const replaced = previous?.instanceId as InstanceId | null | undefined;
@@ -203,7 +198,7 @@ export class Registry {
       this.#touch(known);
       return "heard";
     }
-    if (this.#places.isFull("plain", id)) return "too_many";
+    if (this.#quota.isFull("plain", id)) return "too_many";
     const row = plainRow(id, group, this.#floors.voidFloor, this.#nowOfRow());
     const happenings = arrivalNews(row, undefined, undefined);
     try {
@@ -211,7 +206,7 @@ export class Registry {
     } catch {
       return "unavailable";
     }
-    this.#places.take("plain");
+    this.#quota.take("plain");
     this.#remember(row);
     this.#publish(happenings);
     return "heard";
@@ -329,10 +324,14 @@ export class Registry {
     this.#publish(happenings);
   }
 
-  #remove(nodes: readonly Node[], cause: RemovalCause, blocked: readonly BlockedRow[]): void {
+  #remove(
+    nodes: readonly Node[],
+    cause: epochs.RemovalCause,
+    blocked: readonly BlockedRow[],
+  ): void {
     const ids = new Set(nodes.map((n) => n.id));
     const rows = nodes.map((n) => n.row);
-    const floors = floorsAfter(this.#floors, rows, cause);
+    const floors = epochs.floorsAfter(this.#floors, rows, cause);
     const happenings = [
       ...nodes.map((n) => this.#happening(n.id, "removed", { cause })),
       ...blocked.map((b) => this.#happening(b.nodeId as NodeId, "blocked", {})),
@@ -341,18 +340,18 @@ export class Registry {
     this.#floors = floors;
     for (const { id, row } of nodes) {
       this.#nodes.delete(id);
-      this.#contests.forget(id);
-      this.#places.leave(row.kind);
+      this.#takeovers.forget(id);
+      this.#quota.leave(row.kind);
     }
     for (const row of blocked) this.#blocked.set(row.nodeId as NodeId, row);
-    this.#arrivals.turnBack(ids);
+    this.#batcher.turnBack(ids);
     if (ids.size > 0) this.onRemoved(ids);
     this.#publish(happenings);
   }
 
   /** An instance that was replaced has shown that it lives. */
   #lives(id: NodeId, instance: InstanceId): void {
-    if (!this.#contests.lives(id, instance)) return;
+    if (!this.#takeovers.lives(id, instance)) return;
     const news = [this.#happening(id, "contested", {})];
     if (this.#store.saveStates([], news)) this.#publish(news);
   }

@@ -54,7 +54,7 @@ describe("leases after a restart (T3)", () => {
     await rig.manager.start();
     expect(rig.row(ONE)?.port).toBe(port);
     const tracker = rig.attach(ONE);
-    tracker.receiver.write(frame(1), 1);
+    tracker.queue.write(frame(1), 1);
     await until(() => tracker.view.events === 1);
     expect(rig.row(ONE)?.port).toBe(rig.firstPort);
     expect(tracker.toView().port).toBe(rig.firstPort);
@@ -217,11 +217,11 @@ describe("a stream that nobody has heard of for long", () => {
     const rig = playedRig();
     rig.left({ streamId: "one", createdAt: rig.clock.nowMs() - FORGET_MS });
     await rig.manager.start();
-    const { receiver } = rig.manager.get(ONE)!;
+    const { queue } = rig.manager.get(ONE)!;
     const sink = { write: (bytes: Uint8Array) => bytes.length, end: () => {} };
-    receiver.connect(sink);
-    receiver.write(frame(1), 1);
-    receiver.disconnect(sink);
+    queue.connect(sink);
+    queue.write(frame(1), 1);
+    queue.disconnect(sink);
     expect(rig.historyTotal.bytes).toBe(frame(1).length);
     rig.clock.advance(HOUR_MS);
     expect(rig.manager.get(ONE)).toBeUndefined();

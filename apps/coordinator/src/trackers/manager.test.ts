@@ -23,7 +23,7 @@ describe("a stream's tracker (T2, T9)", () => {
     const rig = new Rig();
     await rig.manager.start();
     const tracker = rig.attach();
-    for (let n = 1; n <= 3; n++) tracker.receiver.write(frame(n), 1);
+    for (let n = 1; n <= 3; n++) tracker.queue.write(frame(n), 1);
     expect(tracker.state).toBe("STARTING");
     await until(() => tracker.view.events === 3);
     expect(rig.frames()).toEqual([1, 2, 3]);
@@ -61,7 +61,7 @@ describe("a stream's tracker (T2, T9)", () => {
     expect(rig.row("hill")).toMatchObject({ source: "config", port: null });
     expect(rig.manager.attach(STREAM)).toBe("unknown_node");
     const tracker = rig.attach(streamId("hill"));
-    tracker.receiver.write(frame(1), 1);
+    tracker.queue.write(frame(1), 1);
     await until(() => rig.frames(streamId("hill")).length === 1);
   });
 });
@@ -74,7 +74,7 @@ describe("a tracker that dies (T5)", () => {
     await until(() => tracker.toView().run >= 3);
     const ended = rig.log.lines.find((l) => l.message === "tracker ended");
     expect(ended?.fields).toMatchObject({ exit_code: 3, stderr: ["cannot open the antenna"] });
-    expect(tracker.receiver.framesAccepted).toBe(0);
+    expect(tracker.queue.framesAccepted).toBe(0);
     await rig.stop();
     expect(tracker.state).toBe("STOPPED");
   });
@@ -94,7 +94,7 @@ describe("a tracker that dies (T5)", () => {
       return taken !== undefined;
     });
     await until(() => tracker.state === "RUNNING" && tracker.toView().port !== port);
-    tracker.receiver.write(frame(1), 1);
+    tracker.queue.write(frame(1), 1);
     await until(() => tracker.view.events === 1);
     taken?.stop(true);
   });
@@ -116,7 +116,7 @@ describe("an outage (T4)", () => {
       ["OUTAGE", "STOPPING", "STOPPED"].map((s) => `${STREAM} ${s}`),
     );
 
-    tracker.receiver.write(frame(7), 1);
+    tracker.queue.write(frame(7), 1);
     tracker.sawFrames();
     await until(() => rig.frames().includes(7));
     expect(tracker.toView()).toMatchObject({ run: 2, port });
@@ -148,7 +148,7 @@ describe("an outage (T4)", () => {
     tracker.detach();
     await until(() => tracker.state === "STOPPING");
     rig.attach();
-    tracker.receiver.write(frame(1), 1);
+    tracker.queue.write(frame(1), 1);
     await until(() => tracker.toView().run === 2 && rig.frames().includes(1));
   });
 
@@ -160,7 +160,7 @@ describe("an outage (T4)", () => {
     tracker.detach();
     await until(() => tracker.state === "STOPPING");
     rig.attach();
-    tracker.receiver.write(frame(1), 1);
+    tracker.queue.write(frame(1), 1);
     tracker.sawFrames();
     tracker.detach();
     await until(() => tracker.toView().run === 2 && rig.frames().includes(1));
@@ -226,7 +226,7 @@ describe("ports (T3)", () => {
     const rig = new Rig({ db });
     await rig.manager.start();
     const tracker = rig.attach();
-    tracker.receiver.write(frame(1), 1);
+    tracker.queue.write(frame(1), 1);
     tracker.sawFrames();
     await until(() => tracker.view.events === 1);
     await rig.stop();
@@ -240,10 +240,10 @@ describe("bad trackers are contained", () => {
     const rig = new Rig({ mode: "mute", startTimeoutMs: 150 });
     await rig.manager.start();
     const tracker = rig.attach();
-    tracker.receiver.write(frame(1), 1);
+    tracker.queue.write(frame(1), 1);
     await until(() => tracker.toView().run >= 2);
-    expect(tracker.receiver.framesAccepted).toBe(0);
-    expect(tracker.receiver.waitingFrames).toBe(1);
+    expect(tracker.queue.framesAccepted).toBe(0);
+    expect(tracker.queue.waitingFrames).toBe(1);
   });
 
   test("one that never reads fills its own receiver only, and is ended at a stop", async () => {
@@ -252,9 +252,8 @@ describe("bad trackers are contained", () => {
     const tracker = rig.attach();
     await until(() => tracker.connected);
     const pad = "x".repeat(50_000);
-    for (let n = 0; n < 1000 && !tracker.receiver.full; n++)
-      tracker.receiver.write(frame(n, pad), 1);
-    expect(tracker.receiver.full).toBe(true);
+    for (let n = 0; n < 1000 && !tracker.queue.full; n++) tracker.queue.write(frame(n, pad), 1);
+    expect(tracker.queue.full).toBe(true);
     const { pid } = tracker.toView();
     await rig.stop(600);
     expect(isAlive(pid!)).toBe(false);
@@ -297,10 +296,10 @@ describe("a stop (T6)", () => {
     const tracker = rig.attach();
     await until(() => tracker.connected);
     const pad = "x".repeat(10_000);
-    for (let n = 1; n <= 300; n++) tracker.receiver.write(frame(n, pad), 1);
+    for (let n = 1; n <= 300; n++) tracker.queue.write(frame(n, pad), 1);
     const { pid } = tracker.toView();
     await rig.stop();
-    expect(tracker.receiver.waitingFrames).toBe(0);
+    expect(tracker.queue.waitingFrames).toBe(0);
     expect(isAlive(pid!)).toBe(false);
     expect(rig.row()?.pid).toBeNull();
   });

@@ -2,11 +2,10 @@
  * All trackers of this coordinator: finds or makes the one for a stream, gives out ports, ends what a killed coordinator
  * left behind, forgets streams that are silent for weeks, and stops all together. (T2, T3, T5, T6)
  */
-import { every, type Timer } from "@fleet/daemon";
+import { every, LogLimiter, type Timer } from "@fleet/daemon";
 import { nodeOfStream, type NodeId, type StreamId, streamIdOf } from "@fleet/protocol";
 import { endOrphan, findOrphans } from "@fleet/supervisor";
-import { LogGate } from "../log-gate.ts";
-import { type Feed, PUSHED } from "./feed.ts";
+import { type Feed, PUSHED } from "./feed/feed.ts";
 import { isTracker } from "./is-tracker.ts";
 import { Tracker } from "./tracker.ts";
 import type { TrackerDeps } from "./tracker-deps.ts";
@@ -52,8 +51,8 @@ export class TrackerManager {
   /** The push token that brought a stream in, and how many each has. */
   readonly #tokens = new Map<StreamId, string>();
   readonly #perToken = new Map<string, number>();
-  readonly #portsLog: LogGate;
-  readonly #quotaLog: LogGate;
+  readonly #portsLog: LogLimiter;
+  readonly #quotaLog: LogLimiter;
   #noPortUntilMs = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
   #ticks = 0;
@@ -62,8 +61,8 @@ export class TrackerManager {
   constructor(deps: TrackerDeps, options: ManagerOptions) {
     this.#deps = deps;
     this.#options = options;
-    this.#portsLog = new LogGate(deps.clock);
-    this.#quotaLog = new LogGate(deps.clock);
+    this.#portsLog = new LogLimiter(deps.clock);
+    this.#quotaLog = new LogLimiter(deps.clock);
   }
 
   /**
@@ -294,7 +293,7 @@ export class TrackerManager {
       const token = this.#tokens.get(stream);
       if (token !== undefined) this.#perToken.set(token, this.#perToken.get(token)! - 1);
       this.#tokens.delete(stream);
-      this.#trackers.get(stream)!.receiver.forget();
+      this.#trackers.get(stream)!.queue.forget();
       this.#trackers.delete(stream);
       this.#deps.pool.release(stream);
       this.#deps.log.info({ stream_id: stream }, "silent stream forgotten");

@@ -9,15 +9,15 @@ import { Bus } from "../bus.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { trackers as trackerTable } from "../db/schema.ts";
 import { freePorts, nodeId, RecordingLog, streamId, tempDir, until } from "../testing.ts";
-import { HistoryTotal } from "./fed-history.ts";
-import { type Feed, PUSHED } from "./feed.ts";
+import { RedeliveryTotal } from "./feed/redelivery-buffer.ts";
+import { type Feed, PUSHED } from "./feed/feed.ts";
 import { TrackerManager } from "./manager.ts";
-import { Output } from "./output.ts";
+import { TrackLog } from "./tracks/track-log.ts";
 import { PortPool } from "./port-pool.ts";
 import type { Tracker } from "./tracker.ts";
 import type { TrackerOptions } from "./tracker-deps.ts";
 import { type TrackerRow, TrackerStore } from "./tracker-store.ts";
-import { Unread } from "./unread.ts";
+import { SocketBacklog } from "./feed/socket-backlog.ts";
 
 const SCRIPT = join(import.meta.dirname, "../../test/light-tracker.ts");
 /** The stream most tests are about. */
@@ -46,9 +46,9 @@ export class Rig {
   readonly dir = tempDir();
   readonly log = new RecordingLog();
   readonly bus = new Bus();
-  readonly historyTotal = new HistoryTotal();
+  readonly historyTotal = new RedeliveryTotal();
   readonly states: string[] = [];
-  readonly output: Output;
+  readonly output: TrackLog;
   readonly manager: TrackerManager;
   readonly db: Db;
   readonly firstPort: number;
@@ -64,7 +64,7 @@ export class Rig {
       this.states.push(`${stream} ${state}`);
     });
     const limits = { rotateBytes: 1e6, keepDays: 1, totalBytesMax: 1e7 };
-    this.output = new Output(join(this.dir.path, "tracks"), limits, clock, this.log);
+    this.output = new TrackLog(join(this.dir.path, "tracks"), limits, clock, this.log);
     this.output.start();
     if (options.spawn !== undefined) obey(options.spawn);
     this.manager = new TrackerManager(
@@ -76,7 +76,7 @@ export class Rig {
         output: this.output,
         pool: new PortPool(this.firstPort, this.firstPort + (options.ports ?? 4) - 1),
         store: new TrackerStore(this.db, this.log),
-        unread: new Unread(clock),
+        backlog: new SocketBacklog(clock),
         historyTotal: this.historyTotal,
         ...(options.spawn === undefined ? {} : { spawn: options.spawn.spawn }),
         options: {

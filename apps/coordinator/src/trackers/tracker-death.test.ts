@@ -30,12 +30,12 @@ describe("a tracker that dies (T5)", () => {
     const rig = new Rig();
     await rig.manager.start();
     const tracker = rig.attach();
-    tracker.receiver.write(frame(1), 1);
+    tracker.queue.write(frame(1), 1);
     await until(() => tracker.view.events === 1);
     signal(tracker, "SIGKILL");
     await until(() => tracker.state === "BACKOFF");
     expect(rig.row()?.pid).toBeNull();
-    tracker.receiver.write(frame(2), 1);
+    tracker.queue.write(frame(2), 1);
     await until(() => tracker.view.events === 2);
     expect(tracker.toView()).toMatchObject({ state: "RUNNING", run: 2 });
     expect(tracker.view.list()[0]).toMatchObject({ track_id: "t2", run: 2 });
@@ -46,17 +46,17 @@ describe("a tracker that dies (T5)", () => {
     const rig = new Rig();
     await rig.manager.start();
     const tracker = rig.attach();
-    for (let n = 1; n <= 3; n++) tracker.receiver.write(frame(n), 1);
+    for (let n = 1; n <= 3; n++) tracker.queue.write(frame(n), 1);
     await until(() => tracker.view.events === 3);
     signal(tracker, "SIGSTOP");
     let accepted = 0;
-    for (let n = 4; n <= 9; n++) tracker.receiver.write(frame(n), 1, () => accepted++);
+    for (let n = 4; n <= 9; n++) tracker.queue.write(frame(n), 1, () => accepted++);
     expect(accepted).toBe(6);
     signal(tracker, "SIGKILL");
     await until(() => tracker.view.events === 9);
     expect(rig.frames()).toEqual([1, 2, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    expect([tracker.repeatedEvents, tracker.toView().frames_fed_again]).toEqual([3, 9]);
-    expect(tracker.receiver.framesAccepted).toBe(9);
+    expect([tracker.repeatedEvents, tracker.toView().frames_redelivered]).toEqual([3, 9]);
+    expect(tracker.queue.framesAccepted).toBe(9);
     const runs = [1, 1, 1, 2, 2, 2, 2, 2, 2];
     expect(await written(rig)).toEqual(runs.map((run, i) => [i + 1, run]));
   });
@@ -66,7 +66,7 @@ describe("a tracker that dies (T5)", () => {
     await rig.manager.start();
     const tracker = rig.attach();
     for (let run = 1; run <= 4; run++) {
-      tracker.receiver.write(frame(run), 1);
+      tracker.queue.write(frame(run), 1);
       await until(() => tracker.view.events === run);
       if (run < 4) signal(tracker, "SIGKILL");
       await until(() => tracker.toView().run === Math.min(run + 1, 4));
@@ -79,12 +79,12 @@ describe("a tracker that dies (T5)", () => {
     const rig = new Rig({ mode: "dies-of-7" });
     await rig.manager.start();
     const tracker = rig.attach();
-    for (const n of [6, 7, 8]) tracker.receiver.write(frame(n), 1);
-    await until(() => tracker.framesGivenUp > 0);
+    for (const n of [6, 7, 8]) tracker.queue.write(frame(n), 1);
+    await until(() => tracker.framesAbandoned > 0);
     expect(tracker.toView().run).toBe(5);
-    tracker.receiver.write(frame(9), 1);
+    tracker.queue.write(frame(9), 1);
     await until(() => rig.frames().includes(9));
-    expect(tracker.framesGivenUp).toBe(3);
+    expect(tracker.framesAbandoned).toBe(3);
     expect(rig.log.lines.find((l) => l.fields["frames"] === 3)?.level).toBe("error");
     expect(rig.frames().filter((n) => n === 7)).toHaveLength(5);
   });
@@ -104,7 +104,7 @@ describe("a tracker that dies (T5)", () => {
       () => tracker.connected,
       () => clock.advance(20),
     );
-    tracker.receiver.write(frame(1), 1);
+    tracker.queue.write(frame(1), 1);
     spawn.fail(6);
     listener.stop(true);
     spawn.last.exit(1);
@@ -112,23 +112,23 @@ describe("a tracker that dies (T5)", () => {
       () => tracker.toView().run === 8,
       () => clock.advance(20),
     );
-    expect(tracker.framesGivenUp).toBe(0);
-    expect(tracker.receiver.fed().map(({ frames }) => frames)).toEqual([1]);
+    expect(tracker.framesAbandoned).toBe(0);
+    expect(tracker.queue.fed().map(({ frames }) => frames)).toEqual([1]);
   });
 
   test("was stopped in good order: the next run begins with new frames", async () => {
     const rig = new Rig({ extendedOutageMs: 1 });
     await rig.manager.start();
     const tracker = rig.attach();
-    tracker.receiver.write(frame(1), 1);
+    tracker.queue.write(frame(1), 1);
     await until(() => tracker.view.events === 1);
     tracker.detach();
     await until(() => tracker.state === "STOPPED");
     rig.attach();
-    tracker.receiver.write(frame(2), 1);
+    tracker.queue.write(frame(2), 1);
     await until(() => tracker.view.events === 2);
     expect(rig.frames()).toEqual([1, 2]);
-    expect(tracker.toView().frames_fed_again).toBe(0);
+    expect(tracker.toView().frames_redelivered).toBe(0);
   });
 });
 
@@ -142,12 +142,12 @@ describe("a tracker that lives and does not work (T5)", () => {
       () => tracker.connected,
       () => clock.advance(20),
     );
-    tracker.receiver.write(frame(1), 1);
+    tracker.queue.write(frame(1), 1);
     await until(() => tracker.view.events === 1);
     clock.advance(100_000);
     const { pid } = tracker.toView();
     signal(tracker, "SIGSTOP");
-    tracker.receiver.write(frame(2), 1);
+    tracker.queue.write(frame(2), 1);
     for (let s = 0; s < 29; s++) clock.advance(1000);
     expect(tracker.state).toBe("RUNNING");
     for (let s = 0; s < 13; s++) clock.advance(1000);
@@ -170,7 +170,7 @@ describe("a tracker that lives and does not work (T5)", () => {
       () => clock.advance(20),
     );
     signal(tracker, "SIGSTOP");
-    tracker.receiver.write(frame(1), 1);
+    tracker.queue.write(frame(1), 1);
     for (let s = 0; s < 6; s++) clock.advance(1000);
     signal(tracker, "SIGCONT");
     await until(() => tracker.view.events === 1);
@@ -183,12 +183,12 @@ describe("a tracker that lives and does not work (T5)", () => {
     const rig = new Rig({ clock, mode: "deaf", stallTimeoutMs: 30_000, stopGraceMs: 100 });
     await rig.manager.start();
     const tracker = rig.attach();
-    tracker.receiver.write(frame(1), 1);
+    tracker.queue.write(frame(1), 1);
     await until(
-      () => tracker.framesGivenUp > 0,
+      () => tracker.framesAbandoned > 0,
       () => clock.advance(500),
     );
-    expect(tracker.framesGivenUp).toBe(1);
+    expect(tracker.framesAbandoned).toBe(1);
     expect(tracker.toView().run).toBe(5);
   });
 
@@ -229,7 +229,7 @@ describe("a stop (T6)", () => {
     );
     signal(tracker, "SIGSTOP");
     const { pid } = tracker.toView();
-    tracker.receiver.write(frame(1), 1);
+    tracker.queue.write(frame(1), 1);
     tracker.detach();
     clock.advance(1000);
     let isStopped = false;
@@ -249,7 +249,7 @@ describe("a stop (T6)", () => {
     const tracker = rig.attach();
     await until(() => tracker.connected);
     signal(tracker, "SIGSTOP");
-    for (let n = 1; n <= 5; n++) tracker.receiver.write(frame(n), 1);
+    for (let n = 1; n <= 5; n++) tracker.queue.write(frame(n), 1);
     const stopped = rig.stop();
     signal(tracker, "SIGCONT");
     await stopped;

@@ -2,11 +2,11 @@
 import type { Clock, Log, Random } from "@fleet/daemon";
 import type { Spawn } from "@fleet/supervisor";
 import type { Bus } from "../bus.ts";
-import type { HistoryTotal } from "./fed-history.ts";
-import type { Output } from "./output.ts";
+import type { RedeliveryTotal } from "./feed/redelivery-buffer.ts";
+import type { TrackLog } from "./tracks/track-log.ts";
 import type { PortPool } from "./port-pool.ts";
 import type { TrackerStore } from "./tracker-store.ts";
-import type { Unread } from "./unread.ts";
+import type { SocketBacklog } from "./feed/socket-backlog.ts";
 
 /** How trackers are run. */
 export interface TrackerOptions {
@@ -28,10 +28,10 @@ export interface TrackerDeps {
   readonly bus: Bus;
   readonly pool: PortPool;
   readonly store: TrackerStore;
-  readonly output: Output;
-  readonly unread: Unread;
+  readonly output: TrackLog;
+  readonly backlog: SocketBacklog;
   /** What is kept for later runs of all trackers. */
-  readonly historyTotal: HistoryTotal;
+  readonly historyTotal: RedeliveryTotal;
   /** How processes are begun; tests have others. */
   readonly spawn?: Spawn;
   readonly options: TrackerOptions;

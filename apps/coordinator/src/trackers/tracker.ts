@@ -17,11 +17,11 @@ import {
   type RunEnd,
   StderrRing,
 } from "@fleet/supervisor";
-import { EventReader } from "./event-reader.ts";
-import { type Feed, PUSHED } from "./feed.ts";
-import { Receiver } from "./receiver.ts";
-import { TrackView } from "./track-view.ts";
-import { TrackerLink } from "./tracker-link.ts";
+import { EventReader } from "./tracks/event-reader.ts";
+import { type Feed, PUSHED } from "./feed/feed.ts";
+import { FrameQueue } from "./feed/frame-queue.ts";
+import { LatestTracks } from "./tracks/latest-tracks.ts";
+import { TrackerLink } from "./feed/tracker-link.ts";
 import type { TrackerDeps } from "./tracker-deps.ts";
 import type { TrackerRow } from "./tracker-store.ts";
 
@@ -40,8 +40,8 @@ const STDERR_LINES_MAX = 10;
 export class Tracker {
   readonly streamId: StreamId;
   readonly feed: Feed;
-  readonly receiver: Receiver;
-  readonly view = new TrackView();
+  readonly queue: FrameQueue;
+  readonly view = new LatestTracks();
   readonly #events: EventReader;
   /** Monotonic ms of the last frame or connection, negative if it was before our time; the idlest stopped tracker gives its port up first. */
   lastActiveMs: number;
@@ -59,7 +59,7 @@ export class Tracker {
   #shortRuns = 0;
   #wasKilled = false;
   #ticks = 0;
-  #framesGivenUp = 0;
+  #framesAbandoned = 0;
   #sources = 0;
   #outage: Timer | undefined;
   #publishedState = "STOPPED";
@@ -71,7 +71,7 @@ export class Tracker {
 
   constructor(deps: TrackerDeps, row: TrackerRow, feed: Feed = PUSHED) {
     this.#deps = deps;
-    this.receiver = new Receiver(deps.historyTotal);
+    this.queue = new FrameQueue(deps.historyTotal);
     this.feed = feed;
     this.streamId = row.streamId as StreamId;
     this.#log = deps.log.child({ stream_id: this.streamId });
@@ -95,8 +95,8 @@ export class Tracker {
   }
 
   /** Frames that were not given again, since run after run died. */
-  get framesGivenUp(): number {
-    return this.#framesGivenUp;
+  get framesAbandoned(): number {
+    return this.#framesAbandoned;
   }
 
   /** Whether a process is there or on its way. */
@@ -147,7 +147,7 @@ export class Tracker {
     if (this.#retired) return;
     this.#outage = this.#deps.clock.after(this.#deps.options.extendedOutageMs, () => {
       // One that only just starts has frames to read first.
-      if (this.state === "STARTING" && this.receiver.waitingFrames > 0) return this.#armOutage();
+      if (this.state === "STARTING" && this.queue.waitingFrames > 0) return this.#armOutage();
       this.#log.info({}, "no source for long, stopping the tracker");
       const graceMs = this.#deps.options.stopGraceMs * 2;
       void this.stop(this.#deps.clock.monotonicMs() + graceMs);
@@ -177,7 +177,7 @@ export class Tracker {
       const { stallTimeoutMs } = this.#deps.options;
       if (this.#link?.stalls(stallTimeoutMs) === true) this.#child?.fail("it reads nothing");
     }
-    this.#frameCounts.push(this.receiver.framesAccepted);
+    this.#frameCounts.push(this.queue.framesAccepted);
     if (this.#frameCounts.length > RATE_WINDOW_S + 1) this.#frameCounts.shift();
   }
 
@@ -219,10 +219,10 @@ export class Tracker {
       port: this.#deps.pool.portOf(this.streamId) ?? null,
       run: this.#runs,
       pid: this.#child?.pid ?? null,
-      frames: this.receiver.framesAccepted,
-      frames_waiting: this.receiver.waitingFrames,
-      frames_dropped: { ...this.receiver.dropped },
-      frames_fed_again: this.receiver.framesFedAgain,
+      frames: this.queue.framesAccepted,
+      frames_waiting: this.queue.waitingFrames,
+      frames_dropped: { ...this.queue.dropped },
+      frames_redelivered: this.queue.framesRedelivered,
       frames_per_s: ((counts.at(-1) ?? 0) - (counts[0] ?? 0)) / seconds,
       events: this.view.events,
       tracks: this.view.tracks,
@@ -243,12 +243,12 @@ export class Tracker {
       this.#log.error({ err }, "the tracker did not stop in time");
     });
     this.#link?.close();
-    if (hasReadAll === true && !this.#wasKilled) this.receiver.forget();
+    if (hasReadAll === true && !this.#wasKilled) this.queue.forget();
     this.#child = undefined;
     this.#port = undefined;
     this.#publish();
     // A source or a frame that came meanwhile waits for a process, and nothing else would start one.
-    if (this.#sources > 0 || (this.#isLate && this.receiver.waitingFrames > 0)) this.#respawn();
+    if (this.#sources > 0 || (this.#isLate && this.queue.waitingFrames > 0)) this.#respawn();
   }
 
   #respawn(): void {
@@ -326,8 +326,8 @@ export class Tracker {
     this.#shortRuns = hasStalled || ranMs < STABLE_AFTER_MS ? this.#shortRuns + 1 : 0;
     if (this.#shortRuns < SHORT_RUNS_MAX) return;
     this.#shortRuns = 0;
-    const frames = this.receiver.forget();
-    this.#framesGivenUp += frames;
+    const frames = this.queue.forget();
+    this.#framesAbandoned += frames;
     this.#log.error(
       { frames },
       "one run after the other died or hung, its frames are not given again",
@@ -357,15 +357,15 @@ export class Tracker {
   }
 
   #connect(child: Child, run: number): void {
-    const { clock, unread } = this.#deps;
+    const { clock, backlog } = this.#deps;
     this.#link = new TrackerLink({
       clock,
-      unread,
-      receiver: this.receiver,
+      backlog,
+      queue: this.queue,
       port: this.#port!,
       onUp: () => {
         child.markReady();
-        this.#events.beginRun(run, this.receiver.fed());
+        this.#events.beginRun(run, this.queue.fed());
       },
       onHungUp: () => {
         clock.after(HANG_UP_MS, () => {

@@ -4,7 +4,7 @@
  *
  *   fresh → greeting (hello came) → session → closed;   fresh → plain → closed
  */
-import type { Clock, Log, Timer } from "@fleet/daemon";
+import type { Clock, Counts, Log, Timer } from "@fleet/daemon";
 import {
   type ByeCode,
   CONTROL_BYTES_MAX,
@@ -14,7 +14,6 @@ import {
   type StreamId,
   WINDOW_BYTES,
 } from "@fleet/protocol";
-import type { Counts } from "../counts.ts";
 import type { Refusals } from "./refusals.ts";
 import {
   greet,
@@ -22,9 +21,9 @@ import {
   type GreetingOutcome,
   refusalOf,
   RETRYABLE,
-} from "./greeting.ts";
+} from "./sessions/greeting.ts";
 import { type PlainDeps, PlainUplink } from "./plain-uplink.ts";
-import { Session } from "./session.ts";
+import { Session } from "./sessions/session.ts";
 
 const AUTH_MS = 5000;
 /** A peer that was told the end has this long to close its side. */

@@ -218,11 +218,11 @@ describe("a plain node's sockets (T1)", () => {
     const pad = "x".repeat(50_000);
     const count = 600;
     peer.send(lines(...Array.from({ length: count }, (_, n) => said(n + 1, { pad }))));
-    await port.until(() => tracker.receiver.full);
+    await port.until(() => tracker.queue.full);
     expect(peer.waiting).toBeGreaterThan(0);
     deaf.reads(true);
     await port.until(() => deaf.lines.length === count + 1);
-    expect(tracker.receiver.dropped.tracker_down).toBe(0);
+    expect(tracker.queue.dropped.tracker_down).toBe(0);
   });
 
   test("are read on while the tracker is down; the oldest frames are dropped and counted (T1)", async () => {
@@ -230,7 +230,7 @@ describe("a plain node's sockets (T1)", () => {
     const peer = await port.connect();
     const count = 2500;
     peer.send(lines(...Array.from({ length: count }, (_, n) => said(n))));
-    await until(() => port.manager.get(streamId("hill"))?.receiver.dropped.tracker_down === 500);
+    await until(() => port.manager.get(streamId("hill"))?.queue.dropped.tracker_down === 500);
     port.trackers = "up";
     port.spawn.last.exit(1);
     await port.until(() => port.spawn.processes.length === 2);

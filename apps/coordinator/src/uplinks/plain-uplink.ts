@@ -5,7 +5,7 @@
 import { type LineDecoder, type NodeId, parsePlainLine, streamIdOf } from "@fleet/protocol";
 import type { Auth } from "../auth/auth.ts";
 import { isTokenFor, type Token } from "../auth/tokens.ts";
-import type { Counts } from "../counts.ts";
+import type { Counts } from "@fleet/daemon";
 import type { Registry } from "../registry/registry.ts";
 import type { TrackerManager } from "../trackers/manager.ts";
 import type { Tracker } from "../trackers/tracker.ts";
@@ -86,19 +86,18 @@ export class PlainUplink {
 
   data(chunk: Uint8Array, decoder: LineDecoder): void {
     decoder.push(chunk, this.#onLine, this.#onOversized);
-    const receiver = this.#tracker?.receiver;
+    const queue = this.#tracker?.queue;
     // While the tracker is down nothing would make room, so the oldest are dropped instead.
-    if (receiver === undefined || !receiver.full || !this.#tracker?.connected || this.#paused)
-      return;
+    if (queue === undefined || !queue.full || !this.#tracker?.connected || this.#paused) return;
     this.#paused = true;
     this.#link.pause();
-    receiver.onRoom(this.#resume);
+    queue.onRoom(this.#resume);
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#tracker?.receiver.offRoom(this.#resume);
+    this.#tracker?.queue.offRoom(this.#resume);
     this.#tracker?.detach();
   }
 
@@ -130,7 +129,7 @@ export class PlainUplink {
       return;
     }
     tracker.lastTimestampMs = line.timestampMs;
-    tracker.receiver.writeDroppable(line.bytes);
+    tracker.queue.writeDroppable(line.bytes);
     tracker.sawFrames();
   }
 

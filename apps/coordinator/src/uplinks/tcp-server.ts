@@ -4,9 +4,9 @@
  */
 import type { Clock, Log } from "@fleet/daemon";
 import type { NodeId, StreamId } from "@fleet/protocol";
-import { ListenError } from "../listen-error.ts";
-import type { TlsFiles, TlsPair } from "../tls-files.ts";
-import { TlsRenewal } from "../tls-renewal.ts";
+import { ListenError } from "../net/listen-error.ts";
+import type { TlsFiles, TlsPair } from "../net/tls-files.ts";
+import { TlsRenewal } from "../net/tls-renewal.ts";
 import { Admission, type AdmissionLimits } from "./admission.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
 import { Refusals } from "./refusals.ts";

@@ -1,14 +1,13 @@
 /** A frame port with everything behind it, for tests: real sockets and database, a stepped clock, trackers the test plays itself. */
-import { seededRandom } from "@fleet/daemon";
+import { Counts, seededRandom } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
 import { encodeLine, type Hello, PROTOCOL_VERSION, type ServerLine } from "@fleet/protocol";
 import { FakeSpawn } from "@fleet/supervisor/testing";
 import { Auth } from "../auth/auth.ts";
 import { Bus } from "../bus.ts";
-import { Counts } from "../counts.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { Registry } from "../registry/registry.ts";
-import type { TlsFiles } from "../tls-files.ts";
+import type { TlsFiles } from "../net/tls-files.ts";
 import {
   freePorts,
   givenTokens,
@@ -18,14 +17,14 @@ import {
   registration,
   until,
 } from "../testing.ts";
-import { PUSHED } from "../trackers/feed.ts";
-import { HistoryTotal } from "../trackers/fed-history.ts";
+import { PUSHED } from "../trackers/feed/feed.ts";
+import { RedeliveryTotal } from "../trackers/feed/redelivery-buffer.ts";
 import { TrackerManager } from "../trackers/manager.ts";
-import { Output } from "../trackers/output.ts";
+import { TrackLog } from "../trackers/tracks/track-log.ts";
 import { PortPool } from "../trackers/port-pool.ts";
 import { TrackerStore } from "../trackers/tracker-store.ts";
-import { Unread } from "../trackers/unread.ts";
-import { ProgressStore } from "./stream-progress.ts";
+import { SocketBacklog } from "../trackers/feed/socket-backlog.ts";
+import { ProgressStore } from "./sessions/stream-progress.ts";
 import { TcpServer } from "./tcp-server.ts";
 
 export const PUSH = "push-token";
@@ -240,11 +239,11 @@ export class FramePort implements AsyncDisposable {
         bus,
         random: seededRandom(1),
         spawn: this.spawn.spawn,
-        output: new Output("/nowhere", limits, clock, log),
+        output: new TrackLog("/nowhere", limits, clock, log),
         pool: new PortPool(first, first + (options.ports ?? 8) - 1),
         store: new TrackerStore(this.db, log),
-        unread: new Unread(clock),
-        historyTotal: new HistoryTotal(),
+        backlog: new SocketBacklog(clock),
+        historyTotal: new RedeliveryTotal(),
         options: {
           command: ["{port}", "{stream}"],
           env: {},

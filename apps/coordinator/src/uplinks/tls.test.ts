@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import { TestAuthority, type TestPair } from "@fleet/daemon/testing";
-import type { TlsFiles } from "../tls-files.ts";
+import type { TlsFiles } from "../net/tls-files.ts";
 import { until } from "../testing.ts";
 import { frame, FramePort, lines, Peer, PUSH } from "./testing.ts";
 
@@ -69,7 +69,7 @@ describe("the frame port over TLS (T1)", () => {
     const line = frame(1, { pad: "x".repeat(50_000) });
     const count = 700;
     slow.send(lines(...Array.from({ length: count }, () => line)));
-    await port.until(() => port.manager.list()[0]!.receiver.full);
+    await port.until(() => port.manager.list()[0]!.queue.full);
     for (let turn = 0; turn < 50; turn++) await new Promise((done) => setImmediate(done));
     expect(slow.waiting).toBeGreaterThan(0);
     deaf.countOnly = true;

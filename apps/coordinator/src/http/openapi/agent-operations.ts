@@ -10,8 +10,8 @@ import {
   registerUrlRequestSchema,
   registerUrlResponseSchema,
 } from "@fleet/protocol";
-import type { ErrorCode } from "../errors.ts";
-import { binaryQuery } from "../queries.ts";
+import type { ErrorCode } from "../middleware/errors.ts";
+import { binaryQuery } from "../middleware/queries.ts";
 import type { Operation } from "./operation.ts";
 
 const params = { id: nodeIdSchema.describe("The agent's own node.") };

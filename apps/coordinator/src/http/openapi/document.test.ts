@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import Ajv from "ajv/dist/2020.js";
 import { nodeId, streamId } from "../../testing.ts";
-import { ACCESS } from "../access.ts";
+import { ACCESS } from "../middleware/access.ts";
 import { Api, ENROLL, OPERATOR } from "../testing.ts";
 import { type OpenApiDocument, openApiDocument } from "./document.ts";
 

@@ -4,9 +4,9 @@
  */
 import { errorBodySchema, PROTOCOL_HEADER, PROTOCOL_VERSION, type Role } from "@fleet/protocol";
 import type { z } from "zod";
-import { type Access, ACCESS, type Route } from "../access.ts";
-import { type ErrorCode, errorRow } from "../errors.ts";
-import { TOKEN_HEADER } from "../guard.ts";
+import { type Access, ACCESS, type Route } from "../middleware/access.ts";
+import { type ErrorCode, errorRow } from "../middleware/errors.ts";
+import { TOKEN_HEADER } from "../middleware/guard.ts";
 import { AGENT_OPERATIONS } from "./agent-operations.ts";
 import { type Answer, type Operation, type Scheme, type Tag, TAGS } from "./operation.ts";
 import { OPERATOR_OPERATIONS } from "./operator-operations.ts";

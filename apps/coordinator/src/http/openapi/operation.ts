@@ -1,6 +1,6 @@
 /** How a route is described: the words, and the schemas that check what goes in and comes out. (H4) */
 import type { z } from "zod";
-import type { ErrorCode } from "../errors.ts";
+import type { ErrorCode } from "../middleware/errors.ts";
 
 /** What comes with an answer that is not an error. */
 export interface Answer {

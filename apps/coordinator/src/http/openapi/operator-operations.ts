@@ -23,7 +23,7 @@ import {
   nodeListQuery,
   removeQuery,
   trackerListQuery,
-} from "../queries.ts";
+} from "../middleware/queries.ts";
 import type { Operation } from "./operation.ts";
 import { documentSchema, healthSchema, readinessSchema } from "./schemas.ts";
 

@@ -35,7 +35,7 @@ const COMMON: Readonly<Record<string, string>> = {
   first_seen: "When the node first came, Unix ms.",
   frames: "Frames it was given.",
   frames_dropped: "Frames that were lost on the way to it, by reason.",
-  frames_fed_again: "Frames it was given once more after a run of it had ended.",
+  frames_redelivered: "Frames it was given once more after a run of it had ended.",
   frames_per_s: "Of late.",
   frames_waiting: "Frames that wait for it.",
   group: "The group the node says it is in.",

@@ -1,0 +1,23 @@
+/** Where the configuration comes from. Apart from config.ts so that detection can start before the schema is loaded. (A7) */
+import type { CustomInterpreter } from "@fleet/runtimes";
+import type { Environment } from "../process/image-env.ts";
+
+/** The flags that select an agent and its settings, unparsed. A flag wins over its variable, a variable over its key in the file. */
+export interface RunFlags {
+  readonly config?: string;
+  readonly name?: string;
+  readonly coordinator?: string;
+  readonly stateDir?: string;
+  readonly logLevel?: string;
+}
+
+/** The part of the config file that detection needs. */
+export interface DetectionConfig {
+  readonly runtimes: readonly string[] | undefined;
+  readonly interpreters: readonly CustomInterpreter[];
+}
+
+/** The config file named by the flag or the variable, if either is set. */
+export function configPath(flags: RunFlags, env: Environment): string | undefined {
+  return flags.config ?? (env["FLEET_AGENT_CONFIG"] || undefined);
+}

@@ -1,0 +1,148 @@
+/** The coordinator's configuration: one strict schema, parsed once, all problems reported together. (CONVENTIONS) */
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+import { ConfigError, readConfigFile } from "./file.ts";
+import { trackerEntriesSchema } from "./trackers.ts";
+import { duration, durationOrNever, size } from "./units.ts";
+import { readTlsPair, type TlsFiles } from "../net/tls-files.ts";
+
+const DAY_MS = 86_400_000;
+
+const port = z.int().min(1).max(65_535);
+
+/** Where it listens is 0.0.0.0 unless something says else; with --insecure-dev it is loopback, so no default here. */
+const host = z.string().min(1).optional();
+
+/** PEM files. */
+const tlsFilesSchema = z.strictObject({ cert: z.string().min(1), key: z.string().min(1) });
+
+const tcpServerSchema = z
+  .strictObject({
+    host,
+    port: z.int().min(0).max(65_535).default(30_050),
+    token_file: z.string().optional(),
+    auto_provision: z.boolean().default(true),
+    auto_provision_port_start: port.default(31_000),
+    auto_provision_port_end: port.default(31_099),
+    /** Streams one push token may bring in without the config naming them. (T2) */
+    auto_provision_per_token_max: z.int().min(1).default(1000),
+    connections_max: z.int().min(1).default(4096),
+    connections_per_address_max: z.int().min(1).default(1024),
+    tls: tlsFilesSchema.optional(),
+  })
+  .refine((t) => t.auto_provision_port_start <= t.auto_provision_port_end, {
+    message: "must not be below auto_provision_port_start",
+    path: ["auto_provision_port_end"],
+  });
+
+const trackerSchema = z.strictObject({
+  command: z.array(z.string()).min(1).optional(),
+  stop_grace: duration.default(5000),
+  extended_outage: duration.default(60_000),
+  start_timeout: duration.default(10_000),
+  stall_timeout: duration.default(60_000),
+});
+
+const configSchema = z.strictObject({
+  http: z
+    .strictObject({
+      host,
+      port: z.int().min(0).max(65_535).default(7700),
+      tls: tlsFilesSchema.optional(),
+    })
+    .prefault({}),
+  /** Where agents are to connect, when it is not where this process listens. `tls` says what is spoken there. */
+  advertise_frames: z
+    .strictObject({ host: z.string().min(1), port, tls: z.boolean().optional() })
+    .optional(),
+  enroll_token_file: z.string().optional(),
+  operator_token_file: z.string().optional(),
+  /** Where agents to be downloaded lie, as `ARCH/fleet-agent`. (H8) */
+  agent_binaries: z.string().min(1).optional(),
+  tcp_server: tcpServerSchema.prefault({}),
+  trackers: trackerEntriesSchema,
+  tracker: trackerSchema.prefault({}),
+  registry: z
+    .strictObject({
+      heartbeat_interval: duration.default(30_000),
+      stale_after: duration.default(90_000),
+      dead_after: duration.default(300_000),
+      /** Whether an enrolment token alone takes over a known node, whose agent has lost its state. `prove` asks for its own. */
+      reenroll: z.enum(["allow", "prove"]).default("allow"),
+      /** Nodes that are remembered, with an agent and without; whoever has the token can invent ids. (R10) */
+      agent_nodes_max: z.int().min(1).default(100_000),
+      plain_nodes_max: z.int().min(1).default(10_000),
+      /** For how long silent nodes are remembered, in our own uptime, by their class. (R4) */
+      node_retention: z
+        .strictObject({
+          persistent: durationOrNever.default(7 * DAY_MS),
+          ephemeral: durationOrNever.default(10 * 60_000),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+  output: z
+    .strictObject({
+      dir: z.string().optional(),
+      rotate_bytes: size.default(64 * 1024 ** 2),
+      keep_days: z.int().min(1).default(14),
+      total_bytes_max: size.default(10 * 1024 ** 3),
+    })
+    .prefault({}),
+});
+
+/** The configuration as the program uses it: durations in ms, sizes in bytes, defaults filled in. */
+export type Config = z.output<typeof configSchema>;
+
+/**
+ * Reads a YAML (or TOML, by its name) file; with no path, the defaults. The files of a certificate that it names are looked
+ * at, too. Throws ConfigError.
+ */
+export function loadConfig(path: string | undefined): Config {
+  if (path === undefined) return configSchema.parse({});
+  const config = parseConfig(path, readConfigFile(path));
+  const problems = [
+    ...tlsProblems("http.tls", config.http.tls),
+    ...tlsProblems("tcp_server.tls", config.tcp_server.tls),
+  ];
+  if (problems.length > 0) throw new ConfigError(path, problems);
+  return config;
+}
+
+function tlsProblems(place: string, files: TlsFiles | undefined): string[] {
+  const read = files === undefined ? undefined : readTlsPair(files);
+  return read?.at === "bad" ? [`${place}.${read.problem}`] : [];
+}
+
+/** Checks a parsed configuration; `source` names it in the error. */
+export function parseConfig(source: string, value: unknown): Config {
+  const result = configSchema.safeParse(value);
+  if (result.success) return result.data;
+  throw new ConfigError(source, result.error.issues.flatMap(describe));
+}
+
+function describe(issue: z.core.$ZodIssue): string[] {
+  const at = issue.path.map(String).join(".");
+  if (issue.code === "unrecognized_keys")
+    return issue.keys.map((key) => `${at === "" ? key : `${at}.${key}`}: unknown key`);
+  return [`${at === "" ? "(top)" : at}: ${issue.message}`];
+}
+
+/** Reads a secret from its variable, or from the file that `NAME_FILE` or the config names. Undefined when none is set. */
+export function readSecret(
+  env: Record<string, string | undefined>,
+  name: string,
+  configFile?: string,
+): string | undefined {
+  const direct = env[name];
+  if (direct !== undefined && direct !== "") return direct;
+  const path = env[`${name}_FILE`] ?? configFile;
+  if (path === undefined || path === "") return undefined;
+  try {
+    const secret = readFileSync(path, "utf8").trim();
+    if (secret === "") throw new Error("it is empty");
+    return secret;
+  } catch (error) {
+    throw new ConfigError(`${name} from ${path}`, [(error as Error).message]);
+  }
+}

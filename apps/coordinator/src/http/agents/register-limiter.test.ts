@@ -1,0 +1,78 @@
+import { describe, expect, test } from "bun:test";
+import { seededRandom } from "@fleet/daemon";
+import { FakeClock } from "@fleet/daemon/testing";
+import { RegisterLimiter, UNDER_WAY_MAX } from "./register-limiter.ts";
+import { Api, ENROLL } from "../testing.ts";
+
+function crowd(registerLimiter: RegisterLimiter): () => void {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  for (let i = 0; i < UNDER_WAY_MAX; i++) void registerLimiter.admit(() => promise);
+  return resolve;
+}
+
+describe("agents that all come at once (A13)", () => {
+  test("are let in so many at a time; the others are told at once to come back, spread over the time that takes", async () => {
+    const registerLimiter = new RegisterLimiter(new FakeClock(), seededRandom(1));
+    const letGo = crowd(registerLimiter);
+    const late = await Promise.all(
+      Array.from({ length: 5000 }, () => registerLimiter.admit(() => Promise.resolve("in"))),
+    );
+    const seconds = late.map((answer) => (typeof answer === "string" ? 0 : answer.retryAfterS));
+    expect(seconds.every((s) => s >= 1 && s <= 11)).toBe(true);
+    expect(seconds.slice(0, 300).every((s) => s === 1)).toBe(true);
+    const counts = Array.from({ length: 11 }, (_, i) => seconds.filter((s) => s === i + 1).length);
+    expect(Math.max(...counts.slice(1))).toBeLessThan(1200);
+    expect(counts.slice(0, 10).every((n) => n > 0)).toBe(true);
+    expect(registerLimiter.refused).toBe(5000);
+    letGo();
+    await Promise.resolve();
+    await Promise.resolve();
+    expect(await registerLimiter.admit(() => Promise.resolve("in"))).toBe("in");
+  });
+
+  test("leave their place when what they came for fails", async () => {
+    const registerLimiter = new RegisterLimiter(new FakeClock(), seededRandom(1));
+    for (let i = 0; i < UNDER_WAY_MAX + 1; i++) {
+      const failed = registerLimiter.admit(() => Promise.reject(new Error("disk")));
+      expect(await failed.catch(String)).toBe("Error: disk");
+    }
+  });
+
+  test("hear it as 503 with Retry-After", async () => {
+    await using api = new Api();
+    const letGo = crowd(api.registerLimiter);
+    const body = { node_id: "radar3", instance_id: "i1", version: "1" };
+    const refused = await api.call("POST", "/api/v1/agents/register", { token: ENROLL, body });
+    expect([refused.status, refused.headers.get("Retry-After")]).toEqual([503, "1"]);
+    expect(refused.body).toMatchObject({ error: { code: "busy" } });
+    letGo();
+    expect((await api.register("radar3")).epoch).toBe(1);
+    expect(api.log.lines.filter((l) => l.level === "error")).toEqual([]);
+  });
+
+  test("take up no place while they send what they have to say", async () => {
+    await using api = new Api();
+    const body = JSON.stringify({ node_id: "slow", instance_id: "i1", version: "1" });
+    const head = [
+      "POST /api/v1/agents/register HTTP/1.1",
+      "Host: coordinator",
+      `Authorization: Bearer ${ENROLL}`,
+      "X-Fleet-Protocol-Version: 1",
+      `Content-Length: ${body.length}`,
+    ];
+    const slow = await Promise.all(
+      Array.from({ length: UNDER_WAY_MAX }, async () => {
+        const socket = await Bun.connect({
+          hostname: "127.0.0.1",
+          port: api.server.port,
+          socket: { data() {} },
+        });
+        socket.write(`${head.join("\r\n")}\r\n\r\n${body.slice(0, 5)}`);
+        return socket;
+      }),
+    );
+    expect((await api.register("radar3")).epoch).toBe(1);
+    expect(api.registerLimiter.refused).toBe(0);
+    for (const socket of slow) socket.terminate();
+  });
+});

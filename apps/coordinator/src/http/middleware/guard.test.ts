@@ -1,0 +1,109 @@
+import { describe, expect, test } from "bun:test";
+import { FAILURES_MAX } from "../../auth/failures.ts";
+import { Api, ENROLL, OPERATOR } from "../testing.ts";
+
+const LIST = "/api/v1/agents";
+const BINARY = "/api/v1/agent/binary";
+
+async function failTimes(api: Api, times: number): Promise<number[]> {
+  const seen: number[] = [];
+  for (let i = 0; i < times; i++)
+    seen.push((await api.call("GET", LIST, { token: `wrong-${i}` })).status);
+  return seen;
+}
+
+describe("an address that shows wrong tokens (H5)", () => {
+  test("is told 401, then 429 with how long to wait, and after that may try again", async () => {
+    await using api = new Api();
+    const seen = await failTimes(api, FAILURES_MAX + 2);
+    expect(seen).toEqual([...Array.from({ length: FAILURES_MAX - 1 }, () => 401), 429, 429, 429]);
+    const limited = await api.call("GET", LIST, { token: "wrong" });
+    expect(limited.headers.get("Retry-After")).toBe("60");
+    expect(limited.body).toMatchObject({ error: { code: "too_many_failures" } });
+    api.clock.advance(60_000);
+    expect((await api.call("GET", LIST, { token: "wrong" })).status).toBe(401);
+  });
+
+  test("waits with short tokens even if they are right, and not with long ones: those behind it go on", async () => {
+    await using api = new Api();
+    const mine = await api.register("radar3");
+    const long = api.token({ name: "wall", kind: "operator", role: "viewer" });
+    await failTimes(api, FAILURES_MAX);
+    expect((await api.call("GET", LIST, { token: OPERATOR })).status).toBe(429);
+    expect((await api.call("GET", LIST, { token: long })).status).toBe(200);
+    const beat = { instance_id: "i1", epoch: 1 };
+    const path = "/api/v1/agents/radar3/heartbeat";
+    const { status } = await api.call("POST", path, { token: mine.access_token, body: beat });
+    expect(status).toBe(200);
+    expect((await api.call("GET", "/healthz")).status).toBe(200);
+  });
+
+  test("does not count credentials that were ours once, so that a fleet may come back late all together", async () => {
+    await using api = new Api();
+    const { access_token: token } = await api.register("radar3");
+    api.clock.advance(2 * 3_600_000);
+    const path = "/api/v1/agents/radar3/heartbeat";
+    for (let i = 0; i < 2 * FAILURES_MAX; i++)
+      expect((await api.call("POST", path, { token, body: {} })).status).toBe(401);
+    expect(api.auth.failures.limitedMs("127.0.0.1")).toBeUndefined();
+  });
+
+  test("does not count requests without a token, nor those of a valid one that may not", async () => {
+    await using api = new Api();
+    const viewer = api.token({ name: "wall", kind: "operator", role: "viewer" });
+    for (let i = 0; i < 2 * FAILURES_MAX; i++) {
+      await api.call("GET", LIST);
+      await api.call("GET", "/api/v1/tokens", { token: viewer });
+    }
+    expect(api.auth.failures.limitedMs("127.0.0.1")).toBeUndefined();
+  });
+
+  test("is known by tokens in a header or in a body, too", async () => {
+    await using api = new Api();
+    const header = { headers: { "X-Fleet-Agent-Token": "wrong" } };
+    const post = (body: string): Promise<Response> =>
+      fetch(api.url(BINARY), { method: "POST", body });
+    for (let i = 0; i < FAILURES_MAX / 2; i++) {
+      await api.call("GET", BINARY, header);
+      await post("wrong");
+    }
+    expect((await api.call("GET", BINARY, header)).status).toBe(429);
+    expect((await post(ENROLL)).status).toBe(429);
+  });
+
+  test("can't hide a guess behind another token, be that a long one or its own from earlier", async () => {
+    await using api = new Api();
+    const { access_token: own } = await api.register("radar3");
+    const guess = (token: string, wrong: string) =>
+      api.call("GET", BINARY, { token, headers: { "X-Fleet-Agent-Token": wrong } });
+    const post = (body: string): Promise<Response> =>
+      fetch(api.url(BINARY), { method: "POST", body, headers: { Authorization: `Bearer ${own}` } });
+    for (let i = 0; i < FAILURES_MAX / 2; i++) {
+      await guess(own, "wrong");
+      await post("wrong");
+    }
+    for (const token of [own, "x".repeat(40)])
+      expect((await guess(token, ENROLL)).status).toBe(429);
+    expect((await post(ENROLL)).status).toBe(429);
+  });
+
+  test("shows in the metrics and the log, without its tokens", async () => {
+    await using api = new Api();
+    await failTimes(api, FAILURES_MAX + 1);
+    const metrics = String((await api.call("GET", "/metrics")).body);
+    expect(metrics).toContain(`fleet_wrong_tokens_total{where="http"} ${FAILURES_MAX}`);
+    expect(metrics).toContain('fleet_wrong_tokens_total{where="http_limited"} 1');
+    expect(api.log.count("wrong token")).toBe(1);
+    expect(JSON.stringify(api.log.lines)).not.toContain("wrong-");
+  });
+});
+
+test("every answer has the headers that keep browsers from doing more with it than show it", async () => {
+  await using api = new Api();
+  for (const path of ["/healthz", LIST, "/nowhere"]) {
+    const { headers } = await api.call("GET", path);
+    expect(headers.get("X-Content-Type-Options")).toBe("nosniff");
+    expect(headers.get("X-Frame-Options")).toBe("SAMEORIGIN");
+    expect(headers.get("Referrer-Policy")).toBe("no-referrer");
+  }
+});

@@ -1,0 +1,76 @@
+import { describe, expect, test } from "bun:test";
+import { nodeId, refuseWrites, registration } from "../../testing.ts";
+import { ARRIVALS_MAX } from "./register-batcher.ts";
+import type { RegisterOutcome } from "../node.ts";
+import { HILL, RADAR, Rig } from "../testing.ts";
+
+function soon(rig: Rig, id: string, instance = "i1"): Promise<RegisterOutcome> {
+  const request = registration({ node_id: id, instance_id: instance });
+  return rig.registry.registerSoon(request, "enrolment");
+}
+
+describe("agents that register in one turn (R1)", () => {
+  test("are written down in one commit, and each has the answer it would have had alone", async () => {
+    const rig = new Rig();
+    rig.register("old", HILL);
+    let transactions = 0;
+    const begin = rig.db.transaction.bind(rig.db);
+    rig.db.transaction = (...args) => {
+      transactions++;
+      return begin(...args);
+    };
+    const outcomes = await Promise.all([soon(rig, RADAR), soon(rig, HILL, "new")]);
+    expect(outcomes).toEqual([
+      { at: "registered", epoch: 1, created: true },
+      { at: "registered", epoch: 2, created: false },
+    ]);
+    expect(transactions).toBe(1);
+    expect([rig.row(RADAR)?.epoch, rig.row(HILL)?.instanceId]).toEqual([1, "new"]);
+    expect(rig.superseding).toEqual(["hill new"]);
+    const told = ["hill registered", "radar3 registered", "hill superseded"];
+    expect(rig.told).toEqual([...told, "hill registered", "hill reenrolled"]);
+    expect(await soon(rig, HILL, "old")).toEqual({ at: "superseded" });
+  });
+
+  test("are not in before they are on disk: when it refuses, none of them is", async () => {
+    const rig = new Rig();
+    refuseWrites(rig.db, true);
+    const tries = [soon(rig, RADAR), soon(rig, HILL)].map((outcome) => outcome.catch(String));
+    for (const answer of await Promise.all(tries)) expect(answer).toContain("readonly");
+    expect([rig.registry.get(RADAR), rig.registry.get(HILL), rig.told]).toEqual([
+      undefined,
+      undefined,
+      [],
+    ]);
+    refuseWrites(rig.db, false);
+    expect(await soon(rig, RADAR)).toMatchObject({ at: "registered", epoch: 1 });
+  });
+
+  test("are told to come back when there are too many, or two of one node", async () => {
+    const rig = new Rig({ agentNodesMax: ARRIVALS_MAX - 1 });
+    const all = Array.from({ length: ARRIVALS_MAX + 1 }, (_, i) => soon(rig, `n${i}`));
+    const twice = soon(rig, "n0", "i2");
+    const outcomes = (await Promise.all(all)).map(({ at }) => at);
+    expect(outcomes.filter((at) => at === "registered")).toHaveLength(ARRIVALS_MAX - 1);
+    expect(outcomes.slice(-2)).toEqual(["too_many_nodes", "busy"]);
+    expect(await twice).toEqual({ at: "busy" });
+    expect(rig.registry.get(nodeId("n0"))?.row.instanceId).toBe("i1");
+  });
+
+  test("take no place when they have one: a new node gets the last one beside them", async () => {
+    const rig = new Rig({ agentNodesMax: 2 });
+    rig.register("i1", HILL);
+    const outcomes = await Promise.all([soon(rig, HILL), soon(rig, RADAR), soon(rig, "third")]);
+    expect(outcomes.map(({ at }) => at)).toEqual(["registered", "registered", "too_many_nodes"]);
+  });
+
+  test("have to come again when their node is removed meanwhile: what they showed may be void (H5)", async () => {
+    const rig = new Rig();
+    rig.register("i1");
+    const request = registration({ node_id: RADAR, instance_id: "i2" });
+    const late = rig.registry.registerSoon(request, "refresh");
+    rig.registry.remove(RADAR);
+    expect(await late).toEqual({ at: "busy" });
+    expect(rig.registry.get(RADAR)).toBeUndefined();
+  });
+});

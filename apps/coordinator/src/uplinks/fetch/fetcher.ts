@@ -1,0 +1,196 @@
+/**
+ * Fetches the frames of one stream from a server that holds its latest one, and gives them to the stream's tracker. (T7)
+ *
+ *   new → live ⇄ stalled;   any → failing → live
+ *
+ * `live`: new frames come, and we are a source of the tracker. `stalled`: the answers are good, but the frame stays the
+ * same: a dead sensor behind a live server. `failing`: there are no good answers, and we ask at lengthening intervals. In
+ * the last two the tracker has lost its source, so that it stops after its `extended_outage`, as any other; the first new
+ * frame starts it again.
+ */
+import {
+  backoffMs,
+  type Clock,
+  Counts,
+  type Log,
+  type LogLimiter,
+  type Random,
+  sleep,
+} from "@fleet/daemon";
+import { type NodeId, streamIdOf } from "@fleet/protocol";
+import type { Registry } from "../../registry/registry.ts";
+import type { TrackerManager } from "../../trackers/manager.ts";
+import type { Tracker } from "../../trackers/tracker.ts";
+import { type Fetched, fetchFrame, type FetchTarget } from "./fetch-frame.ts";
+
+const TIMEOUT_MS = 10_000;
+const BACKOFF = { baseMs: 2000, capMs: 30_000 };
+/** A frame that stays the same for so long, and for so many intervals, is taken for a dead sensor's. */
+const STALLED_MS = 10_000;
+const STALLED_INTERVALS = 3;
+
+/** Where a node's frames are fetched, and how often. `shown` is the URL as people may see it. */
+export interface FetchSource extends FetchTarget {
+  readonly nodeId: NodeId;
+  readonly shown: string;
+  readonly intervalMs: number;
+}
+
+/** What all fetchers share. */
+export interface FetcherDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly registry: Registry;
+  readonly manager: TrackerManager;
+  /** Keeps a server that comes and goes from filling the log. */
+  readonly logLimiter: LogLimiter;
+}
+
+type State =
+  | { readonly at: "new" }
+  | { readonly at: "live"; readonly tracker: Tracker; readonly newFrameAtMs: number }
+  | { readonly at: "stalled"; readonly isLogged: boolean }
+  | { readonly at: "failing"; readonly failures: number; readonly isLogged: boolean };
+
+/** See the head of this file. Asks from `start` to `stop`. */
+export class Fetcher {
+  readonly source: FetchSource;
+  /** What became of each question: `frame`, `duplicate`, `tracker_full` (not asked at all), or why it gave no frame. */
+  readonly outcomes = new Counts();
+  readonly #deps: FetcherDeps;
+  readonly #log: Log;
+  readonly #stop = new AbortController();
+  #request: AbortController | undefined;
+  #state: State = { at: "new" };
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(deps: FetcherDeps, source: FetchSource) {
+    this.#deps = deps;
+    this.source = source;
+    this.#log = deps.log.child({ stream_id: source.nodeId, url: source.shown });
+  }
+
+  get state(): State["at"] {
+    return this.#state.at;
+  }
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    this.#request?.abort();
+    await this.#running;
+    this.#enter({ at: "new" });
+  }
+
+  async #run(): Promise<void> {
+    const { clock, random } = this.#deps;
+    const { signal } = this.#stop;
+    // Sources of one config don't ask all at once.
+    let waitMs = random.next() * this.source.intervalMs;
+    while (!signal.aborted) {
+      await sleep(clock, waitMs, signal).catch(() => {});
+      if (!signal.aborted) waitMs = await this.#turn();
+    }
+  }
+
+  /** Asks once and gives the ms to the next time. Good answers are asked for at the interval, from start to start. */
+  async #turn(): Promise<number> {
+    const { clock, random } = this.#deps;
+    const beganMs = clock.monotonicMs();
+    if (this.#state.at === "live" && isFull(this.#state.tracker)) {
+      this.outcomes.add("tracker_full");
+      return this.source.intervalMs;
+    }
+    const fetched = await this.#ask();
+    if (this.#stop.signal.aborted) return 0;
+    const problem = fetched.at === "frame" ? this.#take(fetched) : fetched.problem;
+    if (problem !== undefined) {
+      const failures = this.#fail(problem, fetched.at === "refused" ? fetched.detail : undefined);
+      return backoffMs(BACKOFF, failures, random);
+    }
+    return Math.max(0, this.source.intervalMs - (clock.monotonicMs() - beganMs));
+  }
+
+  async #ask(): Promise<
+    Fetched | { readonly at: "refused"; readonly problem: "timed_out"; readonly detail?: undefined }
+  > {
+    const request = new AbortController();
+    this.#request = request;
+    let isLate = false;
+    const timer = this.#deps.clock.after(TIMEOUT_MS, () => {
+      isLate = true;
+      request.abort();
+    });
+    const fetched = await fetchFrame(this.source, request.signal);
+    timer.cancel();
+    return isLate ? { at: "refused", problem: "timed_out" } : fetched;
+  }
+
+  /** Passes a frame on unless it is the one before it. Gives what stands in the way, if anything does. */
+  #take(frame: Extract<Fetched, { at: "frame" }>): string | undefined {
+    const { registry, manager } = this.#deps;
+    const { nodeId } = this.source;
+    const heard = registry.heardPlain(nodeId);
+    if (heard !== "heard") return heard;
+    const stream = streamIdOf(nodeId);
+    if (manager.get(stream)?.lastTimestampMs === frame.timestampMs) {
+      this.outcomes.add("duplicate");
+      this.#repeated();
+      return undefined;
+    }
+    const tracker = this.#state.at === "live" ? this.#state.tracker : manager.attach(stream);
+    if (typeof tracker === "string") return tracker;
+    this.outcomes.add("frame");
+    this.#enter({ at: "live", tracker, newFrameAtMs: this.#deps.clock.monotonicMs() });
+    tracker.lastTimestampMs = frame.timestampMs;
+    tracker.queue.writeDroppable(frame.bytes);
+    tracker.sawFrames();
+    return undefined;
+  }
+
+  #repeated(): void {
+    const state = this.#state;
+    if (state.at === "failing") this.#enter({ at: "stalled", isLogged: false });
+    if (state.at !== "live") return;
+    const silentMs = this.#deps.clock.monotonicMs() - state.newFrameAtMs;
+    if (silentMs < Math.max(STALLED_MS, STALLED_INTERVALS * this.source.intervalMs)) return;
+    const isLogged = this.#mayLog();
+    if (isLogged)
+      this.#log.warn({ silent_ms: silentMs }, "the server gives the same frame again and again");
+    this.#enter({ at: "stalled", isLogged });
+  }
+
+  /** Gives the failures in a row. */
+  #fail(problem: string, detail: string | undefined): number {
+    this.outcomes.add(problem);
+    const state = this.#state;
+    const isFirst = state.at !== "failing";
+    const isLogged = isFirst ? this.#mayLog() : state.isLogged;
+    if (isFirst && isLogged) this.#log.warn({ problem, detail }, "frames can't be fetched");
+    const failures = isFirst ? 1 : state.failures + 1;
+    this.#enter({ at: "failing", failures, isLogged });
+    return failures;
+  }
+
+  /** The only place where the state changes: we are a source of the tracker for as long as it is `live`. */
+  #enter(next: State): void {
+    const last = this.#state;
+    this.#state = next;
+    const hasRecovered = last.at === "failing" || last.at === "stalled";
+    if (hasRecovered && last.isLogged && next.at !== last.at && next.at !== "new")
+      this.#log.info({ state: next.at }, "frames are fetched again");
+    if (last.at === "live" && next.at !== "live") last.tracker.detach();
+  }
+
+  #mayLog(): boolean {
+    return this.#deps.logLimiter.pass(this.source.nodeId) !== undefined;
+  }
+}
+
+function isFull(tracker: Tracker): boolean {
+  return tracker.connected && tracker.queue.full;
+}

@@ -1,0 +1,105 @@
+/** Decides on a `hello`: who is this, may it speak for that node, and where do its frames go? (R9, DESIGN §6) */
+import {
+  type Hello,
+  helloSchema,
+  PROTOCOL_VERSION,
+  type RejectCode,
+  streamIdOf,
+} from "@fleet/protocol";
+import type { Auth } from "../../auth/auth.ts";
+import type { Registry } from "../../registry/registry.ts";
+import type { TrackerManager } from "../../trackers/manager.ts";
+import type { Tracker } from "../../trackers/tracker.ts";
+import type { ProgressStore, StreamProgress } from "./stream-progress.ts";
+
+/** What is asked. */
+export interface GreetingDeps {
+  readonly auth: Auth;
+  readonly registry: Registry;
+  readonly manager: TrackerManager;
+  readonly store: ProgressStore;
+}
+
+/** Let in, with a tracker attached (the session owes it a `detach`), or turned away. */
+export type GreetingOutcome =
+  | {
+      readonly at: "welcome";
+      readonly hello: Hello;
+      readonly tracker: Tracker;
+      readonly progress: StreamProgress;
+      readonly firstSeq: number;
+    }
+  | { readonly at: "reject"; readonly code: RejectCode; readonly message: string };
+
+/** The refusals that may turn into a welcome when the agent asks again later, after registering anew where it says so. */
+export const RETRYABLE: ReadonlySet<RejectCode> = new Set([
+  "unauthorized",
+  "unknown_node",
+  "unknown_sensor",
+  "ports_exhausted",
+  "draining",
+]);
+
+/** Judges a parsed hello line. Only the token takes time (asynchronous crypto); all else is read from memory. */
+export async function greet(
+  deps: GreetingDeps,
+  line: unknown,
+  address: string,
+): Promise<GreetingOutcome> {
+  const parsed = helloSchema.safeParse(line);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    return reject("bad_hello", `${issue?.path.join(".") ?? ""}: ${issue?.message ?? "unreadable"}`);
+  }
+  const hello = parsed.data;
+  if (hello.protocol !== PROTOCOL_VERSION)
+    return reject("unsupported_protocol", `this coordinator speaks protocol ${PROTOCOL_VERSION}`);
+  const claims = await deps.auth.credentials.verifyAccess(hello.token);
+  const matches =
+    claims?.nodeId === hello.node_id &&
+    claims.instanceId === hello.instance_id &&
+    claims.epoch === hello.epoch;
+  if (!matches) {
+    const { credentials } = deps.auth;
+    if (claims === undefined && !(await credentials.wasOurs(hello.token)))
+      deps.auth.failed(address, "frames");
+    return reject("unauthorized", "the access token is not valid for this node");
+  }
+  const barred = refusalOf(deps.registry, hello);
+  if (barred !== undefined) return barred;
+  const node = deps.registry.get(hello.node_id)!;
+  if (!node.row.sensors.some((s) => s.name === hello.sensor))
+    return reject("unknown_sensor", "the node has not registered this sensor");
+  const streamId = streamIdOf(hello.node_id, hello.sensor);
+  const tracker = deps.manager.attach(streamId);
+  if (tracker === "unknown_node")
+    return reject("unknown_node", "no tracker is configured for this node");
+  if (tracker === "draining") return reject("draining", "this coordinator is stopping");
+  if (tracker === "ports_exhausted")
+    return reject("ports_exhausted", "no port is left for this stream's tracker");
+  const progress = deps.store.open(streamId, hello.spool_id, hello.first_seq);
+  const firstSeq = Math.max(hello.first_seq, progress.accepted + 1);
+  return { at: "welcome", hello, tracker, progress, firstSeq };
+}
+
+/** Why the bearer of a hello may not speak for its node now; undefined when it may. Reads from memory. (R4, R9) */
+export function refusalOf(
+  registry: Registry,
+  { node_id: id, instance_id: instance, epoch }: Hello,
+): Extract<GreetingOutcome, { at: "reject" }> | undefined {
+  switch (registry.standing(id, instance, epoch)) {
+    case "current":
+      return undefined;
+    case "superseded":
+      return reject("superseded", "a newer instance has taken this node over");
+    case "blocked":
+      return reject("blocked", "this node is blocked here");
+    case "unknown":
+      return reject("unknown_node", "register before sending frames");
+  }
+}
+
+/** Lines to agents are ASCII; a schema's message need not be. */
+function reject(code: RejectCode, message: string) {
+  return { at: "reject", code, message: message.replace(/[^ -~]/g, "-") } as const;
+}

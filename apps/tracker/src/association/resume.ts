@@ -1,0 +1,46 @@
+/**
+ * Whether a track that has just been confirmed is an older one come back: after a long fade or an odd turn a target's
+ * detections lie so far off that none of them alone may continue the old track, but three of them together tell where it
+ * is and how it moves. (Track segment association: S. Zhang and Y. Bar-Shalom, "Track segment association for GMTI
+ * tracks of evasive move-stop-move maneuvering targets", IEEE Trans. Aerosp. Electron. Syst. 47, 2011.) Called by
+ * `tracker.ts`.
+ */
+import { identityRatio } from "./association.ts";
+import type { Innovation } from "../estimation/kalman.ts";
+import type { Track, TrackState } from "../tracks/track.ts";
+
+/** Greatest squared Mahalanobis distance (χ², 3 degrees of freedom: 99.9 %). */
+const GATE = 16;
+
+/** A coasting track, with its state as such. */
+export interface Coasting {
+  readonly track: Track;
+  readonly state: Extract<TrackState, { readonly at: "coasting" }>;
+}
+
+/**
+ * The coasting track that `track` most probably continues, if that is likelier than its being a new target. Of such a
+ * track nothing was seen since the first detection of the new one. `newDensity` is how many new
+ * targets are to be expected, per km, Hz and Hz/s.
+ */
+export function findResumed(
+  track: Track,
+  tracks: readonly Track[],
+  newDensity: number,
+): Coasting | undefined {
+  const separation: Innovation = { distanceSquared: 0, likelihood: 0 };
+  let best: Coasting | undefined;
+  let bestRatio = 1;
+  for (const old of tracks) {
+    const { state } = old;
+    if (state.at !== "coasting" || old.lastMs >= track.firstMs) continue;
+    old.filter.separation(track.filter, separation);
+    if (!(separation.distanceSquared <= GATE)) continue;
+    const identity = identityRatio(old.adsbHex, track.adsbHex);
+    const ratio = (old.existence.probability * separation.likelihood * identity) / newDensity;
+    if (!(ratio > bestRatio)) continue;
+    best = { track: old, state };
+    bestRatio = ratio;
+  }
+  return best;
+}

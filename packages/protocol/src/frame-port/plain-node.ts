@@ -1,0 +1,53 @@
+/** The lines of a plain node: every one carries `node_id` and `token`; frames and heartbeats; never answered. (T1, R10) */
+import { z } from "zod";
+import { encodeAscii, type FrameProblem, frameProblem, parseObject } from "../frames/frame.ts";
+import { type NodeId, nodeIdSchema } from "../ids.ts";
+import { LINE_BYTES_MAX } from "../frames/lines.ts";
+
+const TOKEN_LENGTH_MAX = 4096;
+const credentialsSchema = z.object({
+  node_id: nodeIdSchema,
+  token: z.string().min(1).max(TOKEN_LENGTH_MAX),
+});
+
+/** Who sent a line, with which push token, and what it was. `bytes` is the frame as the tracker gets it, LF included. */
+export type PlainLine =
+  | { readonly at: "heartbeat"; readonly nodeId: NodeId; readonly token: string }
+  | {
+      readonly at: "frame";
+      readonly nodeId: NodeId;
+      readonly token: string;
+      readonly timestampMs: number;
+      readonly bytes: Uint8Array;
+    }
+  | {
+      readonly at: "bad";
+      readonly problem: FrameProblem | "bad_credentials" | "unknown_type";
+      /** Set when the line at least said who it is from. */
+      readonly from: { readonly nodeId: NodeId; readonly token: string } | undefined;
+    };
+
+/** Reads the line `bytes[start..end)` of a plain node. Numbers keep their values, not their spelling. */
+export function parsePlainLine(bytes: Uint8Array, start: number, end: number): PlainLine {
+  const parsed = parseObject(bytes, start, end);
+  if (typeof parsed === "string") return bad(parsed);
+  const credentials = credentialsSchema.safeParse(parsed.value);
+  if (!credentials.success) return bad("bad_credentials");
+  const { node_id: nodeId, token } = credentials.data;
+  const { node_id: _nodeId, token: _token, ...frame } = parsed.value;
+  if (frame["type"] === "heartbeat") return { at: "heartbeat", nodeId, token };
+  if (frame["type"] !== undefined) return bad("unknown_type", { nodeId, token });
+  const problem = frameProblem(parsed);
+  if (problem !== undefined) return bad(problem, { nodeId, token });
+  const encoded = encodeAscii(frame);
+  if (encoded.length > LINE_BYTES_MAX) return bad("too_long", { nodeId, token });
+  const timestampMs = frame["timestamp"] as number;
+  return { at: "frame", nodeId, token, timestampMs, bytes: encoded };
+}
+
+function bad(
+  problem: FrameProblem | "bad_credentials" | "unknown_type",
+  from?: { nodeId: NodeId; token: string },
+): PlainLine {
+  return { at: "bad", problem, from };
+}

@@ -1,0 +1,153 @@
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { importProblems, importsOf, type ModuleGraph, readModules } from "./imports.ts";
+import { root } from "../lib/root.ts";
+
+const MODULES_MIN = 40;
+
+function graph(modules: Record<string, readonly string[]>): ModuleGraph {
+  return new Map(Object.entries(modules));
+}
+
+describe("the repository", () => {
+  const modules = readModules(root);
+
+  test("is read, not passed over", () => {
+    expect(modules.size).toBeGreaterThan(MODULES_MIN);
+    const specifiers = [...modules.values()].flat();
+    expect(specifiers.filter((s) => s.startsWith(".")).length).toBeGreaterThan(MODULES_MIN);
+    expect(specifiers.some((s) => s.startsWith("@fleet/"))).toBe(true);
+  });
+
+  test("gives every import that Bun's own scan sees", () => {
+    const missed: string[] = [];
+    for (const [path, specifiers] of modules) {
+      const transpiler = new Bun.Transpiler({ loader: path.endsWith("x") ? "tsx" : "ts" });
+      // The scan takes no hashbang line.
+      const source = readFileSync(join(root, path), "utf8").replace(/^#!.*/, "");
+      for (const { path: specifier } of transpiler.scanImports(source))
+        if (!specifiers.includes(specifier)) missed.push(`${path} → ${specifier}`);
+    }
+    expect(missed).toEqual([]);
+  });
+
+  test("imports only the way the design says", () => {
+    expect(importProblems(modules)).toEqual([]);
+  });
+});
+
+test("imports are read in all their forms, and nothing else is", () => {
+  const source = [
+    'import a from "a";',
+    'import type { B } from "b";',
+    'import {\n  type C,\n  d,\n} from "c";',
+    'import "e";',
+    'export * from "f";',
+    'export type { G } from "g";',
+    'import h from "h" with { type: "text" };',
+    'const i = await import("i");',
+    'export const from = "not-this";',
+    'const text = "import z";',
+  ].join("\n");
+  expect(importsOf(source)).toEqual(["a", "b", "c", "e", "f", "g", "h", "i"]);
+});
+
+describe("a graph is refused when", () => {
+  const broken: readonly [string, Record<string, readonly string[]>, string][] = [
+    [
+      "a package imports another",
+      { "packages/protocol/src/a.ts": ["@fleet/daemon"] },
+      "protocol may not import daemon",
+    ],
+    [
+      "the supervisor imports more than the daemon",
+      { "packages/supervisor/src/a.ts": ["@fleet/protocol"] },
+      "supervisor may not import protocol",
+    ],
+    [
+      "a package imports an app",
+      { "packages/daemon/src/a.ts": ["../../../apps/agent/src/main.ts"] },
+      "stays in its app or package",
+    ],
+    [
+      "an app imports an app",
+      { "apps/agent/src/a.ts": ["../../tracker/src/kalman.ts"] },
+      "stays in its app or package",
+    ],
+    [
+      "an app reaches into a package by path",
+      { "apps/agent/src/a.ts": ["../../../packages/daemon/src/index.ts"] },
+      "stays in its app or package",
+    ],
+    [
+      "an app reaches into a package by name",
+      { "apps/agent/src/a.ts": ["@fleet/daemon/src/clock.ts"] },
+      "by its name or one of its entries",
+    ],
+    [
+      "a script reaches into a package",
+      { "scripts/a.ts": ["../packages/protocol/src/lines.ts"] },
+      "by their entry",
+    ],
+    [
+      "production code uses a fake",
+      { "apps/agent/src/a.ts": ["@fleet/daemon/testing"] },
+      "/testing is for tests",
+    ],
+    [
+      "the coordinator's database knows the registry",
+      { "apps/coordinator/src/db/open.ts": ["../registry/registry.ts"] },
+      "db may not import registry",
+    ],
+    [
+      "the coordinator's registry knows http",
+      { "apps/coordinator/src/registry/registry.ts": ["../http/app.ts"] },
+      "registry may not import http",
+    ],
+    [
+      "two modules of one layer know each other",
+      { "apps/coordinator/src/http/app.ts": ["../uplinks/router.ts"] },
+      "http may not import uplinks",
+    ],
+    [
+      "anything knows the composition root",
+      { "apps/coordinator/src/bus.ts": ["./coordinator.ts"] },
+      "bus may not import coordinator",
+    ],
+    [
+      "a module of the coordinator has no layer",
+      { "apps/coordinator/src/http/app.ts": ["../misc/thing.ts"] },
+      "misc has no place",
+    ],
+    [
+      "files import in a circle",
+      {
+        "packages/daemon/src/a.ts": ["./b.ts"],
+        "packages/daemon/src/b.ts": ["./c/c.ts"],
+        "packages/daemon/src/c/c.ts": ["../a.ts"],
+      },
+      "cycle: packages/daemon/src/a.ts → packages/daemon/src/b.ts",
+    ],
+  ];
+
+  test.each(broken)("%s", (_what, modules, rule) => {
+    const problems = importProblems(graph(modules));
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toContain(rule);
+  });
+});
+
+test("a graph that keeps the rules is accepted", () => {
+  const problems = importProblems(
+    graph({
+      "apps/coordinator/src/main.ts": ["./coordinator.ts", "./config/config.ts"],
+      "apps/coordinator/src/coordinator.ts": ["./http/app.ts", "./db/open.ts", "@fleet/protocol"],
+      "apps/coordinator/src/http/app.ts": ["./agents.ts", "../registry/registry.ts", "hono"],
+      "apps/coordinator/src/registry/registry.test.ts": ["@fleet/daemon/testing", "../http/app.ts"],
+      "packages/supervisor/src/supervisor.ts": ["@fleet/daemon", "./spawn.ts"],
+      "scripts/bench.ts": ["../packages/protocol/src/index.ts", "./lib/root.ts"],
+    }),
+  );
+  expect(problems).toEqual([]);
+});
