@@ -4,7 +4,7 @@ import { seededRandom, systemClock } from "@fleet/daemon";
 import { nodeViewSchema, trackerViewSchema, trackListSchema } from "@fleet/protocol";
 import { parseConfig } from "./config/config.ts";
 import { createCoordinator, defaultOutputDir } from "./coordinator.ts";
-import { givenTokens, RecordingLog, tempDir } from "./testing.ts";
+import { configuredTokens, RecordingLog, tempDir } from "./testing.ts";
 
 const TRACKER = join(import.meta.dirname, "../test/light-tracker.ts");
 
@@ -30,7 +30,7 @@ test("a node of the config that is fetched over HTTP comes out as tracks, in the
     }),
     dataDir: dir.path,
     outputDir: defaultOutputDir(dir.path),
-    tokens: givenTokens({ enroll: "enroll", push: "push", operator: "operator" }),
+    tokens: configuredTokens({ enroll: "enroll", push: "push", operator: "operator" }),
     trackerCommand: [process.execPath, TRACKER, "{port}", join(dir.path, "{stream}.log")],
     trackerEnv: { PATH: process.env["PATH"] ?? "" },
     version: "test",

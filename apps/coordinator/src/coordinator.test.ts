@@ -6,7 +6,7 @@ import { PROTOCOL_HEADER } from "@fleet/protocol";
 import { parseConfig } from "./config/config.ts";
 import { type Coordinator, createCoordinator, defaultOutputDir } from "./coordinator.ts";
 import { openDb } from "./db/open.ts";
-import { givenTokens, RecordingLog, tempDir, until } from "./testing.ts";
+import { configuredTokens, RecordingLog, tempDir, until } from "./testing.ts";
 
 const TRACKER = join(import.meta.dirname, "../test/light-tracker.ts");
 const PUSH = "push-token";
@@ -22,7 +22,7 @@ function coordinatorIn(
     }),
     dataDir: dir,
     outputDir: defaultOutputDir(dir),
-    tokens: givenTokens({ enroll: "enroll", push: PUSH, operator: "operator" }),
+    tokens: configuredTokens({ enroll: "enroll", push: PUSH, operator: "operator" }),
     trackerCommand: [process.execPath, TRACKER, "{port}", join(dir, "{stream}.log")],
     trackerEnv: { PATH: process.env["PATH"] ?? "" },
     version: "test",

@@ -1,9 +1,8 @@
 /** Builds the coordinator and starts and stops its parts in order. Constructs and orders; does nothing else. (T6) */
 import { join } from "node:path";
 import { type Clock, Counts, type Log, type Random, ServiceGroup } from "@fleet/daemon";
-import { Auth, type GivenTokens } from "./auth/auth.ts";
+import { Auth, type TokenSettings } from "./auth/auth.ts";
 import { Bus } from "./bus.ts";
-import { ConfigError } from "./config/file.ts";
 import type { Config } from "./config/config.ts";
 import { frameDescriptorMax } from "./net/descriptors.ts";
 import { type Db, MEMORY, openDb, type OpenedDb } from "./db/open.ts";
@@ -39,7 +38,7 @@ export interface CoordinatorOptions {
   readonly config: Config;
   readonly dataDir: string;
   readonly outputDir: string;
-  readonly tokens: GivenTokens;
+  readonly tokens: TokenSettings;
   /** argv of a tracker, with `{port}` and `{stream}` to be filled in. */
   readonly trackerCommand: readonly string[];
   /** The environment trackers get: ours less our secrets. */
@@ -76,7 +75,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const bus = new Bus();
   const counts = new Counts();
   const auth = new Auth(db, options.dataDir, clock, log, options.tokens);
-  requireTokens(auth, options.tokens);
+  auth.requireTokens();
   const registry = createRegistry(options, db, bus);
   const output = createOutput(options);
   const manager = createManager(options, db, bus, output);
@@ -190,19 +189,6 @@ function createHttpApp(
     frames: () => advertised(config, frames.port),
     isWritable,
   });
-}
-
-/** Without any of them nobody could ever come in. Those that have ended count: a fleet must not fail to start for a date. (H5) */
-function requireTokens({ tokens }: Auth, { insecureDev }: GivenTokens): void {
-  const missing = [
-    ...(tokens.has("enroll") ? [] : ["FLEET_ENROLL_TOKEN: agents could not register"]),
-    ...(tokens.has("operator") ? [] : ["FLEET_OPERATOR_TOKEN: nobody could look or steer"]),
-  ];
-  if (missing.length === 0 || insecureDev) return;
-  throw new ConfigError(
-    "tokens missing (set NAME or NAME_FILE, make some with `token create --data-dir`, or use --insecure-dev)",
-    missing,
-  );
 }
 
 function lifecycle(

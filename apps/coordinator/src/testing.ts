@@ -14,7 +14,7 @@ import {
   type StreamId,
 } from "@fleet/protocol";
 import { sql } from "drizzle-orm";
-import type { GivenTokens } from "./auth/auth.ts";
+import type { TokenSettings } from "./auth/auth.ts";
 import type { Db } from "./db/open.ts";
 import type { RegistryOptions } from "./registry/node.ts";
 
@@ -117,13 +117,13 @@ export const REGISTRY_OPTIONS: RegistryOptions = {
 };
 
 /** One configured token of each kind, or of those that are named. */
-export function givenTokens(secrets: Partial<Record<SharedTokenKind, string>>): GivenTokens {
-  const given = Object.entries(secrets).map(([kind, secret]) => ({
+export function configuredTokens(secrets: Partial<Record<SharedTokenKind, string>>): TokenSettings {
+  const configured = Object.entries(secrets).map(([kind, secret]) => ({
     kind: kind as SharedTokenKind,
     name: `env:FLEET_${kind.toUpperCase()}_TOKEN`,
     secret,
   }));
-  return { given, insecureDev: false };
+  return { configured, insecureDev: false };
 }
 
 /** A registration as it comes out of the schema. */

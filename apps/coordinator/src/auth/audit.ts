@@ -1,6 +1,6 @@
 /**
- * Who did what: every call that changed something or was meant to. Kept to ROWS_MAX entries and KEEP_MS. What an operator
- * did is on disk before it is answered, unless the disk refuses; then it is tried again. The only writer of `audit`. (H5)
+ * The audit log: who changed what, refused attempts included. An operator's entry is on disk before the request is answered,
+ * unless the disk refuses it; then it is written as soon as the disk accepts it. The only writer of the `audit` table. (H5)
  */
 import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
 import type { AuditList } from "@fleet/protocol";
@@ -13,17 +13,18 @@ const ROWS_MAX = 100_000;
 const KEEP_MS = 400 * 86_400_000;
 const FLUSH_MS = 1000;
 const PRUNE_MS = 3_600_000;
-/** Old entries that one pass removes: a clock that is wrong for an hour must not cost the whole history. */
+/** Expired entries removed per pass: a clock that is wrong for an hour must not erase the whole log. */
 const PRUNE_ROWS = 1000;
-/** An agent that does the same again within this time is not written down again, as long as it is among RECENT_MAX. */
+/** How long an agent's act that was recorded is not recorded again. */
 const REPEAT_MS = 3_600_000;
+/** Agents' acts remembered for that; beyond this, the oldest is forgotten. */
 const RECENT_MAX = 20_000;
-/** Entries that wait for the disk; beyond, the oldest is dropped and counted. */
+/** Entries waiting for the disk; beyond this, the oldest is dropped and counted. */
 const WAITING_MAX = 10_000;
 
-/** One entry, without what is filled in here. */
+/** One act; the log adds id and time. */
 export interface AuditedAct {
-  /** The name of the token that was shown. */
+  /** The name of the token that was used. */
   readonly actor: string;
   readonly address: string | null;
   readonly action: string;
@@ -32,24 +33,24 @@ export interface AuditedAct {
   readonly outcome: string;
 }
 
-/** Limits that a test makes small. */
+/** Bounds on disk; tests set smaller ones. */
 export interface AuditLimits {
   readonly rowsMax: number;
   readonly keepMs: number;
 }
 
-/** Bounded in memory and on disk. */
+/** Writes and lists entries. Keeps at most ROWS_MAX of them, and each for at most KEEP_MS. */
 export class Audit {
-  /** Entries that were never written. */
+  /** Entries dropped before they could be written. */
   lost = 0;
   readonly #db: Db;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #limits: AuditLimits;
-  readonly #insert: ReturnType<typeof insertInto>;
+  readonly #insert: ReturnType<typeof prepareInsert>;
   readonly #timers: Timer[] = [];
   #waiting: (AuditedAct & { readonly at: number })[] = [];
-  /** When agents' acts were last written, the one that was longest ago first. */
+  /** When each of the agents' recent acts was last recorded, oldest first. */
   readonly #recent = new Map<string, number>();
   #failing = false;
 
@@ -63,7 +64,7 @@ export class Audit {
     this.#clock = clock;
     this.#log = log;
     this.#limits = limits;
-    this.#insert = insertInto(db);
+    this.#insert = prepareInsert(db);
   }
 
   start(): void {
@@ -76,7 +77,7 @@ export class Audit {
     this.#flush();
   }
 
-  /** Writes it down now. */
+  /** Writes an entry at once. */
   record(act: AuditedAct): void {
     const { actor, address, action, outcome } = act;
     const subject = act.subject && withoutTokens(act.subject);
@@ -86,15 +87,15 @@ export class Audit {
   }
 
   /**
-   * For what agents do, thousands at a time and some of them for ever: writes it down within a second, together with others,
-   * and the very same act once an hour, so that an agent that starts over and over does not push out what people did.
+   * Records what an agent did, within a second and in batches, because thousands may act at once. The same act is recorded
+   * once an hour, so that an agent in a restart loop does not push operators' entries out of the log.
    */
   recordSoon(act: AuditedAct): void {
     const key = JSON.stringify([act.actor, act.address, act.action, act.subject, act.outcome]);
     const nowMs = this.#clock.monotonicMs();
     const lastMs = this.#recent.get(key);
     if (lastMs !== undefined && nowMs - lastMs < REPEAT_MS) return;
-    // Deleted first, so that it goes to the end.
+    // Deleted first, so that it moves to the end.
     this.#recent.delete(key);
     this.#recent.set(key, nowMs);
     const [oldest] = this.#recent.keys();
@@ -109,7 +110,7 @@ export class Audit {
     this.lost++;
   }
 
-  /** Newest first, at most `limit`; `before` is the `next_cursor` of the page before. */
+  /** At most `limit` entries, newest first. `before` is the `next_cursor` of the previous page. */
   list(limit: number, before = Number.MAX_SAFE_INTEGER): AuditList {
     this.#flush();
     const rows = this.#db
@@ -138,7 +139,7 @@ export class Audit {
           .run();
       });
     } catch (err) {
-      if (!this.#failing) this.#log.error({ err }, "the audit log can't be written");
+      if (!this.#failing) this.#log.error({ err }, "can't write the audit log");
       this.#failing = true;
       return;
     }
@@ -148,21 +149,21 @@ export class Audit {
 
   #prune(): void {
     try {
-      const old = this.#db
+      const expired = this.#db
         .select({ id: audit.id })
         .from(audit)
         .where(lt(audit.at, this.#clock.nowMs() - this.#limits.keepMs))
         .orderBy(asc(audit.id))
         .limit(PRUNE_ROWS);
-      this.#db.delete(audit).where(inArray(audit.id, old)).run();
+      this.#db.delete(audit).where(inArray(audit.id, expired)).run();
     } catch (err) {
-      this.#log.warn({ err }, "the audit log is not pruned");
+      this.#log.warn({ err }, "can't prune the audit log");
     }
   }
 }
 
-/** Ready-made, since thousands of agents may enrol at once. */
-function insertInto({ $client: sqlite }: Db) {
+/** Prepared once, since thousands of agents may enrol at once. */
+function prepareInsert({ $client: sqlite }: Db) {
   return sqlite.query<null, Record<keyof AuditedAct | "at", string | number | null>>(
     `INSERT INTO audit (at, actor, address, action, subject, outcome)
      VALUES ($at, $actor, $address, $action, $subject, $outcome)`,

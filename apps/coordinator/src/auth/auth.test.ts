@@ -1,16 +1,16 @@
 import { describe, expect, test } from "bun:test";
 import { FakeClock } from "@fleet/daemon/testing";
 import { MEMORY, openDb } from "../db/open.ts";
-import { givenTokens, instanceId, nodeId, RecordingLog } from "../testing.ts";
-import { Auth, type GivenTokens } from "./auth.ts";
-import { FAILURES_MAX } from "./failures.ts";
+import { configuredTokens, instanceId, nodeId, RecordingLog } from "../testing.ts";
+import { Auth, type TokenSettings } from "./auth.ts";
+import { FAILURES_MAX } from "./throttle.ts";
 
 const CLAIMS = { nodeId: nodeId("radar3"), instanceId: instanceId("i1"), epoch: 4 };
-const GIVEN = givenTokens({ enroll: "enroll", push: "push", operator: "operator" });
+const SETTINGS = configuredTokens({ enroll: "enroll", push: "push", operator: "operator" });
 
-function made(given: GivenTokens = GIVEN): { auth: Auth; log: RecordingLog } {
+function made(settings: TokenSettings = SETTINGS): { auth: Auth; log: RecordingLog } {
   const log = new RecordingLog();
-  return { log, auth: new Auth(openDb(MEMORY).db, MEMORY, new FakeClock(), log, given) };
+  return { log, auth: new Auth(openDb(MEMORY).db, MEMORY, new FakeClock(), log, settings) };
 }
 
 describe("a token is identified (A9, H5)", () => {
@@ -28,7 +28,7 @@ describe("a token is identified (A9, H5)", () => {
   });
 
   test("with insecure-dev and no enrolment token, as one that enrols unless it is another", async () => {
-    const { auth } = made({ ...givenTokens({ push: "push" }), insecureDev: true });
+    const { auth } = made({ ...configuredTokens({ push: "push" }), insecureDev: true });
     for (const token of [undefined, "any"])
       expect(await auth.identify(token)).toMatchObject({ kind: "enroll", nodeId: undefined });
     expect(await auth.identify("push")).toMatchObject({ kind: "push" });
@@ -37,8 +37,8 @@ describe("a token is identified (A9, H5)", () => {
 
 test("wrong tokens are counted by where they were shown, and logged once a minute for each address (H5)", () => {
   const { auth, log } = made();
-  for (let i = 0; i < FAILURES_MAX; i++) auth.failed("192.0.2.1", "http");
-  auth.failed("192.0.2.2", "frames");
+  for (let i = 0; i < FAILURES_MAX; i++) auth.addFailure("192.0.2.1", "http");
+  auth.addFailure("192.0.2.2", "frames");
   expect(auth.waitMs("192.0.2.1", "short", "http")).toBe(60_000);
   expect(auth.waitMs("192.0.2.2", "short", "http")).toBeUndefined();
   expect(Object.fromEntries(auth.refused.entries())).toEqual({

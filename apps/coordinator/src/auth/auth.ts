@@ -1,56 +1,61 @@
-/** Everything that decides who somebody is and what they may do, in one place for the routes and the frame port. (H5) */
+/**
+ * Answers who presents a token and what it allows. The HTTP routes and the frame port share this one instance, so that
+ * wrong tokens count the same on both. (H5)
+ */
 import { type Clock, Counts, type Log, LogLimiter, type Service } from "@fleet/daemon";
 import type { NodeId, Role, TokenKind } from "@fleet/protocol";
+import { ConfigError } from "../config/file.ts";
 import type { Db } from "../db/open.ts";
 import { Audit } from "./audit.ts";
 import { Credentials } from "./credentials.ts";
-import { AuthFailures } from "./failures.ts";
-import { type GivenToken, Tokens } from "./tokens.ts";
+import { Throttle } from "./throttle.ts";
+import { type ConfiguredToken, Tokens } from "./tokens.ts";
 
-/** Tokens from the environment and from files. */
-export interface GivenTokens {
-  readonly given: readonly GivenToken[];
-  /** No token of a kind is taken as none required. For trials on one machine. */
+/** The tokens that environment and files configure. */
+export interface TokenSettings {
+  readonly configured: readonly ConfiguredToken[];
+  /** While no valid token of a kind exists, accept any or none. For trials on one machine. */
   readonly insecureDev: boolean;
 }
 
-/** Where a token was shown. */
+/** The port a token was presented to. */
 type AuthPort = "http" | "frames";
 
-/** What a valid token is, and whose when it is one node's. */
+/** What a valid token is. `nodeId` and `epoch` belong to credentials of one node, `name` and `role` to shared tokens. */
 export interface Bearer {
   readonly kind: TokenKind;
   readonly nodeId: NodeId | undefined;
-  /** The epoch a node's was issued at. */
+  /** The epoch the credentials were issued at. */
   readonly epoch: number | undefined;
-  /** Of shared tokens. */
   readonly name: string | undefined;
   readonly role: Role | undefined;
 }
 
-/** The parts, and the question that all of them answer together. */
+/** Owns tokens, credentials, the audit log and the throttle of wrong tokens. */
 export class Auth implements Service {
   readonly tokens: Tokens;
   readonly credentials: Credentials;
-  readonly failures: AuthFailures;
   readonly audit: Audit;
-  /** Tokens that opened nothing, by where they were shown and whether they were looked at. */
+  /** Refused tokens by port; those the throttle kept from being checked count as `http_limited` and `frames_limited`. */
   readonly refused = new Counts();
+  readonly #throttle: Throttle;
+  readonly #insecureDev: boolean;
   readonly #log: Log;
   readonly #logLimiter: LogLimiter;
 
-  /** Keys lie in `dataDir`. Throws KeyFileError. */
+  /** Reads the signing keys from `dataDir`. Throws KeyFileError. */
   constructor(
     db: Db,
     dataDir: string,
     clock: Clock,
     log: Log,
-    { given, insecureDev }: GivenTokens,
+    { configured, insecureDev }: TokenSettings,
   ) {
-    this.tokens = new Tokens(db, clock, log, given, insecureDev);
+    this.tokens = new Tokens(db, clock, log, configured, insecureDev);
     this.credentials = new Credentials(clock, dataDir);
-    this.failures = new AuthFailures(clock);
     this.audit = new Audit(db, clock, log);
+    this.#throttle = new Throttle(clock);
+    this.#insecureDev = insecureDev;
     this.#log = log;
     this.#logLimiter = new LogLimiter(clock);
   }
@@ -66,24 +71,45 @@ export class Auth implements Service {
   }
 
   /**
-   * How long `address` has to wait before `token` is looked at, ms; undefined: it may be. To be asked before `tokens` is.
+   * Throws ConfigError if there is no enrolment or no operator token, since then nobody could ever use the coordinator.
+   * Expired and revoked tokens count: a fleet must not fail to start because of a date. (H5)
    */
-  waitMs(address: string, token: string, where: AuthPort): number | undefined {
-    const waitMs = this.failures.waitMs(address, token);
-    if (waitMs !== undefined) this.refused.add(`${where}_limited`);
+  requireTokens(): void {
+    if (this.#insecureDev) return;
+    const problems = [
+      ...(this.tokens.has("enroll") ? [] : ["FLEET_ENROLL_TOKEN: agents could not register"]),
+      ...(this.tokens.has("operator") ? [] : ["FLEET_OPERATOR_TOKEN: nobody could use the API"]),
+    ];
+    if (problems.length > 0)
+      throw new ConfigError(
+        "tokens are missing; set each variable or NAME_FILE, create tokens with `token create --data-dir`, or use --insecure-dev",
+        problems,
+      );
+  }
+
+  /** Milliseconds until `token` from `address` may be checked; undefined if it may be checked now. Ask before `tokens`. */
+  waitMs(address: string, token: string, port: AuthPort): number | undefined {
+    const waitMs = this.#throttle.waitMs(address, token);
+    if (waitMs !== undefined) this.refused.add(`${port}_limited`);
     return waitMs;
   }
 
-  /** `address` has shown a token that opens nothing. How long it has to wait now, ms; undefined: not at all. */
-  failed(address: string, where: AuthPort): number | undefined {
-    this.refused.add(where);
-    this.failures.add(address);
-    const held = this.#logLimiter.pass(address);
-    if (held !== undefined) this.#log.warn({ address, where, held_back: held }, "wrong token");
-    return this.failures.limitedMs(address);
+  /** Milliseconds until `address` is no longer throttled; undefined if it isn't throttled. */
+  throttledMs(address: string): number | undefined {
+    return this.#throttle.throttledMs(address);
   }
 
-  /** What `token` is; undefined when it opens nothing. Where no token is needed to enrol, one that is nothing else, or none, enrols. */
+  /** Counts a wrong token from `address`. Returns for how many milliseconds the address is throttled; undefined if it isn't. */
+  addFailure(address: string, port: AuthPort): number | undefined {
+    this.refused.add(port);
+    this.#throttle.addFailure(address);
+    const held = this.#logLimiter.pass(address);
+    if (held !== undefined)
+      this.#log.warn({ address, where: port, held_back: held }, "wrong token");
+    return this.#throttle.throttledMs(address);
+  }
+
+  /** What `token` is; undefined if it is not valid. With `insecureDev` and no valid enrolment token, any other token or none enrols. */
   async identify(token: string | undefined): Promise<Bearer | undefined> {
     if (token !== undefined) {
       const access = await this.credentials.verifyAccess(token);

@@ -57,10 +57,10 @@ describe("an agent's credentials (H5, R9)", () => {
     const { accessToken, refreshToken } = await credentials.issue(CLAIMS);
     clock.advance(30 * 24 * HOUR_MS);
     for (const token of [accessToken, refreshToken])
-      expect(await credentials.wasOurs(token)).toBe(true);
+      expect(await credentials.isIssuedHere(token)).toBe(true);
     const [header, payload] = accessToken.split(".");
     for (const token of ["", "x", `${header}.${payload}.x`, `${accessToken}x`])
-      expect(await credentials.wasOurs(token)).toBe(false);
+      expect(await credentials.isIssuedHere(token)).toBe(false);
   });
 
   test("outlive a restart with the same key, and nobody's else", async () => {

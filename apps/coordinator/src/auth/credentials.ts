@@ -1,6 +1,6 @@
 /**
- * What an agent gets for its enrolment token: credentials of its own, good for one node, signed with a key kept beside the
- * database. A restart invalidates none, and a rotated enrolment token strands nobody. (H5, R9)
+ * The credentials an agent receives in exchange for its enrolment token: JWTs for one node, signed with a key kept beside
+ * the database. They survive a restart of the coordinator and the rotation of enrolment tokens. (H5, R9)
  */
 import type { Clock } from "@fleet/daemon";
 import { type InstanceId, instanceIdSchema, type NodeId, nodeIdSchema } from "@fleet/protocol";
@@ -11,29 +11,29 @@ import { type JwtKeys, loadJwtKeys, rotateJwtKeys } from "./jwt-keys.ts";
 const ACCESS_MS = 3_600_000;
 const REFRESH_MS = 7 * 86_400_000;
 const ISSUER = "fleet-coordinator";
-/** Access tokens that are remembered as verified: those of as many agents, about 0.4 kB each. */
+/** Verified access tokens cached, one per agent, about 0.4 kB each. */
 const VERIFIED_MAX = 20_000;
 
-/** Whom an access token is for. */
+/** The agent run an access token is issued to. */
 export interface AgentClaims {
   readonly nodeId: NodeId;
   readonly instanceId: InstanceId;
   readonly epoch: number;
 }
 
-/** The bearer of an access token, and until when it is one, Unix ms. */
+/** A verified access token; it expires at `expiresMs`, Unix ms. */
 export interface AccessClaims extends AgentClaims {
   readonly expiresMs: number;
 }
 
-/** What a refresh token says: whose it is, the epoch it was issued at, and the groups its enrolment was limited to. */
+/** A verified refresh token: its node, the epoch it was issued at, and the groups its enrolment token was limited to. */
 export interface RefreshClaims {
   readonly nodeId: NodeId;
   readonly epoch: number;
   readonly groups: readonly string[];
 }
 
-/** A fresh pair of agent credentials. */
+/** A new pair of credentials. */
 export interface IssuedCredentials {
   readonly accessToken: string;
   readonly accessExpiresMs: number;
@@ -41,8 +41,8 @@ export interface IssuedCredentials {
 }
 
 type Verified =
-  | { readonly at: "good"; readonly claims: unknown }
-  | { readonly at: "expired" | "bad" };
+  | { readonly at: "valid"; readonly claims: unknown }
+  | { readonly at: "expired" | "invalid" };
 
 const accessClaimsSchema = z.object({
   sub: nodeIdSchema,
@@ -58,31 +58,31 @@ const refreshClaimsSchema = z.object({
   groups: z.array(z.string()).default([]),
 });
 
-/** Issues and verifies credentials. */
+/** Issues and verifies credentials. Caches VERIFIED_MAX verified access tokens. */
 export class Credentials {
   readonly #clock: Clock;
   readonly #dataDir: string;
   #keys: JwtKeys;
-  /** An agent shows the same token for an hour; the crypto is most of what its check-in would cost. Oldest first. */
+  /** Oldest first. An agent presents the same token for an hour, and verifying it would be most of the cost of a check-in. */
   readonly #verified = new Map<string, AccessClaims>();
 
-  /** The keys are those of `dataDir`. Throws KeyFileError. */
+  /** Reads the signing keys from `dataDir`. Throws KeyFileError. */
   constructor(clock: Clock, dataDir: string) {
     this.#clock = clock;
     this.#dataDir = dataDir;
     this.#keys = loadJwtKeys(dataDir);
   }
 
-  /** Signs with a new key from now on. Credentials of the current one stay good, those of the one before end. */
+  /** Signs with a new key from now on. Credentials signed with the last key stay valid; older ones end. */
   rotateKey(): void {
     this.#keys = rotateJwtKeys(this.#dataDir, this.#keys);
     this.#verified.clear();
   }
 
-  /** For one instance of a node: access for 1 h, refresh for 7 d. `groups`: those it may be in; none: any. */
+  /** Issues credentials to one instance of a node: access for 1 h, refresh for 7 d. Empty `groups` allow any group. */
   async issue(claims: AgentClaims, groups: readonly string[] = []): Promise<IssuedCredentials> {
     const nowMs = this.#clock.nowMs();
-    // A token's own expiry is in whole seconds.
+    // A JWT's expiry is in whole seconds.
     const accessExpiresMs = Math.floor((nowMs + ACCESS_MS) / 1000) * 1000;
     const { nodeId, instanceId, epoch } = claims;
     const limits = groups.length === 0 ? {} : { groups };
@@ -93,7 +93,7 @@ export class Credentials {
     return { accessToken, accessExpiresMs, refreshToken };
   }
 
-  /** The bearer of an access token, or undefined when it isn't one of ours or has expired. */
+  /** Verifies an access token; undefined if it isn't one of ours or has expired. The registry decides whether its epoch is current. */
   async verifyAccess(token: string): Promise<AccessClaims | undefined> {
     const known = this.#verified.get(token);
     if (known !== undefined && this.#clock.nowMs() < known.expiresMs) return known;
@@ -103,12 +103,12 @@ export class Credentials {
     if (claims === undefined) return undefined;
     const { sub: nodeId, iid: instanceId, epoch, exp } = claims;
     const verified = { nodeId, instanceId, epoch, expiresMs: exp * 1000 };
-    // The key may have been changed meanwhile.
+    // The key may have been rotated meanwhile.
     if (keys === this.#keys) this.#remember(token, verified);
     return verified;
   }
 
-  /** The bearer of a refresh token, or undefined. Whether the node still honours it, the registry knows. */
+  /** Verifies a refresh token; undefined if it isn't one of ours or has expired. The registry decides whether it was revoked. */
   async verifyRefresh(token: string): Promise<RefreshClaims | undefined> {
     const claims = refreshClaimsSchema.safeParse(await this.#claimsOf(token)).data;
     if (claims === undefined) return undefined;
@@ -116,24 +116,21 @@ export class Credentials {
     return { nodeId, epoch, groups };
   }
 
-  /** Whether we signed this once: who shows it may come late or to the wrong door, but tries nothing out. */
-  async wasOurs(token: string): Promise<boolean> {
-    return (await this.#verify(token)).at !== "bad";
+  /** Whether we signed `token`, even if it has expired: its bearer is late or in the wrong place, but isn't guessing. */
+  async isIssuedHere(token: string): Promise<boolean> {
+    return (await this.#verify(token)).at !== "invalid";
   }
 
   #remember(token: string, claims: AccessClaims): void {
-    if (this.#verified.size >= VERIFIED_MAX) {
-      for (const oldest of this.#verified.keys()) {
-        this.#verified.delete(oldest);
-        break;
-      }
-    }
     this.#verified.set(token, claims);
+    if (this.#verified.size <= VERIFIED_MAX) return;
+    const [oldest] = this.#verified.keys();
+    this.#verified.delete(oldest!);
   }
 
   async #claimsOf(token: string): Promise<unknown> {
     const verified = await this.#verify(token);
-    return verified.at === "good" ? verified.claims : undefined;
+    return verified.at === "valid" ? verified.claims : undefined;
   }
 
   #sign(
@@ -154,7 +151,7 @@ export class Credentials {
   async #verify(token: string): Promise<Verified> {
     const { current, previous } = this.#keys;
     const verified = await this.#verifyWith(token, current);
-    return verified.at === "bad" && previous !== undefined
+    return verified.at === "invalid" && previous !== undefined
       ? this.#verifyWith(token, previous)
       : verified;
   }
@@ -166,10 +163,10 @@ export class Credentials {
         issuer: ISSUER,
         currentDate: new Date(this.#clock.nowMs()),
       });
-      return { at: "good", claims: payload };
+      return { at: "valid", claims: payload };
     } catch (error) {
-      // The signature is checked before the time.
-      return { at: error instanceof errors.JWTExpired ? "expired" : "bad" };
+      // jose checks the signature before the expiry.
+      return { at: error instanceof errors.JWTExpired ? "expired" : "invalid" };
     }
   }
 }

@@ -1,8 +1,8 @@
-/** Patterns over ids: `*` stands for any characters, `?` for one, anything else for itself. */
+/** Glob patterns over ids: `*` matches any characters, `?` matches one, everything else matches itself. Used by token limits. */
 
 /**
- * Whether `text` matches, in time proportional to the product of both lengths at worst, whatever the pattern. After a
- * mismatch only the last `*` is tried again, one character further on: an earlier one could not do better.
+ * Whether `pattern` matches all of `text`, in at most O(length of pattern × length of text). After a mismatch only the last
+ * `*` takes one more character, since an earlier `*` could not do better.
  */
 export function matchesGlob(pattern: string, text: string): boolean {
   let p = 0;

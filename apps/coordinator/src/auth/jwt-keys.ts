@@ -1,6 +1,6 @@
 /**
- * The keys that sign agents' credentials: `DIR/jwt.key`, and `DIR/jwt-previous.key`, which is taken but signs no more.
- * Files of 32 bytes, mode 0600, so that a restart invalidates nothing. For `:memory:` they are new each time. (H5)
+ * The keys of agents' credentials: `DIR/jwt.key` signs and verifies, `DIR/jwt-previous.key` only verifies. Each file holds
+ * 32 bytes with mode 0600, so that a restart invalidates no credentials. For `:memory:` the keys are new each time. (H5)
  */
 import { randomBytes } from "node:crypto";
 import {
@@ -19,28 +19,28 @@ const KEY_BYTES = 32;
 const CURRENT = "jwt.key";
 const PREVIOUS = "jwt-previous.key";
 
-/** The key that signs, and the one before, if there was one. */
+/** The key that signs, and its predecessor if there was one. */
 export interface JwtKeys {
   readonly current: Uint8Array;
   readonly previous: Uint8Array | undefined;
 }
 
-/** A key file is damaged; using another key would turn every agent's credentials away. */
+/** A key file is damaged. It is not replaced, because a new key would invalidate every agent's credentials. */
 export class KeyFileError extends Error {
   readonly code = "key_file";
 }
 
-/** Reads the keys, and makes the first one. Throws KeyFileError, and what the file system throws. */
+/** Reads the keys; makes the first one. Throws KeyFileError and file system errors. */
 export function loadJwtKeys(dataDir: string): JwtKeys {
-  if (dataDir === MEMORY) return { current: randomBytes(KEY_BYTES), previous: undefined };
+  if (dataDir === MEMORY) return { current: newKey(), previous: undefined };
   const current = readKey(join(dataDir, CURRENT)) ?? writeKey(dataDir, CURRENT, newKey());
   return { current, previous: readKey(join(dataDir, PREVIOUS)) };
 }
 
-/** Makes a new key, on disk when this returns; the current one becomes the previous one, whose predecessor is gone for good. */
+/** Makes a new key and syncs it to disk. The current key becomes the previous one, and the previous one is deleted. */
 export function rotateJwtKeys(dataDir: string, { current }: JwtKeys): JwtKeys {
   if (dataDir === MEMORY) return { current: newKey(), previous: current };
-  // In this order: killed in between, both are the current one.
+  // In this order: after a crash in between, both files hold the current key.
   writeKey(dataDir, PREVIOUS, current);
   return { current: writeKey(dataDir, CURRENT, newKey()), previous: current };
 }
@@ -58,14 +58,16 @@ function readKey(path: string): Uint8Array | undefined {
     throw error;
   }
   if (key.length === KEY_BYTES) return key;
-  throw new KeyFileError(`${path} should hold ${KEY_BYTES} bytes, it holds ${key.length}`);
+  throw new KeyFileError(
+    `${path} should hold ${KEY_BYTES} bytes but holds ${key.length}; restore it from a backup`,
+  );
 }
 
 function writeKey(dir: string, name: string, key: Uint8Array): Uint8Array {
   const path = join(dir, name);
   const staged = `${path}.new`;
   const fd = openSync(staged, "w", 0o600);
-  // One that an earlier process left half made keeps the mode it had.
+  // A file left behind by a crash keeps its mode.
   fchmodSync(fd, 0o600);
   writeSync(fd, key);
   fsyncSync(fd);

@@ -2,12 +2,12 @@ import { describe, expect, test } from "bun:test";
 import { FakeClock } from "@fleet/daemon/testing";
 import { createTokenRequestSchema, type NewToken } from "@fleet/protocol";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
-import { givenTokens, RecordingLog, refuseWrites } from "../testing.ts";
-import type { GivenTokens } from "./auth.ts";
+import { configuredTokens, RecordingLog, refuseWrites } from "../testing.ts";
+import type { TokenSettings } from "./auth.ts";
 import { isTokenFor, Tokens, TOKENS_MAX } from "./tokens.ts";
 
 const HOUR_MS = 3_600_000;
-const GIVEN = givenTokens({ enroll: "enroll", push: "push", operator: "operator" });
+const SETTINGS = configuredTokens({ enroll: "enroll", push: "push", operator: "operator" });
 
 class Rig {
   readonly clock = new FakeClock();
@@ -16,16 +16,16 @@ class Rig {
   tokens: Tokens;
   readonly ended: string[] = [];
 
-  readonly #given: GivenTokens;
+  readonly #settings: TokenSettings;
 
-  constructor(given: GivenTokens = GIVEN) {
-    this.#given = given;
+  constructor(settings: TokenSettings = SETTINGS) {
+    this.#settings = settings;
     this.tokens = this.restart();
   }
 
   restart(): Tokens {
-    const { given, insecureDev } = this.#given;
-    this.tokens = new Tokens(this.db, this.clock, this.log, given, insecureDev);
+    const { configured, insecureDev } = this.#settings;
+    this.tokens = new Tokens(this.db, this.clock, this.log, configured, insecureDev);
     this.tokens.onEnd((token) => this.ended.push(token.name));
     this.tokens.start();
     return this.tokens;
@@ -73,12 +73,12 @@ describe("a configured token (H5)", () => {
   });
 
   test("that is not there lets nobody in, and with insecure-dev everybody, until there is one", () => {
-    const closed = new Rig(givenTokens({}));
+    const closed = new Rig(configuredTokens({}));
     expect([closed.name("push", ""), closed.name("push", undefined)]).toEqual([
       undefined,
       undefined,
     ]);
-    const open = new Rig({ given: [], insecureDev: true });
+    const open = new Rig({ configured: [], insecureDev: true });
     expect([open.name("push", "any"), open.name("push", undefined)]).toEqual([
       "insecure-dev",
       "insecure-dev",
@@ -158,7 +158,7 @@ describe("a token that is made (H5)", () => {
     const names = (): string[] => rig.tokens.list().map((t) => t.name);
     expect([names().includes("t5"), names().includes("t7")]).toEqual([false, true]);
     rig.restart();
-    expect(names()).toHaveLength(TOKENS_MAX + GIVEN.given.length);
+    expect(names()).toHaveLength(TOKENS_MAX + SETTINGS.configured.length);
   });
 
   test("that has just expired is told to those it let in, even if another takes its place at once", () => {
@@ -177,7 +177,7 @@ describe("a token that is made (H5)", () => {
     refuseWrites(rig.db, true);
     expect(() => rig.create("more")).toThrow();
     expect(() => rig.tokens.revoke(id)).toThrow();
-    expect(rig.tokens.list()).toHaveLength(GIVEN.given.length + 1);
+    expect(rig.tokens.list()).toHaveLength(SETTINGS.configured.length + 1);
     expect(rig.name("push", secret)).toBe("hill");
   });
 
@@ -192,7 +192,7 @@ describe("a token that is made (H5)", () => {
     expect(usedAt()).toBe(minute);
     refuseWrites(rig.db, true);
     rig.clock.advance(60_000);
-    expect(rig.log.count("when tokens were used is not written")).toBe(1);
+    expect(rig.log.count("can't write when tokens were last used")).toBe(1);
     refuseWrites(rig.db, false);
     await rig.tokens.stop();
     rig.restart();

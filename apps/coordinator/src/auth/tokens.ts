@@ -1,6 +1,6 @@
 /**
- * The shared tokens: those of the configuration, and those made here, which are named, expire, can be limited to nodes and
- * groups, and can be revoked at once. Only their hashes are kept. The only writer of `tokens`. (H5)
+ * The shared tokens: configured ones, and created ones, which have a name, may expire or be limited to nodes and groups, and
+ * can be revoked at once. Stores only their hashes. The only writer of the `tokens` table. (H5)
  */
 import { createHmac, randomBytes } from "node:crypto";
 import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
@@ -11,75 +11,83 @@ import { tokens } from "../db/schema.ts";
 import { matchesGlob } from "./glob.ts";
 import { hashToken, makeToken, makeTokenId } from "./secret-text.ts";
 
-/** Tokens that are kept, ended ones included. */
+/** Created tokens stored, including expired and revoked ones. */
 export const TOKENS_MAX = 1000;
 const MINUTE_MS = 60_000;
-/** How soon those who hold a connection open learn that their token has expired. */
+/** How soon an expired token's open connections are closed. */
 const SWEEP_MS = 1000;
 
-/** A token from a variable or a file. `name` is a colon more than those made here can have. */
-export interface GivenToken {
+/** A token from a variable or a file. `name` contains a colon, which a created token's name can't. */
+export interface ConfiguredToken {
   readonly kind: SharedTokenKind;
   readonly name: string;
   readonly secret: string;
 }
 
-/** A token, without what is secret. Times are Unix ms. */
+/** A token without its secret. Times are Unix ms. */
 export interface Token {
   readonly id: string;
   readonly name: string;
   readonly kind: SharedTokenKind;
-  /** Of operator tokens. */
+  /** Null unless `kind` is `operator`. */
   readonly role: Role | null;
-  /** Patterns; none: any node. */
+  /** Glob patterns of node ids; empty: any node. */
   readonly nodes: readonly string[];
-  /** None: any group, or no group. */
+  /** Empty: any group, or none. */
   readonly groups: readonly string[];
   readonly createdAt: number | null;
   readonly createdBy: string | null;
   readonly expiresAt: number | null;
 }
 
-/** What became of an order for a token. The last two: there is one of that name; there are TOKENS_MAX that are valid. */
+/** The result of creating a token. `too_many`: TOKENS_MAX tokens are valid. */
 export type CreateOutcome =
   | { readonly at: "created"; readonly view: TokenView; readonly secret: string }
   | { readonly at: "name_taken" | "too_many" };
 
-/** What became of a revocation. */
+/** The result of a revocation. `configured`: the token comes from the configuration and can't be revoked. */
 export type RevokeOutcome = "revoked" | "unknown" | "configured";
 
 interface Entry {
   readonly token: Token;
   readonly index: string;
-  /** From the configuration: it has no row. */
-  readonly given: boolean;
+  /** Configured tokens have no row. */
+  readonly isConfigured: boolean;
   revokedAt: number | null;
+  /** Unix ms, rounded down to the minute. */
   lastUsedAt: number | null;
-  dirty: boolean;
-  /** When it was last looked at. */
+  /** Whether `lastUsedAt` is not on disk yet. */
+  isDirty: boolean;
+  /** At the last sweep. */
   wasValid: boolean;
 }
 
-/** Finds tokens by what was shown, makes and ends them. */
+/** Looks tokens up by their secret, creates and revokes them, and reports those that end. */
 export class Tokens {
   readonly #db: Db;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #insecureDev: boolean;
-  /** Of this process: nobody outside knows where in the index a guess would lie, so lookup times tell nothing. */
+  /** Random per process, so that nobody can predict the index of a guess and lookup times reveal nothing. */
   readonly #indexKey = randomBytes(32);
   readonly #byIndex = new Map<string, Entry>();
   readonly #endListeners = new Set<(token: Token) => void>();
   readonly #timers: Timer[] = [];
 
-  /** `insecureDev`: while there is no valid token of a kind, everybody has one. For trials on one machine. */
-  constructor(db: Db, clock: Clock, log: Log, given: readonly GivenToken[], insecureDev: boolean) {
+  /** `insecureDev`: while no valid token of a kind exists, accept any or none. For trials on one machine. */
+  constructor(
+    db: Db,
+    clock: Clock,
+    log: Log,
+    configured: readonly ConfiguredToken[],
+    insecureDev: boolean,
+  ) {
     this.#db = db;
     this.#clock = clock;
     this.#log = log;
     this.#insecureDev = insecureDev;
-    for (const { kind, name, secret } of given)
-      this.#add(hashToken(secret), givenToken(kind, name));
+    for (const { kind, name, secret } of configured)
+      this.#add(hashToken(secret), configuredToken(kind, name));
     for (const row of db.select().from(tokens).all()) {
       const { hash, revokedAt, lastUsedAt, ...token } = row;
       const entry = this.#add(hash, token);
@@ -99,81 +107,66 @@ export class Tokens {
     this.#flush();
   }
 
-  /** The valid token of that kind that was shown. It counts as used. */
+  /** The valid token of `kind` with this secret. Counts as a use of it. */
   find(kind: SharedTokenKind, secret: string | undefined): Token | undefined {
     const entry = secret === undefined ? undefined : this.#entryOf(secret);
     if (entry?.token.kind === kind) return entry.token;
-    return this.#isOpen(kind) ? OPEN[kind] : undefined;
+    return this.#acceptsAny(kind) ? INSECURE[kind] : undefined;
   }
 
-  /** The valid token that was shown, of whatever kind. Where no token is needed to enrol, any and none enrols. */
+  /** The valid token of any kind with this secret. Counts as a use of it. With `insecureDev` and no valid enrolment token, any other secret or none enrols. */
   identify(secret: string | undefined): Token | undefined {
     const entry = secret === undefined ? undefined : this.#entryOf(secret);
-    return entry?.token ?? (this.#isOpen("enroll") ? OPEN.enroll : undefined);
+    return entry?.token ?? (this.#acceptsAny("enroll") ? INSECURE.enroll : undefined);
   }
 
-  /** Calls `listener` with each token that ends, by being revoked or by its time. Returns the function that ends this. */
+  /** Calls `listener` with each token that is revoked or expires. Returns the function that removes the listener. */
   onEnd(listener: (token: Token) => void): () => void {
     this.#endListeners.add(listener);
     return () => void this.#endListeners.delete(listener);
   }
 
-  /** Whether there is a token of that kind, valid or not. */
+  /** Whether there is a token of `kind`, valid or not. */
   has(kind: SharedTokenKind): boolean {
     return [...this.#byIndex.values()].some(({ token }) => token.kind === kind);
   }
 
-  /** All of them, those of the configuration first, then by age. */
+  /** All tokens, configured ones first, then the oldest first. */
   list(): readonly TokenView[] {
     return [...this.#byIndex.values()].map((entry) => this.#view(entry));
   }
 
-  /** On disk when this returns. Throws what the database throws. */
-  create(order: NewToken, createdBy: string): CreateOutcome {
-    // One that is to give its place must have been told as ended.
+  /** Creates a token, replacing an ended one at TOKENS_MAX. It is on disk when this returns. Throws database errors. */
+  create(request: NewToken, createdBy: string): CreateOutcome {
+    // An expired token must be reported before it is replaced.
     this.#sweep();
-    const made = [...this.#byIndex.values()].filter((entry) => !entry.given);
-    if (made.some(({ token }) => token.name === order.name)) return { at: "name_taken" };
-    const spent = made.find((entry) => !this.#isValid(entry));
-    if (made.length >= TOKENS_MAX && spent === undefined) return { at: "too_many" };
-    const nowMs = this.#clock.nowMs();
-    const secret = makeToken(order.kind);
+    const { name, kind, role = null, nodes, groups, expires_in_ms: expiresInMs } = request;
+    const created = [...this.#byIndex.values()].filter((entry) => !entry.isConfigured);
+    if (created.some(({ token }) => token.name === name)) return { at: "name_taken" };
+    const isFull = created.length >= TOKENS_MAX;
+    const replaced = isFull ? created.find((entry) => !this.#isValid(entry)) : undefined;
+    if (isFull && replaced === undefined) return { at: "too_many" };
+    const secret = makeToken(kind);
     const hash = hashToken(secret);
-    const token: Token = {
-      id: makeTokenId(),
-      name: order.name,
-      kind: order.kind,
-      role: order.role ?? null,
-      nodes: order.nodes,
-      groups: order.groups,
-      createdAt: nowMs,
-      createdBy,
-      expiresAt: order.expires_in_ms === undefined ? null : nowMs + order.expires_in_ms,
-    };
+    const createdAt = this.#clock.nowMs();
+    const expiresAt = expiresInMs === undefined ? null : createdAt + expiresInMs;
+    const token = { id: makeTokenId(), name, kind, role, nodes, groups, createdAt, createdBy };
     this.#db.transaction((tx) => {
-      if (made.length >= TOKENS_MAX && spent !== undefined)
-        tx.delete(tokens).where(eq(tokens.id, spent.token.id)).run();
+      if (replaced !== undefined) tx.delete(tokens).where(eq(tokens.id, replaced.token.id)).run();
       tx.insert(tokens)
-        .values({
-          ...token,
-          nodes: order.nodes,
-          groups: order.groups,
-          createdAt: nowMs,
-          createdBy,
-          hash,
-        })
+        .values({ ...token, expiresAt, hash })
         .run();
     });
-    if (made.length >= TOKENS_MAX && spent !== undefined) this.#byIndex.delete(spent.index);
-    const entry = this.#add(hash, token);
+    if (replaced !== undefined) this.#byIndex.delete(replaced.index);
+    const entry = this.#add(hash, { ...token, expiresAt });
     return { at: "created", view: this.#view(entry), secret };
   }
 
-  /** Ends a token for good, at once; ending it again changes nothing. Throws what the database throws. */
+  /** Ends a token at once and permanently; revoking it again changes nothing. Throws database errors. */
   revoke(id: string): RevokeOutcome {
     const entry = [...this.#byIndex.values()].find(({ token }) => token.id === id);
     if (entry === undefined) return "unknown";
-    if (entry.given) return "configured";
+    if (entry.isConfigured) return "configured";
     if (entry.revokedAt !== null) return "revoked";
     const revokedAt = this.#clock.nowMs();
     this.#db.update(tokens).set({ revokedAt }).where(eq(tokens.id, id)).run();
@@ -186,14 +179,13 @@ export class Tokens {
     const index = this.#indexOf(hash);
     const known = this.#byIndex.get(index);
     if (known !== undefined) return known;
-    const given = token.createdAt === null;
     const entry: Entry = {
       token,
       index,
-      given,
+      isConfigured: token.createdAt === null,
       revokedAt: null,
       lastUsedAt: null,
-      dirty: false,
+      isDirty: false,
       wasValid: true,
     };
     this.#byIndex.set(index, entry);
@@ -207,7 +199,7 @@ export class Tokens {
     const minute = nowMs - (nowMs % MINUTE_MS);
     if (entry.lastUsedAt !== minute) {
       entry.lastUsedAt = minute;
-      entry.dirty = !entry.given;
+      entry.isDirty = !entry.isConfigured;
     }
     return entry;
   }
@@ -222,7 +214,7 @@ export class Tokens {
     );
   }
 
-  #isOpen(kind: SharedTokenKind): boolean {
+  #acceptsAny(kind: SharedTokenKind): boolean {
     if (!this.#insecureDev) return false;
     return ![...this.#byIndex.values()].some((e) => e.token.kind === kind && this.#isValid(e));
   }
@@ -239,9 +231,9 @@ export class Tokens {
     }
   }
 
-  /** A disk that refuses is asked again a minute later. */
+  /** Writes when tokens were last used. After a failure, tries again a minute later. */
   #flush(): void {
-    const dirty = [...this.#byIndex.values()].filter((entry) => entry.dirty);
+    const dirty = [...this.#byIndex.values()].filter((entry) => entry.isDirty);
     if (dirty.length === 0) return;
     try {
       const update = this.#db
@@ -253,10 +245,10 @@ export class Tokens {
         for (const { token, lastUsedAt } of dirty) update.run({ id: token.id, lastUsedAt });
       });
     } catch (err) {
-      this.#log.warn({ err }, "when tokens were used is not written");
+      this.#log.warn({ err }, "can't write when tokens were last used");
       return;
     }
-    for (const entry of dirty) entry.dirty = false;
+    for (const entry of dirty) entry.isDirty = false;
   }
 
   #view(entry: Entry): TokenView {
@@ -279,14 +271,14 @@ export class Tokens {
   }
 }
 
-/** Whether a token may bring in or speak for this node. */
+/** Whether a token's limits allow it to enrol or speak for this node. */
 export function isTokenFor(token: Token, nodeId: string, group: string | null): boolean {
   const isNode = token.nodes.length === 0 || token.nodes.some((p) => matchesGlob(p, nodeId));
   const isGroup = token.groups.length === 0 || (group !== null && token.groups.includes(group));
   return isNode && isGroup;
 }
 
-function givenToken(kind: SharedTokenKind, name: string): Token {
+function configuredToken(kind: SharedTokenKind, name: string): Token {
   return {
     id: name,
     name,
@@ -300,8 +292,9 @@ function givenToken(kind: SharedTokenKind, name: string): Token {
   };
 }
 
-const OPEN: Readonly<Record<SharedTokenKind, Token>> = {
-  enroll: givenToken("enroll", "insecure-dev"),
-  push: givenToken("push", "insecure-dev"),
-  operator: givenToken("operator", "insecure-dev"),
+/** Stand for any secret or none with `insecureDev`. */
+const INSECURE: Readonly<Record<SharedTokenKind, Token>> = {
+  enroll: configuredToken("enroll", "insecure-dev"),
+  push: configuredToken("push", "insecure-dev"),
+  operator: configuredToken("operator", "insecure-dev"),
 };

@@ -11,9 +11,9 @@ import {
 } from "@fleet/daemon";
 import { revealEnvironment } from "@fleet/daemon/environment";
 import { VERSION } from "@fleet/daemon/version";
-import type { GivenTokens } from "../auth/auth.ts";
+import type { TokenSettings } from "../auth/auth.ts";
 import { isGuessable } from "../auth/secret-text.ts";
-import type { GivenToken } from "../auth/tokens.ts";
+import type { ConfiguredToken } from "../auth/tokens.ts";
 import { ConfigError } from "../config/file.ts";
 import { type Config, loadConfig, readSecret } from "../config/config.ts";
 import { createCoordinator, defaultOutputDir } from "../coordinator.ts";
@@ -64,7 +64,9 @@ export async function serve(flags: ServeFlags): Promise<void> {
   });
   await coordinator.start();
   const { httpPort: http_port, framesPort: frames_port } = coordinator;
-  const short = tokens.given.filter(({ secret }) => isGuessable(secret)).map(({ name }) => name);
+  const short = tokens.configured
+    .filter(({ secret }) => isGuessable(secret))
+    .map(({ name }) => name);
   if (short.length > 0)
     log.warn({ tokens: short }, "tokens of fewer than 32 characters might be guessed");
   if (tokens.insecureDev) log.warn({}, "running without tokens: anybody who reaches us is let in");
@@ -84,9 +86,13 @@ function withFlags(config: Config, flags: ServeFlags): Config {
 }
 
 /** Tokens from the environment, the files it names, or the files the config names; of each kind two, for rotation. (H5) */
-function readTokens(config: Config, insecureDev: boolean): GivenTokens {
+function readTokens(config: Config, insecureDev: boolean): TokenSettings {
   const { env } = process;
-  const read = (kind: GivenToken["kind"], variable: string, file?: string): GivenToken[] =>
+  const read = (
+    kind: ConfiguredToken["kind"],
+    variable: string,
+    file?: string,
+  ): ConfiguredToken[] =>
     [
       [variable, readSecret(env, variable, file)] as const,
       [`${variable}_PREVIOUS`, readSecret(env, `${variable}_PREVIOUS`)] as const,
@@ -96,7 +102,7 @@ function readTokens(config: Config, insecureDev: boolean): GivenTokens {
   const enroll = read("enroll", "FLEET_ENROLL_TOKEN", config.enroll_token_file);
   const operator = read("operator", "FLEET_OPERATOR_TOKEN", config.operator_token_file);
   const push = read("push", "FLEET_PUSH_TOKEN", config.tcp_server.token_file);
-  const isIn = (others: readonly GivenToken[]) => (token: GivenToken) =>
+  const isIn = (others: readonly ConfiguredToken[]) => (token: ConfiguredToken) =>
     others.some(({ secret }) => secret === token.secret);
   const shared = [
     ...(push.some(isIn([...enroll, ...operator]))
@@ -107,7 +113,7 @@ function readTokens(config: Config, insecureDev: boolean): GivenTokens {
       : []),
   ];
   if (shared.length > 0) throw new ConfigError("a token must differ from the others", shared);
-  return { given: [...enroll, ...operator, ...push], insecureDev };
+  return { configured: [...enroll, ...operator, ...push], insecureDev };
 }
 
 /** `fleet-tracker` beside this program, else on PATH. */

@@ -19,7 +19,7 @@ import { Metrics } from "../metrics/metrics.ts";
 import { Registry } from "../registry/registry.ts";
 import {
   freePorts,
-  givenTokens,
+  configuredTokens,
   RecordingLog,
   REGISTRY_OPTIONS,
   streamId,
@@ -72,7 +72,7 @@ export class Api implements AsyncDisposable {
     MEMORY,
     this.clock,
     this.log,
-    givenTokens({ enroll: ENROLL, push: PUSH, operator: OPERATOR }),
+    configuredTokens({ enroll: ENROLL, push: PUSH, operator: OPERATOR }),
   );
   readonly registry: Registry;
   readonly manager: TrackerManager;

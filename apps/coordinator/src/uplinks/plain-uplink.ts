@@ -81,7 +81,7 @@ export class PlainUplink {
 
   /** Whether a wrong token has come, from an address that has shown too many. */
   get isTrying(): boolean {
-    return this.#hasFailed && this.#deps.auth.failures.limitedMs(this.#address) !== undefined;
+    return this.#hasFailed && this.#deps.auth.throttledMs(this.#address) !== undefined;
   }
 
   data(chunk: Uint8Array, decoder: LineDecoder): void {
@@ -145,7 +145,7 @@ export class PlainUplink {
     if (auth.waitMs(this.#address, secret, "frames") !== undefined) return this.#fail();
     const token = auth.tokens.find("push", secret);
     if (token === undefined) {
-      auth.failed(this.#address, "frames");
+      auth.addFailure(this.#address, "frames");
       return this.#fail();
     }
     const known = registry.get(nodeId);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { createTokenRequestSchema, type NewToken } from "@fleet/protocol";
-import { FAILURES_MAX } from "../auth/failures.ts";
+import { FAILURES_MAX } from "../auth/throttle.ts";
 import { nodeId, until } from "../testing.ts";
 import { FramePort, lines, PUSH } from "./testing.ts";
 
@@ -79,7 +79,7 @@ describe("an address that shows wrong push tokens (H5)", () => {
 
   test("does not disturb a node behind it whose line comes in pieces", async () => {
     await using port = new FramePort();
-    for (let i = 0; i < FAILURES_MAX; i++) port.auth.failed("127.0.0.1", "frames");
+    for (let i = 0; i < FAILURES_MAX; i++) port.auth.addFailure("127.0.0.1", "frames");
     const { secret } = create(port, {});
     const peer = await port.connect();
     const line = beat("mast1", secret);

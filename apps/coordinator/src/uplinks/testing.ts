@@ -10,7 +10,7 @@ import { Registry } from "../registry/registry.ts";
 import type { TlsFiles } from "../net/tls-files.ts";
 import {
   freePorts,
-  givenTokens,
+  configuredTokens,
   nodeId,
   RecordingLog,
   REGISTRY_OPTIONS,
@@ -120,7 +120,7 @@ export class FramePort implements AsyncDisposable {
     const { clock, log, counts } = this;
     this.trackers = options.trackers ?? "up";
     this.db = options.db ?? openDb(MEMORY).db;
-    this.auth = new Auth(this.db, MEMORY, clock, log, givenTokens({ push: PUSH }));
+    this.auth = new Auth(this.db, MEMORY, clock, log, configuredTokens({ push: PUSH }));
     this.auth.start();
     const bus = new Bus();
     this.registry = new Registry(this.db, clock, log, bus, {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { FAILURES_MAX } from "../../auth/failures.ts";
+import { FAILURES_MAX } from "../../auth/throttle.ts";
 import { Api, ENROLL, OPERATOR } from "../testing.ts";
 
 const LIST = "/api/v1/agents";
@@ -45,7 +45,7 @@ describe("an address that shows wrong tokens (H5)", () => {
     const path = "/api/v1/agents/radar3/heartbeat";
     for (let i = 0; i < 2 * FAILURES_MAX; i++)
       expect((await api.call("POST", path, { token, body: {} })).status).toBe(401);
-    expect(api.auth.failures.limitedMs("127.0.0.1")).toBeUndefined();
+    expect(api.auth.throttledMs("127.0.0.1")).toBeUndefined();
   });
 
   test("does not count requests without a token, nor those of a valid one that may not", async () => {
@@ -55,7 +55,7 @@ describe("an address that shows wrong tokens (H5)", () => {
       await api.call("GET", LIST);
       await api.call("GET", "/api/v1/tokens", { token: viewer });
     }
-    expect(api.auth.failures.limitedMs("127.0.0.1")).toBeUndefined();
+    expect(api.auth.throttledMs("127.0.0.1")).toBeUndefined();
   });
 
   test("is known by tokens in a header or in a body, too", async () => {

@@ -20,8 +20,8 @@ export function guard(auth: Auth): MiddlewareHandler<AppEnv> {
     await next();
     if (c.res.status !== 401 || address === null) return undefined;
     for (const token of shownTokens(c)) {
-      if (await auth.credentials.wasOurs(token)) continue;
-      const waitMs = auth.failed(address, "http");
+      if (await auth.credentials.isIssuedHere(token)) continue;
+      const waitMs = auth.addFailure(address, "http");
       if (waitMs !== undefined) c.res = tooMany(c, waitMs);
     }
     return undefined;

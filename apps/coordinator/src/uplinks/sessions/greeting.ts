@@ -61,8 +61,8 @@ export async function greet(
     claims.epoch === hello.epoch;
   if (!matches) {
     const { credentials } = deps.auth;
-    if (claims === undefined && !(await credentials.wasOurs(hello.token)))
-      deps.auth.failed(address, "frames");
+    if (claims === undefined && !(await credentials.isIssuedHere(hello.token)))
+      deps.auth.addFailure(address, "frames");
     return reject("unauthorized", "the access token is not valid for this node");
   }
   const barred = refusalOf(deps.registry, hello);

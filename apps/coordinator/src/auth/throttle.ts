@@ -1,17 +1,15 @@
 /**
- * Who shows wrong tokens, by address, so that tokens can't be found out by trying. (H5)
- *
- * Only failures count, and an address that has had too many is not shut out: others may live behind it. What it shows is
- * looked at all the same if it is long enough that no number of trials would hit on it; so whoever has an agent's
- * credentials, or a token that was made by a machine, gets in as ever. Short tokens wait until the window is over.
+ * Slows down guessing: counts wrong tokens per address. An address over the limit is not shut out, because others may share
+ * it behind a NAT. Until its window ends, only tokens too long to guess are checked, so agents' credentials and generated
+ * tokens keep working; shorter tokens wait. Used by Auth. (H5)
  */
 import type { Clock } from "@fleet/daemon";
 import { isGuessable } from "./secret-text.ts";
 
 const WINDOW_MS = 60_000;
-/** Wrong tokens of one address in a window before it has to wait. */
+/** Wrong tokens per address and window before the address is throttled. */
 export const FAILURES_MAX = 20;
-/** Addresses that are told apart; beyond, the one whose window began first is forgotten. */
+/** Addresses tracked; beyond this, the one whose window began first is forgotten. */
 const ADDRESSES_MAX = 10_000;
 
 interface Window {
@@ -19,31 +17,31 @@ interface Window {
   failures: number;
 }
 
-/** Bounded in memory. */
-export class AuthFailures {
+/** Counts failures per IPv4 address, or per /64 of an IPv6 address. */
+export class Throttle {
   readonly #clock: Clock;
-  /** By address, the window that began first at the front. */
+  /** By address, oldest window first. */
   readonly #windows = new Map<string, Window>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** How long `address` has to wait before `token` is looked at, ms; undefined: not at all. */
+  /** Milliseconds until `token` from `address` may be checked; undefined if it may be checked now. */
   waitMs(address: string, token: string): number | undefined {
-    return isGuessable(token) ? this.limitedMs(address) : undefined;
+    return isGuessable(token) ? this.throttledMs(address) : undefined;
   }
 
-  /** How long `address` has to wait until it may be wrong again, ms; undefined: not at all. */
-  limitedMs(address: string): number | undefined {
+  /** Milliseconds until `address` is no longer throttled; undefined if it isn't throttled. */
+  throttledMs(address: string): number | undefined {
     const window = this.#windows.get(blockOf(address));
     if (window === undefined || window.failures < FAILURES_MAX) return undefined;
     const leftMs = window.beganMs + WINDOW_MS - this.#clock.monotonicMs();
     return leftMs > 0 ? leftMs : undefined;
   }
 
-  /** `address` has shown a token that opens nothing. */
-  add(address: string): void {
+  /** Counts a wrong token from `address`. */
+  addFailure(address: string): void {
     const key = blockOf(address);
     const nowMs = this.#clock.monotonicMs();
     const window = this.#windows.get(key);
@@ -51,7 +49,7 @@ export class AuthFailures {
       window.failures++;
       return;
     }
-    // Deleted first, so that it goes to the end.
+    // Deleted first, so that it moves to the end.
     this.#windows.delete(key);
     this.#windows.set(key, { beganMs: nowMs, failures: 1 });
     if (this.#windows.size <= ADDRESSES_MAX) return;
@@ -60,7 +58,7 @@ export class AuthFailures {
   }
 }
 
-/** What one customer of a network has: an IPv4 address, or the /64 of an IPv6 address. */
+/** The block that one network customer usually gets: an IPv4 address, or the /64 of an IPv6 address. */
 function blockOf(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
   if (mapped !== undefined || !address.includes(":")) return mapped ?? address;
