@@ -1,16 +1,10 @@
 /** Helpers of the agent's tests: waiting for what happens without sleeping, recorded logs, a frame port to script and an uplink to it. */
-import { type Log, seededRandom, systemClock } from "@fleet/daemon";
+import { type Clock, type Log, seededRandom, systemClock } from "@fleet/daemon";
 import { FakeClock, type TestPair } from "@fleet/daemon/testing";
-import {
-  instanceIdSchema,
-  LineDecoder,
-  nodeIdSchema,
-  sensorNameSchema,
-  spoolIdSchema,
-} from "@fleet/protocol";
+import { instanceIdSchema, LineDecoder, nodeIdSchema, sensorNameSchema } from "@fleet/protocol";
 import { type SensorConfig, sensorConfig, sensorSchema } from "./config/sensor.ts";
 import type { Grant } from "./registration/grant.ts";
-import { MemorySpool } from "./spool/memory-spool.ts";
+import { DiskSpool } from "./spool/disk-spool.ts";
 import { Uplink } from "./uplink/uplink.ts";
 
 const WAIT_MS_MAX = 4000;
@@ -157,6 +151,12 @@ export class Peer {
   }
 }
 
+/** A spool without a directory that drops its oldest frames above `bytesMax`. */
+export function memorySpool(clock: Clock, log: Log, bytesMax = 1 << 26): DiskSpool {
+  const bounds = { bytesMax, memoryBytesMax: bytesMax, ageMaxMs: undefined } as const;
+  return new DiskSpool({ ...bounds, onFull: "drop_oldest", dir: undefined, clock, log });
+}
+
 /** What may differ from a plain uplink with room for everything. */
 export interface UplinkRigOptions {
   readonly bytesMax?: number;
@@ -179,8 +179,7 @@ export function grantFor(framePort: number, epoch = 7): Grant {
 export function uplinkRig(port: FramePort, options: UplinkRigOptions = {}) {
   const clock = new FakeClock();
   const { log, lines } = recordingLog();
-  const spoolId = spoolIdSchema.parse("s1");
-  const spool = new MemorySpool({ spoolId, bytesMax: options.bytesMax ?? 1 << 26 });
+  const spool = memorySpool(clock, log, options.bytesMax);
   const seen = { unauthorized: [] as Grant[], superseded: 0, lost: 0 };
   const now: { grant: Grant | undefined } = { grant: options.grant ?? grantFor(port.port) };
   const uplink = new Uplink({

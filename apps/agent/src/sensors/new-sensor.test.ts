@@ -4,16 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, seededRandom, type Service, systemClock } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
-import { nodeIdSchema, spoolIdSchema } from "@fleet/protocol";
+import { nodeIdSchema } from "@fleet/protocol";
 import { systemSpawn } from "@fleet/supervisor";
 import { memoryStore } from "../logs/log-store.ts";
 import { SensorLog } from "../logs/sensor-log.ts";
 import { StderrEcho } from "../logs/stderr-echo.ts";
-import { MemorySpool } from "../spool/memory-spool.ts";
 import { sensorEnvironment } from "./sensor-env.ts";
 import { SensorOutput } from "./sensor-output.ts";
 import { newSensor } from "./new-sensor.ts";
-import { eventually, frameText, recordingLog, sensorOf } from "../testing.ts";
+import { eventually, frameText, memorySpool, recordingLog, sensorOf } from "../testing.ts";
 
 const SH = "/bin/sh";
 const running: Service[] = [];
@@ -33,7 +32,7 @@ type Mode = Readonly<Record<string, unknown>>;
 
 function setUp(script: string, mode: Mode, clock: Clock = systemClock, program = SH) {
   const { log, lines } = recordingLog();
-  const spool = new MemorySpool({ spoolId: spoolIdSchema.parse("s1"), bytesMax: 1 << 26 });
+  const spool = memorySpool(clock, log);
   const config = sensorOf({
     runtime: "shell",
     command: ["-c", script],

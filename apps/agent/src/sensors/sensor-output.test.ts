@@ -1,17 +1,16 @@
 import { expect, test } from "bun:test";
 import { FakeClock } from "@fleet/daemon/testing";
-import { spoolIdSchema } from "@fleet/protocol";
 import fc from "fast-check";
-import { MemorySpool } from "../spool/memory-spool.ts";
 import { SensorOutput } from "./sensor-output.ts";
-import { frameText, recordingLog } from "../testing.ts";
+import { frameText, memorySpool, recordingLog } from "../testing.ts";
 
 const encoder = new TextEncoder();
 
 function setUp(bytesMax = 1 << 20) {
-  const spool = new MemorySpool({ spoolId: spoolIdSchema.parse("s1"), bytesMax });
   const { log, lines } = recordingLog();
-  const output = new SensorOutput({ spool, clock: new FakeClock(), log });
+  const clock = new FakeClock();
+  const spool = memorySpool(clock, log, bytesMax);
+  const output = new SensorOutput({ spool, clock, log });
   const push = (text: string): void => void output.push(encoder.encode(text));
   const held = (): string => new TextDecoder().decode(spool.read(1, 1 << 20)?.bytes);
   return { spool, output, lines, push, held };

@@ -1,66 +1,56 @@
 /**
- * The spool of a sensor: the youngest frames in memory, those that wait longer in files of the state directory. Without a
- * directory, or while it can't be written, all in memory.
+ * The spool of one sensor: the youngest frames are in memory, those that wait longer are in files of the state directory.
+ * Without a directory, or while it can't be written, all frames are in memory. Created by SensorPipeline. (A16)
  *
- * A batch is what has waited for 100 to 200 ms without an ack, or at once all when 8 MiB (a quarter of the bounds, when that
- * is less) have gathered. Written, it survives a kill -9 of the agent; within a further second, a power loss. What is
- * acknowledged sooner is never written, so a healthy uplink costs the disk next to nothing.
+ * A batch is written once its frames have waited for 100 to 200 ms without an ack, or as soon as 8 MiB (or a quarter of the
+ * bounds, if that is less) are in memory. A written batch survives a kill -9 of the agent, and within one more second a power
+ * loss. Frames that are acknowledged sooner are never written, so a healthy uplink costs the disk next to nothing.
  *
- * Numbers are reserved ahead; after a kill the next run goes on above them all. Frames that were neither written nor
- * acknowledged when the agent was killed are in no count: one counts as appended for good from its batch on, or its ack.
- * Conservation, appended = acked + held + Σ dropped, holds at any time and across any end. Made by SensorPipeline. (A16)
+ * Numbers are reserved ahead; after a kill the next run continues above all of them. Frames that were neither written nor
+ * acknowledged when the agent was killed are in no count. The balance appended = acked + held + Σ dropped holds at all times.
  */
 import { type Clock, type Log, LogLimiter, type Timer } from "@fleet/daemon";
 import type { SpoolId } from "@fleet/protocol";
-import { MemorySpool } from "./memory-spool.ts";
-import { SpoolCounts } from "./spool-counts.ts";
-import type { Books } from "./spool-manifest.ts";
-import { SpoolDir } from "./spool-dir.ts";
-import { SpoolWriter } from "./spool-writer.ts";
-import type { Extent } from "./spool-files.ts";
+import { FrameBuffer } from "./frame-buffer.ts";
+import { imbalance, SpoolCounts } from "./spool-counts.ts";
+import { openSpoolDir } from "./spool-dir.ts";
+import { ageStepMs, SpoolEviction } from "./spool-eviction.ts";
+import { SpoolReader } from "./spool-reader.ts";
 import type { SpoolBounds } from "./spool-size.ts";
+import { SpoolWriter } from "./spool-writer.ts";
 import { newSpoolId, type Spool, type SpoolChunk, type SpoolStats } from "./spool.ts";
 
 /** How a spool is set up. */
 export interface DiskSpoolOptions extends SpoolBounds {
-  /** Undefined: memory only. It is made when it is missing. */
+  /** Created when missing. Undefined: all frames are in memory. */
   readonly dir: string | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 const TICK_MS = 100;
-const TAIL_BYTES_MAX = 8 * 1024 * 1024;
-/** Of frames that are gone, for a replay. */
+/** Memory for frames that wait to be written. */
+const BUFFER_BYTES_MAX = 8 * 1024 * 1024;
+/** Memory for released frames, for a replay. */
 const KEEP_BYTES_MAX = 1024 * 1024;
-const BATCH_FRAME_BYTES_MAX = 256 * 1024;
-/** What still comes when a sensor's output is not read on: the chunk at hand, and at its end what its pipe holds. */
-const BLOCK_SLACK_BYTES = 4 * 1024 * 1024;
-/** Parts of `ageMaxMs` that are told apart. */
-const AGE_PARTS = 8;
 
-/** See the head of this file. */
+/** Orders the parts of a spool: buffer, writer, files, eviction and counts. */
 export class DiskSpool implements Spool {
   readonly #options: DiskSpoolOptions;
-  readonly #bytesMax: number;
-  readonly #tailBytesMax: number;
-  readonly #counts = new SpoolCounts();
   readonly #complaints: LogLimiter;
-  readonly #disk: SpoolWriter | undefined;
+  readonly #buffer: FrameBuffer;
+  readonly #bufferBytesMax: number;
+  readonly #counts: SpoolCounts;
+  /** Undefined without a directory. */
+  readonly #writer: SpoolWriter | undefined;
+  readonly #reader = new SpoolReader();
+  readonly #eviction: SpoolEviction;
+  /** The id while there is no directory. */
   #memoryId: SpoolId = newSpoolId();
-  /** Frames that are not written. */
-  readonly #tail: MemorySpool;
-  #firstSeq: number;
-  #numbered = 0;
-  /** Frames that got no number, since the spool was full. */
-  #refused = 0;
-  /** Frames below are written, acknowledged or dropped. */
-  #settled: number;
-  /** Numbers an earlier run may have used above all that it wrote. The next session says how many of them arrived. */
+  /** Numbers that a killed run may have used for frames it did not write. The next session tells how many of them arrived. */
   #unknown: { readonly from: number; readonly to: number } | undefined;
-  /** Frames below were there at the last tick. */
+  /** Frames below were already there at the last tick. */
   #dueSeq = 0;
-  readonly #ages: { readonly seq: number; readonly atMs: number }[] = [];
   #timer: Timer | undefined;
   #isClosed = false;
   #room: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
@@ -68,64 +58,50 @@ export class DiskSpool implements Spool {
   #listener: () => void = () => {};
 
   constructor(options: DiskSpoolOptions) {
-    const { dir, bytesMax, memoryBytesMax, clock, log, ageMaxMs } = options;
+    const { dir, bytesMax, memoryBytesMax, clock, log } = options;
     this.#options = options;
     this.#complaints = new LogLimiter(clock);
-    this.#tailBytesMax = Math.min(TAIL_BYTES_MAX, memoryBytesMax / 4, bytesMax / 4);
-    const ageMs = (ageMaxMs ?? Number.POSITIVE_INFINITY) / AGE_PARTS;
-    const opened =
-      dir === undefined ? undefined : SpoolDir.open({ dir, bytesMax, ageMs, clock, log });
-    this.#bytesMax = opened === undefined ? Math.min(bytesMax, memoryBytesMax) : bytesMax;
-    const nextSeq = opened?.manifest.reserved ?? 1;
-    this.#tail = new MemorySpool({
-      spoolId: this.#memoryId,
-      bytesMax: Number.POSITIVE_INFINITY,
-      firstSeq: nextSeq,
+    this.#bufferBytesMax = Math.min(BUFFER_BYTES_MAX, memoryBytesMax / 4, bytesMax / 4);
+    const fileAgeMs = ageStepMs(options);
+    const opened = dir === undefined ? undefined : openSpoolDir({ ...options, dir, fileAgeMs });
+    const buffer = new FrameBuffer({
+      firstSeq: opened?.manifest.reserved ?? 1,
       keepBytesMax: Math.min(KEEP_BYTES_MAX, memoryBytesMax / 16),
     });
-    this.#firstSeq = opened?.firstSeq ?? nextSeq;
-    this.#settled = nextSeq;
-    if (opened === undefined) return;
-    const { manifest } = opened;
-    this.#unknown = opened.unknown;
-    this.#numbered = manifest.numbered;
-    this.#refused = manifest.refused;
-    this.#counts.acked = manifest.acked;
-    for (const [reason, frames] of Object.entries(manifest.dropped))
-      this.#counts.drop(reason, frames);
-    this.#disk = new SpoolWriter({
-      dir: opened.dir,
-      spoolId: manifest.spoolId,
-      nextSeq: () => this.nextSeq,
-      manifest: () => this.#manifest(),
-      writeBelow: (seq) => this.#writeBelow(seq),
-      clock,
-      log,
-    });
-    this.#bound();
-    this.#disk.removeDone();
-    if (opened.held > 0) this.#arm();
+    const counts = new SpoolCounts(opened?.manifest);
+    this.#buffer = buffer;
+    this.#counts = counts;
+    if (opened !== undefined) {
+      const { files, manifestFile, manifest, unknown } = opened;
+      const { spoolId } = manifest;
+      this.#unknown = unknown;
+      this.#writer = new SpoolWriter({ files, manifestFile, spoolId, buffer, counts, clock, log });
+    }
+    this.#eviction = new SpoolEviction({ bounds: options, buffer, counts, writer: this.#writer });
+    this.#eviction.enforce();
+    this.#writer?.removeDone();
+    if (this.held > 0) this.#arm();
   }
 
   get spoolId(): SpoolId {
-    return this.#disk?.spoolId ?? this.#memoryId;
+    return this.#writer?.spoolId ?? this.#memoryId;
   }
 
   get firstSeq(): number {
-    return Math.min(this.#firstSeq, this.#unknown?.from ?? Number.POSITIVE_INFINITY);
+    return Math.min(this.#oldestSeq, this.#unknown?.from ?? Number.POSITIVE_INFINITY);
   }
 
   get nextSeq(): number {
-    return this.#tail.nextSeq;
+    return this.#buffer.nextSeq;
   }
 
   get held(): number {
-    return (this.#disk?.files.framesFrom(this.#firstSeq) ?? 0) + this.#tail.held;
+    return (this.#writer?.files.frames ?? 0) + this.#buffer.frames;
   }
 
-  /** Not in memory alone. */
+  /** Whether frames are written to disk, so that they outlive the agent. */
   get isOnDisk(): boolean {
-    return this.#disk?.isOn === true;
+    return this.#writer?.isOn === true;
   }
 
   onAppend(listener: () => void): void {
@@ -133,201 +109,128 @@ export class DiskSpool implements Spool {
   }
 
   append(bytes: Uint8Array, start: number, end: number): void {
-    const tail = this.#tail;
-    if (this.#options.onFull !== "drop_oldest" && this.#refuses(end - start + 1)) {
-      this.#refused++;
-      this.#disk?.changed();
+    const buffer = this.#buffer;
+    const writer = this.#writer;
+    if (this.#eviction.refuses(end - start + 1)) {
+      this.#counts.refuse();
+      writer?.changed();
       return;
     }
-    if (this.#disk !== undefined && tail.nextSeq >= this.#disk.limitSeq) this.#disk.reserve();
-    tail.append(bytes, start, end);
-    this.#numbered++;
-    if (tail.heldBytes > this.#tailBytesMax) this.#overflow();
+    if (writer !== undefined && buffer.nextSeq >= writer.limitSeq) writer.reserve();
+    buffer.append(bytes, start, end);
+    this.#counts.append();
+    if (buffer.bytes > this.#bufferBytesMax) this.#overflow();
     if (this.#timer === undefined) this.#arm();
     this.#listener();
   }
 
   read(fromSeq: number, bytesMax: number): SpoolChunk | undefined {
     for (;;) {
-      const from = Math.max(fromSeq, this.#firstSeq);
-      const extent = this.#disk?.files.extentFrom(from);
-      if (extent === undefined || this.#disk === undefined) return this.#tail.read(from, bytesMax);
-      const read = this.#disk.reader.read(extent, Math.max(from, extent.firstSeq), bytesMax);
+      const from = Math.max(fromSeq, this.#oldestSeq);
+      const extent = this.#writer?.files.extentFrom(from);
+      if (extent === undefined) return this.#buffer.read(from, bytesMax);
+      const read = this.#reader.read(extent, Math.max(from, extent.firstSeq), bytesMax);
       if (read.at === "frames") return read;
-      const first = Math.max(read.firstSeq, this.#firstSeq);
-      this.#counts.release(first, read.lastSeq, "damaged");
-      this.#disk.files.cut(extent, read, read.nextAt);
-      this.#moveFirst();
-      this.#complain(
-        "damaged",
-        { frames: read.lastSeq - first + 1, path: extent.file.path },
-        "frames in the spool are damaged; dropped",
-      );
+      const { firstSeq, lastSeq } = this.#writer!.files.cut(extent, read, read.nextAt);
+      this.#counts.release(firstSeq, lastSeq, "damaged");
+      const fields = { frames: lastSeq - firstSeq + 1, path: extent.file.path };
+      this.#complain("damaged", fields, "dropped damaged frames from the spool");
     }
   }
 
-  /** Frames that are gone, nearly all of them acknowledged: as `read`, of the youngest 1 MiB of this run. For a replay. */
-  readGone(fromSeq: number, bytesMax: number): SpoolChunk | undefined {
-    return this.#tail.readKept(fromSeq, this.#firstSeq, bytesMax);
+  /** Like `read`, for the youngest 1 MiB of released frames of this run, nearly all of them acknowledged. For a replay. */
+  readReleased(fromSeq: number, bytesMax: number): SpoolChunk | undefined {
+    return this.#buffer.readReleased(fromSeq, this.#oldestSeq, bytesMax);
   }
 
   ack(seq: number): void {
     const last = Math.min(seq, this.nextSeq - 1);
-    if (last < this.#firstSeq) return;
-    this.#releaseWritten(last);
-    this.#counts.release(
-      Math.max(this.#tail.firstSeq, this.#firstSeq),
-      Math.min(last, this.nextSeq - 1),
-    );
-    this.#tail.ack(last);
-    this.#moveFirst();
-    this.#disk?.changed();
-    this.#disk?.removeDone();
-    this.#giveRoom();
+    if (last < this.#oldestSeq) return;
+    this.#ackFiles(last);
+    this.#counts.release(this.#buffer.firstSeq, last);
+    this.#buffer.release(last);
+    this.#writer?.changed();
+    this.#writer?.removeDone();
+    this.#offerRoom();
   }
 
   reject(seq: number, code: string): void {
-    if (seq < this.#firstSeq || seq >= this.nextSeq || !this.#holds(seq)) return;
-    this.#counts.reject(seq, code);
+    if (seq < this.#oldestSeq || seq >= this.nextSeq) return;
+    const isHeld = seq >= this.#buffer.firstSeq || this.#writer?.files.holds(seq) === true;
+    if (isHeld) this.#counts.reject(seq, code);
   }
 
   stats(): SpoolStats {
-    const dropped = this.#counts.droppedByReason();
-    if (this.#refused > 0) dropped["spool_full"] = (dropped["spool_full"] ?? 0) + this.#refused;
-    return {
-      appended: this.#numbered + this.#refused,
-      acked: this.#counts.acked,
-      held: this.held - this.#counts.rejected,
-      heldBytes: this.#heldBytes,
-      dropped,
-    };
+    const stats = this.#counts.stats(this.held, this.#eviction.heldBytes);
+    if (imbalance(stats) !== 0)
+      this.#complain("imbalance", { ...stats }, "bug: the spool's counts do not add up");
+    return stats;
   }
 
   resume(acked: number): boolean {
-    this.#resolveUnknown(acked);
+    this.#countUnknown(acked);
     if (acked < this.nextSeq) return true;
     this.#memoryId = newSpoolId();
-    this.#disk?.renew();
-    this.#options.log.warn({}, "the coordinator is ahead of this spool: it goes on under a new id");
+    this.#writer?.renewId();
+    const message =
+      "the coordinator has frames this spool never numbered: continuing under a new spool id";
+    this.#options.log.warn({ acked }, message);
     return false;
   }
 
-  /** With `block`: settles when there is room again; undefined when there is some. */
   room(): Promise<void> | undefined {
-    if (this.#options.onFull !== "block" || !this.#isBlocking || !this.#isFull(0)) return undefined;
+    if (this.#options.onFull !== "block" || !this.#isBlocking || !this.#eviction.isFull())
+      return undefined;
     this.#room ??= Promise.withResolvers<void>();
     return this.#room.promise;
   }
 
-  /** Not while the sensor is being ended: what it still writes is taken then, as far as the slack goes. */
+  /** Whether a full spool makes the sensor wait. Turn it off while the sensor is stopping, so that its last output is taken. */
   setBlocking(isBlocking: boolean): void {
     this.#isBlocking = isBlocking;
-    this.#giveRoom();
+    this.#offerRoom();
   }
 
-  /** Writes everything, and the books. Nothing is to be called after it. */
+  /** Writes all frames and the manifest. No method may be called afterwards. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#timer?.cancel();
     this.setBlocking(false);
-    this.#disk?.close();
+    this.#reader.close();
+    this.#writer?.close();
   }
 
-  get #heldBytes(): number {
-    return (this.#disk?.files.bytes ?? 0) + this.#tail.heldBytes;
+  /** The number of the oldest frame held, or the next number when there is none. */
+  get #oldestSeq(): number {
+    return this.#writer?.files.firstSeq ?? this.#buffer.firstSeq;
   }
 
-  #isFull(more: number): boolean {
-    if (this.#heldBytes + more > this.#bytesMax) return true;
-    return !this.isOnDisk && this.#tail.heldBytes + more > this.#options.memoryBytesMax;
-  }
-
-  #refuses(length: number): boolean {
-    const slack = this.#options.onFull === "block" ? BLOCK_SLACK_BYTES : 0;
-    return this.#isFull(length - slack);
-  }
-
-  #holds(seq: number): boolean {
-    if (seq >= this.#tail.firstSeq) return true;
-    const extent = this.#disk?.files.extentFrom(seq);
-    return extent !== undefined && extent.firstSeq <= seq;
-  }
-
-  /** Above what memory should hold: writes it, and keeps the bounds. */
+  /** Too much is in memory: writes all of it, then enforces the bounds. */
   #overflow(): void {
-    this.#disk?.write(this.nextSeq);
-    this.#bound();
+    this.#writer?.write(this.nextSeq);
+    this.#eviction.enforce();
   }
 
-  /** Drops the oldest frames until the bounds hold. */
-  #bound(): void {
-    if (this.#options.onFull !== "drop_oldest") return;
-    while (this.#heldBytes > this.#bytesMax && this.#dropOldestFile("spool_full"));
-    const { memoryBytesMax } = this.#options;
-    const tailMax = this.isOnDisk ? this.#bytesMax : Math.min(memoryBytesMax, this.#bytesMax);
-    // What makes room on a full disk is giving up the oldest of what is there.
-    const isFull = this.#disk?.isFull === true && this.#tail.heldBytes > tailMax;
-    if (isFull && this.#dropOldestFile("spool_full")) this.#disk?.retry();
-    if (this.isOnDisk) return;
-    while (this.#tail.heldBytes > tailMax && this.#tail.held > 1)
-      this.#dropTail(this.#tail.firstSeq, "spool_full");
+  #ackFiles(seq: number): void {
+    const files = this.#writer?.files;
+    if (files?.firstSeq === undefined) return;
+    for (const { firstSeq, lastSeq } of files.release(seq)) this.#counts.release(firstSeq, lastSeq);
+    if (files.firstSeq === undefined) this.#reader.close();
   }
 
-  #dropOldestFile(reason: string): boolean {
-    const files = this.#disk?.files;
-    if (files?.oldest === undefined) return false;
-    for (const extent of files.dropOldest()) this.#releaseExtent(extent, extent.lastSeq, reason);
-    this.#moveFirst();
-    this.#disk?.changed();
-    this.#disk?.removeDone();
-    return true;
-  }
-
-  #dropTail(lastSeq: number, reason: string): void {
-    this.#counts.release(this.#tail.firstSeq, lastSeq, reason);
-    this.#tail.ack(lastSeq);
-    // They must not be taken for acknowledged.
-    this.#settled = this.#tail.firstSeq;
-    this.#disk?.changed();
-    this.#moveFirst();
-  }
-
-  #releaseWritten(seq: number): void {
-    const files = this.#disk?.files;
-    if (files === undefined) return;
-    for (const extent of files.extents) {
-      if (extent.firstSeq > seq) break;
-      this.#releaseExtent(extent, seq, undefined);
-    }
-    files.release(seq);
-    if (files.extents.length === 0) this.#disk?.reader.close();
-  }
-
-  #releaseExtent({ firstSeq, lastSeq }: Extent, seq: number, reason: string | undefined): void {
-    this.#counts.release(Math.max(firstSeq, this.#firstSeq), Math.min(lastSeq, seq), reason);
-    this.#firstSeq = Math.max(this.#firstSeq, Math.min(lastSeq, seq) + 1);
-  }
-
-  #moveFirst(): void {
-    const oldest = this.#disk?.files.extents[0]?.firstSeq ?? this.#tail.firstSeq;
-    this.#firstSeq = Math.max(this.#firstSeq, oldest);
-  }
-
-  /** An earlier run was killed: the frames above what it wrote that the coordinator has were real. */
-  #resolveUnknown(acked: number): void {
+  /** After a kill, only the coordinator knows which of the unwritten frames existed: those it has. */
+  #countUnknown(acked: number): void {
     if (this.#unknown === undefined) return;
     const { from, to } = this.#unknown;
     this.#unknown = undefined;
-    const frames = Math.max(0, Math.min(acked, to) - from + 1);
-    this.#numbered += frames;
-    this.#counts.acked += frames;
-    // After another kill nobody could say it again.
-    this.#disk?.save();
+    this.#counts.addAcked(Math.max(0, Math.min(acked, to) - from + 1));
+    // Saved at once: after another kill the coordinator's answer would not cover them again.
+    this.#writer?.save();
   }
 
-  #giveRoom(): void {
-    if (this.#room === undefined || (this.#isBlocking && this.#isFull(0))) return;
+  #offerRoom(): void {
+    if (this.#room === undefined || (this.#isBlocking && this.#eviction.isFull())) return;
     const { resolve } = this.#room;
     this.#room = undefined;
     resolve();
@@ -335,7 +238,7 @@ export class DiskSpool implements Spool {
 
   #arm(): void {
     const { clock, ageMaxMs } = this.#options;
-    if (this.#isClosed || (this.#disk === undefined && ageMaxMs === undefined)) return;
+    if (this.#isClosed || (this.#writer === undefined && ageMaxMs === undefined)) return;
     this.#timer = clock.after(TICK_MS, () => this.#tick());
   }
 
@@ -344,53 +247,13 @@ export class DiskSpool implements Spool {
     const nowMs = this.#options.clock.monotonicMs();
     const dueSeq = this.#dueSeq;
     this.#dueSeq = this.nextSeq;
-    this.#dropOld(nowMs);
-    if (this.#tail.firstSeq < dueSeq || !this.isOnDisk) this.#disk?.write(dueSeq);
-    this.#disk?.tick(nowMs);
-    this.#bound();
-    this.#giveRoom();
-    const hasWork = this.#tail.held > 0 || this.#disk?.hasWork === true;
+    this.#eviction.dropOld(nowMs);
+    if (this.#buffer.firstSeq < dueSeq || !this.isOnDisk) this.#writer?.write(dueSeq);
+    this.#writer?.tick(nowMs);
+    this.#eviction.enforce();
+    this.#offerRoom();
+    const hasWork = this.#buffer.frames > 0 || this.#writer?.hasWork === true;
     if (hasWork || (this.#options.ageMaxMs !== undefined && this.held > 0)) this.#arm();
-  }
-
-  #dropOld(nowMs: number): void {
-    const { ageMaxMs } = this.#options;
-    if (ageMaxMs === undefined) return;
-    const dueMs = nowMs - ageMaxMs;
-    while ((this.#disk?.files.oldest?.writtenMs ?? nowMs) <= dueMs) this.#dropOldestFile("too_old");
-    const last = this.#ages.at(-1);
-    if (last === undefined || nowMs - last.atMs >= ageMaxMs / AGE_PARTS)
-      this.#ages.push({ seq: this.nextSeq, atMs: nowMs });
-    while (this.#ages.length > 0 && this.#ages[0]!.atMs <= dueMs) {
-      const { seq } = this.#ages.shift()!;
-      if (seq > this.#tail.firstSeq) this.#dropTail(seq - 1, "too_old");
-    }
-  }
-
-  /** Writes all frames below `beforeSeq`, and what lies in one batch with them. Throws what the disk says. */
-  #writeBelow(beforeSeq: number): void {
-    const { files } = this.#disk!;
-    const tail = this.#tail;
-    const nowMs = this.#options.clock.monotonicMs();
-    while (tail.firstSeq < beforeSeq) {
-      const { firstSeq, lastSeq, bytes } = tail.read(tail.firstSeq, BATCH_FRAME_BYTES_MAX)!;
-      const framesBefore = this.#numbered - tail.held;
-      const frames = lastSeq - firstSeq + 1;
-      files.write({ firstSeq, frames, ackedFrom: this.#settled, framesBefore, bytes }, nowMs);
-      this.#settled = lastSeq + 1;
-      tail.ack(lastSeq);
-    }
-  }
-
-  #manifest(): Omit<Books, "spoolId" | "reserved"> {
-    return {
-      firstSeq: this.#firstSeq,
-      settled: this.#tail.firstSeq,
-      numbered: this.#numbered - this.#tail.held,
-      acked: this.#counts.acked,
-      dropped: Object.fromEntries(this.#counts.dropped),
-      refused: this.#refused,
-    };
   }
 
   #complain(key: string, fields: Record<string, unknown>, message: string): void {

@@ -1,7 +1,7 @@
 /**
- * The form of a spool's files: batches one after the other, each a header of 48 bytes and then frames with their LFs. Header
- * and frames have checksums of their own, so a damaged batch can be stepped over, and what follows a damaged header is found
- * again by the mark. Little-endian. No I/O. Used by spool-files.ts and spool-reader.ts. (A16)
+ * The format of spool files: consecutive batches, each a header of 48 bytes followed by frames with their LFs. Header and frames
+ * have separate checksums, so a damaged batch can be skipped; the mark finds the batch after a damaged header. Little-endian.
+ * No I/O. Used by spool-files.ts, spool-reader.ts and spool-recovery.ts. (A16)
  *
  *   0 mark "FLTSPL01"   8 crc32 of bytes 12…47   12 crc32 of the frames   16 bytes of the frames   20 frames
  *   24 firstSeq   32 ackedFrom   40 framesBefore
@@ -9,25 +9,25 @@
 
 /** Bytes before the frames of a batch. */
 export const BATCH_HEADER_BYTES = 48;
-/** The longest run of frames in a batch: one of the memory's segments, or one frame of 1 MiB. */
+/** The most bytes of frames in a batch: a segment of the memory, or one frame of 1 MiB. */
 export const BATCH_BYTES_MAX = 2 * 1024 * 1024;
 
 const MARK = new TextEncoder().encode("FLTSPL01");
 const HEADER_CRC_AT = 8;
 const CHECKED_FROM = 12;
 
-/** What a batch says of itself. */
+/** The header of a batch. */
 export interface BatchHeader {
-  /** Its frames are numbered `firstSeq … firstSeq + frames − 1`. */
+  /** The frames are numbered `firstSeq … firstSeq + frames − 1`. */
   readonly firstSeq: number;
   readonly frames: number;
-  /** Of the frames, LFs included. */
+  /** Length of the frames, LFs included. */
   readonly bytes: number;
   /** crc32 of the frames. */
   readonly crc: number;
   /** Frames `ackedFrom … firstSeq − 1` were acknowledged before they had to be written; equal to `firstSeq` when none were. */
   readonly ackedFrom: number;
-  /** Frames the spool had ever numbered before this one. */
+  /** How many frames the spool had ever numbered before this batch. */
   readonly framesBefore: number;
 }
 
@@ -36,7 +36,7 @@ export function lastSeqOf({ firstSeq, frames }: BatchHeader): number {
   return firstSeq + frames - 1;
 }
 
-/** The header for `frames`. */
+/** Encodes the header for `frames`. */
 export function encodeBatchHeader(header: Omit<BatchHeader, "crc" | "bytes">, frames: Uint8Array) {
   const bytes = new Uint8Array(BATCH_HEADER_BYTES);
   const view = new DataView(bytes.buffer);
@@ -51,7 +51,7 @@ export function encodeBatchHeader(header: Omit<BatchHeader, "crc" | "bytes">, fr
   return bytes;
 }
 
-/** The header at `at`; undefined when there is none, or not a whole one. */
+/** The header at offset `at`; undefined when there is none, or only a part. */
 export function decodeBatchHeader(bytes: Uint8Array, at: number): BatchHeader | undefined {
   if (at + BATCH_HEADER_BYTES > bytes.length) return undefined;
   for (let i = 0; i < MARK.length; i++) if (bytes[at + i] !== MARK[i]) return undefined;
@@ -69,12 +69,12 @@ export function decodeBatchHeader(bytes: Uint8Array, at: number): BatchHeader | 
   return isPlausible(header) ? header : undefined;
 }
 
-/** Whether `frames` are those the header was made for. */
+/** Whether `frames` match the length and checksum in the header. */
 export function holdsFrames(header: BatchHeader, frames: Uint8Array): boolean {
   return frames.length === header.bytes && checksum(frames) === header.crc;
 }
 
-/** Where in `bytes` the next mark begins, from `from` on; −1 when nowhere. Less than a whole mark at the end isn't found. */
+/** The offset of the next whole mark in `bytes` at or after `from`; −1 when there is none. */
 export function findMark(bytes: Uint8Array, from: number): number {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(MARK, from);
 }

@@ -1,7 +1,7 @@
 /**
- * The files of one sensor's spool: batches (spool-batch.ts) are appended to the youngest, and a file is removed whole when none
- * of its frames is wanted any more. In memory there is one entry for each unbroken run of numbers, not for each frame or batch.
- * What lies there and is none of ours stays untouched. Used by DiskSpool. (A16)
+ * The files of one sensor's spool. Batches (spool-batch.ts) are appended to the youngest file; a file is removed as a whole once
+ * none of its frames is wanted. Memory holds one entry per unbroken run of numbers, not per frame or batch. Other files in the
+ * directory stay untouched. Used by SpoolWriter, SpoolEviction and DiskSpool. (A16)
  */
 import {
   closeSync,
@@ -20,17 +20,17 @@ import { join } from "node:path";
 import { BATCH_HEADER_BYTES, encodeBatchHeader } from "./spool-batch.ts";
 
 const FILE_MODE = 0o600;
-/** What an almost empty file takes of a disk. */
+/** The disk space that an almost empty file takes. */
 const FILE_BYTES_MIN = 4096;
 const NAME = /^\d{16}-[0-9a-f]{8}\.frames$/;
 const { O_RDWR, O_RDONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants;
 
-/** One file. Times are monotonic ms. */
+/** One file. Times are in monotonic ms. */
 export interface SpoolFile {
   readonly path: string;
   bytes: number;
   readonly bornMs: number;
-  /** When the last batch was written. */
+  /** The time of the last write. */
   writtenMs: number;
 }
 
@@ -49,7 +49,7 @@ export interface SeqRange {
   readonly lastSeq: number;
 }
 
-/** Frames to be written together; see BatchHeader. */
+/** Frames that are written together, each with its LF; the fields are those of BatchHeader. */
 export interface Batch {
   readonly firstSeq: number;
   readonly frames: number;
@@ -58,18 +58,20 @@ export interface Batch {
   readonly bytes: Uint8Array;
 }
 
-/** See the head of this file. What the system refuses is thrown as it says it. */
+/** The open files of one directory, oldest first, and the runs of wanted frames in them. Methods throw system errors as they are. */
 export class SpoolFiles {
-  /** Oldest first. */
-  readonly extents: Extent[] = [];
+  /** Oldest first. Frames of the first one below `firstSeq` are no longer wanted. */
+  readonly #extents: Extent[] = [];
+  /** Frames below are no longer wanted. */
+  #wantedFrom = 1;
   readonly #dir: string;
   readonly #fileBytesMax: number;
   readonly #fileAgeMaxMs: number;
-  /** Oldest first; the last one is `#current` when there is one. */
+  /** Oldest first; `#current`, if any, is the last one. */
   readonly #files: SpoolFile[] = [];
   #current: { readonly file: SpoolFile; readonly fd: number } | undefined;
   #bytes = 0;
-  /** Descriptors with something that a power loss could take; `done` ones are closed once it can't. */
+  /** Descriptors with data that a power loss could destroy; those marked `done` are closed after their sync. */
   readonly #unsynced = new Map<number, "current" | "done">();
   #isSyncing = false;
   #isClosed = false;
@@ -80,7 +82,7 @@ export class SpoolFiles {
     this.#fileAgeMaxMs = fileAgeMaxMs;
   }
 
-  /** What the files take. */
+  /** Disk space that the files take. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -93,30 +95,42 @@ export class SpoolFiles {
     return this.#files[0];
   }
 
-  /** Numbers of frames from `fromSeq` on that are in the files. */
-  framesFrom(fromSeq: number): number {
+  /** The number of the oldest wanted frame; undefined when there is none. */
+  get firstSeq(): number | undefined {
+    const first = this.#extents[0];
+    return first && Math.max(first.firstSeq, this.#wantedFrom);
+  }
+
+  /** How many wanted frames there are. */
+  get frames(): number {
     let frames = 0;
-    for (const { firstSeq, lastSeq } of this.extents)
-      frames += Math.max(0, lastSeq - Math.max(firstSeq, fromSeq) + 1);
+    for (const { firstSeq, lastSeq } of this.#extents)
+      frames += lastSeq - Math.max(firstSeq, this.#wantedFrom) + 1;
     return frames;
+  }
+
+  /** Whether frame `seq` is in a file. */
+  holds(seq: number): boolean {
+    const extent = this.extentFrom(seq);
+    return extent !== undefined && extent.firstSeq <= seq;
   }
 
   /** The extent that holds `seq`, or the next one. */
   extentFrom(seq: number): Extent | undefined {
-    return this.extents.find(({ lastSeq }) => lastSeq >= seq);
+    return this.#extents.find(({ lastSeq }) => lastSeq >= seq);
   }
 
-  /** A file of an earlier run with what is wanted of it. */
+  /** Adds a file of an earlier run with its wanted frames. */
   adopt(file: SpoolFile, extents: readonly Extent[]): void {
     this.#files.push(file);
-    this.#bytes += takenBy(file);
-    this.extents.push(...extents);
+    this.#bytes += diskBytesOf(file);
+    this.#extents.push(...extents);
   }
 
-  /** Appends a batch. When it throws, nothing of it counts. */
+  /** Appends a batch. When it throws, none of the batch is in the file. */
   write(batch: Batch, nowMs: number): void {
     const { file, fd } = this.#fileFor(batch, nowMs);
-    const before = takenBy(file);
+    const before = diskBytesOf(file);
     const header = encodeBatchHeader(batch, batch.bytes);
     const length = header.length + batch.bytes.length;
     try {
@@ -128,59 +142,70 @@ export class SpoolFiles {
     const at = file.bytes;
     file.bytes += length;
     file.writtenMs = nowMs;
-    this.#bytes += takenBy(file) - before;
+    this.#bytes += diskBytesOf(file) - before;
     this.#unsynced.set(fd, "current");
     const lastSeq = batch.firstSeq + batch.frames - 1;
-    const last = this.extents.at(-1);
+    const last = this.#extents.at(-1);
     if (last?.file === file && last.lastSeq + 1 === batch.firstSeq) {
       last.lastSeq = lastSeq;
       last.end = file.bytes;
-    } else this.extents.push({ file, at, end: file.bytes, firstSeq: batch.firstSeq, lastSeq });
+    } else this.#extents.push({ file, at, end: file.bytes, firstSeq: batch.firstSeq, lastSeq });
   }
 
-  /** Frames up to `seq` are not wanted any more. */
-  release(seq: number): void {
-    while (this.extents.length > 0 && this.extents[0]!.lastSeq <= seq) this.extents.shift();
+  /** Frames up to `seq` are no longer wanted. Returns those of them that were, oldest first. */
+  release(seq: number): readonly SeqRange[] {
+    const released: SeqRange[] = [];
+    for (const { firstSeq, lastSeq } of this.#extents) {
+      if (firstSeq > seq) break;
+      released.push(this.#wanted({ firstSeq, lastSeq: Math.min(lastSeq, seq) }));
+    }
+    this.#wantedFrom = Math.max(this.#wantedFrom, seq + 1);
+    while (this.#extents.length > 0 && this.#extents[0]!.lastSeq < this.#wantedFrom)
+      this.#extents.shift();
+    return released;
   }
 
-  /** Takes `range`, which lies within `extent`, out. */
-  cut(extent: Extent, { firstSeq, lastSeq }: SeqRange, nextAt: number): void {
-    const index = this.extents.indexOf(extent);
+  /** Removes `range` from `extent`, which goes on at offset `nextAt` behind it. Returns the wanted part of the range. */
+  cut(extent: Extent, range: SeqRange, nextAt: number): SeqRange {
+    const { firstSeq, lastSeq } = range;
     const parts: Extent[] = [];
-    if (firstSeq > extent.firstSeq) parts.push({ ...extent, lastSeq: firstSeq - 1 });
+    const removed = this.#wanted(range);
+    if (firstSeq > Math.max(extent.firstSeq, this.#wantedFrom))
+      parts.push({ ...extent, lastSeq: firstSeq - 1 });
     if (lastSeq < extent.lastSeq) parts.push({ ...extent, at: nextAt, firstSeq: lastSeq + 1 });
-    this.extents.splice(index, 1, ...parts);
+    this.#extents.splice(this.#extents.indexOf(extent), 1, ...parts);
+    return removed;
   }
 
-  /** Gives up the oldest file. What of it was still wanted, oldest first. */
-  dropOldest(): readonly Extent[] {
+  /** Gives up the oldest file. Returns its frames that were still wanted, oldest first. */
+  dropOldest(): readonly SeqRange[] {
     const [file] = this.#files;
-    const count = this.extents.findIndex((extent) => extent.file !== file);
-    const dropped = this.extents.splice(0, count < 0 ? this.extents.length : count);
+    const count = this.#extents.findIndex((extent) => extent.file !== file);
+    const dropped = this.#extents.splice(0, count < 0 ? this.#extents.length : count);
     if (this.#current?.file === file) this.#closeCurrent();
-    return dropped;
+    return dropped.map((extent) => this.#wanted(extent));
   }
 
-  /** Whether there are files that nothing is wanted of. */
+  /** Whether there are files without wanted frames. */
   get hasDone(): boolean {
     const [oldest] = this.#files;
     return oldest !== undefined && this.#isDone(oldest);
   }
 
-  /** Removes them. One that can't be removed is forgotten and goes at the next start. */
+  /** Removes the files without wanted frames. A file that can't be removed is forgotten; the next start finds and removes it. */
   removeDone(): void {
     while (this.hasDone) {
       const file = this.#files.shift()!;
-      this.#bytes -= takenBy(file);
+      this.#bytes -= diskBytesOf(file);
       try {
         unlinkSync(file.path);
       } catch {
-        // It is found again at the next start.
+        // The next start finds it again.
       }
     }
   }
 
-  /** Makes what is written survive a power loss; one at a time. `done` gets what went wrong. */
+  /** Syncs what is written, so that it survives a power loss; does nothing while a sync is running. `done` gets the error, if any. */
   sync(done: (error: Error | null) => void): void {
     if (this.#isSyncing) return;
     const due = [...this.#unsynced];
@@ -193,20 +218,16 @@ export class SpoolFiles {
       if (--open > 0) return;
       this.#isSyncing = false;
       for (const [fd, use] of due) {
-        // What was rolled meanwhile is still in the map and is closed by its own turn.
+        // A file that was finished in the meantime is still in the map and is closed after its own sync.
         if (use === "done") closeSync(fd);
       }
-      // The end of the spool has synced and closed what was still open, under this one's hands.
+      // `close` has already synced and closed everything that was still open.
       if (!this.#isClosed) done(problem);
     };
     for (const [fd] of due) fdatasync(fd, one);
   }
 
-  get isSyncing(): boolean {
-    return this.#isSyncing;
-  }
-
-  /** Closes what is open; nothing is to be called after it. */
+  /** Syncs and closes everything. No method may be called afterwards. */
   close(): void {
     this.#isClosed = true;
     this.#closeCurrent();
@@ -214,7 +235,7 @@ export class SpoolFiles {
       try {
         fdatasyncSync(fd);
       } catch {
-        // Written it is; it may not survive a power loss.
+        // It is written, though it may not survive a power loss.
       }
       closeSync(fd);
     }
@@ -222,7 +243,11 @@ export class SpoolFiles {
   }
 
   #isDone(file: SpoolFile): boolean {
-    return this.#current?.file !== file && this.extents[0]?.file !== file;
+    return this.#current?.file !== file && this.#extents[0]?.file !== file;
+  }
+
+  #wanted({ firstSeq, lastSeq }: SeqRange): SeqRange {
+    return { firstSeq: Math.max(firstSeq, this.#wantedFrom), lastSeq };
   }
 
   #fileFor(batch: Batch, nowMs: number): { readonly file: SpoolFile; readonly fd: number } {
@@ -239,7 +264,7 @@ export class SpoolFiles {
     const fd = openSync(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, FILE_MODE);
     const file = { path, bytes: 0, bornMs: nowMs, writtenMs: nowMs };
     this.#files.push(file);
-    this.#bytes += takenBy(file);
+    this.#bytes += diskBytesOf(file);
     this.#syncDir();
     return (this.#current = { file, fd });
   }
@@ -248,7 +273,7 @@ export class SpoolFiles {
     if (this.#current === undefined) return;
     const { fd } = this.#current;
     this.#current = undefined;
-    // Not before what is in it has reached the disk.
+    // It is closed once its data has reached the disk.
     this.#unsynced.set(fd, "done");
   }
 
@@ -257,12 +282,12 @@ export class SpoolFiles {
       const fd = openSync(this.#dir, O_RDONLY | O_DIRECTORY);
       fsync(fd, () => closeSync(fd));
     } catch {
-      // The file itself will tell.
+      // If the directory is unusable, writing the file fails as well and is reported.
     }
   }
 }
 
-/** The files of a spool in `dir`, oldest first, and how many names are none of ours. */
+/** The names of the spool files in `dir`, oldest first, and the number of other names in it. */
 export function listSpoolFiles(dir: string): {
   readonly names: readonly string[];
   readonly foreign: number;
@@ -272,7 +297,7 @@ export function listSpoolFiles(dir: string): {
   return { names, foreign: all.length - names.length };
 }
 
-/** Opens a file for reading, if it is a plain one. */
+/** Opens a file for reading. Throws when it is not a plain file. */
 export function openSpoolFile(path: string): number {
   const fd = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   if (fstatSync(fd).isFile()) return fd;
@@ -280,7 +305,7 @@ export function openSpoolFile(path: string): number {
   throw new Error(`${path} is not a plain file`);
 }
 
-function takenBy(file: SpoolFile): number {
+function diskBytesOf(file: SpoolFile): number {
   return Math.max(FILE_BYTES_MIN, file.bytes);
 }
 
@@ -293,7 +318,7 @@ function writeFully(fd: number, header: Uint8Array, frames: Uint8Array, at: numb
         ? [header.subarray(written), frames]
         : [frames.subarray(written - header.length)];
     const more = writevSync(fd, rest, at + written);
-    if (more <= 0) throw new Error("the disk takes nothing more");
+    if (more <= 0) throw new Error("the file system accepts no more bytes");
     written += more;
   }
 }
@@ -302,6 +327,6 @@ function cutBack(fd: number, bytes: number): void {
   try {
     ftruncateSync(fd, bytes);
   } catch {
-    // A batch that is not whole is stepped over.
+    // Recovery skips an incomplete batch.
   }
 }

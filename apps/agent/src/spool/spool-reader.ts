@@ -1,6 +1,6 @@
 /**
- * Reads the frames of a spool's files back, in order: whole batches through one buffer, each checked. Small batches, as they
- * are written while frames come slowly, are put together to one chunk. Used by DiskSpool. (A16)
+ * Reads the frames of a spool's files in order: whole batches through one buffer, each verified by its checksum. Small batches,
+ * as a slow sensor leaves them, are joined into one chunk. Used by DiskSpool. (A16)
  */
 import { closeSync, readSync } from "node:fs";
 import {
@@ -16,17 +16,17 @@ import type { SpoolChunk } from "./spool.ts";
 
 const LF = 10;
 const WINDOW_BYTES = 512 * 1024;
-/** Chunks below this are joined with what follows. */
+/** A chunk smaller than this is joined with the following ones. */
 const CHUNK_BYTES_MIN = 64 * 1024;
 
-/** Frames, or numbers that can't be read any more, with the offset where it goes on behind them. */
+/** Frames, or a range of unreadable frames with the offset in the file at which reading can continue. */
 export type SpoolRead =
   | ({ readonly at: "frames" } & SpoolChunk)
   | ({ readonly at: "damaged"; readonly nextAt: number } & SeqRange);
 
 type Damage = Extract<SpoolRead, { at: "damaged" }>;
 
-/** The batch that is being read. `at` is its offset in the file; `next` and `offset` are what of it comes next. */
+/** The batch being read. `at` is its offset in the file; `next` is the next frame and `offset` its place in the batch. */
 interface Loaded {
   readonly extent: Extent;
   readonly header: BatchHeader;
@@ -35,17 +35,17 @@ interface Loaded {
   offset: number;
 }
 
-/** See the head of this file. */
+/** A sequential reader; it keeps one file open and one window of it in memory. */
 export class SpoolReader {
   #open: { readonly path: string; readonly fd: number } | undefined;
   #buffer = new Uint8Array(0);
-  /** What part of the file is in the buffer. */
+  /** The offset in the file at which the buffer starts. */
   #bufferAt = 0;
   #buffered = 0;
   #loaded: Loaded | undefined;
   #joined = new Uint8Array(0);
 
-  /** Frames of `extent` from `fromSeq`, which it holds: at most `bytesMax` bytes, but at least one frame. */
+  /** Frames of `extent` from `fromSeq`, which must be in it: at most `bytesMax` bytes, but at least one frame. */
   read(extent: Extent, fromSeq: number, bytesMax: number): SpoolRead {
     const damage = this.#seek(extent, fromSeq);
     if (damage !== undefined) return damage;
@@ -55,7 +55,7 @@ export class SpoolReader {
     return { at: "frames", ...this.#join(extent, first, Math.min(bytesMax, CHUNK_BYTES_MIN)) };
   }
 
-  /** Frees the file and the memory, until the next read. */
+  /** Closes the file and frees the memory; the next read opens it again. */
   close(): void {
     if (this.#open !== undefined) closeSync(this.#open.fd);
     this.#open = undefined;
@@ -74,14 +74,14 @@ export class SpoolReader {
       this.#joined.set(part.bytes, length);
       length += part.bytes.length;
       ({ lastSeq } = part);
-      // Damage ends the chunk; the next read comes upon it.
+      // Damage ends the chunk; the next read reports it.
       if (lastSeq >= extent.lastSeq || this.#seek(extent, lastSeq + 1) !== undefined) break;
       part = length < bytesMax ? this.#take(bytesMax - length) : undefined;
     }
     return { firstSeq: first.firstSeq, lastSeq, bytes: this.#joined.subarray(0, length) };
   }
 
-  /** Whole frames of the loaded batch, within `bytesMax` and `framesMax`; undefined when not one fits. */
+  /** Whole frames of the loaded batch, within `bytesMax` and `framesMax`; undefined when not even one fits. */
   #take(bytesMax: number, framesMax = Number.POSITIVE_INFINITY): SpoolChunk | undefined {
     const loaded = this.#loaded!;
     const { header, at, next, offset } = loaded;
@@ -106,7 +106,7 @@ export class SpoolReader {
     return { firstSeq: next, lastSeq: last, bytes: rest.subarray(0, end) };
   }
 
-  /** Loads the batch that holds `seq` and stands before it. */
+  /** Loads the batch that holds `seq` and positions the reader at that frame. */
   #seek(extent: Extent, seq: number): Damage | undefined {
     const loaded = this.#loaded;
     let at = extent.at;
@@ -155,7 +155,7 @@ export class SpoolReader {
     return true;
   }
 
-  /** Has `length` bytes from `at` in the buffer; false when they can't be had. */
+  /** Ensures that the buffer holds `length` bytes from `at`; false when they can't be read. */
   #fill({ file, end }: Extent, at: number, length: number): boolean {
     const isOpen = this.#open?.path === file.path;
     if (isOpen && at >= this.#bufferAt && at + length <= this.#bufferAt + this.#buffered)
@@ -169,7 +169,7 @@ export class SpoolReader {
         this.#open = { path: file.path, fd: openSpoolFile(file.path) };
       }
       this.#bufferAt = at;
-      // Not beyond what is known to be written.
+      // Bytes behind `end` may belong to a write that failed.
       const wanted = Math.min(this.#buffer.length, end - at);
       this.#buffered = readSync(this.#open!.fd, this.#buffer, 0, wanted, at);
     } catch {

@@ -1,7 +1,7 @@
 /**
- * Finds out what an earlier run left in its spool: looks through the headers of all batches, in memory that does not grow with
- * them, and brings the books up to date. A damaged batch, a torn end, garbage: stepped over; what is wanted of the rest is
- * used. Frames themselves are checked when they are read. Used by DiskSpool. (A16)
+ * Finds the frames that an earlier run left in its spool: scans the headers of all batches in constant memory and brings the
+ * counts up to date. Damaged batches, torn ends and garbage are skipped; every other wanted frame is used. The frames
+ * themselves are checked when they are read. Used by spool-dir.ts. (A16)
  */
 import { closeSync, fstatSync, readSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ import {
   findMark,
   lastSeqOf,
 } from "./spool-batch.ts";
-import type { Books } from "./spool-manifest.ts";
+import type { Manifest } from "./spool-manifest.ts";
 import {
   type Extent,
   listSpoolFiles,
@@ -24,29 +24,27 @@ import {
 } from "./spool-files.ts";
 
 const WINDOW_BYTES = 16 * 1024;
-/** A file of ours is never longer; what is behind it can't be ours. */
+/** No spool file is longer; anything behind this is garbage. */
 const SCAN_BYTES_MAX = 8 * 1024 * 1024 + BATCH_BYTES_MAX;
 
-/** What was found. */
+/** The state of a spool after the scan. */
 export interface Recovered {
-  /** The number of the oldest frame that is still wanted; undefined without one. */
-  readonly firstSeq: number | undefined;
   /** Above every number in the files. */
   readonly nextSeq: number;
-  /** As far as it is known; `acked + held + Σ dropped`. */
+  /** As far as known; `acked + held + Σ dropped`. */
   readonly numbered: number;
   readonly acked: number;
-  /** Frames that should be there and are not. */
+  /** Frames that should be in the files and are not. */
   readonly damaged: number;
-  /** Names in the directory that are none of ours. */
+  /** Names in the directory that are not spool files. */
   readonly foreign: number;
 }
 
-/** Fills `files`. Without books all frames that are found are wanted. Throws what the system says. */
+/** Fills `files`. Without a manifest every frame found is wanted. Throws system errors. */
 export function recover(
   dir: string,
   files: SpoolFiles,
-  manifest: Books | undefined,
+  manifest: Manifest | undefined,
   clock: Clock,
 ): Recovered {
   const { names, foreign } = listSpoolFiles(dir);
@@ -68,34 +66,29 @@ export function recover(
       if (extents.length > 0) files.adopt(file, extents);
       else unlinkSync(path);
     } catch {
-      // One that can't be read is as good as not there; the books tell what is missing.
+      // Frames of an unreadable file count as damaged, since the manifest knows how many there were.
     } finally {
       closeSync(fd);
     }
   }
-  files.release(found.ackedBelow - 1);
-  const wantedFrom = Math.max(manifest?.firstSeq ?? 1, found.ackedBelow);
-  const firstExtent = files.extents[0];
-  const held = files.framesFrom(wantedFrom);
-  return {
-    ...found.result(held),
-    firstSeq: firstExtent && Math.max(firstExtent.firstSeq, wantedFrom),
-    foreign,
-  };
+  files.release(Math.max(found.wantedFrom, found.ackedBelow) - 1);
+  return { ...found.result(files.frames), foreign };
 }
 
-/** What the headers say, taken together. */
+/** The sum of what the batch headers record. */
 class Found {
-  readonly #manifest: Books | undefined;
+  readonly #manifest: Manifest | undefined;
   #lastSeq = 0;
-  /** All frames below are acknowledged. */
+  /** Every frame below is acknowledged. */
   ackedBelow = 1;
   #numbered: number;
   #base: number | undefined;
-  /** Wanted frames that were seen. */
+  /** Wanted frames in whole batches. */
   #seen = 0;
+  /** Frames that were acknowledged before they had to be written. */
+  #acked = 0;
 
-  constructor(manifest: Books | undefined) {
+  constructor(manifest: Manifest | undefined) {
     this.#manifest = manifest;
     this.#numbered = manifest?.numbered ?? 0;
     if (manifest !== undefined) this.#base = 0;
@@ -105,7 +98,7 @@ class Found {
     return this.#manifest?.firstSeq ?? 1;
   }
 
-  /** Takes note of a batch; false when its numbers were there before. */
+  /** Adds a batch; false when its numbers were already seen. */
   add(header: BatchHeader): boolean {
     this.#base ??= header.framesBefore;
     this.#numbered = Math.max(this.#numbered, header.framesBefore + header.frames);
@@ -121,15 +114,12 @@ class Found {
     return true;
   }
 
-  /** Frames of a batch that were acknowledged without having been written. */
-  #acked = 0;
-
-  /** A whole batch. */
-  saw(header: BatchHeader): void {
+  /** Adds the frames of a whole batch. */
+  addFrames(header: BatchHeader): void {
     this.#seen += Math.max(0, lastSeqOf(header) - Math.max(header.firstSeq, this.wantedFrom) + 1);
   }
 
-  result(held: number): Omit<Recovered, "firstSeq" | "foreign"> {
+  result(held: number): Omit<Recovered, "foreign"> {
     const manifest = this.#manifest;
     const dropped = Object.values(manifest?.dropped ?? {}).reduce((sum, n) => sum + n, 0);
     const acked = (manifest?.acked ?? 0) + this.#acked + this.#seen - held;
@@ -144,7 +134,7 @@ class Found {
   }
 }
 
-/** The extents of a file that are wanted. */
+/** The wanted extents of a file. */
 function scanFile(fd: number, file: SpoolFile, found: Found): Extent[] {
   const extents: Extent[] = [];
   const window = new Window(fd, Math.min(file.bytes, SCAN_BYTES_MAX));
@@ -159,10 +149,10 @@ function scanFile(fd: number, file: SpoolFile, found: Found): Extent[] {
     const isNew = found.add(header);
     const isWhole = end <= file.bytes;
     if (isNew && isWhole && lastSeqOf(header) >= found.wantedFrom) {
-      found.saw(header);
+      found.addFrames(header);
       addTo(extents, { file, at, end, firstSeq: header.firstSeq, lastSeq: lastSeqOf(header) });
     }
-    // What follows a header whose frames are not all there may still be another batch: nothing says it was the last write.
+    // A batch that is cut short need not be the last write: another one may follow.
     at = isWhole ? end : window.markFrom(at + 1);
   }
   return extents;
@@ -176,7 +166,7 @@ function addTo(extents: Extent[], next: Extent): void {
   } else extents.push(next);
 }
 
-/** A piece of a file at a time. */
+/** Reads a file piece by piece. */
 class Window {
   readonly #fd: number;
   readonly #size: number;
@@ -195,7 +185,7 @@ class Window {
     return decodeBatchHeader(this.#buffer.subarray(0, this.#length), at - this.#at);
   }
 
-  /** Where the next mark is, from `from` on. */
+  /** The offset of the next mark at or after `from`. */
   markFrom(from: number): number | undefined {
     for (let at = from; at + BATCH_HEADER_BYTES <= this.#size;) {
       this.#read(at);

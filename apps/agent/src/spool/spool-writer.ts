@@ -1,53 +1,60 @@
 /**
- * The disk as DiskSpool sees it: takes batches and books, or refuses; then it is left alone for a second, and tried again until
- * it takes them. Told once when it begins and once when it ends. (A16)
+ * Moves the frames of a spool from memory to its files and keeps the manifest up to date. When the disk refuses a write, frames
+ * stay in memory and the writer tries again every second until the disk accepts all of them; both changes are logged once.
+ * It is the one place that knows the spool's id and which numbers are reserved. Used by DiskSpool and SpoolEviction. (A16)
  *
- *   on → failing (something was refused);  failing → on (all that waits in memory was taken)
+ *   on → failing (a write was refused);  failing → on (everything in memory was written)
  */
 import type { Clock, Log } from "@fleet/daemon";
 import type { SpoolId } from "@fleet/protocol";
-import type { Books } from "./spool-manifest.ts";
-import type { SpoolDir } from "./spool-dir.ts";
+import type { FrameBuffer } from "./frame-buffer.ts";
+import type { SpoolCounts } from "./spool-counts.ts";
 import type { SpoolFiles } from "./spool-files.ts";
-import type { SpoolReader } from "./spool-reader.ts";
+import type { Manifest, ManifestFile } from "./spool-manifest.ts";
 import { newSpoolId } from "./spool.ts";
 
 const FULL_CODES: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT"]);
 const RETRY_MS = 1000;
-/** How often the books are written while they change, and how soon what is written is made to survive a power loss. */
-const BOOKS_MS = 1000;
+/** How often a changed manifest is written, and how soon written frames are synced. */
+const SYNC_MS = 1000;
+const BATCH_FRAME_BYTES_MAX = 256 * 1024;
+/** A kill wastes at most this many of the 2^53 numbers; each reservation waits for the disk. */
+const RESERVED_AHEAD = 2 ** 24;
 
 type State =
   | { readonly at: "on" }
   | { readonly at: "failing"; readonly retryAtMs: number; readonly isFull: boolean };
 
-/** What is written comes from here. */
-export interface SpoolDiskOptions {
-  readonly dir: SpoolDir;
+/** The parts that the writer works on. */
+export interface SpoolWriterOptions {
+  readonly files: SpoolFiles;
+  readonly manifestFile: ManifestFile;
   readonly spoolId: SpoolId;
-  readonly nextSeq: () => number;
-  readonly manifest: () => Omit<Books, "spoolId" | "reserved">;
-  /** Writes the frames below `seq` that are in memory, as many as the disk takes; throws when that is not all. */
-  readonly writeBelow: (seq: number) => void;
+  /** Frames that are not written yet. */
+  readonly buffer: FrameBuffer;
+  readonly counts: SpoolCounts;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-/** See the head of this file. */
+/** The disk side of one spool. No method throws: what the disk refuses is retried. */
 export class SpoolWriter {
-  readonly #options: SpoolDiskOptions;
+  readonly #options: SpoolWriterOptions;
   #state: State = { at: "on" };
   #spoolId: SpoolId;
-  /** Below, numbers may be used: they are written down as used. Infinite while the id is not on the disk. */
+  /** Numbers below are reserved on disk. Infinite while the current id is not on disk. */
   #limitSeq: number;
+  /** Frames below are written, acknowledged or dropped. */
+  #settled: number;
   #isChanged = false;
-  #booksMs = 0;
+  #manifestMs = 0;
   #syncedMs = 0;
 
-  constructor(options: SpoolDiskOptions) {
+  constructor(options: SpoolWriterOptions) {
     this.#options = options;
     this.#spoolId = options.spoolId;
-    this.#limitSeq = options.nextSeq();
+    this.#limitSeq = options.buffer.nextSeq;
+    this.#settled = options.buffer.nextSeq;
     this.reserve();
   }
 
@@ -55,97 +62,101 @@ export class SpoolWriter {
     return this.#spoolId;
   }
 
+  /** A frame may only get a number below this one; call `reserve` first otherwise. */
   get limitSeq(): number {
     return this.#limitSeq;
   }
 
   get files(): SpoolFiles {
-    return this.#options.dir.files;
-  }
-
-  get reader(): SpoolReader {
-    return this.#options.dir.reader;
+    return this.#options.files;
   }
 
   get isOn(): boolean {
     return this.#state.at === "on";
   }
 
-  /** It refuses because it is full: what is removed makes room. */
+  /** The disk refuses writes because it is full, so that removing a file makes room. */
   get isFull(): boolean {
     return this.#state.at === "failing" && this.#state.isFull;
   }
 
-  /** Whether there is something to do at the next tick. */
+  /** Whether the next tick has anything to do. */
   get hasWork(): boolean {
     return !this.isOn || this.#isChanged || this.files.isUnsynced;
   }
 
-  /** The books have changed. */
+  /** Counts or frames have changed: the manifest will be written within a second. */
   changed(): void {
     this.#isChanged = true;
   }
 
-  /** Writes the books now. */
-  save(): void {
-    this.#attempt(() => this.#saveBooks());
+  /** The oldest frames in memory were dropped: the next batch must not record them as acknowledged. */
+  skipDropped(): void {
+    this.#settled = this.#options.buffer.firstSeq;
+    this.#isChanged = true;
   }
 
-  /** Goes on under an id the coordinator can't know. */
-  renew(): void {
+  /** Writes the manifest now. */
+  save(): void {
+    this.#attempt(() => this.#saveManifest());
+  }
+
+  /** Continues under an id that the coordinator can't know. */
+  renewId(): void {
     this.#spoolId = newSpoolId();
     this.reserve();
   }
 
-  /** Writes down that the next numbers are used, so that they may be, even if the power fails. */
+  /** Records the next numbers as used, synced, so that frames may get them even if the power fails. */
   reserve(): void {
     this.#attempt(() => this.#reserve());
   }
 
-  /** Writes all frames below `seq`; all there are, when the disk has refused before and may be tried again. */
-  write(seq: number): void {
-    if (this.isOn) this.#attempt(() => this.#options.writeBelow(seq));
+  /** Writes the frames below `beforeSeq`. After a refusal, retries with all frames once the delay is over. */
+  write(beforeSeq: number): void {
+    if (this.isOn) this.#attempt(() => this.#writeFrames(beforeSeq));
     else if (this.#mayTry()) this.retry();
   }
 
-  /** Tries again after it refused. */
+  /** Tries again after a refusal: writes every frame in memory. */
   retry(): void {
     this.#attempt(() => {
-      const { nextSeq, writeBelow, log } = this.#options;
+      const { buffer, log } = this.#options;
       if (this.#limitSeq === Number.POSITIVE_INFINITY) this.#reserve();
-      writeBelow(nextSeq());
+      this.#writeFrames(buffer.nextSeq);
       this.#state = { at: "on" };
-      log.info({}, "the spool is on disk again");
+      log.info({}, "the spool is written to disk again");
     });
   }
 
-  /** Writes and syncs what is due. */
+  /** Writes the manifest and syncs the files when that is due. */
   tick(nowMs: number): void {
     if (!this.#mayTry()) return;
-    if (this.#isChanged && nowMs - this.#booksMs >= BOOKS_MS) this.save();
-    if (!this.files.isUnsynced || nowMs - this.#syncedMs < BOOKS_MS) return;
+    if (this.#isChanged && nowMs - this.#manifestMs >= SYNC_MS) this.save();
+    if (!this.files.isUnsynced || nowMs - this.#syncedMs < SYNC_MS) return;
     this.#syncedMs = nowMs;
     this.files.sync((error) => {
       if (error !== null) this.#failed(error);
     });
   }
 
-  /** Removes the files that nothing is wanted of. */
+  /** Removes the files without wanted frames. */
   removeDone(): void {
     if (!this.files.hasDone) return;
-    // Before its frames are gone, the books say where they went.
+    // Before a frame is gone, the manifest must record its fate.
     this.save();
     this.files.removeDone();
   }
 
-  /** Writes all that is left, and that no number beyond was used. */
+  /** Writes everything that is left, and releases the numbers that were reserved and not used. */
   close(): void {
-    const { dir, nextSeq, writeBelow } = this.#options;
+    const { files, manifestFile, buffer } = this.#options;
     this.#attempt(() => {
-      writeBelow(nextSeq());
-      this.#writeBooks(nextSeq(), true);
+      this.#writeFrames(buffer.nextSeq);
+      this.#writeManifest(buffer.nextSeq, true);
     });
-    dir.close();
+    files.close();
+    manifestFile.close();
   }
 
   #mayTry(): boolean {
@@ -153,15 +164,29 @@ export class SpoolWriter {
     return state.at === "on" || this.#options.clock.monotonicMs() >= state.retryAtMs;
   }
 
+  /** Writes all frames below `beforeSeq`, and those that share a batch with them. Throws system errors. */
+  #writeFrames(beforeSeq: number): void {
+    const { files, buffer, counts, clock } = this.#options;
+    const nowMs = clock.monotonicMs();
+    while (buffer.firstSeq < beforeSeq) {
+      const { firstSeq, lastSeq, bytes } = buffer.read(buffer.firstSeq, BATCH_FRAME_BYTES_MAX)!;
+      const framesBefore = counts.numbered - buffer.frames;
+      const frames = lastSeq - firstSeq + 1;
+      files.write({ firstSeq, frames, ackedFrom: this.#settled, framesBefore, bytes }, nowMs);
+      this.#settled = lastSeq + 1;
+      buffer.release(lastSeq);
+    }
+  }
+
   #reserve(): void {
-    const { dir, nextSeq } = this.#options;
-    const limitSeq = dir.limitAbove(nextSeq());
+    const { nextSeq } = this.#options.buffer;
+    const limitSeq = nextSeq + RESERVED_AHEAD;
     try {
-      this.#writeBooks(limitSeq, true);
+      this.#writeManifest(limitSeq, true);
       this.#limitSeq = limitSeq;
     } catch (error) {
-      // Used now, they would be used again by the next run: under an id that is not on the disk there is no mistaking them.
-      if (nextSeq() >= this.#limitSeq) {
+      // The next run would use these numbers again. Under an id that is not on disk they can't be confused.
+      if (nextSeq >= this.#limitSeq) {
         this.#spoolId = newSpoolId();
         this.#limitSeq = Number.POSITIVE_INFINITY;
       }
@@ -169,16 +194,23 @@ export class SpoolWriter {
     }
   }
 
-  #saveBooks(): void {
+  #saveManifest(): void {
     if (this.#limitSeq === Number.POSITIVE_INFINITY) this.#reserve();
-    else this.#writeBooks(this.#limitSeq, false);
+    else this.#writeManifest(this.#limitSeq, false);
   }
 
-  #writeBooks(reserved: number, isSynced: boolean): void {
-    const { dir, manifest, clock } = this.#options;
-    dir.writeBooks({ ...manifest(), spoolId: this.#spoolId, reserved }, isSynced);
+  #writeManifest(reserved: number, isSynced: boolean): void {
+    const { files, manifestFile, buffer, counts, clock } = this.#options;
+    const manifest: Manifest = {
+      ...counts.saved(buffer.frames),
+      spoolId: this.#spoolId,
+      reserved,
+      firstSeq: files.firstSeq ?? buffer.firstSeq,
+      settled: buffer.firstSeq,
+    };
+    manifestFile.write(manifest, isSynced);
     this.#isChanged = false;
-    this.#booksMs = clock.monotonicMs();
+    this.#manifestMs = clock.monotonicMs();
   }
 
   #attempt(work: () => void): void {

@@ -21,7 +21,7 @@ function setUp(bytesMax = 1 << 26) {
 }
 
 test("says hello with the grant's credentials and the spool's first number", async () => {
-  const { uplink, produce } = setUp();
+  const { uplink, produce, spool } = setUp();
   produce(1, 2);
   uplink.start();
   const peer = await port.accept();
@@ -33,7 +33,7 @@ test("says hello with the grant's credentials and the spool's first number", asy
     token: "access-token",
     instance_id: "i1",
     epoch: 7,
-    spool_id: "s1",
+    spool_id: spool.spoolId,
     first_seq: 1,
   });
 });

@@ -1,15 +1,15 @@
 /**
- * A spool in memory: the youngest part of every sensor's (disk-spool.ts). Frames lie one after the other in segments, so
- * reading a run of them copies nothing; every operation takes constant time a frame, amortised.
+ * The frames of a spool that are in memory: the youngest ones, not yet written to disk. Frames lie one after the other in
+ * segments, so reading a run of frames copies nothing; every operation takes amortised constant time per frame. It counts
+ * nothing and drops nothing by itself. Used by DiskSpool and the parts it is made of.
  */
-import type { SpoolId } from "@fleet/protocol";
-import { SpoolCounts } from "./spool-counts.ts";
-import { newSpoolId, type Spool, type SpoolChunk, type SpoolStats } from "./spool.ts";
+import type { SpoolChunk } from "./spool.ts";
 
 const LF = 10;
 const SEGMENT_BYTES = 256 * 1024;
-/** An idle sensor should not hold a whole segment: the first one starts small and doubles. */
+/** An idle sensor should not hold a whole segment: the first one starts this small and doubles. */
 const SEGMENT_BYTES_MIN = 4096;
+
 /** Frames `firstSeq … firstSeq + ends.length − 1`; frame i ends, LF included, at `ends[i]` in `bytes`. */
 interface Segment {
   readonly firstSeq: number;
@@ -17,52 +17,40 @@ interface Segment {
   readonly ends: number[];
 }
 
-/** How a memory spool is set up. `bytesMax` bounds the frames held, LFs included. */
-export interface MemorySpoolOptions {
-  readonly spoolId: SpoolId;
-  readonly bytesMax: number;
+/** How a buffer is set up. */
+export interface FrameBufferOptions {
+  /** The number of the first frame. */
+  readonly firstSeq: number;
+  /** Memory for frames that are already released, kept for a replay. */
+  readonly keepBytesMax: number;
   readonly segmentBytes?: number;
-  /** The number of the first frame; 1 by default. */
-  readonly firstSeq?: number;
-  /** How much of what it has let go it keeps; nothing by default. */
-  readonly keepBytesMax?: number;
 }
 
-/** Holds the youngest `bytesMax` bytes of unacknowledged frames, and always at least the youngest frame. (A16) */
-export class MemorySpool implements Spool {
-  #spoolId: SpoolId;
-  readonly #bytesMax: number;
+/** An unbounded queue of numbered frames; the owner releases frames to keep its bounds. */
+export class FrameBuffer {
   readonly #segmentBytes: number;
   readonly #keepBytesMax: number;
   /** Oldest first. Only the last one is written to. */
   readonly #segments: Segment[] = [];
-  /** Frames of the first segment that are gone already. */
-  #gone = 0;
-  /** Memory of the segment that was emptied last, for the next one. */
+  /** Frames of the first segment that are already released. */
+  #released = 0;
+  /** Memory of the last emptied segment, for the next one. */
   #spare: Uint8Array | undefined;
-  #heldBytes = 0;
+  #bytes = 0;
   #firstSeq: number;
   #nextSeq: number;
-  #appended = 0;
-  readonly #counts = new SpoolCounts();
-  /** Segments that are gone, oldest first, and the memory they take. */
+  /** Released segments, oldest first, and the memory they take. */
   readonly #kept: Segment[] = [];
   #keptBytes = 0;
-  #listener: () => void = () => {};
 
-  constructor(options: MemorySpoolOptions) {
-    this.#spoolId = options.spoolId;
-    this.#bytesMax = options.bytesMax;
-    this.#segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
-    this.#keepBytesMax = options.keepBytesMax ?? 0;
-    this.#firstSeq = options.firstSeq ?? 1;
-    this.#nextSeq = this.#firstSeq;
+  constructor({ firstSeq, keepBytesMax, segmentBytes = SEGMENT_BYTES }: FrameBufferOptions) {
+    this.#segmentBytes = segmentBytes;
+    this.#keepBytesMax = keepBytesMax;
+    this.#firstSeq = firstSeq;
+    this.#nextSeq = firstSeq;
   }
 
-  get spoolId(): SpoolId {
-    return this.#spoolId;
-  }
-
+  /** The number of the oldest frame, or the next number when the buffer is empty. */
   get firstSeq(): number {
     return this.#firstSeq;
   }
@@ -71,18 +59,17 @@ export class MemorySpool implements Spool {
     return this.#nextSeq;
   }
 
-  get held(): number {
+  /** How many frames it holds. */
+  get frames(): number {
     return this.#nextSeq - this.#firstSeq;
   }
 
-  get heldBytes(): number {
-    return this.#heldBytes;
+  /** Bytes of the frames it holds, LFs included. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
-  onAppend(listener: () => void): void {
-    this.#listener = listener;
-  }
-
+  /** Copies the line `bytes[start..end)`, without its LF. */
   append(bytes: Uint8Array, start: number, end: number): void {
     const length = end - start + 1;
     const segment = this.#segmentFor(length);
@@ -91,13 +78,10 @@ export class MemorySpool implements Spool {
     segment.bytes[at + length - 1] = LF;
     segment.ends.push(at + length);
     this.#nextSeq++;
-    this.#appended++;
-    this.#heldBytes += length;
-    while (this.#heldBytes > this.#bytesMax && this.held > 1)
-      this.#letGo(this.#firstSeq, "spool_full");
-    this.#listener();
+    this.#bytes += length;
   }
 
+  /** As Spool.read. */
   read(fromSeq: number, bytesMax: number): SpoolChunk | undefined {
     const first = Math.max(fromSeq, this.#firstSeq);
     if (first >= this.#nextSeq) return undefined;
@@ -105,68 +89,36 @@ export class MemorySpool implements Spool {
     return chunkOf(segment, first, segment.firstSeq + segment.ends.length - 1, bytesMax);
   }
 
-  ack(seq: number): void {
-    this.#letGo(Math.min(seq, this.#nextSeq - 1));
-  }
-
-  reject(seq: number, code: string): void {
-    if (seq >= this.#firstSeq && seq < this.#nextSeq) this.#counts.reject(seq, code);
-  }
-
-  stats(): SpoolStats {
-    return {
-      appended: this.#appended,
-      acked: this.#counts.acked,
-      held: this.held - this.#counts.rejected,
-      heldBytes: this.#heldBytes,
-      dropped: this.#counts.droppedByReason(),
-    };
-  }
-
-  room(): undefined {
-    return undefined;
-  }
-
-  resume(acked: number): boolean {
-    if (acked < this.#nextSeq) return true;
-    this.#spoolId = newSpoolId();
-    return false;
-  }
-
-  /** As `read`, of frames below `belowSeq` that it has let go and still keeps. */
-  readKept(fromSeq: number, belowSeq: number, bytesMax: number): SpoolChunk | undefined {
+  /** Like `read`, for released frames below `belowSeq` that are still in memory. */
+  readReleased(fromSeq: number, belowSeq: number, bytesMax: number): SpoolChunk | undefined {
     const below = Math.min(belowSeq, this.#firstSeq);
-    const gone = [...this.#kept, ...this.#segments.slice(0, this.#gone > 0 ? 1 : 0)];
-    const segment = gone.find(({ firstSeq, ends }) => firstSeq + ends.length > fromSeq);
+    const released = [...this.#kept, ...this.#segments.slice(0, this.#released > 0 ? 1 : 0)];
+    const segment = released.find(({ firstSeq, ends }) => firstSeq + ends.length > fromSeq);
     if (segment === undefined) return undefined;
     const first = Math.max(fromSeq, segment.firstSeq);
     if (first >= below) return undefined;
-    return chunkOf(
-      segment,
-      first,
-      Math.min(below, segment.firstSeq + segment.ends.length) - 1,
-      bytesMax,
-    );
+    const last = Math.min(below, segment.firstSeq + segment.ends.length) - 1;
+    return chunkOf(segment, first, last, bytesMax);
   }
 
-  /** Lets the oldest frames go, up to `last`: dropped for `reason`, or else acked, unless they were rejected before. */
-  #letGo(last: number, reason?: string): void {
-    this.#counts.release(this.#firstSeq, last, reason);
+  /** Releases the frames up to `seq`; numbers that were never used are ignored. */
+  release(seq: number): void {
+    const last = Math.min(seq, this.#nextSeq - 1);
     while (this.#firstSeq <= last) {
       const segment = this.#segments[0]!;
       const { firstSeq, ends } = segment;
-      const start = this.#gone === 0 ? 0 : ends[this.#gone - 1]!;
-      this.#gone = Math.min(ends.length, last - firstSeq + 1);
-      this.#heldBytes -= ends[this.#gone - 1]! - start;
-      this.#firstSeq = firstSeq + this.#gone;
-      if (this.#gone < ends.length) return;
+      const start = this.#released === 0 ? 0 : ends[this.#released - 1]!;
+      this.#released = Math.min(ends.length, last - firstSeq + 1);
+      this.#bytes -= ends[this.#released - 1]! - start;
+      this.#firstSeq = firstSeq + this.#released;
+      if (this.#released < ends.length) return;
       this.#segments.shift();
-      this.#gone = 0;
+      this.#released = 0;
       this.#keep(segment);
     }
   }
 
-  /** Keeps the youngest segments that are gone; the memory of one that isn't kept serves the next. */
+  /** Keeps the youngest released segments; the memory of a segment that is not kept serves the next one. */
   #keep(segment: Segment): void {
     const used = usedBytes(segment);
     if (used <= this.#keepBytesMax && used < segment.bytes.length / 2) {
@@ -187,7 +139,7 @@ export class MemorySpool implements Spool {
       this.#spare = bytes;
   }
 
-  /** The last segment, made big enough for `length` more bytes, or a new one. */
+  /** The last segment, grown to fit `length` more bytes, or a new one. */
   #segmentFor(length: number): Segment {
     const last = this.#segments.at(-1);
     if (last !== undefined) {
@@ -234,7 +186,7 @@ function usedBytes(segment: Segment): number {
   return segment.ends.length === 0 ? 0 : segment.ends[segment.ends.length - 1]!;
 }
 
-/** Frames `first … last` of a segment, as many of them as `bytesMax` allows, but at least one. */
+/** Frames `first … last` of a segment: as many of them as `bytesMax` allows, but at least one. */
 function chunkOf(segment: Segment, first: number, last: number, bytesMax: number): SpoolChunk {
   const { firstSeq, bytes, ends } = segment;
   const index = first - firstSeq;
@@ -243,7 +195,7 @@ function chunkOf(segment: Segment, first: number, last: number, bytesMax: number
   return { firstSeq: first, lastSeq: firstSeq + end, bytes: bytes.subarray(start, ends[end]) };
 }
 
-/** The last index in `from … to` whose end is at most `limit`, or `from` when not even that one is. */
+/** The last index in `from … to` whose end is at most `limit`; `from` when every end is above it. */
 function lastWithin(ends: readonly number[], from: number, to: number, limit: number): number {
   let low = from;
   let high = to;
