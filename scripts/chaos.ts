@@ -4,7 +4,7 @@
  */
 import { parseOptions, USAGE } from "./chaos/options.ts";
 import { runChaos } from "./chaos/run.ts";
-import { allSaid } from "./harness/say.ts";
+import { flushOutput } from "./harness/output.ts";
 
 const EXIT_USAGE = 64;
 const SEEDS = 2 ** 32;
@@ -20,7 +20,7 @@ switch (asked.at) {
     break;
   case "run": {
     const exitCode = await runChaos(asked.options);
-    await allSaid();
+    await flushOutput();
     process.exit(exitCode);
   }
 }

@@ -4,7 +4,7 @@
  */
 import { parseOptions, USAGE } from "./demo/options.ts";
 import { runDemo } from "./demo/run.ts";
-import { allSaid } from "./harness/say.ts";
+import { flushOutput } from "./harness/output.ts";
 
 const EXIT_USAGE = 64;
 
@@ -19,7 +19,7 @@ switch (asked.at) {
     break;
   case "run": {
     const exitCode = await runDemo(asked.options);
-    await allSaid();
+    await flushOutput();
     process.exit(exitCode);
   }
 }

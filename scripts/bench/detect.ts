@@ -12,6 +12,7 @@ import { builtLanguagesRoot } from "../../apps/agent/test/detection/languages-ro
 import type { Report } from "../../apps/agent/test/detection/seen.ts";
 import { buildBinaries } from "../lib/build-binaries.ts";
 import { root as repository } from "../lib/root.ts";
+import { median } from "./shared/figures.ts";
 
 const COLD_RATIO_MAX = 1.2;
 const CACHED_MS_MAX = 25;
@@ -176,10 +177,6 @@ function run(image: Image, argv: readonly string[]) {
   if (result.exitCode !== 0) throw new Error(`${argv.join(" ")}: ${result.stderr.toString()}`);
   const cpuMs = Number(result.resourceUsage.cpuTime.total) / 1000;
   return { ms, cpuMs, stdout: result.stdout.toString() };
-}
-
-function median(numbers: readonly number[]): number {
-  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!;
 }
 
 function quote(word: string): string {

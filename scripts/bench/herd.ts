@@ -8,10 +8,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { buildBinaries } from "../lib/build-binaries.ts";
-import { cpuS, end } from "./frames/processes.ts";
-import { quantile, table } from "./frames/table.ts";
-import { type Contender, CONTENDERS, ENROLL_TOKEN } from "./herd/contenders.ts";
-import { type Sample, wallMs } from "./herd/member.ts";
+import { cpuS, end } from "./shared/processes.ts";
+import { quantile, table } from "./shared/figures.ts";
+import { type Contender, CONTENDERS } from "./herd/contenders.ts";
+import { ENROLL_TOKEN } from "./shared/coordinator.ts";
+import { type Sample } from "./herd/member.ts";
+import { wallMs } from "./shared/wall-clock.ts";
 import type { Answer, Order } from "./herd/orders.ts";
 import { outagePicture } from "./herd/picture.ts";
 

@@ -12,6 +12,7 @@ import { Elf, linkStatic, type Part } from "@fleet/static-elf";
 import { compile, thisArch } from "../lib/build-binaries.ts";
 import { ensureInstalled } from "../lib/install.ts";
 import { root } from "../lib/root.ts";
+import { median } from "./shared/figures.ts";
 
 const MIB = 1024 ** 2;
 const PT_LOAD = 1;
@@ -79,10 +80,6 @@ async function build(): Promise<{ files: Pair<string>; parts: readonly Part[] }>
 
 function mapPair<T, U>(pair: Pair<T>, map: (value: T) => U): Pair<U> {
   return { plain: map(pair.plain), static: map(pair.static) };
-}
-
-function median(numbers: readonly number[]): number {
-  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!;
 }
 
 function version(file: string): void {

@@ -11,7 +11,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ensureInstalled } from "../lib/install.ts";
 import { root } from "../lib/root.ts";
-import { table } from "./frames/table.ts";
+import { table } from "./shared/figures.ts";
 import { givenSets } from "./tracker/given.ts";
 import { track, trackOften } from "./tracker/run.ts";
 import { addScores, type Score, scoreEvents } from "./tracker/score.ts";

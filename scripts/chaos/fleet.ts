@@ -9,15 +9,16 @@ import { compileC } from "../../apps/coordinator/test/compile-c.ts";
 import { Guard } from "../harness/guard.ts";
 import { freeRange } from "../harness/ports.ts";
 import { killMarked, marked } from "../harness/proc.ts";
-import { ChaosAgent } from "./agent.ts";
-import { ChaosCoordinator } from "./coordinator.ts";
-import { Disk, whyNoDisks } from "./disks.ts";
+import { ChaosAgent } from "./parts/agent.ts";
+import { ChaosCoordinator } from "./parts/coordinator.ts";
+import { Disk, whyNoDisks } from "./parts/disk.ts";
 import { numberOf, readInputs, runOf } from "./frames.ts";
-import { PlainNode } from "./plain-node.ts";
-import { Proxy } from "./proxy.ts";
+import { PlainNode } from "./parts/plain-node.ts";
+import { Proxy } from "./parts/proxy.ts";
 import type { Action } from "./schedule.ts";
 
 const TRACKER_SOURCE = join(import.meta.dir, "../../apps/coordinator/test/recorder.c");
+const SENSOR_SOURCE = join(import.meta.dir, "parts/sensor.c");
 const PLAIN_NODES = 2;
 const AGENT_DISK = "16m";
 const COORDINATOR_DISK = "32m";
@@ -76,7 +77,7 @@ export class ChaosFleet {
   /** Compiles, mounts, listens and starts. Throws `ChaosError`. */
   async start(agents: number): Promise<void> {
     const trackerProgram = this.#compile("tracker", TRACKER_SOURCE);
-    const sensorProgram = this.#compile("sensor", join(import.meta.dir, "sensor.c"));
+    const sensorProgram = this.#compile("sensor", SENSOR_SOURCE);
     const enrollTokenFile = join(this.dir, "enroll-token");
     writeFileSync(enrollTokenFile, ENROLL_TOKEN, { mode: 0o600 });
     const count = 2 + agents * 2 + PLAIN_NODES + PORT_RESERVE;
@@ -90,7 +91,7 @@ export class ChaosFleet {
       dir: this.dir,
       mark: this.#mark,
       watch: (child: Parameters<Guard["watch"]>[0]) => this.#guard.watch(child),
-      violated: (sentence: string) => void this.violations.push(sentence),
+      reportViolation: (sentence: string) => void this.violations.push(sentence),
     };
     const coordinator = new ChaosCoordinator({
       ...common,
@@ -111,7 +112,7 @@ export class ChaosFleet {
           coordinatorUrl: `http://127.0.0.1:${http.port}`,
           enrollTokenFile,
           disk: this.#mount(join(this.dir, `agent${i}`, "state"), AGENT_DISK),
-          arrived: (stream, run) => this.#arrived(stream, run),
+          lastArrived: (stream, run) => this.#lastArrived(stream, run),
         }),
     );
     this.#plain = Array.from(
@@ -192,7 +193,7 @@ export class ChaosFleet {
     return disk;
   }
 
-  #arrived(stream: string, run: number): number {
+  #lastArrived(stream: string, run: number): number {
     let last = 0;
     for (const { frames } of readInputs(this.coordinator.inputsDir(stream), () => {}).slice(-2))
       for (const key of frames) if (runOf(key) === run) last = Math.max(last, numberOf(key));

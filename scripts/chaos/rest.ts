@@ -2,7 +2,7 @@
 import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { NodeView, SensorCounters } from "../../packages/protocol/src/index.ts";
-import type { ChaosAgent } from "./agent.ts";
+import type { ChaosAgent } from "./parts/agent.ts";
 import type { ChaosFleet } from "./fleet.ts";
 import { readInputs, readSensorRuns, spoolFiles } from "./frames.ts";
 import type { Answer } from "../demo/fleet-api.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { seededRandom } from "../../packages/daemon/src/index.ts";
 import { BuildError, buildBinaries } from "../lib/build-binaries.ts";
 import { ensureInstalled } from "../lib/install.ts";
-import { say } from "../harness/say.ts";
+import { print } from "../harness/output.ts";
 import { StopRequest } from "../harness/stop-request.ts";
 import { ChaosError, ChaosFleet, type Outcome } from "./fleet.ts";
 import type { ChaosOptions } from "./options.ts";
@@ -57,18 +57,18 @@ async function unfold(
   const durationMs = minutes * MINUTE_MS;
   const hasDisks = fleet.whyNoDisks === undefined;
   const schedule = makeSchedule(seededRandom(seed), { agents, durationMs, hasDisks });
-  say(
+  print(
     `Seed ${seed}: ${schedule.length} actions in ${(durationMs / 1000).toFixed(0)} s, ${agents} agents`,
   );
-  if (!hasDisks) say(`No disk is filled, since none can be mounted here: ${fleet.whyNoDisks}`);
+  if (!hasDisks) print(`No disk is filled, since none can be mounted here: ${fleet.whyNoDisks}`);
   await fleet.start(agents);
   await perform(fleet, schedule, stop, story);
   if (stop.signal !== undefined) return [];
-  say("Waiting until all is quiet");
+  print("Waiting until all is quiet");
   const rest =
     fleet.violations.length > 0
       ? undefined
-      : await Promise.race([comeToRest(fleet), stop.asked.then(() => undefined)]);
+      : await Promise.race([comeToRest(fleet), stop.requested.then(() => undefined)]);
   if (rest === undefined) return fleet.violations;
   await fleet.stop();
   return [...fleet.violations, ...judge(fleet, rest)];
@@ -101,10 +101,10 @@ async function perform(
     }
     if (elapsedMs() - saidMs < PROGRESS_MS) continue;
     saidMs = elapsedMs();
-    say(story.progress(saidMs));
+    print(story.progress(saidMs));
   }
-  await Promise.race([Promise.all(running), stop.asked]);
-  say(story.progress(elapsedMs()));
+  await Promise.race([Promise.all(running), stop.requested]);
+  print(story.progress(elapsedMs()));
 }
 
 /** What was done, in the order it ended; all of it is in a file, too. */
@@ -145,7 +145,7 @@ function report(
 ): number {
   const [first, ...others] = violations;
   if (first === undefined) {
-    say(`All is well: every frame is accounted for (seed ${seed}).`);
+    print(`All is well: every frame is accounted for (seed ${seed}).`);
     return 0;
   }
   console.error(`\nViolated, seed ${seed}: ${first}`);

@@ -3,7 +3,7 @@
  * a frame is said in docs/protocol.md and docs/spool.md; this file is the list of it.
  */
 import type { SensorCounters } from "../../packages/protocol/src/index.ts";
-import type { Policy } from "./agent.ts";
+import type { Policy } from "./parts/agent.ts";
 import {
   type FrameKey,
   keyOf,

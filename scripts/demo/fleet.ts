@@ -9,7 +9,7 @@ import { Guard } from "../harness/guard.ts";
 import { DEMO_NODES, type PreparedNode, prepareNode } from "./nodes.ts";
 import type { DemoOptions } from "./options.ts";
 import { freeRange } from "../harness/ports.ts";
-import { DemoProcess, type Program } from "../harness/processes.ts";
+import { LoggedProcess, type Program } from "../harness/logged-process.ts";
 import { killMarked } from "../harness/proc.ts";
 import type { StopRequest } from "../harness/stop-request.ts";
 import type { DemoView } from "./view.ts";
@@ -29,8 +29,8 @@ const READY_POLL_MS = 100;
 /** The demo can't go on. `process` is the one whose log tells more. */
 export class DemoError extends Error {
   readonly code = "demo_failed";
-  readonly process: DemoProcess | undefined;
-  constructor(message: string, process?: DemoProcess) {
+  readonly process: LoggedProcess | undefined;
+  constructor(message: string, process?: LoggedProcess) {
     super(message);
     this.process = process;
   }
@@ -46,8 +46,8 @@ export class DemoFleet {
   readonly #guard: Guard;
   /** In the environment of everything we start, directly or not. */
   readonly #mark: string;
-  readonly #agents = new Map<string, DemoProcess>();
-  #coordinator: DemoProcess | undefined;
+  readonly #agents = new Map<string, LoggedProcess>();
+  #coordinator: LoggedProcess | undefined;
   #view: DemoView;
   #startedMs = performance.now();
 
@@ -122,7 +122,7 @@ export class DemoFleet {
   }
 
   /** The process of a node's agent, if it has one. */
-  agentOf(name: string): DemoProcess | undefined {
+  agentOf(name: string): LoggedProcess | undefined {
     return this.#agents.get(name);
   }
 
@@ -147,13 +147,13 @@ export class DemoFleet {
     this.#guard.dismiss();
   }
 
-  #spawn(program: Program): DemoProcess {
-    const child = new DemoProcess(program, this.workspace.logs, this.#mark);
+  #spawn(program: Program): LoggedProcess {
+    const child = new LoggedProcess(program, this.workspace.logs, this.#mark);
     this.#guard.watch(child);
     return child;
   }
 
-  async #whenReady(coordinator: DemoProcess, stop: StopRequest): Promise<void> {
+  async #whenReady(coordinator: LoggedProcess, stop: StopRequest): Promise<void> {
     const endMs = performance.now() + READY_MS_MAX;
     while (!(await this.#api.isReady())) {
       if (coordinator.end !== undefined)

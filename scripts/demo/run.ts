@@ -5,10 +5,10 @@ import { missingParts } from "./checks.ts";
 import { DemoError, DemoFleet } from "./fleet.ts";
 import { LiveScreen } from "./live-screen.ts";
 import type { DemoOptions } from "./options.ts";
-import { say } from "../harness/say.ts";
+import { print } from "../harness/output.ts";
 import { portProblems } from "../harness/ports.ts";
-import { isThere, launchers } from "../harness/proc.ts";
-import { tailOf } from "../harness/processes.ts";
+import { isRunning, launchersOf } from "../harness/proc.ts";
+import { tailOf } from "../harness/logged-process.ts";
 import { renderLine, renderScreen } from "./screen.ts";
 import { StopRequest } from "../harness/stop-request.ts";
 import type { DemoView } from "./view.ts";
@@ -23,8 +23,8 @@ const TEXT_WIDTH = 120;
 export async function runDemo(options: DemoOptions): Promise<number> {
   const { httpPort, framesPort } = options;
   const taken = portProblems([
-    { port: httpPort, what: "HTTP", flag: "--http-port" },
-    { port: framesPort, what: "frames", flag: "--frames-port" },
+    { port: httpPort, purpose: "HTTP", flag: "--http-port" },
+    { port: framesPort, purpose: "frames", flag: "--frames-port" },
   ]);
   for (const problem of taken) console.error(problem);
   if (taken.length > 0) return 1;
@@ -38,9 +38,9 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     process.exit(exitCode);
   });
   // `npx` does not pass every signal on: when it is ended, we are left without anybody who could end us.
-  const above = launchers();
+  const above = launchersOf("demo");
   const lookUp = setInterval(() => {
-    if (!above.every(isThere)) stop.request("SIGTERM");
+    if (!above.every(isRunning)) stop.request("SIGTERM");
   }, LOOK_UP_MS);
   // The reader of our output has gone (`| head`).
   process.stdout.on("error", () => stop.request("SIGTERM"));
@@ -79,7 +79,7 @@ async function step(what: string, work: () => Promise<unknown>): Promise<void> {
   process.stdout.write(`${what} … `);
   const startMs = performance.now();
   await work();
-  say(`${((performance.now() - startMs) / 1000).toFixed(1)} s`);
+  print(`${((performance.now() - startMs) / 1000).toFixed(1)} s`);
 }
 
 async function show(
@@ -89,12 +89,12 @@ async function show(
   screen: LiveScreen,
 ): Promise<number> {
   for (const node of fleet.nodes)
-    if (node.at === "skipped") say(`Skipping ${node.name}: ${node.reason}.`);
-  say("Starting a coordinator with an empty database, and the nodes");
+    if (node.at === "skipped") print(`Skipping ${node.name}: ${node.reason}.`);
+  print("Starting a coordinator with an empty database, and the nodes");
   await fleet.start(stop);
   const view = await watch(fleet, options, stop, screen);
   screen.close();
-  say(`\n${renderScreen(view, TEXT_WIDTH).join("\n")}\n`);
+  print(`\n${renderScreen(view, TEXT_WIDTH).join("\n")}\n`);
   if (!options.once) return stop.signal === "SIGINT" ? 0 : (stop.exitCode ?? 0);
   return stop.exitCode ?? report(view, fleet);
 }
@@ -107,7 +107,7 @@ async function watch(
   screen: LiveScreen,
 ): Promise<DemoView> {
   const isLive = process.stdout.isTTY && !once;
-  if (!isLive) say("Ctrl-C stops everything.");
+  if (!isLive) print("Ctrl-C stops everything.");
   const periodMs = isLive ? SCREEN_MS : LINE_MS;
   const endMs = seconds === undefined ? Infinity : performance.now() + seconds * 1000;
   for (;;) {
@@ -115,7 +115,7 @@ async function watch(
     const leftMs = endMs - performance.now();
     if (leftMs <= 0 || stop.signal !== undefined) return view;
     if (isLive) screen.draw([...renderScreen(view, screen.width), "", "Ctrl-C stops everything."]);
-    else if (view.elapsedMs > SCREEN_MS) say(renderLine(view));
+    else if (view.elapsedMs > SCREEN_MS) print(renderLine(view));
     await stop.within(Math.min(periodMs, leftMs));
   }
 }
@@ -126,7 +126,7 @@ function report(view: DemoView, fleet: DemoFleet): number {
   const skipped = view.nodes.filter(({ node }) => node.at === "skipped").length;
   if (missing.length === 0 && view.problem === undefined) {
     const but = skipped === 0 ? "" : `, but for the ${skipped} that this machine can't run`;
-    say(`All is well: every node is LIVE and has confirmed tracks${but}.`);
+    print(`All is well: every node is LIVE and has confirmed tracks${but}.`);
     return 0;
   }
   console.error("Missing:");
@@ -145,5 +145,5 @@ function tellLog({ name, logFile }: { readonly name: string; readonly logFile: s
 
 async function end(fleet: DemoFleet, { keep }: DemoOptions): Promise<void> {
   await step("Stopping the agents, then the coordinator", () => fleet.stop());
-  if (keep) say(`Data and logs are in ${fleet.workspace.dir}`);
+  if (keep) print(`Data and logs are in ${fleet.workspace.dir}`);
 }

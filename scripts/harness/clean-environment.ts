@@ -1,11 +1,11 @@
-/** What the demo's processes find in their environment. Pure. */
+/** The environment that demo and chaos pass to the programs they start. Pure. */
 
-/** Variables that would steer the programs in other ways than their configs do, and those that package runners add. */
+/** Matches variables that would configure the programs behind the back of their config files, and those that package runners add. */
 const UNWANTED = /^(FLEET|BUN|npm)_/;
-/** Directories package runners put into the search path: a `bun` in there is no runtime of this machine. */
+/** Matches directories that package runners add to PATH; a `bun` in one of them is not a runtime of this machine. */
 const UNWANTED_DIR = /\/node_modules\//;
 
-/** `env` as it was before `npx` and `bun run`, less what would steer the programs. */
+/** Returns `env` without what `npx` and `bun run` added to it and without the user's own FLEET_ variables. */
 export function cleanEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
   const kept = Object.entries(env).filter(
     (entry): entry is [string, string] => entry[1] !== undefined && !UNWANTED.test(entry[0]),

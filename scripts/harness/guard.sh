@@ -1,10 +1,12 @@
 #!/bin/sh
-# Ends what the demo has started should the demo itself be killed with SIGKILL: then its end of our stdin closes unsaid.
+# Kills everything a script has started when the script itself is killed with SIGKILL. The script holds the other end of our
+# stdin; if that closes before the line "done", the script is gone.
 #
-#   guard.sh MARK DIR     MARK: a NAME=VALUE all those processes have in their environment; DIR, unless it is empty, is
-#                         removed, with what is mounted in it
+#   guard.sh MARK DIR     MARK is a NAME=VALUE in the environment of every process to kill.
+#                         DIR, unless empty, is removed after everything mounted below it is unmounted.
 #
-# On stdin: "started PID" and "ended PID" for the agents and the coordinator, "done" when the demo has cleaned up itself.
+# Lines on stdin: "started PID" and "ended PID" for each process the script starts itself, and "done" once it has cleaned up.
+# The PIDs are needed because the agent and the coordinator hide their environment from other processes of their user.
 
 mark=$1
 dir=$2
@@ -17,22 +19,21 @@ while read -r word pid; do
   esac
 done
 
-any_left() {
-  for pid in $pids; do
-    kill -0 "$pid" 2>/dev/null && return 0
+# Succeeds if it found any.
+kill_marked() {
+  found=1
+  for environ in /proc/[0-9]*/environ; do
+    tr '\0' '\n' <"$environ" 2>/dev/null | grep -qxF -- "$mark" || continue
+    pid=${environ#/proc/}
+    kill -KILL "${pid%/environ}" 2>/dev/null && found=0
   done
-  return 1
+  return $found
 }
 
-for pid in $pids; do kill -TERM "$pid" 2>/dev/null; done
-tries=0
-while any_left && [ $((tries += 1)) -le 20 ]; do sleep 1; done
 for pid in $pids; do kill -KILL "$pid" 2>/dev/null; done
-for environ in /proc/[0-9]*/environ; do
-  tr '\0' '\n' <"$environ" 2>/dev/null | grep -qxF -- "$mark" || continue
-  pid=${environ#/proc/}
-  kill -KILL "${pid%/environ}" 2>/dev/null
-done
+# A process may start another before it is killed, so look again, at most five times.
+rounds=0
+while kill_marked && [ $((rounds += 1)) -lt 5 ]; do :; done
 [ -n "$dir" ] || exit 0
 while read -r _ at _; do
   case $at in "$dir"/*) umount -l "$at" ;; esac

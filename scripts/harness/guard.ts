@@ -1,12 +1,15 @@
-/** The one who ends the demo's processes when the demo is killed and can't do it itself; the work is done by guard.sh. */
+/** A process that cleans up when the script that started it is killed with SIGKILL. The work is done by guard.sh. */
 import { join } from "node:path";
-import type { DemoProcess } from "./processes.ts";
+import type { LoggedProcess } from "./logged-process.ts";
 
-/** Started before the processes it is told of, dismissed after the last of them has gone. */
+/** Start it before the processes it watches; dismiss it after the last of them has ended. */
 export class Guard {
   readonly #child: Bun.Subprocess<"pipe", "ignore", "ignore">;
 
-  /** `mark` is what all processes have in their environment; `dir` is removed if it comes to that, undefined: none is. */
+  /**
+   * `mark` (`NAME=value`) is in the environment of every process to kill. The guard then removes `dir`; undefined keeps all
+   * files.
+   */
   constructor(mark: string, dir: string | undefined) {
     this.#child = Bun.spawn(["sh", join(import.meta.dir, "guard.sh"), mark, dir ?? ""], {
       cwd: "/",
@@ -17,19 +20,20 @@ export class Guard {
     });
   }
 
-  watch(child: DemoProcess): void {
-    this.#say(`started ${child.pid}`);
-    void child.gone.then(() => this.#say(`ended ${child.pid}`));
+  /** Adds a process to those the guard kills, until it ends. */
+  watch(child: LoggedProcess): void {
+    this.#send(`started ${child.pid}`);
+    void child.gone.then(() => this.#send(`ended ${child.pid}`));
   }
 
-  /** Nothing is left to be done. */
+  /** Ends the guard without any clean-up. */
   dismiss(): void {
-    this.#say("done");
+    this.#send("done");
     void this.#child.stdin.end();
   }
 
-  /** A guard that was killed hears nothing; the demo does without. */
-  #say(line: string): void {
+  /** A guard that was killed itself is no reason to fail, so errors are ignored. */
+  #send(line: string): void {
     const { stdin } = this.#child;
     void (async () => {
       await stdin.write(`${line}\n`);

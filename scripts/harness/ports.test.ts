@@ -6,13 +6,13 @@ function listen(port = 0): Bun.TCPSocketListener {
 }
 
 describe("ports", () => {
-  test("that are taken are named with what they are for and the flag that changes them", () => {
+  test("that are in use are reported with their purpose and the flag that changes them", () => {
     const taken = listen();
     const { port } = taken;
-    const wanted = { port, what: "HTTP", flag: "--http-port" };
+    const wanted = { port, purpose: "HTTP", flag: "--http-port" };
     try {
       expect(portProblems([wanted])).toEqual([
-        `Port ${port} (HTTP) is taken; choose another with --http-port PORT.`,
+        `Port ${port} (HTTP) is already in use; choose another with --http-port PORT.`,
       ]);
     } finally {
       taken.stop(true);
@@ -20,7 +20,7 @@ describe("ports", () => {
     expect(portProblems([wanted])).toEqual([]);
   });
 
-  test("for trackers are looked for past those that are taken or soon will be", () => {
+  test("for trackers are found beyond those that are in use or soon will be", () => {
     const first = freeRange(3, [])!;
     const taken = listen(first + 1);
     try {

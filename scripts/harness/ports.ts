@@ -1,30 +1,30 @@
-/** Which ports of loopback can be listened on. Asked before anything is started. */
+/** Finds out which loopback ports are free, before anything is started. */
 
 const LOOPBACK = "127.0.0.1";
-/** Where a free range is looked for. */
+/** Bounds of the search for a free range. */
 const RANGE_FROM = 31_000;
 const RANGE_TO = 32_700;
 
-/** A port that is wanted: for what, and the flag that names another. */
+/** A port to check, what it is for, and the flag that selects another one. */
 export interface WantedPort {
   readonly port: number;
-  readonly what: string;
+  readonly purpose: string;
   readonly flag: string;
 }
 
-/** One line for each of the ports that can't be listened on. */
+/** Returns one line for each port that is not free. */
 export function portProblems(wanted: readonly WantedPort[]): readonly string[] {
-  return wanted.flatMap(({ port, what, flag }) => {
+  return wanted.flatMap(({ port, purpose, flag }) => {
     const errno = tryPort(port);
     if (errno === undefined) return [];
-    const why = errno === "EADDRINUSE" ? "is taken" : `can't be used (${errno})`;
-    return [`Port ${port} (${what}) ${why}; choose another with ${flag} PORT.`];
+    const why = errno === "EADDRINUSE" ? "is already in use" : `cannot be used (${errno})`;
+    return [`Port ${port} (${purpose}) ${why}; choose another with ${flag} PORT.`];
   });
 }
 
 /**
- * The first of `count` ports in a row that are all free, from `from` on, or undefined. `avoid` lists ports that will be taken
- * soon.
+ * Returns the first of `count` consecutive free ports at or above `from`, or undefined if there is no such range. Skips the
+ * ports in `avoid`, which will be in use soon.
  */
 export function freeRange(
   count: number,
@@ -45,7 +45,7 @@ function firstBusy(first: number, count: number, avoid: readonly number[]): numb
   return undefined;
 }
 
-/** Listens for a moment; the error's name when that fails. */
+/** Listens for a moment. Returns the error's code if that fails. */
 function tryPort(port: number): string | undefined {
   try {
     Bun.listen({ hostname: LOOPBACK, port, socket: { data() {} } }).stop(true);

@@ -1,35 +1,37 @@
-/** Other processes, as /proc shows them. Elsewhere than on Linux there are none to be seen. */
+/** Reads other processes from /proc. On systems without /proc it finds none. */
 import { readdirSync, readFileSync } from "node:fs";
 
-/** A process for ever: a pid is reused, with the time of its start it is not. */
+/** Identifies a process for good: pids are reused, a pid together with its start time is not. */
 export interface ProcessIdentity {
   readonly pid: number;
   readonly startTicks: string;
 }
 
-/** `npx … run demo`, `bun run demo`, and a shell between them. */
-const LAUNCHER = /\b(bun|npm|npx)\b.*\brun\S* demo\b/;
-/** What is killed may have been about to start another. */
+/** A process may start another just before it is killed. */
 const KILL_ROUNDS_MAX = 5;
 
-/** Whether it still runs. */
-export function isThere({ pid, startTicks }: ProcessIdentity): boolean {
+/** Reports whether the process still runs. */
+export function isRunning({ pid, startTicks }: ProcessIdentity): boolean {
   return readStat(pid)?.startTicks === startTicks;
 }
 
-/** Those ancestors of ours that exist only to run us, nearest first. */
-export function launchers(): readonly ProcessIdentity[] {
+/**
+ * Returns the ancestors of this process that only exist to run it, nearest first: `npx … run SCRIPT`, `bun run SCRIPT`, and a
+ * shell between them.
+ */
+export function launchersOf(script: string): readonly ProcessIdentity[] {
+  const launcher = new RegExp(`\\b(bun|npm|npx)\\b.*\\brun\\S* ${script}\\b`);
   const found: ProcessIdentity[] = [];
   for (let pid = process.ppid; pid > 1;) {
     const stat = readStat(pid);
-    if (stat === undefined || !LAUNCHER.test(read(pid, "cmdline").replaceAll("\0", " "))) break;
+    if (stat === undefined || !launcher.test(read(pid, "cmdline").replaceAll("\0", " "))) break;
     found.push({ pid, startTicks: stat.startTicks });
     pid = stat.parent;
   }
   return found;
 }
 
-/** Processes that have the variable `mark` (`NAME=value`) in their environment, whoever started them. */
+/** Returns the pids of all processes that have `mark` (`NAME=value`) in their environment, no matter what started them. */
 export function marked(mark: string): readonly number[] {
   let names: string[];
   try {
@@ -43,7 +45,7 @@ export function marked(mark: string): readonly number[] {
     .filter((pid) => pid !== process.pid && read(pid, "environ").split("\0").includes(mark));
 }
 
-/** KILL for all of `marked`, until there are none. */
+/** Sends SIGKILL to all `marked` processes until none is left. */
 export function killMarked(mark: string): void {
   for (let round = 0; round < KILL_ROUNDS_MAX; round++) {
     const pids = marked(mark);
@@ -52,12 +54,15 @@ export function killMarked(mark: string): void {
       try {
         process.kill(pid, "SIGKILL");
       } catch {
-        // It went by itself.
+        // It has already ended.
       }
   }
 }
 
-/** Fields of /proc/PID/stat; the second, the name, may hold blanks and parentheses. Zombies are gone already. */
+/**
+ * Reads /proc/PID/stat. The second field, the name, may hold spaces and parentheses. Returns undefined for a zombie, which has
+ * already ended.
+ */
 function readStat(
   pid: number,
 ): { readonly parent: number; readonly startTicks: string } | undefined {

@@ -1,26 +1,26 @@
-/** The user's wish that the demo ends: the first signal asks, a later one means it. */
+/** Turns signals into a request to stop. The first signal asks for an orderly stop, a second one ends the script at once. */
 
-/** `npx` and `bun run` pass a Ctrl-C on to us, which the terminal has sent us already: within this time it is the same one. */
+/** `npx` and `bun run` forward a Ctrl-C that the terminal has also sent us; within this time both count as one. */
 const SAME_SIGNAL_MS = 1000;
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
-/** A signal that ends the demo. */
-export type EndSignal = keyof typeof EXIT_CODES;
+/** A signal that stops the script. */
+export type StopSignal = keyof typeof EXIT_CODES;
 
-/** Listens from its construction on. */
+/** Listens for signals from its construction on. */
 export class StopRequest {
-  /** Settles at the first signal. */
-  readonly asked: Promise<void>;
-  #signal: EndSignal | undefined;
-  readonly #settle: () => void;
+  /** Resolves at the first signal. */
+  readonly requested: Promise<void>;
+  #signal: StopSignal | undefined;
+  readonly #resolve: () => void;
 
   /** `onSecond` must end the process. */
   constructor(onSecond: (exitCode: number) => void) {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.asked = promise;
-    this.#settle = resolve;
+    this.requested = promise;
+    this.#resolve = resolve;
     let firstMs = 0;
-    for (const signal of Object.keys(EXIT_CODES) as EndSignal[])
+    for (const signal of Object.keys(EXIT_CODES) as StopSignal[])
       process.on(signal, () => {
         if (this.#signal === undefined) {
           firstMs = performance.now();
@@ -29,26 +29,27 @@ export class StopRequest {
       });
   }
 
-  get signal(): EndSignal | undefined {
+  /** The first signal, or undefined before it. */
+  get signal(): StopSignal | undefined {
     return this.#signal;
   }
 
-  /** What a shell expects of a process that a signal ended; undefined when there was none. */
+  /** The exit code that shells use for a process ended by this signal; undefined before the first signal. */
   get exitCode(): number | undefined {
     return this.#signal === undefined ? undefined : EXIT_CODES[this.#signal];
   }
 
-  /** As if the signal had come. */
-  request(signal: EndSignal): void {
+  /** Acts as if `signal` had arrived. */
+  request(signal: StopSignal): void {
     this.#signal ??= signal;
-    this.#settle();
+    this.#resolve();
   }
 
-  /** Waits `ms`, or until a stop is asked for; says whether it is. */
+  /** Waits `ms`, or less if a stop is requested. Reports whether one is. */
   async within(ms: number): Promise<boolean> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     await Promise.race([
-      this.asked,
+      this.requested,
       new Promise<void>((resolve) => {
         timer = setTimeout(resolve, ms);
       }),

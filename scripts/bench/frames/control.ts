@@ -1,27 +1,23 @@
 /**
- * How the parts of the frame bench, each a process of its own, and the bench speak: a part sends one line of JSON over a
- * loopback connection, which the bench closes once the part may go on. One that is ready waits so for `go`.
+ * How the frame bench talks to its parts, each of which is a process: a part sends one line of JSON over a loopback connection
+ * and continues when the bench closes it. The bench keeps the connections of parts that are `ready` open until `go`.
  */
+import { wallMs } from "../shared/wall-clock.ts";
 
-/** What a part reports. `figures` is what it measured itself, if it did. */
+/** What a part reports. `figures` holds what it measured itself, if anything. */
 export interface Report {
   readonly part: "sink" | "source" | "sensor" | "latency";
   readonly event: "ready" | "first" | "done";
-  /** Unix ms, fractional; absent from a shell script's. */
+  /** Unix ms, fractional. A shell script does not send it. */
   readonly atMs?: number;
   readonly figures?: readonly number[];
 }
 
 const WAIT_MS_MAX = 120_000;
 
-/** Unix ms with the resolution of the monotonic clock, comparable between processes. */
-export function nowMs(): number {
-  return performance.timeOrigin + performance.now();
-}
-
-/** Sends one report and resolves when the bench has closed the connection. */
-export async function report(port: number, what: Omit<Report, "atMs">): Promise<void> {
-  const line = JSON.stringify({ ...what, atMs: nowMs() } satisfies Report);
+/** Sends one report. Resolves when the bench has closed the connection. */
+export async function sendReport(port: number, report: Omit<Report, "atMs">): Promise<void> {
+  const line = JSON.stringify({ ...report, atMs: wallMs() } satisfies Report);
   const { promise, resolve } = Promise.withResolvers<void>();
   await Bun.connect({
     hostname: "127.0.0.1",
@@ -35,10 +31,10 @@ export async function report(port: number, what: Omit<Report, "atMs">): Promise<
   await promise;
 }
 
-/** A report as the bench has it, with the time of its arrival where it had none. */
+/** A report with the time at which it was sent or, failing that, received. */
 export type Received = Report & { readonly atMs: number };
 
-/** Collects reports; `wait` resolves with the first that matches, past or future. */
+/** The bench's end: collects reports and lets the parts begin together. */
 export class Control {
   readonly #reports: Received[] = [];
   readonly #held: Bun.Socket<{ text: string }>[] = [];
@@ -61,7 +57,7 @@ export class Control {
     return this.#listener.port;
   }
 
-  /** Rejects after `limitMs`: a bench that hangs is worse than one that fails. */
+  /** Resolves with the first matching report, past or future. Rejects after `limitMs`, so that the bench never hangs. */
   wait(part: Report["part"], event: Report["event"], limitMs = WAIT_MS_MAX): Promise<Received> {
     const matches = (r: Report): boolean => r.part === part && r.event === event;
     const seen = this.#reports.find(matches);
@@ -82,19 +78,19 @@ export class Control {
     });
   }
 
-  /** Ends all waiting: a part has died. */
+  /** Rejects every pending `wait`, because a part has died. */
   fail(error: Error): void {
     for (const waiter of this.#waiting) waiter(error);
   }
 
-  /** Lets all that are ready begin, and says when that was. */
+  /** Lets all parts that are ready begin. Returns the time, Unix ms. */
   go(): number {
-    const atMs = nowMs();
+    const atMs = wallMs();
     for (const socket of this.#held.splice(0)) socket.end();
     return atMs;
   }
 
-  /** Forgets what was reported, for the next round. */
+  /** Forgets all reports before the next round. */
   reset(): void {
     this.go();
     this.#reports.length = 0;
@@ -105,7 +101,7 @@ export class Control {
   }
 
   #take(socket: Bun.Socket<{ text: string }>): void {
-    const received = { atMs: nowMs(), ...(JSON.parse(socket.data.text) as Report) };
+    const received = { atMs: wallMs(), ...(JSON.parse(socket.data.text) as Report) };
     if (received.event === "ready") this.#held.push(socket);
     else socket.end();
     this.#reports.push(received);

@@ -1,21 +1,23 @@
 /**
- * Section `sessions`: frames from senders to receivers through each server, over 1 and over 100 streams, the same frames for
- * all. Rounds alternate between the servers, so that a slow moment of the machine meets all of them.
+ * Section `sessions`: frames from senders to receivers through each server, over 1 and over 100 streams, with the same frames
+ * for all. Rounds alternate between the servers, so that a slow moment of the machine affects all of them.
  */
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Control } from "./control.ts";
-import type { Orders } from "./orders.ts";
-import { cpuS, end, freePorts, peakMb, startPart } from "./processes.ts";
+import type { Orders } from "./ends/orders.ts";
+import { cpuS, end, peakMb } from "../shared/processes.ts";
+import { alternate, beginRound, startPart } from "./round.ts";
 import { type Sample, sampleLines } from "./sample.ts";
-import { type Contender, CONTENDERS } from "./servers.ts";
-import { aim, median, spread, table } from "./table.ts";
+import { type Contender, CONTENDERS } from "./servers/servers.ts";
+import { aimOfRatio, median, spread, table } from "../shared/figures.ts";
 
 const STREAMS = [1, 100] as const;
 const ROUNDS = 5;
 const WORK_BYTES = 640 * 1024 * 1024;
-/** Of frames that are sent over and over. */
+/** Size of the block of frames that is sent repeatedly. */
 const BLOCK_BYTES = 8 * 1024 * 1024;
+
 interface Figures {
   readonly framesPerS: number;
   readonly mbPerS: number;
@@ -39,19 +41,16 @@ export async function benchSessions(
     console.log(`${c.name} (${c.version ?? "NOT INSTALLED, left out"}): ${c.promises}`);
   for (const sample of samples) {
     for (const streams of STREAMS) {
-      const figures = present.map((): Figures[] => []);
-      for (let round = 0; round < rounds; round++) {
-        for (const [i, contender] of present.entries()) {
-          const workBytes = WORK_BYTES * contender.share * (short ? 0.1 : 1);
-          figures[i]!.push(await runRound(control, dir, contender, sample, streams, workBytes));
-        }
-      }
+      const figures = await alternate(present, rounds, (contender) => {
+        const workBytes = WORK_BYTES * contender.share * (short ? 0.1 : 1);
+        return runRound(control, dir, contender, sample, streams, workBytes);
+      });
       print(sample, streams, present, figures);
     }
   }
 }
 
-/** What each stream sends, and how often: `workBytes` in all, in whole repeats. */
+/** Returns the frames each stream sends, and how often. All streams together send about `workBytes`. */
 function workOf(
   sample: Sample,
   streams: number,
@@ -72,14 +71,10 @@ async function runRound(
   streams: number,
   workBytes: number,
 ): Promise<Figures> {
-  control.reset();
-  const own = join(dir, "round");
-  rmSync(own, { recursive: true, force: true });
-  mkdirSync(own);
+  const { dir: own, sinkPort } = beginRound(control, dir);
   const { text, repeats, frames } = workOf(sample, streams, workBytes);
   const file = join(own, "frames");
   writeFileSync(file, text);
-  const [sinkPort] = freePorts(1) as [number];
   const server = await contender.start(own, sinkPort, streams);
   let sink: Bun.Subprocess | undefined;
   let source: Bun.Subprocess | undefined;
@@ -97,7 +92,7 @@ async function runRound(
       hellos: server.hellos,
     };
     sink = startPart(control, "sink", own, orders);
-    // A tracker's place is taken when its stream has a source; a subscriber comes before there is anything to miss.
+    // Trackers start only once their stream has a source. A subscriber must be there before the first message.
     if (contender.wire !== "session") await control.wait("sink", "ready");
     source = startPart(control, "source", own, orders);
     await Promise.all([control.wait("source", "ready"), control.wait("sink", "ready")]);
@@ -162,6 +157,6 @@ function print(
   ];
   for (const [wire, least] of aims) {
     const i = present.findIndex((c) => c.wire === wire);
-    if (i >= 0) console.log(aim(`beside ${present[i]!.name}`, median(ratios(i)), least));
+    if (i >= 0) console.log(aimOfRatio(`beside ${present[i]!.name}`, median(ratios(i)), least));
   }
 }

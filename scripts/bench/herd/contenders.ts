@@ -1,7 +1,7 @@
-/** Who keeps the herd: Fleet's coordinator, and public servers that do a part of the same, each with durable state of its own where it has any. */
+/** The servers that hold the herd: Fleet's coordinator, and public servers that do part of its work, with durable state where they have any. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { root } from "../../lib/root.ts";
+import { startCoordinator } from "../shared/coordinator.ts";
 import {
   freePorts,
   programPath,
@@ -9,19 +9,17 @@ import {
   untilListening,
   untilOk,
   versionOf,
-} from "../frames/processes.ts";
+} from "../shared/processes.ts";
 import type { Kind } from "./orders.ts";
 
-export const ENROLL_TOKEN = "bench-enroll";
-
-/** A server that can be killed and started again in its place. */
+/** A server that can be killed and started again with the same port and data. */
 export interface Contender {
   readonly name: string;
   readonly kind: Kind;
   readonly version: string | undefined;
-  /** What a client coming in, and one checking in, amounts to. */
+  /** What the server does when a client enters and when it checks in. */
   readonly does: string;
-  /** Gives the port clients come to, and how to start it there. */
+  /** Chooses the port for clients and returns a function that starts the server there. */
   readonly place: (dir: string) => { readonly port: number; start(): Promise<Bun.Subprocess> };
 }
 
@@ -33,20 +31,17 @@ export const CONTENDERS: readonly Contender[] = [
     name: "fleet",
     kind: "fleet",
     version: "this one",
-    does: "register: a row, synced to disk before the answer; then an event stream. check-in: an authenticated heartbeat",
+    does: "register: a row, synced to disk before the response; then an event stream. check-in: an authenticated heartbeat",
     place(dir) {
       const [port, frames] = freePorts(2) as [number, number];
-      const binary = join(root, "dist/fleet-coordinator");
-      const flags = ["--data-dir", join(dir, "data"), "--log-level", "error"];
-      const addresses = ["--http", `0.0.0.0:${port}`, "--frames", `127.0.0.1:${frames}`];
-      const env = { FLEET_ENROLL_TOKEN: ENROLL_TOKEN, FLEET_OPERATOR_TOKEN: "bench-operator" };
       return {
         port,
-        async start() {
-          const server = start([binary, "serve", ...flags, ...addresses], env);
-          await untilOk(`http://127.0.0.1:${port}/healthz`);
-          return server;
-        },
+        start: () =>
+          startCoordinator({
+            dataDir: join(dir, "data"),
+            http: `0.0.0.0:${port}`,
+            frames: `127.0.0.1:${frames}`,
+          }),
       };
     },
   },
@@ -54,7 +49,7 @@ export const CONTENDERS: readonly Contender[] = [
     name: "mosquitto",
     kind: "mqtt",
     version: versionOf(mosquitto, "-h"),
-    does: "connect: nothing kept, nobody known. check-in: a ping on the open connection",
+    does: "connect: nothing stored, no authentication. check-in: a ping on the open connection",
     place(dir) {
       const [port] = freePorts(1) as [number];
       const config = join(dir, "mosquitto.conf");
@@ -74,7 +69,7 @@ export const CONTENDERS: readonly Contender[] = [
     name: "etcd",
     kind: "etcd",
     version: versionOf(etcd, "--version"),
-    does: "grant: a lease, synced to disk before the answer. check-in: the lease kept alive, over the JSON gateway",
+    does: "grant: a lease, synced to disk before the response. check-in: keeps the lease alive, over the JSON gateway",
     place(dir) {
       const [port, peer] = freePorts(2) as [number, number];
       const url = `http://127.0.0.1:${port}`;

@@ -22,7 +22,8 @@ import {
 } from "../../../apps/agent/src/registration/coordinator-client.ts";
 import { loadIdentity } from "../../../apps/agent/src/state/identity.ts";
 import { Registration } from "../../../apps/agent/src/registration/registration.ts";
-import { type Member, type MemberOptions, type Outcome, wallMs } from "./member.ts";
+import { type Member, type MemberOptions, type Outcome } from "./member.ts";
+import { wallMs } from "../shared/wall-clock.ts";
 
 const STREAM_BACKOFF: BackoffOptions = { baseMs: 100, capMs: 5000 };
 const log = createLog("error", "herd");

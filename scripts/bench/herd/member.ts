@@ -30,8 +30,3 @@ export interface Member {
   /** Hears that the server has gone, where its protocol has no connection that would tell. */
   lost(): void;
 }
-
-/** Unix ms with the resolution of the monotonic clock, comparable between processes. */
-export function wallMs(): number {
-  return performance.timeOrigin + performance.now();
-}

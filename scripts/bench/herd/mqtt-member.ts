@@ -6,7 +6,8 @@ import {
   systemRandom,
 } from "../../../packages/daemon/src/index.ts";
 import { heartbeatSlot } from "../../../apps/agent/src/registration/heartbeat-slot.ts";
-import { type Member, type MemberOptions, wallMs } from "./member.ts";
+import { type Member, type MemberOptions } from "./member.ts";
+import { wallMs } from "../shared/wall-clock.ts";
 
 const BACKOFF: BackoffOptions = { baseMs: 250, capMs: 5000 };
 /** As an agent's check-in after a lost connection. */

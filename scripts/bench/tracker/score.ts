@@ -3,7 +3,7 @@
  * way, so that generated skies and recorded ones are judged alike (a test holds the two against each other). A detection
  * agrees with a target within 2 km and 10 Hz of the interpolated truth. Called by the bench and its tests.
  */
-import { median, quantile } from "../frames/table.ts";
+import { median, quantile } from "../shared/figures.ts";
 
 const DELAY_KM_MAX = 2;
 const DOPPLER_HZ_MAX = 10;

@@ -1,13 +1,14 @@
 /**
- * Both halves of a way from a sensor's stdout to a sink: the edge, which keeps what is not acknowledged yet, and the server it
- * sends to. Fleet's agent and coordinator, and a pair of rsyslogd that speak RELP (acknowledged lines) to one another.
+ * Routes from a sensor's stdout to a sink, in two halves: the edge, which keeps what is not acknowledged yet, and the server
+ * it sends to. One route is Fleet's agent and coordinator, the other a pair of rsyslogd that speak RELP (acknowledged lines).
  */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { root } from "../../lib/root.ts";
-import { ENROLL_TOKEN, newPlace, startCoordinator } from "./coordinator.ts";
-import { end, freePorts, start, untilListening } from "./processes.ts";
-import { rsyslogVersion, startRsyslogd } from "./servers.ts";
+import { root } from "../../../lib/root.ts";
+import { ENROLL_TOKEN } from "../../shared/coordinator.ts";
+import { newPlace, startWithStandIns } from "../servers/coordinator.ts";
+import { end, freePorts, start, untilListening } from "../../shared/processes.ts";
+import { rsyslogVersion, startRsyslogd } from "../servers/servers.ts";
 
 const HOST = "127.0.0.1";
 const SPOOL_BYTES_MAX = "2GiB";
@@ -15,7 +16,10 @@ const RELP_MODULES = ["x86_64", "aarch64"].map(
   (arch) => `/usr/lib/${arch}-linux-gnu/rsyslog/omrelp.so`,
 );
 
-/** Waits for `go`, prints a file `$2` times to where `$3` says, says when that is done. `$0` is the bench's control port. */
+/**
+ * Arguments: `$0` control port of the bench, `$1` file of frames, `$2` repeats, `$3` either `stdout` or a TCP port. Waits for
+ * `go`, prints the file, and reports `done`.
+ */
 const SENSOR = `
 tell() { exec 3<>/dev/tcp/127.0.0.1/$0; printf '{"part":"sensor","event":"%s"}\\n' "$1" >&3; read -r _ <&3; exec 3>&-; }
 [ "$3" = stdout ] || exec 1<>/dev/tcp/127.0.0.1/$3
@@ -25,14 +29,14 @@ tell done
 exec sleep 100000
 `;
 
-/** What the sensor of a round prints. */
+/** What the sensor prints. */
 export interface Print {
   readonly controlPort: number;
   readonly file: string;
   readonly repeats: number;
 }
 
-/** An edge whose sensor waits for `go`, and its server. */
+/** A running route, whose sensor waits for `go`. */
 export interface Route {
   readonly edgePid: number;
   serverPid(): number;
@@ -41,7 +45,7 @@ export interface Route {
   close(): Promise<void>;
 }
 
-/** A kind of route; one without a version is not installed. */
+/** A route to compare. One without a `version` is not installed. */
 export interface RouteKind {
   readonly name: string;
   readonly version: string | undefined;
@@ -54,14 +58,14 @@ export const ROUTES: readonly RouteKind[] = [
     name: "fleet",
     version: "this one",
     promises:
-      "spool on disk; a frame leaves it once its tracker's socket has it; a full spool blocks the sensor",
+      "spool on disk; a frame leaves it once it is in its tracker's socket; a full spool blocks the sensor",
     open: openFleet,
   },
   {
     name: "rsyslog RELP",
     version: RELP_MODULES.some((m) => existsSync(m)) ? rsyslogVersion() : undefined,
     promises:
-      "disk-assisted queue (memory first); a line leaves it once the other rsyslogd has it in memory; lines come by TCP",
+      "disk-assisted queue (memory first); a line leaves it once it is in the memory of the other rsyslogd; the sensor writes to TCP",
     open: openRsyslog,
   },
 ];
@@ -73,7 +77,7 @@ function sensorCommand(print: Print, to: string): string[] {
 
 async function openFleet(dir: string, sinkPort: number, print: Print): Promise<Route> {
   const place = newPlace(dir, sinkPort);
-  let server = await startCoordinator(place);
+  let server = await startWithStandIns(place);
   const config = join(dir, "agent.yaml");
   const sensor = { name: "s", runtime: "native", command: sensorCommand(print, "stdout") };
   writeFileSync(
@@ -95,7 +99,7 @@ async function openFleet(dir: string, sinkPort: number, print: Print): Promise<R
     serverPid: () => server.pid,
     stopServer: () => end([server]),
     async startServer() {
-      server = await startCoordinator(place);
+      server = await startWithStandIns(place);
     },
     async close() {
       await end([agent]);
@@ -107,7 +111,7 @@ async function openFleet(dir: string, sinkPort: number, print: Print): Promise<R
 async function openRsyslog(dir: string, sinkPort: number, print: Print): Promise<Route> {
   const [edgePort, relpPort] = freePorts(2) as [number, number];
   const queue = `queue.type="LinkedList" queue.size="200000" queue.dequeueBatchSize="2000" queue.timeoutEnqueue="600000"`;
-  // The queue goes to disk well before it would hold the sensor up, which it does at 70 %.
+  // The queue spills to disk well before it slows the sensor down, which it does when 70 % full.
   const disk = `queue.highWatermark="100000" queue.lowWatermark="20000" queue.filename="spool" queue.maxDiskSpace="2g" queue.saveOnShutdown="on"`;
   const forever = `action.resumeRetryCount="-1" action.resumeInterval="1"`;
   const startRelp = (): Promise<Bun.Subprocess> =>

@@ -1,23 +1,23 @@
-/** Medians, and figures as people read them. */
+/** Medians and quantiles, and how a bench prints its figures. */
 
-/** The middle one; of an even count the upper. */
+/** Returns the median; of an even count, the upper of the two middle values. */
 export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
-/** The value below which `share` of the sorted values lie. */
+/** Returns the quantile of sorted values; `share` is from 0 to 1. */
 export function quantile(sorted: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
 }
 
-/** `median (least … most)` of several runs. */
+/** Formats several runs as `median (least … most)`. */
 export function spread(values: readonly number[], digits = 2): string {
   const middle = median(values).toFixed(digits);
   if (values.length < 2) return middle;
   return `${middle} (${Math.min(...values).toFixed(digits)} … ${Math.max(...values).toFixed(digits)})`;
 }
 
-/** Rows of columns, padded; the first column to the left, the others to the right. */
+/** Formats rows as padded columns: the first is left-aligned, the others right-aligned. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
   return rows
@@ -29,8 +29,8 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join("\n");
 }
 
-/** Says whether an aim of the design is met. */
-export function aim(what: string, value: number, least: number): string {
+/** Formats an aim and whether it is reached: `value` must be at least `least`. */
+export function aimOfRatio(what: string, value: number, least: number): string {
   const verdict = value >= least ? "reached" : "NOT reached";
   return `aim: ${what} ≥ ${least} ×: ${value.toFixed(2)} × — ${verdict}`;
 }

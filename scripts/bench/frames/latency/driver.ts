@@ -4,12 +4,12 @@
  * `done` with p50, p99 and the longest in ms, and how many frames were timed.
  */
 import { readFileSync } from "node:fs";
-import { report } from "./control.ts";
-import { fail } from "./orders.ts";
+import { sendReport } from "../control.ts";
+import { fail } from "../ends/orders.ts";
 import type { LatencyOrders } from "./latency.ts";
-import { quantile } from "./table.ts";
-import { natsSource } from "./wires/nats.ts";
-import { sessionSource } from "./wires/session.ts";
+import { quantile } from "../../shared/figures.ts";
+import { natsSource } from "../ends/wires/nats.ts";
+import { sessionSource } from "../ends/wires/session.ts";
 
 const HOST = "127.0.0.1";
 const TICK_MS = 1;
@@ -152,10 +152,10 @@ if (orders.wire === "nats") await subscribe();
 else standForTrackers();
 const messages = await connectSources();
 await allReady.promise;
-await report(orders.controlPort, { part: "latency", event: "ready" });
+await sendReport(orders.controlPort, { part: "latency", event: "ready" });
 await send(messages);
 const lost = streams * periods - took.length;
 if (lost !== 0) fail(`latency: ${lost} frames did not come`);
 const sorted = took.toSorted((a, b) => a - b);
 const figures = [quantile(sorted, 0.5), quantile(sorted, 0.99), sorted.at(-1)!, sorted.length];
-await report(orders.controlPort, { part: "latency", event: "done", figures });
+await sendReport(orders.controlPort, { part: "latency", event: "done", figures });

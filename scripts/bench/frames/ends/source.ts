@@ -1,6 +1,6 @@
 /** The sending side of a round: one process with a connection for each stream. Reports `ready`, waits for `go`, reports `done`. */
 import { readFileSync } from "node:fs";
-import { report } from "./control.ts";
+import { sendReport } from "../control.ts";
 import { fail, readOrders } from "./orders.ts";
 import { Pump } from "./pump.ts";
 import { mqttSource } from "./wires/mqtt.ts";
@@ -55,12 +55,12 @@ function advance(stream: Stream): void {
   pump.pump(socket);
   if (stream.done || !(window === undefined ? pump.written : pump.isDone(acked))) return;
   stream.done = true;
-  if (++doneCount === streams) void report(controlPort, { part: "source", event: "done" });
+  if (++doneCount === streams) void sendReport(controlPort, { part: "source", event: "done" });
 }
 
 function noteReady(): void {
   if (++readyCount < streams) return;
-  void report(controlPort, { part: "source", event: "ready" }).then(() => {
+  void sendReport(controlPort, { part: "source", event: "ready" }).then(() => {
     going = true;
     for (const stream of all) advance(stream);
   });

@@ -1,12 +1,13 @@
-/** Sections `agent` and `drain`: from a sensor's stdout over what keeps its frames to a tracker's socket. */
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+/** Sections `agent` and `drain`: frames from a sensor's stdout through a persistent queue to a tracker's socket. */
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Control } from "./control.ts";
-import { type Route, type RouteKind, ROUTES } from "./edges.ts";
-import type { Orders } from "./orders.ts";
-import { cpuS, end, forgetPeak, freePorts, peakMb, startPart, writtenMb } from "./processes.ts";
-import { type Sample, sampleLines } from "./sample.ts";
-import { median, spread, table } from "./table.ts";
+import type { Control } from "../control.ts";
+import { type Route, type RouteKind, ROUTES } from "./routes.ts";
+import type { Orders } from "../ends/orders.ts";
+import { cpuS, end, peakMb, resetPeak, writtenMb } from "../../shared/processes.ts";
+import { alternate, beginRound, startPart } from "../round.ts";
+import { type Sample, sampleLines } from "../sample.ts";
+import { median, spread, table } from "../../shared/figures.ts";
 
 const ROUNDS = 3;
 const BLOCK_BYTES = 8 * 1024 * 1024;
@@ -28,7 +29,7 @@ interface Work {
   readonly repeats: number;
 }
 
-/** Section `agent`: a sensor that prints as fast as it is read, the server there all the time. */
+/** Section `agent`: the sensor prints as fast as it is read, and the server is always reachable. */
 export async function benchAgent(
   control: Control,
   dir: string,
@@ -36,18 +37,18 @@ export async function benchAgent(
   short: boolean,
 ): Promise<void> {
   console.log("\n== agent: sensor's stdout → spool → server → tracker's socket");
-  explain();
+  printPromises();
   for (const sample of samples) {
     const bytes = AGENT_BYTES * (short ? 0.1 : 1);
     const lines = sampleLines(sample, Math.min(bytes, BLOCK_BYTES));
     const blockBytes = lines.reduce((sum, line) => sum + line.length, 0);
     const work = { lines, repeats: Math.max(1, Math.round(bytes / blockBytes)) };
     console.log(`\n${sample.name}, ${lines.length * work.repeats} frames`);
-    await alternate(short, (kind) => edgeRound(control, dir, kind, work, false));
+    await compareRoutes(short, (kind) => edgeRound(control, dir, kind, work, false));
   }
 }
 
-/** Section `drain`: the sensor prints its frames while the server is away; what is timed is from the first that arrives. */
+/** Section `drain`: the sensor prints its frames while the server is down. Time counts from the first frame that arrives. */
 export async function benchDrain(
   control: Control,
   dir: string,
@@ -56,25 +57,22 @@ export async function benchDrain(
 ): Promise<void> {
   const frames = short ? BACKLOG_FRAMES / 10 : BACKLOG_FRAMES;
   console.log(`\n== drain: a backlog of ${frames} frames of ${sample.name}`);
-  explain();
+  printPromises();
   const work = { lines: sampleLines(sample, Infinity, frames / 10), repeats: 10 };
-  await alternate(short, (kind) => edgeRound(control, dir, kind, work, true));
+  await compareRoutes(short, (kind) => edgeRound(control, dir, kind, work, true));
 }
 
-function explain(): void {
+function printPromises(): void {
   for (const r of ROUTES)
     console.log(`${r.name} (${r.version ?? "NOT INSTALLED, left out"}): ${r.promises}`);
 }
 
-async function alternate(
+async function compareRoutes(
   short: boolean,
   round: (kind: RouteKind) => Promise<Figures>,
 ): Promise<void> {
   const present = ROUTES.filter((r) => r.version !== undefined);
-  const figures = present.map((): Figures[] => []);
-  for (let i = 0; i < (short ? 1 : ROUNDS); i++) {
-    for (const [at, kind] of present.entries()) figures[at]!.push(await round(kind));
-  }
+  const figures = await alternate(present, short ? 1 : ROUNDS, round);
   const head = ["", "k frames/s", "edge CPU s/M", "server CPU s/M", "edge peak MB"];
   head.push("server peak MB", "edge wrote MB", "fleet is … × as fast");
   const rows = present.map((kind, at) => {
@@ -102,14 +100,10 @@ async function edgeRound(
   work: Work,
   isDrain: boolean,
 ): Promise<Figures> {
-  control.reset();
-  const own = join(dir, "round");
-  rmSync(own, { recursive: true, force: true });
-  mkdirSync(own);
+  const { dir: own, sinkPort } = beginRound(control, dir);
   const file = join(own, "frames");
   const text = work.lines.join("");
   writeFileSync(file, text);
-  const [sinkPort] = freePorts(1) as [number];
   const isFleet = kind === ROUTES[0];
   const orders: Orders = {
     controlPort: control.port,
@@ -129,18 +123,18 @@ async function edgeRound(
     route = await kind.open(own, sinkPort, { ...orders });
     await Promise.all([control.wait("sensor", "ready"), control.wait("sink", "ready")]);
     const frames = work.lines.length * work.repeats;
-    return await (isDrain ? drained(control, route, frames) : passed(control, route, frames));
+    return await (isDrain ? drain(control, route, frames) : pass(control, route, frames));
   } finally {
     await route?.close();
     await end([sink], "SIGKILL");
   }
 }
 
-async function passed(control: Control, route: Route, frames: number): Promise<Figures> {
+async function pass(control: Control, route: Route, frames: number): Promise<Figures> {
   return figuresOf(control, route, frames, () => Promise.resolve(control.go()));
 }
 
-async function drained(control: Control, route: Route, frames: number): Promise<Figures> {
+async function drain(control: Control, route: Route, frames: number): Promise<Figures> {
   await route.stopServer();
   control.go();
   await control.wait("sensor", "done");
@@ -150,7 +144,7 @@ async function drained(control: Control, route: Route, frames: number): Promise<
   });
 }
 
-/** Measures from the moment that `begin` gives until the sink has everything. */
+/** Measures from the time that `begin` returns until the sink has received everything. */
 async function figuresOf(
   control: Control,
   route: Route,
@@ -158,7 +152,7 @@ async function figuresOf(
   begin: () => Promise<number>,
 ): Promise<Figures> {
   const { edgePid } = route;
-  forgetPeak(edgePid);
+  resetPeak(edgePid);
   const edgeBefore = cpuS(edgePid);
   const wroteBefore = writtenMb(edgePid);
   const startMs = await begin();

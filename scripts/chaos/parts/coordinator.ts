@@ -1,111 +1,109 @@
-/** The coordinator of the chaos test over its whole history, with its trackers. */
+/**
+ * The coordinator of the chaos test, with its trackers, through all its lives: it is started, killed, stopped and frozen again
+ * and again, with the same data directory.
+ */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { TrackerView } from "../../packages/protocol/src/index.ts";
-import { FleetApi } from "../demo/fleet-api.ts";
-import { DemoProcess } from "../harness/processes.ts";
-import { dist } from "../lib/build-binaries.ts";
-import type { Disk } from "./disks.ts";
+import type { TrackerView } from "../../../packages/protocol/src/index.ts";
+import { FleetApi } from "../../demo/fleet-api.ts";
+import { dist } from "../../lib/build-binaries.ts";
+import type { LoggedProcess } from "../../harness/logged-process.ts";
+import type { Disk } from "./disk.ts";
+import { RestartedProcess, type Surroundings } from "./restarted-process.ts";
 
 const POLL_MS = 50;
 const READY_MS_MAX = 30_000;
 const FED_MS_MAX = 15_000;
-/** Less than the coordinator takes for a tracker that dies of its frames. */
+/** Fewer deaths than make the coordinator suspect the frames of killing their tracker. */
 const DEATHS_MAX = 3;
 const DEATHS_MS = 60_000;
-/** Its socket is open. */
+/** States in which a tracker's socket is open. */
 const FED_STATES: ReadonlySet<string> = new Set(["RUNNING", "OUTAGE"]);
-/** What the system keeps for a tracker that does not read is small, so that frames wait where they can be lost. */
+/** Small, so that the frames of a tracker that does not read wait in the coordinator, where they can be lost. */
 const RECORDER_BUFFER_BYTES = "2048";
 const EXIT_TERM = "exit code 143";
 
-/** What the fleet gives to the coordinator. */
-export interface CoordinatorSurroundings {
-  readonly dir: string;
-  readonly mark: string;
+/** What the fleet passes to the coordinator. */
+export interface ChaosCoordinatorOptions extends Surroundings {
   readonly trackerProgram: string;
   readonly httpPort: number;
   readonly framesPort: number;
-  /** Where agents are to connect. */
+  /** The port that agents are told to send frames to. */
   readonly advertisedPort: number;
   readonly trackerPorts: { readonly first: number; readonly last: number };
   readonly disk: Disk | undefined;
-  readonly watch: (child: DemoProcess) => void;
-  readonly violated: (sentence: string) => void;
 }
 
-/** See the head of this file. */
+/** A coordinator whose trackers record their input. */
 export class ChaosCoordinator {
   readonly api: FleetApi;
   readonly operatorToken = "operator-token-of-the-chaos-test";
   readonly pushToken = "push-token-of-the-chaos-test";
-  /** Of each life, whether it was killed, or could not write down at its end how far it had come. */
+  /** For each life, whether it was killed or could not save its stream progress at the end. */
   readonly wasKilled: boolean[] = [];
-  readonly #from: CoordinatorSurroundings;
-  #process: DemoProcess | undefined;
-  #isEndWanted = false;
-  #isFrozen = false;
-  /** Something is being done to it: its trackers are left alone then. */
+  readonly #options: ChaosCoordinatorOptions;
+  readonly #process: RestartedProcess;
+  /** An action on the coordinator is under way. Its trackers are left alone meanwhile. */
   isBusy = false;
-  /** Streams whose tracker was killed, and the run it was. Until the next has been fed, what it had not read is nowhere else. */
+  /**
+   * Streams whose tracker was killed, with the run that was killed. Until the next run has been fed, only the coordinator holds
+   * the frames the tracker had not read.
+   */
   readonly #unfed = new Map<string, number>();
   readonly #frozen = new Map<string, number>();
   readonly #deaths = new Map<string, readonly number[]>();
 
-  constructor(from: CoordinatorSurroundings) {
-    this.#from = from;
-    this.api = new FleetApi(`http://127.0.0.1:${from.httpPort}`, this.operatorToken);
+  constructor(options: ChaosCoordinatorOptions) {
+    this.#options = options;
+    this.#process = new RestartedProcess("the coordinator", options);
+    this.api = new FleetApi(`http://127.0.0.1:${options.httpPort}`, this.operatorToken);
     mkdirSync(this.#dataDir, { recursive: true });
   }
 
   get disk(): Disk | undefined {
-    return this.#from.disk;
+    return this.#options.disk;
   }
 
-  /** Counts the starts, from 1. */
+  /** The number of the current life, from 1. */
   get life(): number {
     return this.wasKilled.length;
   }
 
   get isUp(): boolean {
-    return this.#process !== undefined && this.#process.end === undefined;
+    return this.#process.isUp;
   }
 
   get pid(): number | undefined {
-    return this.#process?.pid;
+    return this.#process.pid;
   }
 
-  /** A stream's recordings. */
+  /** The directory of a stream's recordings. */
   inputsDir(stream: string): string {
-    return join(this.#from.dir, "inputs", stream);
+    return join(this.#options.dir, "inputs", stream);
   }
 
-  /** Starts it and waits until it is ready. One that can't start while its disk is full is started again. */
+  /** Starts the coordinator and waits until it is ready. One that fails because its disk is full is started again. */
   async start(): Promise<void> {
     this.wasKilled.push(false);
-    this.#isEndWanted = false;
     const wasFull = this.disk?.isFull ?? false;
     const child = this.#spawn();
     const endMs = performance.now() + READY_MS_MAX;
-    while (!(await this.#answers())) {
+    while (!(await this.#isReady())) {
       if (child.end !== undefined) break;
       if (performance.now() > endMs) {
-        this.#from.violated(
-          `the coordinator did not answer ${READY_MS_MAX / 1000} s after its start`,
+        this.#options.reportViolation(
+          `the coordinator did not answer within ${READY_MS_MAX / 1000} s of its start`,
         );
         return;
       }
       await Bun.sleep(POLL_MS);
     }
     if (child.end === undefined) {
-      void child.gone.then(() => {
-        if (!this.#isEndWanted)
-          this.#from.violated(`the coordinator ended without having been told to: ${child.end}`);
-      });
+      this.#process.forbidEnd();
       return;
     }
     if (!wasFull && !this.disk?.isFull) {
-      this.#from.violated(`the coordinator did not start: ${child.end}`);
+      this.#options.reportViolation(`the coordinator did not start: ${child.end}`);
       return;
     }
     while (this.disk?.isFull) await Bun.sleep(POLL_MS);
@@ -114,46 +112,43 @@ export class ChaosCoordinator {
   }
 
   /**
-   * SIGKILL. What its trackers have in their sockets they read after it, also those that are frozen. False: not now. A tracker
-   * that died is not fed yet, and two such deaths at once may cost frames.
+   * Sends SIGKILL. Its trackers, including frozen ones, still read what is in their sockets. Returns false if a tracker that
+   * died has not been fed yet, because two such deaths at once may lose frames.
    */
   async kill(): Promise<boolean> {
     if (!(await this.#untilFed())) return false;
     this.wasKilled[this.life - 1] = true;
-    await this.#end(() => this.#process?.kill());
+    await this.#process.kill();
     this.thawTrackers();
     return true;
   }
 
-  /** As `kill`, with SIGTERM; it must end by itself, and well. */
+  /** Sends SIGTERM. Any end but an orderly stop is a violation. Returns false under the same condition as `kill`. */
   async stop(): Promise<boolean> {
     this.thawTrackers();
     if (!(await this.#untilFed())) return false;
     const { disk } = this;
     const wasFull = disk?.isFull;
     const fills = disk?.fills;
-    const child = this.#process;
-    await this.#end(() => void child?.stop());
-    // What it could not write down is as unknown to the next start as after a kill.
+    const end = await this.#process.stop();
+    // What it could not save is as unknown to the next life as after a kill.
     if (wasFull || disk?.fills !== fills) this.wasKilled[this.life - 1] = true;
-    if (child?.end !== EXIT_TERM)
-      this.#from.violated(`the coordinator was told to stop and ended with ${child?.end}`);
+    if (end !== EXIT_TERM)
+      this.#options.reportViolation(`the coordinator was asked to stop and ended with ${end}`);
     return true;
   }
 
   freeze(): void {
-    this.#isFrozen = true;
-    this.#signal("SIGSTOP");
+    this.#process.freeze();
   }
 
   thaw(): void {
-    if (this.#isFrozen) this.#signal("SIGCONT");
-    this.#isFrozen = false;
+    this.#process.thaw();
   }
 
   /**
-   * SIGKILL for a stream's tracker that has not read anything for `afterMs`. False when there is none, or when too many of it
-   * have died of late: frames that one run after the other dies of are given up.
+   * Stops a stream's tracker from reading for `afterMs`, then sends it SIGKILL. Returns false if the stream has no tracker, or if
+   * too many of its trackers died recently: the coordinator gives up frames that appear to kill run after run.
    */
   async killTracker(stream: string, afterMs: number): Promise<boolean> {
     const nowMs = performance.now();
@@ -171,7 +166,7 @@ export class ChaosCoordinator {
     return true;
   }
 
-  /** SIGSTOP for a stream's tracker, until `thawTracker`. */
+  /** Sends SIGSTOP to a stream's tracker. Returns false if it has none. */
   async freezeTracker(stream: string): Promise<boolean> {
     const pid = (await this.#view(stream))?.pid ?? undefined;
     if (pid === undefined || this.isBusy || !this.#isTracker(pid, stream)) return false;
@@ -191,36 +186,30 @@ export class ChaosCoordinator {
   }
 
   get #dataDir(): string {
-    return join(this.#from.dir, "coordinator");
+    return join(this.#options.dir, "coordinator");
   }
 
-  #spawn(): DemoProcess {
-    const { dir, mark } = this.#from;
+  #spawn(): LoggedProcess {
+    const { dir } = this.#options;
     const config = join(dir, "coordinator.json");
     writeFileSync(config, this.#config());
-    const child = new DemoProcess(
-      {
-        name: "coordinator",
-        path: join(dist, "fleet-coordinator"),
-        args: ["serve", "--config", config, "--data-dir", this.#dataDir],
-        env: {
-          FLEET_ENROLL_TOKEN_FILE: join(dir, "enroll-token"),
-          FLEET_OPERATOR_TOKEN: this.operatorToken,
-          FLEET_PUSH_TOKEN: this.pushToken,
-          RECORDER_LIFE: String(this.life),
-          RECORDER_BUFFER: RECORDER_BUFFER_BYTES,
-        },
+    return this.#process.start({
+      name: "coordinator",
+      path: join(dist, "fleet-coordinator"),
+      args: ["serve", "--config", config, "--data-dir", this.#dataDir],
+      env: {
+        FLEET_ENROLL_TOKEN_FILE: join(dir, "enroll-token"),
+        FLEET_OPERATOR_TOKEN: this.operatorToken,
+        FLEET_PUSH_TOKEN: this.pushToken,
+        RECORDER_LIFE: String(this.life),
+        RECORDER_BUFFER: RECORDER_BUFFER_BYTES,
       },
-      join(dir, "logs"),
-      mark,
-    );
-    this.#process = child;
-    this.#from.watch(child);
-    return child;
+    });
   }
 
   #config(): string {
-    const { dir, httpPort, framesPort, advertisedPort, trackerPorts, trackerProgram } = this.#from;
+    const { dir, httpPort, framesPort, advertisedPort, trackerPorts, trackerProgram } =
+      this.#options;
     return JSON.stringify({
       http: { host: "127.0.0.1", port: httpPort },
       advertise_frames: { host: "127.0.0.1", port: advertisedPort },
@@ -258,7 +247,7 @@ export class ChaosCoordinator {
     return this.#unfed.size === 0;
   }
 
-  #answers(): Promise<boolean> {
+  #isReady(): Promise<boolean> {
     return this.api.ask().then(
       () => true,
       () => false,
@@ -270,25 +259,12 @@ export class ChaosCoordinator {
     return answer?.trackers.find(({ stream_id: id }) => id === stream);
   }
 
-  /** The stream's tracker, and not who has its pid by now. */
+  /** Whether `pid` still is the stream's tracker and not another process that reuses the pid. */
   #isTracker(pid: number, stream: string): boolean {
     try {
       return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(this.inputsDir(stream));
     } catch {
       return false;
     }
-  }
-
-  async #end(how: () => void): Promise<void> {
-    this.#isEndWanted = true;
-    const child = this.#process;
-    how();
-    await child?.gone;
-    this.#isFrozen = false;
-    this.#process = undefined;
-  }
-
-  #signal(signal: NodeJS.Signals): void {
-    if (this.isUp) process.kill(this.#process!.pid, signal);
   }
 }

@@ -1,21 +1,20 @@
-/** Section `latency`: a frame's way from a session to its tracker's socket, with many slow streams, beside nats core. */
-import { mkdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
-import type { Control } from "./control.ts";
-import { cpuS, end, freePorts, peakMb, startPart } from "./processes.ts";
-import type { Sample } from "./sample.ts";
-import { type Contender, CONTENDERS } from "./servers.ts";
-import { median, table } from "./table.ts";
+/** Section `latency`: the time a frame takes from a session to its tracker's socket, with many slow streams, beside nats core. */
+import type { Control } from "../control.ts";
+import { cpuS, end, peakMb } from "../../shared/processes.ts";
+import { alternate, beginRound, startPart } from "../round.ts";
+import type { Sample } from "../sample.ts";
+import { type Contender, CONTENDERS } from "../servers/servers.ts";
+import { median, table } from "../../shared/figures.ts";
 
 const STREAMS = 500;
 const PERIOD_MS = 500;
 const ROUNDS = 3;
 const PERIODS = 30;
 const PERIODS_SHORT = 6;
-/** The first sessions wait for the last tracker to start, one shell each. */
+/** The first session waits until the last of the stand-in trackers, a shell each, has started. */
 const READY_LIMIT_MS = 60_000;
 
-/** What the driver is told. */
+/** The orders of the driver. */
 export interface LatencyOrders {
   readonly controlPort: number;
   readonly wire: Contender["wire"];
@@ -23,15 +22,20 @@ export interface LatencyOrders {
   readonly sinkPort: number;
   readonly streams: number;
   readonly hellos: readonly object[];
-  /** One line. */
+  /** One line, with its LF. */
   readonly frame: string;
   /** Each stream sends one frame a period. */
   readonly periodMs: number;
   readonly periods: number;
 }
 
-/** p50, p99, the longest, ms; part of a core; MB. */
-type Figures = readonly [number, number, number, number, number];
+type Figures = readonly [
+  p50Ms: number,
+  p99Ms: number,
+  longestMs: number,
+  corePercent: number,
+  peakMb: number,
+];
 
 /** Runs the section and prints it. */
 export async function benchLatency(
@@ -43,11 +47,9 @@ export async function benchLatency(
   const present = CONTENDERS.filter(
     (c) => (c.wire === "session" || c.wire === "nats") && c.version !== undefined,
   );
-  const figures = present.map((): Figures[] => []);
-  for (let round = 0; round < (short ? 1 : ROUNDS); round++) {
-    for (const [i, contender] of present.entries())
-      figures[i]!.push(await latencyRound(control, dir, contender, sample, short));
-  }
+  const figures = await alternate(present, short ? 1 : ROUNDS, (contender) =>
+    latencyRound(control, dir, contender, sample, short),
+  );
   console.log(
     `\n== latency: source → server → tracker's socket, ${STREAMS} streams of ${1000 / PERIOD_MS} frames/s each, ${sample.name}`,
   );
@@ -67,11 +69,7 @@ async function latencyRound(
   sample: Sample,
   short: boolean,
 ): Promise<Figures> {
-  control.reset();
-  const own = join(dir, "round");
-  rmSync(own, { recursive: true, force: true });
-  mkdirSync(own);
-  const [sinkPort] = freePorts(1) as [number];
+  const { dir: own, sinkPort } = beginRound(control, dir);
   const server = await contender.start(own, sinkPort, STREAMS);
   let driver: Bun.Subprocess | undefined;
   try {
@@ -91,9 +89,9 @@ async function latencyRound(
     const cpuBefore = cpuS(server.pid);
     const startMs = control.go();
     const done = await control.wait("latency", "done");
-    const coreShare = ((cpuS(server.pid) - cpuBefore) / (done.atMs - startMs)) * 1000 * 100;
+    const corePercent = ((cpuS(server.pid) - cpuBefore) / (done.atMs - startMs)) * 1000 * 100;
     const [p50, p99, longest] = done.figures as [number, number, number];
-    return [p50, p99, longest, coreShare, peakMb(server.pid)];
+    return [p50, p99, longest, corePercent, peakMb(server.pid)];
   } finally {
     await end([driver], "SIGKILL");
     await server.stop();

@@ -1,11 +1,11 @@
-/** What must not be left behind, tried with real processes. */
+/** Tests with real processes that nothing is left behind: not by a LoggedProcess, not by the guard. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cleanEnvironment } from "./clean-environment.ts";
 import { killMarked, marked } from "./proc.ts";
-import { DemoProcess, tailOf } from "./processes.ts";
+import { LoggedProcess, tailOf } from "./logged-process.ts";
 
 const WAIT_MS = 10_000;
 
@@ -22,20 +22,20 @@ afterEach(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-function start(script: string): DemoProcess {
-  return new DemoProcess({ name: "sh", path: "/bin/sh", args: ["-c", script] }, dir, mark);
+function start(script: string): LoggedProcess {
+  return new LoggedProcess({ name: "sh", path: "/bin/sh", args: ["-c", script] }, dir, mark);
 }
 
-async function until(what: () => boolean): Promise<void> {
+async function until(isMet: () => boolean): Promise<void> {
   const endMs = performance.now() + WAIT_MS;
-  while (!what()) {
-    if (performance.now() > endMs) throw new Error(`waited in vain for ${what.toString()}`);
+  while (!isMet()) {
+    if (performance.now() > endMs) throw new Error(`timed out waiting for ${isMet.toString()}`);
     await Bun.sleep(20);
   }
 }
 
-describe("a process of the demo", () => {
-  test("writes to a log and says how it ended", async () => {
+describe("a logged process", () => {
+  test("writes to its log and reports how it ended", async () => {
     const child = start("echo out; echo err >&2; exit 3");
     await child.gone;
     expect(child.end).toBe("exit code 3");
@@ -44,7 +44,7 @@ describe("a process of the demo", () => {
     expect(tailOf(join(dir, "other.log"))).toBe("(no log)");
   });
 
-  test("is stopped by TERM", async () => {
+  test("is stopped by SIGTERM", async () => {
     const child = start("trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done");
     await until(() => tailOf(child.logFile) === "up");
     await child.stop();
@@ -52,7 +52,7 @@ describe("a process of the demo", () => {
     await child.stop();
   });
 
-  test("that is killed leaves children in sessions of their own, which are found by their mark", async () => {
+  test("that is killed leaves children in their own sessions, which are found by their mark", async () => {
     const child = start("setsid sleep 100 & setsid sleep 100 & wait");
     await until(() => marked(mark).length === 3);
     child.kill();
@@ -65,15 +65,15 @@ describe("a process of the demo", () => {
 });
 
 describe("the guard", () => {
-  /** A demo in a process of its own, that can be killed. */
-  function demo(rest: string): Bun.Subprocess<"ignore", "pipe", "inherit"> {
+  /** Runs a script like the demo in another process, which can be killed. */
+  function startScript(rest: string): Bun.Subprocess<"ignore", "pipe", "inherit"> {
     const script = `
       const { Guard } = await import(${JSON.stringify(join(import.meta.dir, "guard.ts"))});
-      const { DemoProcess } = await import(${JSON.stringify(join(import.meta.dir, "processes.ts"))});
+      const { LoggedProcess } = await import(${JSON.stringify(join(import.meta.dir, "logged-process.ts"))});
       const dir = ${JSON.stringify(dir)}, mark = ${JSON.stringify(mark)};
       const args = ["-c", "setsid sleep 100 & wait"];
       const guard = new Guard(mark, dir);
-      const child = new DemoProcess({ name: "sh", path: "/bin/sh", args }, dir, mark);
+      const child = new LoggedProcess({ name: "sh", path: "/bin/sh", args }, dir, mark);
       guard.watch(child);
       ${rest}
       console.log("up");
@@ -84,11 +84,11 @@ describe("the guard", () => {
   async function whenUp(child: Bun.Subprocess<"ignore", "pipe", "inherit">): Promise<void> {
     for await (const chunk of child.stdout)
       if (new TextDecoder().decode(chunk).includes("up")) return;
-    throw new Error("it never came up");
+    throw new Error("the script did not start");
   }
 
-  test("ends everything and removes the directory when the demo is killed", async () => {
-    const child = demo("");
+  test("kills everything and removes the directory when the script is killed", async () => {
+    const child = startScript("");
     await whenUp(child);
     await until(() => marked(mark).length === 2);
     child.kill("SIGKILL");
@@ -96,8 +96,8 @@ describe("the guard", () => {
     expect(marked(mark)).toEqual([]);
   });
 
-  test("does nothing once it is dismissed", async () => {
-    const child = demo("guard.dismiss(); await Bun.sleep(200);");
+  test("does nothing once dismissed", async () => {
+    const child = startScript("guard.dismiss(); await Bun.sleep(200);");
     await whenUp(child);
     child.kill("SIGKILL");
     await child.exited;
@@ -106,14 +106,14 @@ describe("the guard", () => {
     expect(marked(mark)).toHaveLength(2);
   });
 
-  test("ends who was started, and leaves alone whoever has the pid of one that ended before", async () => {
+  test("kills the processes it was told about, but not one that reuses the pid of an ended process", async () => {
     const [innocent, left] = [Bun.spawn(["sleep", "100"]), Bun.spawn(["sleep", "100"])];
-    const said = `started ${innocent.pid}\nstarted ${left.pid}\nended ${innocent.pid}\n`;
+    const lines = `started ${innocent.pid}\nstarted ${left.pid}\nended ${innocent.pid}\n`;
     const guard = Bun.spawn(["sh", join(import.meta.dir, "guard.sh"), mark, ""], {
-      stdin: new TextEncoder().encode(said),
+      stdin: new TextEncoder().encode(lines),
     });
     await Promise.all([guard.exited, left.exited]);
-    expect(left.signalCode).toBe("SIGTERM");
+    expect(left.signalCode).toBe("SIGKILL");
     expect(innocent.signalCode).toBeNull();
     innocent.kill();
     await innocent.exited;
@@ -121,7 +121,7 @@ describe("the guard", () => {
   });
 });
 
-test("what package runners and the user's own fleet set is not passed on", () => {
+test("variables of package runners and of the user's own fleet are not passed on", () => {
   const env = {
     PATH: "/repo/node_modules/.bin:/usr/bin:/cache/_npx/1/node_modules/.bin:/bin",
     HOME: "/home/me",

@@ -1,32 +1,39 @@
 /**
- * What frames are sent through: Fleet's coordinator, and the public servers beside it, each run from a configuration of
- * our own on loopback, at its best for this work, and ended by its process id.
+ * The servers that frames pass through: Fleet's coordinator and the public servers it is compared with. Each runs on loopback
+ * with a configuration that suits this work best.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { hellosFor, newPlace, startCoordinator } from "./coordinator.ts";
-import type { Wire } from "./orders.ts";
-import { end, freePorts, programPath, start, untilListening, versionOf } from "./processes.ts";
+import { hellosFor, newPlace, startWithStandIns } from "./coordinator.ts";
+import type { Wire } from "../ends/orders.ts";
+import {
+  end,
+  freePorts,
+  programPath,
+  start,
+  untilListening,
+  versionOf,
+} from "../../shared/processes.ts";
 
-/** A server that is up. */
+/** A running server. */
 export interface Server {
   readonly pid: number;
-  /** Where sources, and the subscribers among the sinks, connect to. */
+  /** The port for sources, and for sinks that subscribe. */
   readonly port: number;
   readonly hellos: readonly object[];
   stop(): Promise<void>;
 }
 
-/** A kind of server. */
+/** A server to compare. */
 export interface Contender {
   readonly name: string;
   readonly version: string | undefined;
-  /** What it promises of a message, in a few words. */
+  /** What the server guarantees for a message, in a few words. */
   readonly promises: string;
   readonly wire: Wire;
-  /** Part of the whole work that it is given; the slow ones get less, at the same frames. */
+  /** Part of the full work, 0 to 1. Slow servers get less of the same frames. */
   readonly share: number;
-  /** `dir` is empty and its own; what it forwards by itself goes to `sinkPort`. */
+  /** `dir` is empty. A server that forwards by itself sends to `sinkPort`. */
   readonly start: (dir: string, sinkPort: number, streams: number) => Promise<Server>;
 }
 
@@ -36,7 +43,7 @@ const natsPath = programPath("nats-server");
 const mosquittoPath = programPath("mosquitto");
 const rsyslogPath = programPath("rsyslogd");
 
-/** All contenders, ours first. One whose `version` is undefined is not installed. */
+/** All contenders, Fleet first. One without a `version` is not installed. */
 export const CONTENDERS: readonly Contender[] = [
   {
     name: "fleet",
@@ -46,7 +53,7 @@ export const CONTENDERS: readonly Contender[] = [
     share: 1,
     async start(dir, sinkPort, streams) {
       const place = newPlace(dir, sinkPort);
-      const server = await startCoordinator(place);
+      const server = await startWithStandIns(place);
       const hellos = await hellosFor(place, streams);
       return serverOf(server, place.framesPort, hellos);
     },
@@ -57,13 +64,13 @@ export const CONTENDERS: readonly Contender[] = [
     promises: "neither checked nor acked",
     wire: "nats",
     share: 1,
-    // A slow moment of the subscriber must not end it: what is measured is the server passing messages on.
+    // A slow moment of the subscriber must not disconnect it: this measures how fast the server forwards.
     start: (dir) => startNats(dir, `max_pending: 1GB\nwrite_deadline: "60s"\n`),
   },
   {
     name: "mosquitto QoS 1",
     version: versionOf(mosquittoPath, "-h"),
-    promises: "acked to the sender at arrival, and by the receiver; kept in memory",
+    promises: "acked to the sender on arrival and by the receiver; kept in memory",
     wire: "mqtt",
     share: 0.03,
     start: startMosquitto,
@@ -71,7 +78,7 @@ export const CONTENDERS: readonly Contender[] = [
   {
     name: "jetstream file",
     version: versionOf(natsPath, "--version"),
-    promises: "acked once in the file store, not synced; receiver does not ack",
+    promises: "acked once in the file store, not synced; the receiver does not ack",
     wire: "jetstream",
     share: 0.1,
     start: (dir) =>
@@ -118,11 +125,11 @@ async function startMosquitto(dir: string): Promise<Server> {
       "allow_anonymous true",
       "persistence false",
       "set_tcp_nodelay true",
-      // Its default of 20 in flight would make it wait; a queue with a bound would drop.
+      // The default of 20 in flight would make mosquitto wait, and a bounded queue would make it drop.
       "max_inflight_messages 1000",
       "max_queued_messages 0",
       "log_type error",
-      // Started as root it would change to a user who can't read this.
+      // As root, mosquitto would otherwise switch to a user that cannot read this directory.
       "user root",
       "",
     ].join("\n"),
@@ -146,12 +153,12 @@ async function startRsyslog(dir: string, sinkPort: number): Promise<Server> {
   return serverOf(process_, port, [], "SIGKILL");
 }
 
-/** Whether rsyslogd, and its module for RELP when that is asked for, is there. */
+/** Returns the version of rsyslogd, or undefined if it is not installed. */
 export function rsyslogVersion(): string | undefined {
   return versionOf(rsyslogPath, "-v");
 }
 
-/** Runs rsyslogd in the foreground with a directory and a configuration of its own. */
+/** Runs rsyslogd in the foreground with its own directory and configuration. */
 export async function startRsyslogd(
   dir: string,
   config: readonly string[],

@@ -1,35 +1,34 @@
-/** The processes of a bench: starting and ending them, and what they have used so far, from /proc. (proc(5)) */
+/** Starts and ends the processes of a bench, and reads from /proc what they have used. (proc(5)) */
 import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import type { Control } from "./control.ts";
 
 const TICKS_PER_S = 100;
 const TRIES_MAX = 1000;
 const TRY_MS = 10;
 
-/** User and system time of a process so far, s. */
+/** Returns the user and system time of a process so far, in seconds. */
 export function cpuS(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S;
 }
 
-/** The most memory a process has held since its start or `forgetPeak`, MB. */
+/** Returns the peak memory of a process since its start or the last `resetPeak`, in MiB. */
 export function peakMb(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024;
 }
 
-export function forgetPeak(pid: number): void {
+/** Restarts the measurement of `peakMb`. */
+export function resetPeak(pid: number): void {
   writeFileSync(`/proc/${pid}/clear_refs`, "5");
 }
 
-/** What a process has had written to disks, MB. */
+/** Returns what a process has written to disks so far, in MB. */
 export function writtenMb(pid: number): number {
   const io = readFileSync(`/proc/${pid}/io`, "utf8");
   return Number(/^write_bytes: (\d+)/m.exec(io)?.[1] ?? 0) / 1e6;
 }
 
-/** Starts a program of this bench, or a server. What it says on stderr is the bench's, unless it is told to be quiet. */
+/** Starts a program. Unless `quiet`, its output goes to ours. */
 export function start(
   command: readonly string[],
   env: Record<string, string> = {},
@@ -41,34 +40,17 @@ export function start(
   });
 }
 
-/** Starts `source.ts`, `sink.ts` or `latency-driver.ts` with its orders. It stays until it is killed; if not, the round fails. */
-export function startPart(
-  control: Control,
-  name: "source" | "sink" | "latency-driver",
-  dir: string,
-  orders: object,
-): Bun.Subprocess {
-  const file = join(dir, `${name}.json`);
-  writeFileSync(file, JSON.stringify(orders));
-  return Bun.spawn([process.execPath, join(import.meta.dir, `${name}.ts`), file], {
-    stdio: ["ignore", "inherit", "inherit"],
-    onExit(_child, exitCode) {
-      if (exitCode !== null) control.fail(new Error(`the ${name} ended with ${exitCode}`));
-    },
-  });
-}
-
-/** Ends processes and waits until they are gone. */
+/** Sends `signal` to processes and waits until they have ended. Skips undefined ones. */
 export async function end(
   processes: readonly (Bun.Subprocess | undefined)[],
   signal: NodeJS.Signals = "SIGTERM",
 ): Promise<void> {
-  const there = processes.filter((child) => child !== undefined);
-  for (const child of there) child.kill(signal);
-  await Promise.all(there.map((child) => child.exited));
+  const started = processes.filter((child) => child !== undefined);
+  for (const child of started) child.kill(signal);
+  await Promise.all(started.map((child) => child.exited));
 }
 
-/** Resolves once something listens on a loopback port. */
+/** Resolves once something listens on the loopback port. Rejects after 10 s. */
 export async function untilListening(port: number): Promise<void> {
   for (let tries = 0; ; tries++) {
     try {
@@ -82,7 +64,7 @@ export async function untilListening(port: number): Promise<void> {
   }
 }
 
-/** Asks until the answer is a good one. */
+/** Repeats a request until its status is 2xx, and returns that response. Rejects after 1000 tries. */
 export async function untilOk(url: string, init?: RequestInit): Promise<Response> {
   for (let tries = 0; ; tries++) {
     try {
@@ -96,7 +78,7 @@ export async function untilOk(url: string, init?: RequestInit): Promise<Response
   }
 }
 
-/** Ports that nothing listens on just now. */
+/** Returns ports that nothing listens on at the moment. */
 export function freePorts(count: number): number[] {
   const listeners = Array.from({ length: count }, () =>
     Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } }),
@@ -106,14 +88,14 @@ export function freePorts(count: number): number[] {
   return ports;
 }
 
-/** The first line of what a program says of its version, or undefined where it is not installed. */
+/** Returns the version number that a program prints, or undefined if the program is not installed. */
 export function versionOf(path: string | null, flag: string): string | undefined {
   if (path === null) return undefined;
   const { stdout } = Bun.spawnSync([path, flag], { stdio: ["ignore", "pipe", "ignore"] });
   return /\d+\.\d[\w.]*/.exec(stdout.toString())?.[0];
 }
 
-/** A server's program; Debian keeps them where only root looks. */
+/** Finds a server's program. Debian puts some where only root's PATH reaches. */
 export function programPath(name: string): string | null {
   return Bun.which(name, { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` });
 }

@@ -1,34 +1,35 @@
 /**
- * The processes of the demo: started with a log file each, stopped in order, and none left behind. Each leads a session of its
- * own, so that the terminal's Ctrl-C reaches only the demo, which then stops them one after the other.
+ * A child process with a log file of its own. It leads its own session, so that Ctrl-C in the terminal reaches only the script,
+ * which then stops its children in order. Used by demo and chaos.
  */
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { cleanEnvironment } from "./clean-environment.ts";
 
-/** From TERM to KILL: what the agent allows itself is 10 s, the coordinator 15 s. */
+/** From SIGTERM to SIGKILL. The agent needs at most 10 s to stop, the coordinator 15 s. */
 const STOP_MS_MAX = 18_000;
 
-/** A program to run. `name` is also its log's. */
+/** A program to run. Its log is `NAME.log`. */
 export interface Program {
   readonly name: string;
   readonly path: string;
   readonly args: readonly string[];
-  /** Beside what is in ours. */
+  /** Added to the script's own environment. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** A process that was started. `end` says how it ended, once it has. */
-export class DemoProcess {
+/** A started process. */
+export class LoggedProcess {
   readonly name: string;
   readonly logFile: string;
   readonly pid: number;
-  /** Settles when the process is gone. */
+  /** Resolves when the process has ended. */
   readonly gone: Promise<void>;
+  /** How the process ended, such as `exit code 3` or `killed by SIGKILL`; undefined while it runs. */
   end: string | undefined;
   readonly #child: Bun.Subprocess;
 
-  /** `mark` (`NAME=value`) goes into the environment, and so to what the process starts in its turn. */
+  /** Adds `mark` (`NAME=value`) to the environment, which the process passes on to everything it starts. */
   constructor({ name, path, args, env }: Program, logsDir: string, mark: string) {
     this.name = name;
     this.logFile = join(logsDir, `${name}.log`);
@@ -53,7 +54,7 @@ export class DemoProcess {
     });
   }
 
-  /** TERM, and KILL when that does not do. */
+  /** Sends SIGTERM, and SIGKILL if the process has not ended after 18 s. Resolves when it has ended. */
   async stop(): Promise<void> {
     this.#child.kill("SIGTERM");
     const timer = setTimeout(() => this.kill(), STOP_MS_MAX);
@@ -61,13 +62,13 @@ export class DemoProcess {
     clearTimeout(timer);
   }
 
-  /** KILL, now. */
+  /** Sends SIGKILL. */
   kill(): void {
     this.#child.kill("SIGKILL");
   }
 }
 
-/** The last lines of a log, or that there are none. */
+/** Returns the last lines of a log, or a note that there are none. */
 export function tailOf(logFile: string, lines = 12): string {
   let text: string;
   try {

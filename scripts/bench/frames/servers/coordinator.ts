@@ -1,34 +1,33 @@
 /**
- * A real coordinator for the bench. In the place of a tracker it starts a shell that names the tracker's port to the sink and
- * waits, so that one light process receives for all streams, as one subscriber does beside.
+ * The coordinator of the frame bench. Its trackers are stand-ins: shells that send the port they were given to the sink and
+ * wait, so that one light process receives all streams, as one subscriber does beside the other servers.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { root } from "../../lib/root.ts";
-import { freePorts, start, untilOk } from "./processes.ts";
+import { ENROLL_TOKEN, startCoordinator } from "../../shared/coordinator.ts";
+import { freePorts, untilOk } from "../../shared/processes.ts";
 
-export const ENROLL_TOKEN = "bench-enroll";
-const OPERATOR_TOKEN = "bench-operator";
 const SENSORS_PER_NODE = 100;
 const STAND_IN = 'exec 3<>/dev/tcp/127.0.0.1/$0 && printf "%s %s" "$1" "$2" >&3 && read -r _ <&3';
 const TRACKER_PORT_FIRST = 15_000;
 
-/** A coordinator's addresses and its directory, which outlive a restart. */
+/** Where a coordinator listens and keeps its data. The same after a restart. */
 export interface Place {
   readonly dir: string;
   readonly httpPort: number;
   readonly framesPort: number;
-  /** Where trackers' stand-ins name their ports. */
+  /** The port of the sink. */
   readonly sinkPort: number;
 }
 
+/** Chooses free ports. */
 export function newPlace(dir: string, sinkPort: number): Place {
   const [httpPort, framesPort] = freePorts(2) as [number, number];
   return { dir, httpPort, framesPort, sinkPort };
 }
 
-/** Starts it and waits until it answers. */
-export async function startCoordinator(place: Place): Promise<Bun.Subprocess> {
+/** Starts a coordinator whose trackers are stand-ins. */
+export function startWithStandIns(place: Place): Promise<Bun.Subprocess> {
   const { dir, httpPort, framesPort, sinkPort } = place;
   const config = join(dir, "coordinator.yaml");
   writeFileSync(
@@ -41,17 +40,15 @@ export async function startCoordinator(place: Place): Promise<Bun.Subprocess> {
       },
     }),
   );
-  const addresses = ["--http", `127.0.0.1:${httpPort}`, "--frames", `127.0.0.1:${framesPort}`];
-  const flags = ["--config", config, "--data-dir", join(dir, "data"), "--log-level", "error"];
-  const server = start([join(root, "dist/fleet-coordinator"), "serve", ...flags, ...addresses], {
-    FLEET_ENROLL_TOKEN: ENROLL_TOKEN,
-    FLEET_OPERATOR_TOKEN: OPERATOR_TOKEN,
+  return startCoordinator({
+    dataDir: join(dir, "data"),
+    http: `127.0.0.1:${httpPort}`,
+    frames: `127.0.0.1:${framesPort}`,
+    config,
   });
-  await untilOk(`http://127.0.0.1:${httpPort}/healthz`);
-  return server;
 }
 
-/** Registers nodes with `streams` sensors in all; gives the hello of each. */
+/** Registers nodes with `streams` sensors in total. Returns the hello of each stream. */
 export async function hellosFor(place: Place, streams: number): Promise<readonly object[]> {
   const hellos: object[] = [];
   for (let node = 0; hellos.length < streams; node++) {

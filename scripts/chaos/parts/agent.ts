@@ -1,59 +1,55 @@
 /**
- * An agent of the chaos test over its whole history: started, killed, stopped and frozen again and again, with one state
- * directory. Knows of each of its lives what had to survive it.
+ * One agent of the chaos test through all its lives: it is started, killed, stopped and frozen again and again, with the same
+ * state directory. Records for each life which frames had to survive it.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { dist } from "../lib/build-binaries.ts";
-import { DemoProcess } from "../harness/processes.ts";
-import type { Disk } from "./disks.ts";
-import { committedFrames, numberOf, readSensorRuns, runOf } from "./frames.ts";
+import { dist } from "../../lib/build-binaries.ts";
+import { committedFrames, numberOf, readSensorRuns, runOf } from "../frames.ts";
+import type { Disk } from "./disk.ts";
+import { RestartedProcess, type Surroundings } from "./restarted-process.ts";
 
-/** What a spool does when it is full decides which frames may be missing. */
+/** What the agent's spool does when it is full. It decides which frames may be missing. */
 export type Policy = "keeps_all" | "blocks" | "drops";
 
 const POLL_MS = 50;
-/** Before it is waited for: so that there is something that only the disk can have. */
+/** Lets sensors print on while the coordinator is out of reach, so that some frames are on disk only. */
 const PRINT_ON_MS = 150;
 const SETTLE_MS_MAX = 20_000;
 const EXIT_TERM = "exit code 143";
 const KILLED_BY_TERM = "killed by SIGTERM";
+/** Part of the agent's log message when it cannot open its spool directory. */
 const IN_MEMORY = "the spool is in memory only";
 
-/** One of the two sensors. */
+/** One of the agent's two sensors. */
 export interface ChaosSensor {
   readonly name: string;
   readonly stream: string;
-  /** Its records; a file `hold` in it keeps it from printing. */
+  /** The directory of its records. While it holds a file `hold`, the sensor prints nothing. */
   readonly records: string;
   readonly spool: string;
 }
 
-/** How a life ended. `soft`: told to, with a disk that took everything. */
+/** One life of the agent. It ends `soft` if the agent stopped on request and its disk took every write, otherwise `hard`. */
 export interface Life {
   end: "open" | "soft" | "hard";
-  /** At a hard end: the last frames that must arrive. */
+  /** For a hard end: the last frames that must arrive. */
   readonly promised: LastFrames;
-  /** Those of them that were on disk, and so are counted. */
+  /** For a hard end: the last frames that were on disk, and are therefore counted. */
   readonly written: LastFrames;
 }
 
-/** By stream and run. */
+/** The number of the last frame, by stream and run. */
 export type LastFrames = Map<string, Map<number, number>>;
 
-/** What the fleet gives to an agent. */
-export interface AgentSurroundings {
-  readonly dir: string;
-  readonly mark: string;
+/** What the fleet passes to an agent. */
+export interface ChaosAgentOptions extends Surroundings {
   readonly sensorProgram: string;
   readonly coordinatorUrl: string;
   readonly enrollTokenFile: string;
   readonly disk: Disk | undefined;
-  /** How far a stream's frames of a run are recorded by its trackers. */
-  readonly arrived: (stream: string, run: number) => number;
-  readonly watch: (child: DemoProcess) => void;
-  /** Something that must not happen has. */
-  readonly violated: (sentence: string) => void;
+  /** Returns the last frame of a stream's run that its trackers have recorded. */
+  readonly lastArrived: (stream: string, run: number) => number;
 }
 
 const POLICIES: readonly Policy[] = ["keeps_all", "blocks", "drops"];
@@ -62,92 +58,83 @@ const SPOOLS: Record<Policy, string> = {
   blocks: "{ bytes_max: 128KiB, on_full: block }",
   drops: "{ bytes_max: 64KiB, on_full: drop_oldest }",
 };
-/** Frames a second and the longest padding, bytes. */
+/** `rate` is in frames per second; `padBytesMax` bounds the padding of a frame. */
 const SENSORS = [
   { name: "quick", rate: 400, padBytesMax: 300 },
   { name: "wide", rate: 60, padBytesMax: 20_000 },
 ] as const;
 
-/** See the head of this file. */
+/** An agent with two sensors. */
 export class ChaosAgent {
   readonly name: string;
   readonly policy: Policy;
   readonly sensors: readonly ChaosSensor[];
   readonly lives: Life[] = [];
-  readonly #from: AgentSurroundings;
-  #process: DemoProcess | undefined;
-  #isEndWanted = false;
-  #isFrozen = false;
-  /** Something is being done to it. */
+  readonly #options: ChaosAgentOptions;
+  readonly #process: RestartedProcess;
+  /** An action on this agent is under way. */
   isBusy = false;
-  /** It is waited for that all is on its disk. */
+  /** `killSettled` is waiting for the agent to write everything to disk. */
   isSettling = false;
-  /** Where in the log this life begins. */
+  /** Offset in the log file at which the current life begins. */
   #logAt = 0;
 
-  constructor(index: number, from: AgentSurroundings) {
+  constructor(index: number, options: ChaosAgentOptions) {
     this.name = `agent${index}`;
     this.policy = POLICIES[index % POLICIES.length]!;
-    this.#from = from;
+    this.#options = options;
+    this.#process = new RestartedProcess(this.name, options);
     this.sensors = SENSORS.map(({ name }) => ({
       name,
       stream: `${this.name}.${name}`,
-      records: join(from.dir, "sensors", `${this.name}.${name}`),
+      records: join(options.dir, "sensors", `${this.name}.${name}`),
       spool: join(this.#stateDir, "spool", name),
     }));
     for (const { records } of this.sensors) mkdirSync(records, { recursive: true });
-    mkdirSync(join(from.dir, this.name), { recursive: true });
+    mkdirSync(join(options.dir, this.name), { recursive: true });
     writeFileSync(this.#configFile, this.#config());
   }
 
   get disk(): Disk | undefined {
-    return this.#from.disk;
+    return this.#options.disk;
   }
 
   get isUp(): boolean {
-    return this.#process !== undefined && this.#process.end === undefined;
+    return this.#process.isUp;
   }
 
   get pid(): number | undefined {
-    return this.#process?.pid;
+    return this.#process.pid;
   }
 
   get logFile(): string {
-    return join(this.#from.dir, "logs", `${this.name}.log`);
+    return join(this.#options.dir, "logs", `${this.name}.log`);
   }
 
   start(): void {
-    const life: Life = { end: "open", promised: new Map(), written: new Map() };
-    this.lives.push(life);
-    this.#isEndWanted = false;
+    this.lives.push({ end: "open", promised: new Map(), written: new Map() });
     this.#logAt = existsSync(this.logFile) ? statSync(this.logFile).size : 0;
-    const child = new DemoProcess(
-      {
-        name: this.name,
-        path: join(dist, "fleet-agent"),
-        args: ["run", "--config", this.#configFile, "--state-dir", this.#stateDir],
-        env: { CHAOS_LIFE: String(this.lives.length) },
-      },
-      join(this.#from.dir, "logs"),
-      this.#from.mark,
-    );
-    this.#process = child;
-    this.#from.watch(child);
-    void child.gone.then(() => {
-      if (!this.#isEndWanted)
-        this.#from.violated(`${this.name} ended without having been told to: ${child.end}`);
+    this.#process.start({
+      name: this.name,
+      path: join(dist, "fleet-agent"),
+      args: ["run", "--config", this.#configFile, "--state-dir", this.#stateDir],
+      env: { CHAOS_LIFE: String(this.lives.length) },
     });
+    this.#process.forbidEnd();
   }
 
-  /** SIGKILL. What is on disk then is promised. */
+  /** Sends SIGKILL. The frames on disk at that moment are promised. */
   async kill(): Promise<void> {
-    await this.#end("SIGKILL");
-    this.#endedHard();
+    await this.#process.kill();
+    this.#recordHardEnd();
   }
 
-  /** SIGKILL at a moment when all that was printed is on disk or has arrived: that is promised. False: not now. */
+  /**
+   * Sends SIGKILL at a moment when everything the sensors have printed is on disk or has arrived, and promises all of it.
+   * Returns false if there is no such moment.
+   */
   async killSettled(): Promise<boolean> {
-    // What a sensor has printed into a spool that blocks waits in its pipe.
+    // With a spool that blocks, printed frames wait in the sensor's pipe.
     if (this.policy === "blocks" || this.disk?.isFull === true || this.#isInMemory) return false;
     this.isSettling = true;
     await Bun.sleep(PRINT_ON_MS);
@@ -165,34 +152,30 @@ export class ChaosAgent {
     return isSettled;
   }
 
-  /** SIGTERM; it must end by itself, and well. */
+  /** Sends SIGTERM. Any end but an orderly stop is a violation. */
   async stop(): Promise<void> {
     const { disk } = this;
     const wasFull = disk?.isFull === true;
     const fills = disk?.fills;
-    this.thaw();
-    const child = this.#process;
-    await this.#end("SIGTERM");
-    // One that has not come as far as its sensors may be ended like any program.
-    const isWell =
-      child?.end === EXIT_TERM || (child?.end === KILLED_BY_TERM && !this.#hasStartedSensors);
-    if (!isWell) this.#from.violated(`${this.name} was told to stop and ended with ${child?.end}`);
+    const end = await this.#process.stop();
+    // Before it starts its sensors, an agent may end like any program that does not handle SIGTERM.
+    const isWell = end === EXIT_TERM || (end === KILLED_BY_TERM && !this.#hasStartedSensors);
+    if (!isWell)
+      this.#options.reportViolation(`${this.name} was asked to stop and ended with ${end}`);
     const isDiskBad = wasFull || disk?.fills !== fills || this.#isInMemory;
-    if (isDiskBad || !isWell) this.#endedHard();
+    if (isDiskBad || !isWell) this.#recordHardEnd();
     else this.lives.at(-1)!.end = "soft";
   }
 
   freeze(): void {
-    this.#isFrozen = true;
-    this.#signal("SIGSTOP");
+    this.#process.freeze();
   }
 
   thaw(): void {
-    if (this.#isFrozen) this.#signal("SIGCONT");
-    this.#isFrozen = false;
+    this.#process.thaw();
   }
 
-  /** While it holds, the sensors print nothing. */
+  /** Keeps the sensors from printing, or lets them print again. */
   hold(isHeld: boolean): void {
     for (const { records } of this.sensors) {
       const file = join(records, "hold");
@@ -201,7 +184,7 @@ export class ChaosAgent {
     }
   }
 
-  /** Its spool's directory could not be opened when this life began. */
+  /** Whether the agent could not open its spool directory in this life. */
   get #isInMemory(): boolean {
     return this.#log.includes(IN_MEMORY);
   }
@@ -212,30 +195,26 @@ export class ChaosAgent {
     );
   }
 
-  /** What this life has logged. */
+  /** The log of this life. */
   get #log(): Buffer {
     return readFileSync(this.logFile).subarray(this.#logAt);
   }
 
   get #stateDir(): string {
-    return join(this.#from.dir, this.name, "state");
+    return join(this.#options.dir, this.name, "state");
   }
 
   get #configFile(): string {
-    return join(this.#from.dir, this.name, "agent.yaml");
+    return join(this.#options.dir, this.name, "agent.yaml");
   }
 
   #config(): string {
+    const { sensorProgram, coordinatorUrl, enrollTokenFile } = this.#options;
     const sensors = SENSORS.map(({ name, rate, padBytesMax }, i) => {
-      const args = [
-        this.#from.sensorProgram,
-        this.sensors[i]!.records,
-        `${rate}`,
-        `${padBytesMax}`,
-      ];
+      const args = [sensorProgram, this.sensors[i]!.records, `${rate}`, `${padBytesMax}`];
       return `  - { name: ${name}, runtime: native, command: ${JSON.stringify(args)} }`;
     });
-    return `coordinator: { url: "${this.#from.coordinatorUrl}", enroll_token_file: ${JSON.stringify(this.#from.enrollTokenFile)} }
+    return `coordinator: { url: "${coordinatorUrl}", enroll_token_file: ${JSON.stringify(enrollTokenFile)} }
 node: { name: ${this.name} }
 runtimes: [native]
 sensors:
@@ -251,8 +230,8 @@ spool: ${SPOOLS[this.policy]}
       if (!this.isUp) return false;
       if (this.sensors.every((sensor) => this.#isSettled(sensor))) return true;
       if (performance.now() < endMs) continue;
-      this.#from.violated(
-        `${this.name} had ${SETTLE_MS_MAX / 1000} s to write down what its sensors had printed, and did not`,
+      this.#options.reportViolation(
+        `${this.name} did not write everything its sensors had printed to disk within ${SETTLE_MS_MAX / 1000} s`,
       );
       return false;
     }
@@ -265,35 +244,18 @@ spool: ${SPOOLS[this.policy]}
     return readSensorRuns(records)
       .filter(({ life }) => life === this.lives.length)
       .every(({ run, begun, done }) => {
-        const far = Math.max(written.get(run) ?? 0, this.#from.arrived(stream, run));
-        return begun === done && far >= done;
+        const last = Math.max(written.get(run) ?? 0, this.#options.lastArrived(stream, run));
+        return begun === done && last >= done;
       });
   }
 
-  #endedHard(): void {
+  #recordHardEnd(): void {
     const life = this.lives.at(-1)!;
     life.end = "hard";
     for (const { stream, spool } of this.sensors)
       for (const key of committedFrames(spool))
         for (const frames of [life.promised, life.written])
           note(frames, stream, runOf(key), numberOf(key));
-  }
-
-  async #end(signal: NodeJS.Signals): Promise<void> {
-    const child = this.#process;
-    if (child === undefined) return;
-    this.#isEndWanted = true;
-    if (signal === "SIGTERM") await child.stop();
-    else {
-      child.kill();
-      await child.gone;
-    }
-    this.#isFrozen = false;
-    this.#process = undefined;
-  }
-
-  #signal(signal: NodeJS.Signals): void {
-    if (this.isUp) process.kill(this.#process!.pid, signal);
   }
 }
 

@@ -3,7 +3,7 @@
  * `first` and `done`. In the place of trackers it listens on the ports that their stand-ins (coordinator.ts) name to it.
  */
 import { readFileSync } from "node:fs";
-import { report } from "./control.ts";
+import { sendReport } from "../control.ts";
 import { fail, readOrders } from "./orders.ts";
 import { mqttSink } from "./wires/mqtt.ts";
 import { jetstreamSink, natsSink } from "./wires/nats.ts";
@@ -14,7 +14,7 @@ const HOST = "127.0.0.1";
 const orders = readOrders();
 const { streams, repeats, controlPort } = orders;
 const tell = (event: "ready" | "first" | "done"): void =>
-  void report(controlPort, { part: "sink", event });
+  void sendReport(controlPort, { part: "sink", event });
 
 let received = 0;
 let connected = 0;
