@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { seededRandom, systemClock } from "@fleet/daemon";
 import { nodeViewSchema, trackerViewSchema, trackListSchema } from "@fleet/protocol";
 import { parseConfig } from "./config/config.ts";
-import { createCoordinator, defaultOutputDir } from "./coordinator.ts";
+import { createCoordinator, defaultTrackDir } from "./coordinator.ts";
 import { configuredTokens, RecordingLog, tempDir } from "./testing.ts";
 
 const TRACKER = join(import.meta.dirname, "../test/light-tracker.ts");
@@ -29,7 +29,7 @@ test("a node of the config that is fetched over HTTP comes out as tracks, in the
       trackers: [{ name: "hill", mode: "http", detection_url: detectionUrl, interval: "50ms" }],
     }),
     dataDir: dir.path,
-    outputDir: defaultOutputDir(dir.path),
+    trackDir: defaultTrackDir(dir.path),
     tokens: configuredTokens({ enroll: "enroll", push: "push", operator: "operator" }),
     trackerCommand: [process.execPath, TRACKER, "{port}", join(dir.path, "{stream}.log")],
     trackerEnv: { PATH: process.env["PATH"] ?? "" },

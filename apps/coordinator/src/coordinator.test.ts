@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { seededRandom, systemClock } from "@fleet/daemon";
 import { PROTOCOL_HEADER } from "@fleet/protocol";
 import { parseConfig } from "./config/config.ts";
-import { type Coordinator, createCoordinator, defaultOutputDir } from "./coordinator.ts";
+import { type Coordinator, createCoordinator, defaultTrackDir } from "./coordinator.ts";
 import { openDb } from "./db/open.ts";
 import { configuredTokens, RecordingLog, tempDir, until } from "./testing.ts";
 
@@ -21,7 +21,7 @@ function coordinatorIn(
       tcp_server: { host: "127.0.0.1", port: 0 },
     }),
     dataDir: dir,
-    outputDir: defaultOutputDir(dir),
+    trackDir: defaultTrackDir(dir),
     tokens: configuredTokens({ enroll: "enroll", push: PUSH, operator: "operator" }),
     trackerCommand: [process.execPath, TRACKER, "{port}", join(dir, "{stream}.log")],
     trackerEnv: { PATH: process.env["PATH"] ?? "" },

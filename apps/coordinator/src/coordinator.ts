@@ -4,7 +4,6 @@ import { type Clock, Counts, type Log, type Random, ServiceGroup } from "@fleet/
 import { Auth, type TokenSettings } from "./auth/auth.ts";
 import { Bus } from "./bus.ts";
 import type { Config } from "./config/config.ts";
-import { frameDescriptorMax } from "./net/descriptors.ts";
 import { type Db, MEMORY, openDb, type OpenedDb } from "./db/open.ts";
 import { ActiveDownloads } from "./downloads/active-downloads.ts";
 import { AgentBinaries } from "./downloads/agent-binaries.ts";
@@ -15,21 +14,12 @@ import { HttpServer } from "./http/server.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { StartupProbe } from "./registry/liveness/startup-probe.ts";
 import { Registry } from "./registry/registry.ts";
+import { createTrackers, type Trackers } from "./trackers/create-trackers.ts";
+import { createUplinks, type Uplinks } from "./uplinks/create-uplinks.ts";
 import { HealthPoller } from "./registry/liveness/health-poller.ts";
-import type { Feed } from "./trackers/feed/feed.ts";
-import { RedeliveryTotal } from "./trackers/feed/redelivery-buffer.ts";
-import { Fetchers } from "./uplinks/fetch/fetchers.ts";
-import { TrackerManager } from "./trackers/manager.ts";
-import { TrackLog } from "./trackers/tracks/track-log.ts";
-import { PortPool } from "./trackers/port-pool.ts";
-import { TrackerStore } from "./trackers/tracker-store.ts";
-import { SocketBacklog } from "./trackers/feed/socket-backlog.ts";
-import { ProgressStore } from "./uplinks/sessions/stream-progress.ts";
-import { TcpServer, type TcpServerOptions } from "./uplinks/tcp-server.ts";
 
 const FAILED_START_MS = 5000;
 const ANY_HOST = "0.0.0.0";
-const DAY_MS = 86_400_000;
 /** Agents downloaded at once: each takes an open file and a share of the network, next to no memory. */
 const DOWNLOADS_MAX = 32;
 
@@ -37,7 +27,8 @@ const DOWNLOADS_MAX = 32;
 export interface CoordinatorOptions {
   readonly config: Config;
   readonly dataDir: string;
-  readonly outputDir: string;
+  /** The directory of track files. */
+  readonly trackDir: string;
   readonly tokens: TokenSettings;
   /** argv of a tracker, with `{port}` and `{stream}` to be filled in. */
   readonly trackerCommand: readonly string[];
@@ -73,39 +64,26 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const { config, clock, log } = options;
   const { db } = opened;
   const bus = new Bus();
-  const counts = new Counts();
   const auth = new Auth(db, options.dataDir, clock, log, options.tokens);
   auth.requireTokens();
   const registry = createRegistry(options, db, bus);
-  const output = createOutput(options);
-  const manager = createManager(options, db, bus, output);
-  const fetchers = createFetchers(options, registry, manager);
-  const store = new ProgressStore(db, clock, log);
-  const shared = { clock, log, auth, registry, manager, store, counts };
-  const frames = new TcpServer(tcpServerOptions(config), shared);
-  auth.tokens.onEnd((token) => frames.endToken(token.id));
+  const trackers = createTrackers({ ...options, db, bus });
+  const { manager, trackLog } = trackers;
+  const uplinks = createUplinks({ ...options, db, auth, registry, manager });
   const streams = new AgentStreams(clock);
   registry.onSuperseded = (node) => {
-    const [hadSession, hadStream] = [frames.endSessions(node), streams.end(node, "superseded")];
+    const [hadSession, hadStream] = [
+      uplinks.server.endSessions(node),
+      streams.end(node, "superseded"),
+    ];
     return hadSession || hadStream;
   };
   registry.onRemoved = (nodes) => {
-    frames.endNodes(nodes);
+    uplinks.server.endNodes(nodes);
     for (const node of nodes) streams.end(node, "token_revoked");
-    store.forget(nodes);
+    uplinks.progress.forget(nodes);
   };
-  const parts: Parts = {
-    auth,
-    registry,
-    output,
-    manager,
-    fetchers,
-    store,
-    frames,
-    streams,
-    bus,
-    counts,
-  };
+  const parts: Parts = { auth, registry, trackers, uplinks, streams, bus };
   const downloads = new ActiveDownloads(clock, DOWNLOADS_MAX);
   const { host = ANY_HOST, port, tls } = config.http;
   const app = createHttpApp(options, parts, downloads);
@@ -114,11 +92,11 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const group = new ServiceGroup(clock, [
     { name: "auth", service: auth },
     { name: "registry", service: registry },
-    { name: "stream progress", service: store },
-    { name: "track output", service: output },
+    { name: "stream progress", service: uplinks.progress },
+    { name: "track log", service: trackLog },
     { name: "trackers", service: manager },
-    { name: "fetchers", service: fetchers },
-    { name: "frames", service: frames },
+    { name: "fetchers", service: uplinks.fetchers },
+    { name: "frames", service: uplinks.server },
     { name: "downloads", service: downloads },
     { name: "agents' streams", service: streams },
     { name: "http", service: http },
@@ -131,7 +109,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
       return http.port;
     },
     get framesPort() {
-      return frames.port;
+      return uplinks.server.port;
     },
   };
 }
@@ -140,41 +118,34 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
 interface Parts {
   readonly auth: Auth;
   readonly registry: Registry;
-  readonly output: TrackLog;
-  readonly manager: TrackerManager;
-  readonly fetchers: ReturnType<typeof createFetchers>;
-  readonly store: ProgressStore;
-  readonly frames: TcpServer;
+  readonly trackers: Trackers;
+  readonly uplinks: Uplinks;
   readonly streams: AgentStreams;
   readonly bus: Bus;
-  readonly counts: Counts;
 }
 
 function createHttpApp(
   { config, clock, random, log, version }: CoordinatorOptions,
-  { auth, registry, output, manager, fetchers, store, frames, streams, bus, counts }: Parts,
+  { auth, registry, trackers, uplinks, streams, bus }: Parts,
   downloads: ActiveDownloads,
 ): ReturnType<typeof createApp> {
   const answers = new Counts();
-  const isWritable = (): boolean => !store.failing && !registry.failing;
+  const isWritable = (): boolean => !uplinks.progress.failing && !registry.failing;
   const registerLimiter = new RegisterLimiter(clock, random);
   return createApp({
     registry,
     auth,
     clock,
     log,
-    manager,
+    manager: trackers.manager,
     bus,
     streams,
     registerLimiter,
     metrics: new Metrics({
       auth,
       registry,
-      manager,
-      fetches: () => fetchers.outcomes(),
-      output,
-      lines: counts,
-      connections: () => frames.connections,
+      trackers,
+      uplinks,
       streams: () => streams.size,
       deferred: () => registerLimiter.refused,
       isWritable,
@@ -186,7 +157,7 @@ function createHttpApp(
     version,
     heartbeatIntervalMs: config.registry.heartbeat_interval,
     reenroll: config.registry.reenroll === "allow",
-    frames: () => advertised(config, frames.port),
+    frames: uplinks.endpoint,
     isWritable,
   });
 }
@@ -229,91 +200,7 @@ function createRegistry({ config, clock, log }: CoordinatorOptions, db: Db, bus:
   });
 }
 
-function tcpServerOptions({ tcp_server: tcp }: Config): TcpServerOptions {
-  return {
-    host: tcp.host ?? ANY_HOST,
-    port: tcp.port,
-    tls: tcp.tls,
-    connectionsMax: tcp.connections_max,
-    perAddressMax: tcp.connections_per_address_max,
-    descriptorMax: frameDescriptorMax(),
-  };
-}
-
-/** Where agents are told to connect; without a host, the one by which they reached us. */
-function advertised({ advertise_frames: told, tcp_server: { tls } }: Config, port: number) {
-  return { host: told?.host, port: told?.port ?? port, tls: told?.tls ?? tls !== undefined };
-}
-
-function createOutput({ config, outputDir, clock, log }: CoordinatorOptions): TrackLog {
-  const { rotate_bytes: rotateBytes, keep_days: keepDays } = config.output;
-  const totalBytesMax = config.output.total_bytes_max;
-  return new TrackLog(outputDir, { rotateBytes, keepDays, totalBytesMax }, clock, log);
-}
-
-function createManager(
-  options: CoordinatorOptions,
-  db: Db,
-  bus: Bus,
-  output: TrackLog,
-): TrackerManager {
-  const { config, clock, random, log } = options;
-  const tcp = config.tcp_server;
-  return new TrackerManager(
-    {
-      clock,
-      random,
-      log,
-      bus,
-      output,
-      pool: new PortPool(tcp.auto_provision_port_start, tcp.auto_provision_port_end),
-      store: new TrackerStore(db, log),
-      backlog: new SocketBacklog(clock),
-      historyTotal: new RedeliveryTotal(),
-      options: {
-        command: options.trackerCommand,
-        env: options.trackerEnv,
-        stopGraceMs: config.tracker.stop_grace,
-        extendedOutageMs: config.tracker.extended_outage,
-        startTimeoutMs: config.tracker.start_timeout,
-        stallTimeoutMs: config.tracker.stall_timeout,
-      },
-    },
-    {
-      autoProvision: tcp.auto_provision,
-      perTokenMax: tcp.auto_provision_per_token_max,
-      forgetAfterMs: (config.output.keep_days + 1) * DAY_MS,
-      configured: new Map(config.trackers.map((entry) => [entry.node_id, feedOf(entry)])),
-    },
-  );
-}
-
-type TrackerEntry = Config["trackers"][number];
-
-function feedOf(entry: TrackerEntry): Feed {
-  const { name } = entry;
-  if (entry.mode === "tcp") return { name, mode: "tcp", url: null };
-  return { name, mode: "http", url: entry.detection_url.shown };
-}
-
-function createFetchers(
-  { config, clock, random, log }: CoordinatorOptions,
-  registry: Registry,
-  manager: TrackerManager,
-): Fetchers {
-  const entries = config.trackers.filter((entry) => entry.mode === "http");
-  return new Fetchers(
-    { clock, random, log, registry, manager },
-    entries.map(({ node_id: nodeId, interval: intervalMs, detection_url: url, ca }) => ({
-      nodeId,
-      intervalMs,
-      ca,
-      ...url,
-    })),
-  );
-}
-
 /** Where track files go unless the config says otherwise: beside the database, or the working directory for trials. */
-export function defaultOutputDir(dataDir: string): string {
+export function defaultTrackDir(dataDir: string): string {
   return dataDir === MEMORY ? "tracks" : join(dataDir, "tracks");
 }

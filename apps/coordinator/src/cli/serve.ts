@@ -16,7 +16,7 @@ import { isGuessable } from "../auth/secret-text.ts";
 import type { ConfiguredToken } from "../auth/tokens.ts";
 import { ConfigError } from "../config/file.ts";
 import { type Config, loadConfig, readSecret } from "../config/config.ts";
-import { createCoordinator, defaultOutputDir } from "../coordinator.ts";
+import { createCoordinator, defaultTrackDir } from "../coordinator.ts";
 import type { HostPort } from "../config/host-port.ts";
 
 const STOP_MS = 15_000;
@@ -42,7 +42,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
   const coordinator = createCoordinator({
     config,
     dataDir: flags.dataDir,
-    outputDir: config.output.dir ?? defaultOutputDir(flags.dataDir),
+    trackDir: config.output.dir ?? defaultTrackDir(flags.dataDir),
     tokens,
     trackerCommand: config.tracker.command ?? [findTracker(), ...DEFAULT_TRACKER],
     trackerEnv: Object.fromEntries(

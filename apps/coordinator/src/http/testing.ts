@@ -12,6 +12,7 @@ import { Counts, seededRandom } from "@fleet/daemon";
 import { FakeSpawn } from "@fleet/supervisor/testing";
 import { Auth } from "../auth/auth.ts";
 import { Bus } from "../bus.ts";
+import { parseConfig } from "../config/config.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { ActiveDownloads } from "../downloads/active-downloads.ts";
 import { AgentBinaries } from "../downloads/agent-binaries.ts";
@@ -26,12 +27,8 @@ import {
   until,
 } from "../testing.ts";
 import type { TlsFiles } from "../net/tls-files.ts";
-import { RedeliveryTotal } from "../trackers/feed/redelivery-buffer.ts";
-import { TrackerManager } from "../trackers/manager.ts";
-import { TrackLog } from "../trackers/tracks/track-log.ts";
-import { PortPool } from "../trackers/port-pool.ts";
-import { TrackerStore } from "../trackers/tracker-store.ts";
-import { SocketBacklog } from "../trackers/feed/socket-backlog.ts";
+import { createTrackers, type Trackers } from "../trackers/create-trackers.ts";
+import type { TrackerManager } from "../trackers/manager.ts";
 import { RegisterLimiter } from "./agents/register-limiter.ts";
 import { AgentStreams } from "../agent-streams/agent-streams.ts";
 import { createApp } from "./app.ts";
@@ -95,19 +92,19 @@ export class Api implements AsyncDisposable {
     const { clock, log, bus, db, auth } = this;
     this.registry = new Registry(db, clock, log, bus, REGISTRY_OPTIONS);
     this.registry.start();
-    const limits = { rotateBytes: 1e9, keepDays: 1, totalBytesMax: 1e9 };
-    const output = new TrackLog("/nowhere", limits, clock, log);
-    this.manager = makeManager(this, output, options.ports ?? 1);
+    const trackers = makeTrackers(this, options.ports ?? 1);
+    this.manager = trackers.manager;
     const answers = new Counts();
     const isWritable = (): boolean => this.ready && !this.registry.failing;
     const metrics = new Metrics({
       auth,
       registry: this.registry,
-      manager: this.manager,
-      fetches: () => [[streamId("hill"), this.counts]],
-      output,
-      lines: this.counts,
-      connections: () => 3,
+      trackers,
+      uplinks: {
+        refused: this.counts,
+        fetchers: { outcomes: () => [[streamId("hill"), this.counts]] },
+        server: { connections: 3 },
+      },
       streams: () => this.streams.size,
       deferred: () => this.registerLimiter.refused,
       isWritable,
@@ -223,39 +220,27 @@ export async function slowPost(
   return Number(answer.split(" ")[1]);
 }
 
-function makeManager(
-  { clock, log, bus, db }: Api,
-  output: TrackLog,
-  ports: number,
-): TrackerManager {
+function makeTrackers({ clock, log, bus, db }: Api, ports: number): Trackers {
   const first = freePorts(ports);
   const spawn = new FakeSpawn();
   spawn.onSpawn = (process) => {
     process.onSignal = () => process.exit(0);
   };
-  return new TrackerManager(
-    {
-      clock,
-      log,
-      bus,
-      output,
-      random: seededRandom(1),
-      spawn: spawn.spawn,
-      pool: new PortPool(first, first + ports - 1),
-      store: new TrackerStore(db, log),
-      backlog: new SocketBacklog(clock),
-      historyTotal: new RedeliveryTotal(),
-      options: {
-        command: ["tracker"],
-        env: {},
-        stopGraceMs: 1000,
-        extendedOutageMs: 60_000,
-        startTimeoutMs: 1e9,
-        stallTimeoutMs: 1e9,
-      },
-    },
-    { autoProvision: true, perTokenMax: 100, forgetAfterMs: 1e9, configured: new Map() },
-  );
+  return createTrackers({
+    config: parseConfig("test", {
+      tracker: { start_timeout: "1000000s", stall_timeout: "1000000s" },
+      tcp_server: { auto_provision_port_start: first, auto_provision_port_end: first + ports - 1 },
+    }),
+    clock,
+    log,
+    bus,
+    db,
+    random: seededRandom(1),
+    trackDir: "/nowhere",
+    trackerCommand: ["tracker"],
+    trackerEnv: {},
+    spawn: spawn.spawn,
+  });
 }
 
 const document = openApiDocument("1.2.3");

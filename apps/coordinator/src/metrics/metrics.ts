@@ -4,19 +4,21 @@ import { collectDefaultMetrics, Counter, Gauge, Registry as PromRegistry } from 
 import type { Auth } from "../auth/auth.ts";
 import type { Counts } from "@fleet/daemon";
 import type { Registry } from "../registry/registry.ts";
+import type { Trackers } from "../trackers/create-trackers.ts";
 import type { TrackerManager } from "../trackers/manager.ts";
-import type { TrackLog } from "../trackers/tracks/track-log.ts";
 
 /** What is measured. */
 export interface MetricsSources {
   readonly auth: Auth;
   readonly registry: Registry;
-  readonly manager: TrackerManager;
-  /** What became of each question for a frame, by the stream it was for. */
-  readonly fetches: () => readonly (readonly [StreamId, Counts])[];
-  readonly output: TrackLog;
-  readonly lines: Counts;
-  readonly connections: () => number;
+  readonly trackers: Pick<Trackers, "manager" | "trackLog">;
+  readonly uplinks: {
+    /** Lines and connections refused, by reason. */
+    readonly refused: Counts;
+    /** Outcomes of fetches, by stream. */
+    readonly fetchers: { outcomes(): readonly (readonly [StreamId, Counts])[] };
+    readonly server: { readonly connections: number };
+  };
   /** Open event streams of agents. */
   readonly streams: () => number;
   /** Agents that were told to register later. */
@@ -35,9 +37,9 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#prom });
     this.#nodes(sources.registry);
     this.#sensors(sources.registry);
-    this.#trackers(sources.manager);
+    this.#trackers(sources.trackers.manager);
     this.#counter("fleet_fetches_total", "Frames asked for", ["stream", "outcome"], (c) => {
-      for (const [stream, outcomes] of sources.fetches()) {
+      for (const [stream, outcomes] of sources.uplinks.fetchers.outcomes()) {
         for (const [outcome, n] of outcomes.entries()) c.inc({ stream, outcome }, n);
       }
     });
@@ -48,7 +50,7 @@ export class Metrics {
       c.inc(sources.auth.audit.lost),
     );
     this.#gauge("fleet_frame_connections", "Open connections on the frame port", (g) =>
-      g.set(sources.connections()),
+      g.set(sources.uplinks.server.connections),
     );
     this.#gauge("fleet_agent_streams", "Open event streams of agents", (g) =>
       g.set(sources.streams()),
@@ -60,7 +62,7 @@ export class Metrics {
       g.set(sources.isWritable() ? 1 : 0),
     );
     this.#counter("fleet_lines_refused_total", "Lines and connections refused", ["reason"], (c) => {
-      for (const [reason, n] of sources.lines.entries()) c.inc({ reason }, n);
+      for (const [reason, n] of sources.uplinks.refused.entries()) c.inc({ reason }, n);
     });
     const help = "Requests and sessions of instances that may not speak for their nodes";
     this.#counter("fleet_instances_refused_total", help, ["reason"], (c) => {
@@ -70,7 +72,7 @@ export class Metrics {
       for (const [status, n] of sources.downloads.entries()) c.inc({ status }, n);
     });
     this.#counter("fleet_track_events_lost_total", "Events not written to files", [], (c) =>
-      c.inc(sources.output.lost),
+      c.inc(sources.trackers.trackLog.lost),
     );
   }
 

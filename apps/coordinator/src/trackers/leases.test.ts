@@ -222,10 +222,10 @@ describe("a stream that nobody has heard of for long", () => {
     queue.connect(sink);
     queue.write(frame(1), 1);
     queue.disconnect(sink);
-    expect(rig.historyTotal.bytes).toBe(frame(1).length);
+    expect(rig.trackers.redeliveryBudget.bytes).toBe(frame(1).length);
     rig.clock.advance(HOUR_MS);
     expect(rig.manager.get(ONE)).toBeUndefined();
-    expect(rig.historyTotal.bytes).toBe(0);
+    expect(rig.trackers.redeliveryBudget.bytes).toBe(0);
   });
 
   test("but has a source is not", async () => {

@@ -40,7 +40,7 @@ describe("a stream's tracker (T2, T9)", () => {
     expect(tracker.view.list()[0]).toMatchObject({ track_id: "t3", length: 1, run: 1 });
     expect(rig.row()).toMatchObject({ run: 1, port: tracker.toView().port, source: "auto" });
     expect(isAlive(rig.row()!.pid!)).toBe(true);
-    rig.output.flush();
+    rig.trackers.trackLog.flush();
     const dir = join(rig.dir.path, "tracks", STREAM);
     const written = readFileSync(join(dir, readdirSync(dir)[0]!), "utf8");
     expect(

@@ -6,26 +6,23 @@ import { FakeClock } from "@fleet/daemon/testing";
 import { processIdentity } from "@fleet/supervisor";
 import type { FakeSpawn } from "@fleet/supervisor/testing";
 import { Bus } from "../bus.ts";
+import { type Config, parseConfig } from "../config/config.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { trackers as trackerTable } from "../db/schema.ts";
-import { freePorts, nodeId, RecordingLog, streamId, tempDir, until } from "../testing.ts";
-import { RedeliveryTotal } from "./feed/redelivery-buffer.ts";
-import { type Feed, PUSHED } from "./feed/feed.ts";
-import { TrackerManager } from "./manager.ts";
-import { TrackLog } from "./tracks/track-log.ts";
-import { PortPool } from "./port-pool.ts";
+import { freePorts, RecordingLog, streamId, tempDir, until } from "../testing.ts";
+import { createTrackers, type Trackers } from "./create-trackers.ts";
+import type { TrackerManager } from "./manager.ts";
 import type { Tracker } from "./tracker.ts";
 import type { TrackerOptions } from "./tracker-deps.ts";
-import { type TrackerRow, TrackerStore } from "./tracker-store.ts";
-import { SocketBacklog } from "./feed/socket-backlog.ts";
+import type { TrackerRow } from "./tracker-store.ts";
 
 const SCRIPT = join(import.meta.dirname, "../../test/light-tracker.ts");
 /** The stream most tests are about. */
 export const STREAM = streamId("radar3.radar");
 const FAR_MS = 60_000;
-/** How long a stream is remembered without a frame. */
+const PORTS = 4;
+/** How long a stream without frames is remembered: the default `keep_days` and one more. */
 export const FORGET_MS = 15 * 86_400_000;
-const FETCHED: Feed = { name: "hill", mode: "http", url: "http://hill/d" };
 const ENV = { PATH: process.env["PATH"] ?? "" };
 
 /** What a test wants otherwise. */
@@ -46,9 +43,8 @@ export class Rig {
   readonly dir = tempDir();
   readonly log = new RecordingLog();
   readonly bus = new Bus();
-  readonly historyTotal = new RedeliveryTotal();
   readonly states: string[] = [];
-  readonly output: TrackLog;
+  readonly trackers: Trackers;
   readonly manager: TrackerManager;
   readonly db: Db;
   readonly firstPort: number;
@@ -57,55 +53,33 @@ export class Rig {
   constructor(options: RigOptions = {}) {
     const clock = options.clock ?? systemClock;
     this.clock = clock;
-    this.firstPort = freePorts(options.ports ?? 4);
+    this.firstPort = freePorts(options.ports ?? PORTS);
     this.db = options.db ?? openDb(MEMORY).db;
     this.bus.subscribe("tracker.>", ({ data }) => {
       const { stream_id: stream, state } = data as Record<string, string>;
       this.states.push(`${stream} ${state}`);
     });
-    const limits = { rotateBytes: 1e6, keepDays: 1, totalBytesMax: 1e7 };
-    this.output = new TrackLog(join(this.dir.path, "tracks"), limits, clock, this.log);
-    this.output.start();
     if (options.spawn !== undefined) obey(options.spawn);
-    this.manager = new TrackerManager(
-      {
-        clock,
-        random: seededRandom(3),
-        log: this.log,
-        bus: this.bus,
-        output: this.output,
-        pool: new PortPool(this.firstPort, this.firstPort + (options.ports ?? 4) - 1),
-        store: new TrackerStore(this.db, this.log),
-        backlog: new SocketBacklog(clock),
-        historyTotal: this.historyTotal,
-        ...(options.spawn === undefined ? {} : { spawn: options.spawn.spawn }),
-        options: {
-          command: [
-            process.execPath,
-            SCRIPT,
-            "{port}",
-            join(this.dir.path, "{stream}.log"),
-            options.mode ?? "",
-          ],
-          env: ENV,
-          stopGraceMs: options.stopGraceMs ?? 2000,
-          extendedOutageMs: options.extendedOutageMs ?? FAR_MS,
-          startTimeoutMs: options.startTimeoutMs ?? FAR_MS,
-          stallTimeoutMs: options.stallTimeoutMs ?? FAR_MS,
-        },
-      },
-      {
-        autoProvision: options.autoProvision ?? true,
-        perTokenMax: options.perTokenMax ?? 100,
-        forgetAfterMs: FORGET_MS,
-        configured: new Map(
-          (options.configured ?? []).map((node) => [
-            nodeId(node),
-            options.fetched?.includes(node) ? FETCHED : PUSHED,
-          ]),
-        ),
-      },
-    );
+    this.trackers = createTrackers({
+      config: configOf(options, this.firstPort),
+      clock,
+      random: seededRandom(3),
+      log: this.log,
+      bus: this.bus,
+      db: this.db,
+      trackDir: join(this.dir.path, "tracks"),
+      trackerCommand: [
+        process.execPath,
+        SCRIPT,
+        "{port}",
+        join(this.dir.path, "{stream}.log"),
+        options.mode ?? "",
+      ],
+      trackerEnv: ENV,
+      ...(options.spawn === undefined ? {} : { spawn: options.spawn.spawn }),
+    });
+    this.trackers.trackLog.start();
+    this.manager = this.trackers.manager;
     rigs.push(this);
   }
 
@@ -154,6 +128,28 @@ export class Rig {
   }
 }
 
+function configOf(options: RigOptions, firstPort: number): Config {
+  return parseConfig("test", {
+    tracker: {
+      stop_grace: `${options.stopGraceMs ?? 2000}ms`,
+      extended_outage: `${options.extendedOutageMs ?? FAR_MS}ms`,
+      start_timeout: `${options.startTimeoutMs ?? FAR_MS}ms`,
+      stall_timeout: `${options.stallTimeoutMs ?? FAR_MS}ms`,
+    },
+    tcp_server: {
+      auto_provision: options.autoProvision,
+      auto_provision_port_start: firstPort,
+      auto_provision_port_end: firstPort + (options.ports ?? PORTS) - 1,
+      auto_provision_per_token_max: options.perTokenMax ?? 100,
+    },
+    trackers: (options.configured ?? []).map((name) =>
+      options.fetched?.includes(name)
+        ? { name, mode: "http", detection_url: "http://hill/d" }
+        : { name, mode: "tcp" },
+    ),
+  });
+}
+
 const rigs: Rig[] = [];
 
 /** Ends all that was made; for `afterEach`. */
@@ -168,7 +164,7 @@ export async function endRigs(): Promise<void> {
         () => clock.advance(20),
       );
     await stopped;
-    await rig.output.stop();
+    await rig.trackers.trackLog.stop();
     rig.dir[Symbol.dispose]();
   }
 }

@@ -15,7 +15,7 @@ function signal(tracker: Tracker, name: NodeJS.Signals): void {
 
 /** Timestamps of the events that were written to files, with the run that said them. */
 async function written(rig: Rig): Promise<[timestamp: number, run: number][]> {
-  await rig.output.stop();
+  await rig.trackers.trackLog.stop();
   const dir = join(rig.dir.path, "tracks", STREAM);
   return readdirSync(dir)
     .flatMap((name) => readFileSync(join(dir, name), "utf8").split("\n").slice(0, -1))

@@ -2,7 +2,7 @@
 import type { Clock, Log, Random } from "@fleet/daemon";
 import type { Spawn } from "@fleet/supervisor";
 import type { Bus } from "../bus.ts";
-import type { RedeliveryTotal } from "./feed/redelivery-buffer.ts";
+import type { RedeliveryBudget } from "./feed/redelivery-buffer.ts";
 import type { TrackLog } from "./tracks/track-log.ts";
 import type { PortPool } from "./port-pool.ts";
 import type { TrackerStore } from "./tracker-store.ts";
@@ -28,10 +28,10 @@ export interface TrackerDeps {
   readonly bus: Bus;
   readonly pool: PortPool;
   readonly store: TrackerStore;
-  readonly output: TrackLog;
+  readonly trackLog: TrackLog;
   readonly backlog: SocketBacklog;
   /** What is kept for later runs of all trackers. */
-  readonly historyTotal: RedeliveryTotal;
+  readonly redeliveryBudget: RedeliveryBudget;
   /** How processes are begun; tests have others. */
   readonly spawn?: Spawn;
   readonly options: TrackerOptions;

@@ -71,7 +71,7 @@ export class Tracker {
 
   constructor(deps: TrackerDeps, row: TrackerRow, feed: Feed = PUSHED) {
     this.#deps = deps;
-    this.queue = new FrameQueue(deps.historyTotal);
+    this.queue = new FrameQueue(deps.redeliveryBudget);
     this.feed = feed;
     this.streamId = row.streamId as StreamId;
     this.#log = deps.log.child({ stream_id: this.streamId });

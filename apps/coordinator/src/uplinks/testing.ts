@@ -1,10 +1,11 @@
 /** A frame port with everything behind it, for tests: real sockets and database, a stepped clock, trackers the test plays itself. */
-import { Counts, seededRandom } from "@fleet/daemon";
+import { type Counts, seededRandom } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
 import { encodeLine, type Hello, PROTOCOL_VERSION, type ServerLine } from "@fleet/protocol";
 import { FakeSpawn } from "@fleet/supervisor/testing";
 import { Auth } from "../auth/auth.ts";
 import { Bus } from "../bus.ts";
+import { type Config, parseConfig } from "../config/config.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { Registry } from "../registry/registry.ts";
 import type { TlsFiles } from "../net/tls-files.ts";
@@ -17,15 +18,10 @@ import {
   registration,
   until,
 } from "../testing.ts";
-import { PUSHED } from "../trackers/feed/feed.ts";
-import { RedeliveryTotal } from "../trackers/feed/redelivery-buffer.ts";
-import { TrackerManager } from "../trackers/manager.ts";
-import { TrackLog } from "../trackers/tracks/track-log.ts";
-import { PortPool } from "../trackers/port-pool.ts";
-import { TrackerStore } from "../trackers/tracker-store.ts";
-import { SocketBacklog } from "../trackers/feed/socket-backlog.ts";
-import { ProgressStore } from "./sessions/stream-progress.ts";
-import { TcpServer } from "./tcp-server.ts";
+import { createTrackers } from "../trackers/create-trackers.ts";
+import type { TrackerManager } from "../trackers/manager.ts";
+import { createUplinks, type Uplinks } from "./create-uplinks.ts";
+import type { TcpServer } from "./tcp-server.ts";
 
 export const PUSH = "push-token";
 /** A frame line without its LF. */
@@ -91,9 +87,10 @@ export interface FramePortOptions {
   readonly autoProvision?: boolean;
   readonly perTokenMax?: number;
   readonly plainNodesMax?: number;
-  /** Nodes that the config names, and those whose frames it says to fetch. */
+  /** Nodes that the config names. */
   readonly configured?: readonly string[];
-  readonly fetched?: readonly string[];
+  /** Nodes that the config names with a `detection_url`, each with its URL. */
+  readonly fetched?: Readonly<Record<string, string>>;
   /** Whether trackers come up at all, and whether they read. */
   readonly trackers?: "up" | "down" | "deaf";
   /** Share another port's, as after a restart. */
@@ -105,19 +102,17 @@ export class FramePort implements AsyncDisposable {
   readonly clock = new FakeClock();
   readonly log = new RecordingLog();
   readonly db: Db;
-  readonly counts = new Counts();
   readonly auth: Auth;
   readonly spawn = new FakeSpawn();
   readonly registry: Registry;
   readonly manager: TrackerManager;
-  readonly store: ProgressStore;
-  readonly server: TcpServer;
+  readonly uplinks: Uplinks;
   trackers: "up" | "down" | "deaf";
   readonly #played = new Map<string, PlayedTracker>();
   readonly #peers: Peer[] = [];
 
   constructor(options: FramePortOptions = {}) {
-    const { clock, log, counts } = this;
+    const { clock, log } = this;
     this.trackers = options.trackers ?? "up";
     this.db = options.db ?? openDb(MEMORY).db;
     this.auth = new Auth(this.db, MEMORY, clock, log, configuredTokens({ push: PUSH }));
@@ -128,32 +123,36 @@ export class FramePort implements AsyncDisposable {
       plainNodesMax: options.plainNodesMax ?? 1000,
     });
     this.registry.start();
-    this.manager = this.#makeManager(bus, options);
-    this.store = new ProgressStore(this.db, clock, log);
-    this.store.start();
-    this.server = new TcpServer(
-      {
-        host: "127.0.0.1",
-        port: 0,
-        tls: options.tls,
-        connectionsMax: options.connectionsMax ?? 100,
-        perAddressMax: options.perAddressMax ?? 100,
-        descriptorMax: options.descriptorMax ?? Number.POSITIVE_INFINITY,
-      },
-      {
-        clock,
-        log,
-        auth: this.auth,
-        registry: this.registry,
-        manager: this.manager,
-        store: this.store,
-        counts,
-      },
-    );
+    const { db, auth, registry } = this;
+    const shared = { config: configOf(options), clock, log, db, random: seededRandom(1) };
+    this.manager = createTrackers({
+      ...shared,
+      bus,
+      trackDir: "/nowhere",
+      trackerCommand: ["{port}", "{stream}"],
+      trackerEnv: {},
+      spawn: this.spawn.spawn,
+    }).manager;
+    this.uplinks = createUplinks({
+      ...shared,
+      auth,
+      registry,
+      manager: this.manager,
+      descriptorMax: options.descriptorMax ?? Number.POSITIVE_INFINITY,
+    });
+    this.uplinks.progress.start();
     this.registry.onSuperseded = (node) => this.server.endSessions(node);
-    this.auth.tokens.onEnd((token) => this.server.endToken(token.id));
     this.server.start();
     this.#obey();
+  }
+
+  get server(): TcpServer {
+    return this.uplinks.server;
+  }
+
+  /** Lines and connections refused, by reason. */
+  get counts(): Counts {
+    return this.uplinks.refused;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -166,7 +165,7 @@ export class FramePort implements AsyncDisposable {
       () => done,
       () => this.clock.advance(1000),
     );
-    await this.store.stop();
+    await this.uplinks.progress.stop();
     await this.registry.stop();
     await this.auth.stop();
     for (const peer of this.#peers) peer.close();
@@ -228,47 +227,6 @@ export class FramePort implements AsyncDisposable {
     await until(isSo, () => this.clock.advance(10));
   }
 
-  #makeManager(bus: Bus, options: FramePortOptions): TrackerManager {
-    const { clock, log } = this;
-    const limits = { rotateBytes: 1e9, keepDays: 1, totalBytesMax: 1e9 };
-    const first = freePorts(options.ports ?? 8);
-    return new TrackerManager(
-      {
-        clock,
-        log,
-        bus,
-        random: seededRandom(1),
-        spawn: this.spawn.spawn,
-        output: new TrackLog("/nowhere", limits, clock, log),
-        pool: new PortPool(first, first + (options.ports ?? 8) - 1),
-        store: new TrackerStore(this.db, log),
-        backlog: new SocketBacklog(clock),
-        historyTotal: new RedeliveryTotal(),
-        options: {
-          command: ["{port}", "{stream}"],
-          env: {},
-          stopGraceMs: 1000,
-          extendedOutageMs: 60_000,
-          startTimeoutMs: 10_000,
-          stallTimeoutMs: 1e9,
-        },
-      },
-      {
-        autoProvision: options.autoProvision ?? true,
-        perTokenMax: options.perTokenMax ?? 1000,
-        forgetAfterMs: 1e9,
-        configured: new Map(
-          [...(options.configured ?? []), ...(options.fetched ?? [])].map((node) => [
-            nodeId(node),
-            options.fetched?.includes(node)
-              ? { name: node, mode: "http", url: "http://fetched/" }
-              : PUSHED,
-          ]),
-        ),
-      },
-    );
-  }
-
   #obey(): void {
     this.spawn.onSpawn = (process) => {
       const [port, stream] = process.request.command as [string, string];
@@ -280,6 +238,33 @@ export class FramePort implements AsyncDisposable {
       };
     };
   }
+}
+
+function configOf(options: FramePortOptions): Config {
+  const ports = options.ports ?? 8;
+  const firstPort = freePorts(ports);
+  return parseConfig("test", {
+    tracker: { stop_grace: "1s", stall_timeout: "1000000s" },
+    tcp_server: {
+      host: "127.0.0.1",
+      port: 0,
+      connections_max: options.connectionsMax ?? 100,
+      connections_per_address_max: options.perAddressMax ?? 100,
+      auto_provision: options.autoProvision,
+      auto_provision_port_start: firstPort,
+      auto_provision_port_end: firstPort + ports - 1,
+      auto_provision_per_token_max: options.perTokenMax,
+      tls: options.tls && { cert: options.tls.cert, key: options.tls.key },
+    },
+    trackers: [
+      ...(options.configured ?? []).map((name) => ({ name, mode: "tcp" })),
+      ...Object.entries(options.fetched ?? {}).map(([name, url]) => ({
+        name,
+        mode: "http",
+        detection_url: url,
+      })),
+    ],
+  });
 }
 
 /** The other end of a connection to the frame port. */

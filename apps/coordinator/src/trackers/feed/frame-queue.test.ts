@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { type Fed, RedeliveryTotal, KEEP_BYTES, TOTAL_BYTES_MAX } from "./redelivery-buffer.ts";
+import { type Fed, RedeliveryBudget, KEEP_BYTES, TOTAL_BYTES_MAX } from "./redelivery-buffer.ts";
 import { FrameQueue, RECEIVER_BYTES_MAX, RECEIVER_FRAMES_MAX, type Sink } from "./frame-queue.ts";
 
 const encoder = new TextEncoder();
@@ -149,7 +149,7 @@ describe("a receiver (T8)", () => {
   });
 
   test("keeps no more than a connection can hold, and 64 KiB, when nobody says what is read", () => {
-    const queue = new FrameQueue(new RedeliveryTotal(4_000_000));
+    const queue = new FrameQueue(new RedeliveryBudget(4_000_000));
     const sink = new ScriptedSink();
     queue.connect(sink);
     let asked = 0;
@@ -163,7 +163,7 @@ describe("a receiver (T8)", () => {
   });
 
   test("gives each of many slow trackers a little when they have much together, and loses nothing by it", () => {
-    const total = new RedeliveryTotal();
+    const total = new RedeliveryBudget();
     const chunk = bytesOf(`${"x".repeat(128 * 1024 - 1)}\n`);
     const sinks = Array.from({ length: 500 }, () => {
       const queue = new FrameQueue(total);

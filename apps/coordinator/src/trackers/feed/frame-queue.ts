@@ -5,7 +5,7 @@
  *
  * Each connection is another run of the tracker. It is first given again what the last one may not have read. (T5)
  */
-import { type Fed, RedeliveryBuffer, RedeliveryTotal } from "./redelivery-buffer.ts";
+import { type Fed, RedeliveryBuffer, RedeliveryBudget } from "./redelivery-buffer.ts";
 
 /** Frames that may wait for the tracker. (DESIGN §6) */
 export const RECEIVER_FRAMES_MAX = 2000;
@@ -65,7 +65,7 @@ export class FrameQueue {
   onMuch: () => void = NOTHING;
 
   /** `total` is shared by all receivers of a coordinator. */
-  constructor(total: RedeliveryTotal = new RedeliveryTotal()) {
+  constructor(total: RedeliveryBudget = new RedeliveryBudget()) {
     this.#history = new RedeliveryBuffer(total);
   }
 

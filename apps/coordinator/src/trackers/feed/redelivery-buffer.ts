@@ -13,7 +13,7 @@ const FLOOR_BYTES = 256 * 1024;
 const CONNECTION_BYTES = 16 * 1024 * 1024;
 
 /** What is kept for all trackers that share it. */
-export class RedeliveryTotal {
+export class RedeliveryBudget {
   bytes = 0;
   /** What a connection can hold unread: no history needs to be longer than this and KEEP_BYTES. */
   readonly connectionBytes: number;
@@ -45,7 +45,7 @@ export interface Fed {
 
 /** See the head of this file. */
 export class RedeliveryBuffer {
-  readonly #total: RedeliveryTotal;
+  readonly #total: RedeliveryBudget;
   #blocks: Fed[] = [];
   #head = 0;
   #bytes = 0;
@@ -54,7 +54,7 @@ export class RedeliveryBuffer {
   #openBytes = 0;
   #openFrames = 0;
 
-  constructor(total: RedeliveryTotal) {
+  constructor(total: RedeliveryBudget) {
     this.#total = total;
   }
 

@@ -32,7 +32,7 @@ interface Repeats {
 export interface EventReaderDeps {
   readonly clock: Clock;
   readonly bus: Bus;
-  readonly output: TrackLog;
+  readonly trackLog: TrackLog;
 }
 
 /** Belongs to one tracker. */
@@ -95,10 +95,10 @@ export class EventReader {
       return;
     }
     this.#note(event.timestamp);
-    const { clock, output, bus } = this.#deps;
+    const { clock, trackLog, bus } = this.#deps;
     const atMs = clock.nowMs();
     this.#view.add(event, bytes, start, run, atMs);
-    output.write(this.#streamId, bytes, start, event.end, run);
+    trackLog.write(this.#streamId, bytes, start, event.end, run);
     if (bus.idle) return;
     bus.publish({
       topic: `track.${this.#streamId}`,

@@ -1,9 +1,8 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { seededRandom } from "@fleet/daemon";
 import { settle } from "@fleet/daemon/testing";
 import { nodeId, registration, streamId, until } from "../../testing.ts";
 import type { Tracker } from "../../trackers/tracker.ts";
-import { Fetchers } from "./fetchers.ts";
+import type { Fetchers } from "./fetchers.ts";
 import { frame, FramePort, lines, PUSH } from "../testing.ts";
 
 const HILL = nodeId("hill");
@@ -27,7 +26,6 @@ class Rig implements AsyncDisposable {
   readonly #server: Bun.Server<undefined>;
 
   constructor(options: RigOptions = {}) {
-    this.port = new FramePort({ ...options, fetched: ["hill"] });
     this.#server = Bun.serve({
       hostname: "127.0.0.1",
       port: 0,
@@ -36,18 +34,9 @@ class Rig implements AsyncDisposable {
         return this.answer();
       },
     });
-    const { clock, log, registry, manager } = this.port;
     const href = `http://127.0.0.1:${this.#server.port}/d`;
-    this.fetchers = new Fetchers({ clock, random: seededRandom(5), log, registry, manager }, [
-      {
-        nodeId: HILL,
-        href,
-        shown: href,
-        authorization: undefined,
-        ca: undefined,
-        intervalMs: INTERVAL_MS,
-      },
-    ]);
+    this.port = new FramePort({ ...options, fetched: { hill: href } });
+    this.fetchers = this.port.uplinks.fetchers;
   }
 
   get tracker(): Tracker {

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { ACK_INTERVAL_MS, encodeLine, WINDOW_BYTES } from "@fleet/protocol";
 import fc from "fast-check";
-import { until } from "../../testing.ts";
+import { streamId, until } from "../../testing.ts";
 import { frame, FramePort, lines, type Peer } from "../testing.ts";
 
-const STREAM = "radar3.radar";
+const STREAM = streamId("radar3.radar");
 const numbers = (from: number, to: number): number[] =>
   Array.from({ length: to - from + 1 }, (_, i) => from + i);
 const frames = (from: number, to: number): string =>
@@ -167,7 +167,7 @@ describe("after a cut", () => {
     const hello = await port.hello();
     const first = await port.session(hello);
     first.send(frames(1, 10));
-    const tracker = port.manager.get(STREAM as never)!;
+    const tracker = port.manager.get(STREAM)!;
     await until(() => tracker.queue.waitingFrames === 10);
     first.close();
     const second = await port.connect();
@@ -186,7 +186,7 @@ describe("after a cut", () => {
     const hello = await port.hello();
     const first = await port.session(hello);
     first.send(frames(1, 10));
-    const tracker = port.manager.get(STREAM as never)!;
+    const tracker = port.manager.get(STREAM)!;
     await until(() => tracker.queue.waitingFrames === 10);
     first.close();
     const second = await port.session(hello);
@@ -204,7 +204,7 @@ describe("after a cut", () => {
     await using port = new FramePort({ trackers: "down" });
     const first = await port.session();
     first.send(frames(1, 3));
-    const tracker = port.manager.get(STREAM as never)!;
+    const tracker = port.manager.get(STREAM)!;
     await until(() => tracker.queue.waitingFrames === 3);
     first.close();
     const second = await port.session(await port.hello("radar3", { spool_id: "spool2" }));
@@ -260,7 +260,7 @@ describe("after a cut", () => {
             const cut = send > 0 ? bytes.length - 3 : bytes.length;
             peer.send(bytes.subarray(0, cut));
             sent = send > 0 ? to - 1 : to;
-            const progress = port.store.open(STREAM as never, "spool1" as never, 1);
+            const progress = port.uplinks.progress.open(STREAM, "spool1" as never, 1);
             await port.until(() => progress.accepted >= sent);
             peer.close();
           }
@@ -300,7 +300,7 @@ describe("a slow tracker (T8)", () => {
   test("that isn't there holds the agent's frames back, bad lines and skips included", async () => {
     await using port = new FramePort({ trackers: "down" });
     const peer = await port.session();
-    const tracker = port.manager.get(STREAM as never)!;
+    const tracker = port.manager.get(STREAM)!;
     const bad = lines(...Array.from({ length: 20_000 }, () => `{"type":"nonsense","at":1}`));
     peer.send(bad);
     await until(() => tracker.queue.full);
@@ -313,9 +313,9 @@ describe("a slow tracker (T8)", () => {
     const deaf = await port.tracker(STREAM);
     const line = frame(1, { pad: "x".repeat(50_000) });
     peer.send(lines(...Array.from({ length: 400 }, () => line)));
-    const tracker = port.manager.get(STREAM as never)!;
+    const tracker = port.manager.get(STREAM)!;
     await port.until(() => tracker.queue.full);
-    const enqueued = port.store.open(STREAM as never, "spool1" as never, 1).enqueued;
+    const enqueued = port.uplinks.progress.open(STREAM, "spool1" as never, 1).enqueued;
     peer.close();
     deaf.countOnly = true;
     deaf.reads(true);
