@@ -1,4 +1,4 @@
-/** The chaos test as CI runs it: the real binaries for the better part of a minute, always the same schedule. (A16, T5, T8) */
+/** The chaos test as CI runs it: the real binaries for the better part of a minute, always the same schedule. (A16, T5, T8, H7) */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 
