@@ -1,6 +1,6 @@
 /**
- * The fleet of the chaos test: a coordinator, agents, plain nodes, and the wires between them. Does to it what the schedule
- * says; an action that finds its target busy or gone is left out, and says so.
+ * The fleet of the chaos test: a coordinator, agents and plain nodes, with proxies between them. Performs the actions of the
+ * schedule, and skips one whose target is busy or absent.
  */
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -28,18 +28,18 @@ const PORTS_FROM = 5000;
 const PORT_BLOCKS = 150;
 const ENROLL_TOKEN = "enroll-token-of-the-chaos-test";
 
-/** The test can't be run here. */
+/** The test cannot run on this machine. */
 export class ChaosError extends Error {
   readonly code = "chaos_impossible";
 }
 
-/** What became of an action: done, or left out and why. */
-export type Outcome = "done" | "busy" | "not there" | "not now";
+/** The outcome of an action: done, or why it was skipped. */
+export type Outcome = "done" | "busy" | "no target" | "not now";
 
-/** See the head of this file. */
+/** Used once: construct, `start`, `act`, `mend`, `stop`, `close`. */
 export class ChaosFleet {
   readonly dir = mkdtempSync(join(tmpdir(), "fleet-chaos-"));
-  /** Why no disk is filled; undefined: they are. */
+  /** Why no disk can be filled; undefined if they can. */
   readonly whyNoDisks: string | undefined;
   readonly violations: string[] = [];
   readonly #mark = `FLEET_CHAOS=${this.dir}`;
@@ -74,16 +74,16 @@ export class ChaosFleet {
     ];
   }
 
-  /** Compiles, mounts, listens and starts. Throws `ChaosError`. */
+  /** Compiles the test programs, mounts disks, opens proxies and starts everything. Throws `ChaosError`. */
   async start(agents: number): Promise<void> {
     const trackerProgram = this.#compile("tracker", TRACKER_SOURCE);
     const sensorProgram = this.#compile("sensor", SENSOR_SOURCE);
     const enrollTokenFile = join(this.dir, "enroll-token");
     writeFileSync(enrollTokenFile, ENROLL_TOKEN, { mode: 0o600 });
     const count = 2 + agents * 2 + PLAIN_NODES + PORT_RESERVE;
-    // Not where others look first: a coordinator that is down does not hold its ports.
+    // While the coordinator is down its ports are free, so avoid ports that other programs are likely to pick.
     const first = freeRange(count, [], PORTS_FROM + (process.pid % PORT_BLOCKS) * count);
-    if (first === undefined) throw new ChaosError(`There are no ${count} free ports in a row.`);
+    if (first === undefined) throw new ChaosError(`There are no ${count} consecutive free ports.`);
     const http = await Proxy.open(() => first);
     const frames = await Proxy.open(() => first + 1);
     this.#proxies.push(http, frames);
@@ -125,7 +125,7 @@ export class ChaosFleet {
     for (const node of this.#plain) node.start();
   }
 
-  /** Settles when the action and what it brings with it (a new start, the end of a freeze) are over. */
+  /** Performs an action. Resolves when it is over, including what follows it, such as a restart or the end of a freeze. */
   async act(action: Action): Promise<Outcome> {
     if ("agent" in action) return this.#actOnAgent(this.#agents[action.agent]!, action);
     switch (action.at) {
@@ -142,11 +142,11 @@ export class ChaosFleet {
         this.#plain[Math.floor(action.pick * this.#plain.length)]!.reconnect();
         return "done";
       default:
-        return this.#actOnWires(action);
+        return this.#actOnConnections(action);
     }
   }
 
-  /** No fault any more: all that was begun is over by now. Wires that are half open stay so for their time. */
+  /** Ends all faults, except that half-open connections stay so for their time. Call it when no action is under way. */
   mend(): void {
     for (const disk of this.#disks) disk.free();
     this.coordinator.thaw();
@@ -154,27 +154,27 @@ export class ChaosFleet {
     for (const agent of this.#agents) agent.thaw();
   }
 
-  /** Agents and plain nodes, then the coordinator. What is left of them then is a violation. */
+  /** Stops plain nodes and agents, then the coordinator. A process that is left after that is a violation. */
   async stop(): Promise<void> {
     for (const node of this.#plain) node.kill();
     await Promise.all(this.#agents.map((agent) => agent.stop()));
     if (!(await this.coordinator.stop()))
-      this.violations.push("a tracker that was killed was not fed again");
+      this.violations.push("a killed tracker was not fed again");
     const left = marked(this.#mark);
-    if (left.length > 0) this.violations.push(`processes are left: ${left.join(", ")}`);
+    if (left.length > 0) this.violations.push(`processes are left running: ${left.join(", ")}`);
   }
 
-  /** Ends everything this instant, and removes what it left unless it `isWanted`. */
-  close(isWanted: boolean): void {
+  /** Kills everything at once. Removes all files, or keeps them with copies of the disks. */
+  close(keepFiles: boolean): void {
     for (const node of this.#plain) node.kill();
     for (const proxy of this.#proxies) proxy.close();
     killMarked(this.#mark);
     for (const disk of this.#disks) {
       const copy = join(this.dir, "disks", basename(dirname(disk.dir)), basename(disk.dir));
-      if (isWanted) cpSync(disk.dir, copy, { recursive: true });
+      if (keepFiles) cpSync(disk.dir, copy, { recursive: true });
       disk.unmount();
     }
-    if (!isWanted) rmSync(this.dir, { recursive: true, force: true });
+    if (!keepFiles) rmSync(this.dir, { recursive: true, force: true });
     this.#guard.dismiss();
   }
 
@@ -204,9 +204,10 @@ export class ChaosFleet {
     agent: ChaosAgent,
     action: Extract<Action, { agent: number }>,
   ): Promise<Outcome> {
-    if (action.at === "fill_agent") return agent.isSettling ? "busy" : fill(agent, action.forMs);
+    if (action.at === "fill_agent")
+      return agent.isSettling ? "busy" : fill(agent.disk, action.forMs);
     if (agent.isBusy) return "busy";
-    if (!agent.isUp) return "not there";
+    if (!agent.isUp) return "no target";
     agent.isBusy = true;
     try {
       if (action.at === "freeze_agent") {
@@ -233,9 +234,9 @@ export class ChaosFleet {
     action: Extract<Action, { at: `${string}_coordinator` }>,
   ): Promise<Outcome> {
     const { coordinator } = this;
-    if (action.at === "fill_coordinator") return fill(coordinator, action.forMs);
+    if (action.at === "fill_coordinator") return fill(coordinator.disk, action.forMs);
     if (coordinator.isBusy) return "busy";
-    if (!coordinator.isUp) return "not there";
+    if (!coordinator.isUp) return "no target";
     coordinator.isBusy = true;
     try {
       if (action.at === "freeze_coordinator") {
@@ -271,14 +272,14 @@ export class ChaosFleet {
     }
     const stream = streams[Math.floor(action.pick * streams.length)]!;
     if (action.at === "kill_tracker")
-      return (await coordinator.killTracker(stream, action.afterMs)) ? "done" : "not there";
-    if (!(await coordinator.freezeTracker(stream))) return "not there";
+      return (await coordinator.killTracker(stream, action.afterMs)) ? "done" : "no target";
+    if (!(await coordinator.freezeTracker(stream))) return "no target";
     await Bun.sleep(action.forMs);
     coordinator.thawTracker(stream);
     return "done";
   }
 
-  /** Nothing passes between the nodes and the coordinator while `work` is under way. */
+  /** Disconnects all nodes from the coordinator while `work` runs. */
   async #cutOff<T>(work: () => Promise<T>): Promise<T> {
     for (const proxy of this.#proxies) proxy.goDown();
     try {
@@ -288,7 +289,7 @@ export class ChaosFleet {
     }
   }
 
-  async #actOnWires(
+  async #actOnConnections(
     action: Extract<Action, { at: "cut" | "stall" | "half_open" | "partition" }>,
   ): Promise<Outcome> {
     if (action.at === "partition") {
@@ -297,7 +298,7 @@ export class ChaosFleet {
     }
     const wires = this.#proxies.flatMap((proxy) => [...proxy.wires]);
     const wire = wires[Math.floor(action.pick * wires.length)];
-    if (wire === undefined) return "not there";
+    if (wire === undefined) return "no target";
     if (action.at === "cut") wire.cut(action.afterBytes);
     if (action.at === "stall") wire.stall(action.forMs);
     if (action.at === "half_open") wire.halfOpen(action.forMs);
@@ -305,14 +306,9 @@ export class ChaosFleet {
   }
 }
 
-/** Whoever has a disk. */
-interface Filled {
-  readonly disk: Disk | undefined;
-}
-
-async function fill(target: Filled, forMs: number): Promise<Outcome> {
-  const { disk } = target;
-  if (disk === undefined) return "not there";
+/** Fills a disk for a while. */
+async function fill(disk: Disk | undefined, forMs: number): Promise<Outcome> {
+  if (disk === undefined) return "no target";
   if (disk.isFull) return "busy";
   disk.fill();
   await Bun.sleep(forMs);

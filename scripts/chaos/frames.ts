@@ -1,6 +1,6 @@
 /**
- * Frames as the chaos test knows them: by the run of their source (of a sensor's process; of a plain node's connection) and
- * their number in it. Pure, but for reading files.
+ * Reads the frames that sensors, spools and trackers have recorded. The chaos test identifies a frame by the run of its source
+ * and its number within that run. A run is one process of a sensor, or one connection of a plain node.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ const LF = 10;
 const HEAD = /^\{"timestamp":\d+,"delay":\[(\d+)\],"doppler":\[(\d+)\]/;
 const HEAD_BYTES_MAX = 100;
 
-/** A frame as one number: frames of a source compare as they were printed. */
+/** A frame as one number. Frames of one source sort in the order they were printed. */
 export type FrameKey = number;
 
 export function keyOf(run: number, n: number): FrameKey {
@@ -32,28 +32,28 @@ export function numberOf(key: FrameKey): number {
   return key % RUN_FACTOR;
 }
 
-/** The frames in whole lines of `bytes`; `strange` gets the beginning of each line that is none of ours. */
-export function framesIn(bytes: Buffer, strange: (line: string) => void): FrameKey[] {
+/** Returns the frames in the complete lines of `bytes`. Calls `onInvalid` with the start of each line that is not a frame. */
+export function framesIn(bytes: Buffer, onInvalid: (line: string) => void): FrameKey[] {
   const keys: FrameKey[] = [];
   for (let at = 0, end = bytes.indexOf(LF); end >= 0; at = end + 1, end = bytes.indexOf(LF, at)) {
     const head = bytes.toString("latin1", at, Math.min(end, at + HEAD_BYTES_MAX));
     const [, run, n] = HEAD.exec(head) ?? [];
-    if (run === undefined || bytes[end - 1] !== 0x7d) strange(head);
+    if (run === undefined || bytes[end - 1] !== 0x7d) onInvalid(head);
     else keys.push(keyOf(Number(run), Number(n)));
   }
   return keys;
 }
 
-/** What a sensor's run wrote down of itself: `done` lines were printed whole, and at most one more. */
+/** The record of a sensor's run. It printed `done` lines completely and began `begun`, at most one more. */
 export interface SensorRun {
   readonly run: number;
-  /** Which start of the agent it was part of. */
+  /** The agent's life, from 1. */
   readonly life: number;
   readonly begun: number;
   readonly done: number;
 }
 
-/** The records in a sensor's directory. */
+/** Reads the records in a sensor's directory. */
 export function readSensorRuns(dir: string): readonly SensorRun[] {
   return readdirSync(dir)
     .filter((name) => /^\d{5}$/.test(name))
@@ -66,30 +66,33 @@ export function readSensorRuns(dir: string): readonly SensorRun[] {
     });
 }
 
-/** What one tracker process was given on one connection. */
+/** The input of one tracker process on one connection. */
 export interface TrackerInput {
-  /** Which start of the coordinator it was part of. */
+  /** The coordinator's life, from 1. */
   readonly life: number;
   readonly pid: number;
-  /** The tracker saw the end of its input; else it was killed, or is still at it. */
+  /** Whether the tracker has read the end of its input. Otherwise it was killed or is still reading. */
   readonly isEnded: boolean;
   readonly frames: readonly FrameKey[];
 }
 
-/** The recordings of a stream, in the order they were begun. */
-export function readInputs(dir: string, strange: (line: string) => void): readonly TrackerInput[] {
+/** Reads the recordings of a stream, oldest first. `onInvalid` as in `framesIn`. */
+export function readInputs(
+  dir: string,
+  onInvalid: (line: string) => void,
+): readonly TrackerInput[] {
   return inputNames(dir).map((name) => {
     const [, life, pid, end] = name.split(".");
     return {
       life: Number(life),
       pid: Number(pid),
       isEnded: end === "end",
-      frames: framesIn(readFileSync(join(dir, name)), strange),
+      frames: framesIn(readFileSync(join(dir, name)), onInvalid),
     };
   });
 }
 
-/** The names of the recordings of a stream, oldest first. */
+/** Lists the recordings of a stream, oldest first. */
 export function inputNames(dir: string): readonly string[] {
   try {
     return readdirSync(dir).toSorted();
@@ -98,12 +101,12 @@ export function inputNames(dir: string): readonly string[] {
   }
 }
 
-/** The frames in whole batches of a spool's files: what a killed agent has promised. */
+/** Returns the frames in the complete batches of a spool, which survive a kill of the agent. */
 export function committedFrames(spoolDir: string): readonly FrameKey[] {
   return spoolFiles(spoolDir).flatMap((path) => batchesIn(readFileSync(path)));
 }
 
-/** The files of frames in a spool's directory. */
+/** Lists the frame files of a spool. */
 export function spoolFiles(spoolDir: string): readonly string[] {
   if (!existsSync(spoolDir)) return [];
   return readdirSync(spoolDir)

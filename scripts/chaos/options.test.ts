@@ -2,14 +2,14 @@ import { describe, expect, test } from "bun:test";
 import { parseOptions } from "./options.ts";
 
 describe("the command line of the chaos test", () => {
-  test("has a minute, three agents and a seed of its own by default", () => {
+  test("defaults to one minute, three agents and the given seed", () => {
     expect(parseOptions([], 7)).toEqual({
       at: "run",
       options: { seed: 7, minutes: 1, agents: 3, keep: false },
     });
   });
 
-  test("takes a seed, a part of a minute and a number of agents", () => {
+  test("accepts a seed, a fraction of a minute and a number of agents", () => {
     const args = ["--seed", "4294967295", "--minutes", "0.5", "--agents", "1", "--keep"];
     expect(parseOptions(args, 7)).toEqual({
       at: "run",
@@ -25,8 +25,8 @@ describe("the command line of the chaos test", () => {
     [["--agents", "17"], "--agents must be a number from 1 to 16"],
     [["--sed", "1"], "--sed"],
     [["more"], "more"],
-  ])("refuses %p and says why", (args, message) => {
-    const asked = parseOptions(args, 7);
-    expect(asked.at === "usage_error" && asked.message).toContain(message);
+  ])("refuses %p with a reason", (args, message) => {
+    const parsed = parseOptions(args, 7);
+    expect(parsed.at === "usage_error" && parsed.message).toContain(message);
   });
 });

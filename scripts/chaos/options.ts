@@ -1,19 +1,19 @@
-/** The command line of `bun run chaos`, read strictly. No I/O. */
+/** Parses the command line of `bun run chaos`. No I/O. */
 import { parseArgs } from "node:util";
 
-/** What the chaos is to be. */
+/** The options of a chaos test. */
 export interface ChaosOptions {
-  /** Decides the schedule, 0 … 2³² − 1. */
+  /** Fixes the schedule; 0 … 2³² − 1. */
   readonly seed: number;
-  /** How long things are broken; what comes before and after is not counted. */
+  /** How long faults are injected. Start and rest take more time. */
   readonly minutes: number;
   readonly agents: number;
-  /** Leave the logs and records behind even when all is well. */
+  /** Keep logs and records even if nothing is violated. */
   readonly keep: boolean;
 }
 
-/** What was asked for. */
-export type Asked =
+/** A parsed command line. */
+export type CommandLine =
   | { readonly at: "run"; readonly options: ChaosOptions }
   | { readonly at: "help" }
   | { readonly at: "usage_error"; readonly message: string };
@@ -24,18 +24,19 @@ const AGENTS_MAX = 16;
 
 export const USAGE = `usage: bun run chaos [--seed N] [--minutes M] [--agents N] [--keep]
 
-Runs agents, a coordinator and trackers on this machine, kills, stops and disconnects them and fills their disks, lets all
-come to rest, and checks that no frame was lost that should not have been, and that every one is accounted for.
+Runs a fleet on this machine and breaks it: kills, stops and disconnects agents, coordinator and trackers, and fills their
+disks. Then lets the fleet come to rest and checks that no frame is lost that must not be, and that every frame is
+accounted for.
 
-  --seed N      the schedule of what happens (another one each time); when exactly, the machine decides
-  --minutes M   how long, 0.1 to ${MINUTES_MAX} (1)
-  --agents N    agents, 1 to ${AGENTS_MAX} (3), each with two sensors; plain nodes are added
-  --keep        leave logs and records behind, not only after a failure
-  --help        print this
+  --seed N      seed of the schedule of faults (default random); their exact timing depends on the machine
+  --minutes M   how long to inject faults, 0.1 to ${MINUTES_MAX} (default 1)
+  --agents N    number of agents, 1 to ${AGENTS_MAX} (default 3), each with two sensors; two plain nodes run beside them
+  --keep        keep logs and records even if the test passes
+  --help        print this help
 `;
 
-/** Reads the arguments after the script's name. `seed` is taken when none is given. */
-export function parseOptions(argv: readonly string[], seed: number): Asked {
+/** Parses the arguments that follow the script's name. `seed` is the default. */
+export function parseOptions(argv: readonly string[], seed: number): CommandLine {
   try {
     const { values } = parseArgs({
       args: [...argv],

@@ -1,4 +1,4 @@
-/** Lets the fleet come to rest after the chaos, and gathers what the verdict needs. */
+/** Lets the fleet come to rest after the chaos, and collects the facts for the verdict. */
 import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { NodeView, SensorCounters } from "../../packages/protocol/src/index.ts";
@@ -9,25 +9,25 @@ import type { Answer } from "../demo/fleet-api.ts";
 import { isBalanced, plainProblems, type SensorFacts, sensorProblems } from "./verdict.ts";
 
 const POLL_MS = 400;
-/** A half-open connection is found out within 30 s, the next attempt may be just as unlucky. */
+/** A half-open connection is detected within 30 s, and the next attempt may meet another one. */
 const REST_MS_MAX = 120_000;
 /**
- * So often in a row everything must look the same: for longer than a node without heartbeats is LIVE, so that the counters are
- * those of now.
+ * This many consecutive polls must yield the same state. Together they take longer than a node stays LIVE without heartbeats,
+ * so that the counters are current.
  */
-const SAME_LOOKS = 8;
+const SAME_POLLS = 8;
 const LAST_FRAMES = 200;
-/** HTTP connections that are kept, listeners, outputs. */
-const SOCKETS_BESIDE_MAX = 32;
+/** Sockets besides those for streams: idle HTTP connections, listeners, outputs. */
+const OTHER_SOCKETS_MAX = 32;
 
-/** What was there at rest. */
+/** The state of the coordinator at rest. */
 export interface Rest {
   readonly answer: Answer;
-  /** The coordinator's metrics, in their text form. */
+  /** The metrics in text format. */
   readonly metrics: string;
 }
 
-/** Ends every fault and waits until nothing moves any more; undefined when it never came to that, which is a violation. */
+/** Ends all faults and waits until nothing changes any more. Returns undefined if that takes too long, which is a violation. */
 export async function comeToRest(fleet: ChaosFleet): Promise<Rest | undefined> {
   for (const agent of fleet.agents) agent.hold(true);
   fleet.mend();
@@ -36,13 +36,13 @@ export async function comeToRest(fleet: ChaosFleet): Promise<Rest | undefined> {
   if (isUp === undefined) return undefined;
   for (const node of fleet.plain)
     if (!(await node.pushOnce(LAST_FRAMES)))
-      fleet.violations.push(`${node.name} could not send ${LAST_FRAMES} frames in peace`);
+      fleet.violations.push(`${node.name} could not send ${LAST_FRAMES} frames undisturbed`);
   const answer = await untilStill(fleet);
   fleet.violations.push(...leaks(fleet));
   return answer && { answer, metrics: await fleet.coordinator.api.metrics() };
 }
 
-/** Nodes whose balance does not hold at this moment, in their last heartbeat. */
+/** Returns the sensors whose balance does not hold in the last heartbeat. */
 export async function unbalanced({ coordinator, agents }: ChaosFleet): Promise<readonly string[]> {
   const answer = await coordinator.api.ask().catch(() => undefined);
   if (answer === undefined) return [];
@@ -56,12 +56,12 @@ export async function unbalanced({ coordinator, agents }: ChaosFleet): Promise<r
   );
 }
 
-/** All violated sentences, once the fleet has been stopped. */
+/** Returns all violations. Call it once the fleet has stopped. */
 export function judge(fleet: ChaosFleet, { answer, metrics }: Rest): readonly string[] {
   const { coordinator } = fleet;
-  const strange: string[] = [];
+  const invalid: string[] = [];
   const inputsOf = (stream: string) =>
-    readInputs(coordinator.inputsDir(stream), (line) => strange.push(`${stream}: ${line}`));
+    readInputs(coordinator.inputsDir(stream), (line) => invalid.push(`${stream}: ${line}`));
   const isKilledLife = (life: number): boolean => coordinator.wasKilled[life - 1] === true;
   const ofSensors = fleet.agents.flatMap((agent) =>
     agent.sensors.flatMap(({ name, stream, records }) =>
@@ -92,17 +92,17 @@ export function judge(fleet: ChaosFleet, { answer, metrics }: Rest): readonly st
       lastLife,
     });
   });
-  const lines = strange.slice(0, 3).map((line) => `a tracker was given what is no frame: ${line}`);
+  const lines = invalid.slice(0, 3).map((line) => `a tracker received an invalid frame: ${line}`);
   return [...lines, ...ofSensors, ...ofPlain, ...metricProblems(fleet, answer, metrics)];
 }
 
-/** The metrics say the same as the nodes' list. */
+/** Checks that the metrics agree with the list of nodes. */
 function metricProblems(fleet: ChaosFleet, answer: Answer, metrics: string): readonly string[] {
-  const said = new Set(metrics.split("\n"));
+  const lines = new Set(metrics.split("\n"));
   return fleet.agents.flatMap((agent) =>
     agent.sensors.flatMap(({ name, stream }) => {
       const { produced, acked, spooled, dropped } = countersOf(answer, agent.name)[name]!;
-      const wanted = [
+      const expected = [
         `produced_total{stream="${stream}"} ${produced}`,
         `acked_total{stream="${stream}"} ${acked}`,
         `spooled{stream="${stream}"} ${spooled}`,
@@ -110,9 +110,9 @@ function metricProblems(fleet: ChaosFleet, answer: Answer, metrics: string): rea
           ([reason, n]) => `dropped_total{stream="${stream}",reason="${reason}"} ${n}`,
         ),
       ].map((text) => `fleet_sensor_frames_${text}`);
-      return wanted
-        .filter((line) => !said.has(line))
-        .map((line) => `${stream}: the metrics do not say ${line}`);
+      return expected
+        .filter((line) => !lines.has(line))
+        .map((line) => `${stream}: the metrics lack ${line}`);
     }),
   );
 }
@@ -129,7 +129,7 @@ function sensorFacts(agent: ChaosAgent, stream: string, records: string): readon
   });
 }
 
-/** By this life or by a later one that found its frames in the spool. */
+/** The last frame of a run in this life or in a later one, which may have found the run's frames in its spool. */
 function lastOf(
   { lives }: ChaosAgent,
   which: "promised" | "written",
@@ -139,25 +139,25 @@ function lastOf(
   return Math.max(0, ...lives.map((life) => life[which].get(stream)?.get(run) ?? 0));
 }
 
-/** What each process still holds when nothing is under way. */
+/** Returns the sockets and files that are open or left without need. */
 function leaks(fleet: ChaosFleet): readonly string[] {
   const { coordinator, agents, streams } = fleet;
   const processes = [
-    { name: "the coordinator", pid: coordinator.pid, max: 2 * streams.length + SOCKETS_BESIDE_MAX },
+    { name: "the coordinator", pid: coordinator.pid, max: 2 * streams.length + OTHER_SOCKETS_MAX },
     ...agents.map(({ name, pid, sensors }) => ({
       name,
       pid,
-      max: sensors.length + SOCKETS_BESIDE_MAX,
+      max: sensors.length + OTHER_SOCKETS_MAX,
     })),
   ];
   const sockets = processes.flatMap(({ name, pid, max }) => {
     const open = pid === undefined ? 0 : openSockets(pid);
-    return open > max ? [`${name} has ${open} sockets open at rest, and needs at most ${max}`] : [];
+    return open > max ? [`${name} has ${open} sockets open at rest but needs at most ${max}`] : [];
   });
   const files = agents.flatMap(({ sensors }) =>
     sensors.flatMap(({ stream, spool }) => {
       const left = spoolFiles(spool).length;
-      return left > 1 ? [`${stream}: ${left} files are left of a spool that is empty`] : [];
+      return left > 1 ? [`${stream}: ${left} files are left although the spool is empty`] : [];
     }),
   );
   return [...sockets, ...files];
@@ -177,28 +177,28 @@ function openSockets(pid: number): number {
 async function untilStill(fleet: ChaosFleet): Promise<Answer | undefined> {
   const endMs = performance.now() + REST_MS_MAX;
   let before = "";
-  let looks = 0;
+  let same = 0;
   let restless = "";
   while (performance.now() < endMs && fleet.violations.length === 0) {
     await Bun.sleep(POLL_MS);
     const answer = await fleet.coordinator.api.ask().catch(() => undefined);
     restless =
-      answer === undefined ? "the coordinator does not answer" : whyRestless(fleet, answer);
+      answer === undefined ? "the coordinator does not respond" : whyRestless(fleet, answer);
     const now = answer === undefined ? "" : stateOf(fleet, answer);
-    looks = restless === "" && now === before ? looks + 1 : 0;
+    same = restless === "" && now === before ? same + 1 : 0;
     before = now;
-    if (looks >= SAME_LOOKS) return answer;
+    if (same >= SAME_POLLS) return answer;
   }
   if (fleet.violations.length === 0)
     fleet.violations.push(
-      `the fleet did not come to rest in ${REST_MS_MAX / 1000} s: ${restless || "it moves on and on"}`,
+      `the fleet did not come to rest within ${REST_MS_MAX / 1000} s: ${restless || "its state keeps changing"}`,
     );
   return undefined;
 }
 
 function whyRestless(fleet: ChaosFleet, answer: Answer): string {
   for (const { name, sensors } of fleet.agents) {
-    const state = nodeOf(answer, name)?.state ?? "not known";
+    const state = nodeOf(answer, name)?.state ?? "unknown";
     if (state !== "LIVE") return `${name} is ${state}`;
     for (const sensor of sensors) {
       const counters = countersOf(answer, name)[sensor.name];

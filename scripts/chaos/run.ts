@@ -1,4 +1,4 @@
-/** The chaos test from beginning to end: start, break, rest, judge, stop. Returns the exit code. */
+/** The chaos test from start to end: start, break, come to rest, judge, stop. */
 import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 import { seededRandom } from "../../packages/daemon/src/index.ts";
@@ -12,12 +12,13 @@ import { comeToRest, judge, unbalanced } from "./rest.ts";
 import { describeAction, makeSchedule, type Step } from "./schedule.ts";
 
 const PROGRESS_MS = 5000;
-const LOOK_MS = 1000;
+const BALANCE_CHECK_MS = 1000;
 const MINUTE_MS = 60_000;
-const SCHEDULE_LINES_MAX = 40;
+const ACTION_LINES_MAX = 40;
+const VIOLATIONS_SHOWN_MAX = 20;
 const EXIT_IMPOSSIBLE = 69;
 
-/** See the head of this file. */
+/** Runs the test. Returns the exit code: 0 if no rule is violated, 1 if one is, 69 if the test cannot run here. */
 export async function runChaos(options: ChaosOptions): Promise<number> {
   await ensureInstalled();
   try {
@@ -28,31 +29,31 @@ export async function runChaos(options: ChaosOptions): Promise<number> {
     return 1;
   }
   const fleet = new ChaosFleet();
-  let isWanted = options.keep;
+  let keepFiles = options.keep;
   const stop = new StopRequest((exitCode) => {
     fleet.close(false);
     process.exit(exitCode);
   });
   try {
-    const story = new Story(fleet);
-    const violations = await unfold(fleet, options, stop, story);
+    const actionLog = new ActionLog(fleet);
+    const violations = await breakAndJudge(fleet, options, stop, actionLog);
     if (stop.signal !== undefined) return stop.exitCode ?? 1;
-    isWanted ||= violations.length > 0;
-    return report(fleet, options, story, violations);
+    keepFiles ||= violations.length > 0;
+    return report(fleet, options, actionLog, violations);
   } catch (error) {
     if (!(error instanceof ChaosError)) throw error;
     console.error(error.message);
     return EXIT_IMPOSSIBLE;
   } finally {
-    fleet.close(isWanted);
+    fleet.close(keepFiles);
   }
 }
 
-async function unfold(
+async function breakAndJudge(
   fleet: ChaosFleet,
   { seed, minutes, agents }: ChaosOptions,
   stop: StopRequest,
-  story: Story,
+  actionLog: ActionLog,
 ): Promise<readonly string[]> {
   const durationMs = minutes * MINUTE_MS;
   const hasDisks = fleet.whyNoDisks === undefined;
@@ -60,11 +61,11 @@ async function unfold(
   print(
     `Seed ${seed}: ${schedule.length} actions in ${(durationMs / 1000).toFixed(0)} s, ${agents} agents`,
   );
-  if (!hasDisks) print(`No disk is filled, since none can be mounted here: ${fleet.whyNoDisks}`);
+  if (!hasDisks) print(`No disk is filled, because none can be mounted here: ${fleet.whyNoDisks}`);
   await fleet.start(agents);
-  await perform(fleet, schedule, stop, story);
+  await perform(fleet, schedule, stop, actionLog);
   if (stop.signal !== undefined) return [];
-  print("Waiting until all is quiet");
+  print("Waiting for the fleet to come to rest");
   const rest =
     fleet.violations.length > 0
       ? undefined
@@ -78,13 +79,13 @@ async function perform(
   fleet: ChaosFleet,
   schedule: readonly Step[],
   stop: StopRequest,
-  story: Story,
+  actionLog: ActionLog,
 ): Promise<void> {
   const startMs = performance.now();
   const elapsedMs = (): number => performance.now() - startMs;
   const running = new Set<Promise<void>>();
-  let saidMs = 0;
-  let lookedMs = 0;
+  let progressMs = 0;
+  let balanceMs = 0;
   for (const { atMs, action } of schedule) {
     if (await stop.within(Math.max(0, atMs - elapsedMs()))) return;
     if (fleet.violations.length > 0) break;
@@ -92,23 +93,23 @@ async function perform(
     const begunMs = elapsedMs();
     const one = fleet
       .act(action)
-      .then((outcome) => story.add(begunMs, text, outcome))
+      .then((outcome) => actionLog.add(begunMs, text, outcome))
       .finally(() => running.delete(one));
     running.add(one);
-    if (elapsedMs() - lookedMs > LOOK_MS) {
-      lookedMs = elapsedMs();
+    if (elapsedMs() - balanceMs > BALANCE_CHECK_MS) {
+      balanceMs = elapsedMs();
       void unbalanced(fleet).then((problems) => fleet.violations.push(...problems));
     }
-    if (elapsedMs() - saidMs < PROGRESS_MS) continue;
-    saidMs = elapsedMs();
-    print(story.progress(saidMs));
+    if (elapsedMs() - progressMs < PROGRESS_MS) continue;
+    progressMs = elapsedMs();
+    print(actionLog.progress(progressMs));
   }
   await Promise.race([Promise.all(running), stop.requested]);
-  print(story.progress(elapsedMs()));
+  print(actionLog.progress(elapsedMs()));
 }
 
-/** What was done, in the order it ended; all of it is in a file, too. */
-class Story {
+/** The actions performed, in the order they ended. Also written to a file. */
+class ActionLog {
   readonly lines: string[] = [];
   readonly #fleet: ChaosFleet;
   readonly #outcomes = new Map<Outcome, number>();
@@ -133,14 +134,14 @@ class Story {
     const up = agents.filter(({ isUp }) => isUp).length;
     const done = this.#outcomes.get("done") ?? 0;
     const lives = agents.reduce((sum, agent) => sum + agent.lives.length, 0);
-    return `${(elapsedMs / 1000).toFixed(0).padStart(4)} s  ${done} of ${this.lines.length} actions done  agents up ${up}/${agents.length} (${lives} lives)  coordinator ${coordinator.isUp ? "up" : "down"} (${coordinator.life} lives)`;
+    return `${(elapsedMs / 1000).toFixed(0).padStart(4)} s  ${done} of ${this.lines.length} actions done  ${up} of ${agents.length} agents up (${lives} lives)  coordinator ${coordinator.isUp ? "up" : "down"} (${coordinator.life} lives)`;
   }
 }
 
 function report(
   fleet: ChaosFleet,
   { seed, minutes, agents }: ChaosOptions,
-  story: Story,
+  actionLog: ActionLog,
   violations: readonly string[],
 ): number {
   const [first, ...others] = violations;
@@ -148,14 +149,16 @@ function report(
     print(`All is well: every frame is accounted for (seed ${seed}).`);
     return 0;
   }
-  console.error(`\nViolated, seed ${seed}: ${first}`);
-  for (const other of others.slice(0, 20)) console.error(`  also: ${other}`);
-  console.error(`\nThe last of what was done (all: ${story.file}):`);
-  for (const line of story.lines.slice(-SCHEDULE_LINES_MAX)) console.error(`  ${line}`);
+  console.error(`\nViolation (seed ${seed}): ${first}`);
+  for (const other of others.slice(0, VIOLATIONS_SHOWN_MAX)) console.error(`  also: ${other}`);
+  console.error(`\nLast actions (all of them: ${actionLog.file}):`);
+  for (const line of actionLog.lines.slice(-ACTION_LINES_MAX)) console.error(`  ${line}`);
   console.error(
-    `\nLogs: ${join(fleet.dir, "logs")}; what trackers read: ${join(fleet.dir, "inputs")}`,
+    `\nLogs: ${join(fleet.dir, "logs")}; input of the trackers: ${join(fleet.dir, "inputs")}`,
   );
-  console.error(`Again: bun run chaos --seed ${seed} --minutes ${minutes} --agents ${agents}`);
-  console.error("The schedule is the same then; its timing is the machine's.");
+  console.error(
+    `Repeat with: bun run chaos --seed ${seed} --minutes ${minutes} --agents ${agents}`,
+  );
+  console.error("The schedule will be the same; its timing depends on the machine.");
   return 1;
 }

@@ -9,12 +9,12 @@ function schedule(seed: number, options = OPTIONS) {
 }
 
 describe("a schedule", () => {
-  test("is the same for the same seed, and another for another", () => {
+  test("depends on the seed alone", () => {
     expect(schedule(1)).toEqual(schedule(1));
     expect(schedule(1)).not.toEqual(schedule(2));
   });
 
-  test("has several actions a second, in order, of every kind, and for every agent", () => {
+  test("has several actions per second, in order, of every kind and for every agent", () => {
     const steps = schedule(1);
     expect(steps.length).toBeGreaterThan(OPTIONS.durationMs / 500);
     expect(steps.map(({ atMs }) => atMs)).toEqual(
@@ -47,12 +47,12 @@ describe("a schedule", () => {
     expect(new Set(agents)).toEqual(new Set([0, 1, 2]));
   });
 
-  test("fills no disk where there is none of its own", () => {
+  test("fills no disk where none can be mounted", () => {
     const kinds = schedule(1, { ...OPTIONS, hasDisks: false }).map(({ action }) => action.at);
     expect(kinds.filter((kind) => kind.startsWith("fill"))).toEqual([]);
   });
 
-  test("can be read", () => {
+  test("is readable", () => {
     expect(describeAction({ at: "stall", pick: 0.25, forMs: 30 })).toBe(
       "stall pick=0.250 forMs=30",
     );

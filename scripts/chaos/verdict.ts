@@ -1,6 +1,6 @@
 /**
- * What must hold once all has come to rest, as sentences: each check gives those that are violated. Pure. What may happen to
- * a frame is said in docs/protocol.md and docs/spool.md; this file is the list of it.
+ * The rules that must hold once the fleet is at rest. Each check returns a sentence for every violation. docs/protocol.md and
+ * docs/spool.md explain what may happen to a frame. Pure.
  */
 import type { SensorCounters } from "../../packages/protocol/src/index.ts";
 import type { Policy } from "./parts/agent.ts";
@@ -13,40 +13,41 @@ import {
   type TrackerInput,
 } from "./frames.ts";
 
-/** A sensor's run, and what was to survive it. */
+/** A sensor's run, and the frames that must survive it. */
 export interface SensorFacts extends SensorRun {
-  /** `hard`: what was in no batch and not acknowledged at its end may be lost, a tail of it. */
+  /** After a `hard` end, the last frames may be lost if they were in no batch and not acknowledged. */
   readonly end: "soft" | "hard";
-  /** The last frame that must arrive of a run that ended hard. */
+  /** For a hard end: the last frame that must arrive. */
   readonly promised: number;
-  /** The last frame of such a run that was on disk: up to it all are counted. */
+  /** For a hard end: the last frame that was on disk. All frames up to it are counted. */
   readonly written: number;
 }
 
-/** A stream's tracker inputs, and which lives of the coordinator were killed. */
+/** A stream's tracker inputs, and which lives of the coordinator ended with a kill. */
 export interface InputFacts {
   readonly stream: string;
   readonly inputs: readonly TrackerInput[];
   readonly isKilledLife: (life: number) => boolean;
 }
 
-/** All about a sensor's stream. */
+/** Everything known about a sensor's stream. */
 export interface SensorStreamFacts extends InputFacts {
   readonly policy: Policy;
   readonly runs: readonly SensorFacts[];
   readonly counters: SensorCounters;
 }
 
-/** All about a plain node's stream; `dropped` are the frames its last coordinator dropped. */
+/** Everything known about a plain node's stream. */
 export interface PlainStreamFacts extends InputFacts {
   readonly connections: readonly {
     readonly id: number;
     readonly sent: number;
-    /** The coordinator was there from its beginning to its end, in good order, and is still. */
+    /** Whether it ended in good order in the coordinator's last life. */
     readonly isWhole: boolean;
   }[];
+  /** Frames that the coordinator dropped in its last life. */
   readonly dropped: number;
-  /** As the coordinator counts them, in its last life. */
+  /** Frames that the coordinator accepted in its last life. */
   readonly accepted: number;
   readonly lastLife: number;
 }
@@ -56,8 +57,8 @@ export function sensorProblems(facts: SensorStreamFacts): readonly string[] {
   const arrived = arrivedIn(facts.inputs);
   return [
     ...facts.inputs.flatMap((input, i) => orderProblems(facts.stream, i, input, isRising)),
-    ...twiceProblems(facts),
-    ...strangerProblems(facts, arrived),
+    ...redeliveryProblems(facts),
+    ...inventedProblems(facts, arrived),
     ...missingProblems(facts, arrived),
     ...balanceProblems(facts, arrived),
   ];
@@ -68,9 +69,9 @@ export function plainProblems(facts: PlainStreamFacts): readonly string[] {
   const { stream, connections, dropped, accepted, inputs, lastLife } = facts;
   const arrived = arrivedIn(inputs);
   const problems = [
-    // A connection may still be read while the next one is: they are in order each for itself.
+    // The coordinator may still read one connection while it reads the next, so only each by itself is in order.
     ...inputs.flatMap((input, i) => orderProblems(stream, i, input, isRisingByRun)),
-    ...twiceProblems(facts),
+    ...redeliveryProblems(facts),
   ];
   let missing = 0;
   for (const { id, sent, isWhole } of connections) {
@@ -79,7 +80,7 @@ export function plainProblems(facts: PlainStreamFacts): readonly string[] {
   }
   if (missing > dropped)
     problems.push(
-      `${stream}: of connections that ended in good order ${missing} frames are missing, and the coordinator counts ${dropped} as dropped`,
+      `${stream}: ${missing} frames of connections that ended in good order are missing, but the coordinator counts ${dropped} as dropped`,
     );
   const last = inputs.filter(({ life }) => life === lastLife);
   const read = sum(last.map(({ frames }) => frames.length));
@@ -87,12 +88,12 @@ export function plainProblems(facts: PlainStreamFacts): readonly string[] {
     last.length > 0 && last.every(({ isEnded }, i) => isEnded || i === last.length - 1);
   if (isUnbroken && read !== accepted)
     problems.push(
-      `${stream}: its tracker has read ${read} frames, the coordinator counts ${accepted}`,
+      `${stream}: its tracker has read ${read} frames, but the coordinator counts ${accepted}`,
     );
   return problems;
 }
 
-/** `produced = acked + spooled + Σ dropped`, to the frame. */
+/** Reports whether `produced = acked + spooled + Σ dropped`. */
 export function isBalanced({ produced, acked, spooled, dropped }: SensorCounters): boolean {
   return produced === acked + spooled + sum(Object.values(dropped));
 }
@@ -103,6 +104,7 @@ function arrivedIn(inputs: readonly TrackerInput[]): ReadonlySet<FrameKey> {
   return arrived;
 }
 
+/** Whether `key` may follow `before`; `last` holds the last frame of each run. */
 type Order = (before: FrameKey, key: FrameKey, last: ReadonlyMap<number, FrameKey>) => boolean;
 
 function isRising(before: FrameKey, key: FrameKey): boolean {
@@ -113,7 +115,7 @@ function isRisingByRun(_before: FrameKey, key: FrameKey, last: ReadonlyMap<numbe
   return key > (last.get(runOf(key)) ?? -1);
 }
 
-/** Within one run of a tracker each frame comes once, and in order. */
+/** Within one run of a tracker, each frame must arrive once and in order. */
 function orderProblems(
   stream: string,
   i: number,
@@ -133,8 +135,8 @@ function orderProblems(
   return [];
 }
 
-/** Between two runs of a tracker a frame may come again only if a tracker, or the coordinator, was killed between them. */
-function twiceProblems({ stream, inputs, isKilledLife }: InputFacts): string[] {
+/** A later run of a tracker may receive a frame again only if a tracker or the coordinator was killed since the first time. */
+function redeliveryProblems({ stream, inputs, isKilledLife }: InputFacts): string[] {
   let settled = new Set<FrameKey>();
   let open = new Set<FrameKey>();
   const problems: string[] = [];
@@ -142,7 +144,7 @@ function twiceProblems({ stream, inputs, isKilledLife }: InputFacts): string[] {
     const again = frames.find((key) => settled.has(key));
     if (again !== undefined)
       problems.push(
-        `${stream}: input ${i + 1} of its tracker has ${describe(again)} again, though nothing was killed since`,
+        `${stream}: input ${i + 1} of its tracker has ${describe(again)} again, although nothing was killed since`,
       );
     for (const key of frames) open.add(key);
     if (isEnded && !isKilledLife(life)) {
@@ -153,11 +155,11 @@ function twiceProblems({ stream, inputs, isKilledLife }: InputFacts): string[] {
   return problems;
 }
 
-function strangerProblems(facts: SensorStreamFacts, arrived: ReadonlySet<FrameKey>): string[] {
+function inventedProblems(facts: SensorStreamFacts, arrived: ReadonlySet<FrameKey>): string[] {
   const begun = new Map(facts.runs.map(({ run, begun: n }) => [run, n]));
   for (const key of arrived)
     if (numberOf(key) > (begun.get(runOf(key)) ?? 0))
-      return [`${facts.stream}: its tracker was given ${describe(key)}, which was never printed`];
+      return [`${facts.stream}: its tracker received ${describe(key)}, which was never printed`];
   return [];
 }
 
@@ -167,7 +169,7 @@ function missingProblems(facts: SensorStreamFacts, arrived: ReadonlySet<FrameKey
   const problems: string[] = [];
   if (policy !== "drops" && dropped > 0)
     problems.push(
-      `${stream}: nothing should be dropped, but ${JSON.stringify(counters.dropped)} were`,
+      `${stream}: nothing may be dropped, but ${JSON.stringify(counters.dropped)} were`,
     );
   let missing = 0;
   let first: FrameKey | undefined;
@@ -182,16 +184,16 @@ function missingProblems(facts: SensorStreamFacts, arrived: ReadonlySet<FrameKey
       first ??= keyOf(run, n);
     }
     if (policy === "drops") continue;
-    // What a kill takes is the end, never something before a frame that arrived.
+    // A kill may lose the last frames, but none before a frame that arrived.
     for (let n = due + 1; n < last; n++)
       if (!arrived.has(keyOf(run, n)))
         problems.push(
-          `${stream}: ${describe(keyOf(run, n))} is missing, though later ones arrived`,
+          `${stream}: ${describe(keyOf(run, n))} is missing, although later ones arrived`,
         );
   }
   if (missing > (policy === "drops" ? dropped : 0))
     problems.push(
-      `${stream}: ${missing} frames never reached its tracker, from ${describe(first!)} on; ${dropped} are counted as dropped`,
+      `${stream}: ${missing} frames never reached its tracker, the first being ${describe(first!)}; ${dropped} are counted as dropped`,
     );
   return problems;
 }
@@ -199,23 +201,23 @@ function missingProblems(facts: SensorStreamFacts, arrived: ReadonlySet<FrameKey
 function balanceProblems(facts: SensorStreamFacts, arrived: ReadonlySet<FrameKey>): string[] {
   const { stream, counters, runs } = facts;
   const { produced, acked, spooled, dropped } = counters;
-  const said = JSON.stringify(counters);
+  const text = JSON.stringify(counters);
   const problems: string[] = [];
-  if (!isBalanced(counters)) problems.push(`${stream}: the balance does not hold: ${said}`);
-  if (spooled !== 0) problems.push(`${stream}: frames are left in the spool at rest: ${said}`);
+  if (!isBalanced(counters)) problems.push(`${stream}: the balance does not hold: ${text}`);
+  if (spooled !== 0) problems.push(`${stream}: frames are left in the spool at rest: ${text}`);
   const soft = sum(runs.filter(({ end }) => end === "soft").map(({ done }) => done));
   const hard = runs.filter(({ end }) => end === "hard");
   const least = soft + sum(hard.map(({ written }) => written));
   const most = soft + sum(hard.map(({ begun }) => begun));
   if (produced < least || produced > most) {
     const range = least === most ? `${most}` : `${least} to ${most}`;
-    problems.push(`${stream}: ${range} frames were produced, ${produced} are counted`);
+    problems.push(`${stream}: ${range} frames were produced, but ${produced} are counted`);
   }
-  // Frames of a killed run that were neither written nor acknowledged are in no count, and may have arrived all the same.
+  // Frames of a killed run that were neither written nor acknowledged are not counted, yet may have arrived.
   const uncounted = most - least;
   const lost = sum(Object.values(dropped));
   if (acked > arrived.size || acked + lost + uncounted < arrived.size)
-    problems.push(`${stream}: ${arrived.size} frames have arrived, and acknowledged are: ${said}`);
+    problems.push(`${stream}: ${arrived.size} frames have arrived, but the counters are ${text}`);
   return problems;
 }
 

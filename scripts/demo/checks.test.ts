@@ -10,7 +10,7 @@ function missing(change: Partial<NodeStatus>): readonly string[] {
 }
 
 describe("the check", () => {
-  test("finds nothing when every node is LIVE, sends and has tracks", () => {
+  test("finds nothing missing when every node is LIVE, sends frames and has tracks", () => {
     expect(missingParts(sampleView())).toEqual([]);
   });
 
@@ -18,18 +18,21 @@ describe("the check", () => {
     ["radar3: has not registered", { registered: undefined, stream: undefined }],
     ["radar3: its agent has ended: exit code 78", { end: "exit code 78" }],
     ["radar3: is STALE, not LIVE", { registered: registered("radar3", { state: "STALE" }) }],
-    ["radar3: no frame of its shell sensor has come", { stream: undefined }],
-    ["radar3: 1.4 frames/s come instead of 2", { stream: stream("radar3", { frames_per_s: 1.4 }) }],
+    ["radar3: no frame from its shell sensor has arrived", { stream: undefined }],
     [
-      "radar3: no track is confirmed (40 frames, tracker BACKOFF)",
+      "radar3: sends 1.4 frames/s instead of 2",
+      { stream: stream("radar3", { frames_per_s: 1.4 }) },
+    ],
+    [
+      "radar3: has no confirmed track (40 frames, tracker BACKOFF)",
       { stream: stream("radar3", { tracks: 0, state: "BACKOFF" }) },
     ],
   ];
-  test.each(cases)("says exactly: %s", (problem, change) => {
+  test.each(cases)("reports exactly: %s", (problem, change) => {
     expect(missing(change)).toEqual([problem]);
   });
 
-  test("names every thing that is missing of a node", () => {
+  test("reports everything a node is missing", () => {
     const change = {
       registered: registered("radar3", { state: "DEAD" }),
       stream: stream("radar3", { frames_per_s: 0, tracks: 0 }),
@@ -37,11 +40,11 @@ describe("the check", () => {
     expect(missing(change)).toHaveLength(3);
   });
 
-  test("lets a sensor be a little late", () => {
+  test("tolerates a sensor that is slightly slow", () => {
     expect(missing({ stream: stream("radar3", { frames_per_s: 1.6 }) })).toEqual([]);
   });
 
-  test("asks nothing of a node this machine can't run", () => {
+  test("requires nothing of a node that this machine cannot run", () => {
     const node = { ...DEMO_NODES[2]!, at: "skipped", reason: "no sh" } as const;
     expect(missing({ node, registered: undefined, stream: undefined })).toEqual([]);
   });

@@ -1,6 +1,6 @@
 /**
- * The demo's coordinator and agents, as processes: started with an empty database, stopped in order with nothing left behind,
- * neither process nor file. Used once.
+ * The processes of the demo: a coordinator with an empty database, and an agent for each node. Stops them in order and leaves
+ * neither a process nor a file behind, even when the demo is killed.
  */
 import { join } from "node:path";
 import { dist } from "../lib/build-binaries.ts";
@@ -21,12 +21,12 @@ import {
   type Workspace,
 } from "./workspace.ts";
 
-/** More than there are trackers: a port may be taken in the meantime. */
+/** More than the demo has trackers, because a port may be taken in the meantime. */
 const TRACKER_PORTS = 16;
 const READY_MS_MAX = 20_000;
 const READY_POLL_MS = 100;
 
-/** The demo can't go on. `process` is the one whose log tells more. */
+/** The demo cannot continue. `process` is the one whose log explains why. */
 export class DemoError extends Error {
   readonly code = "demo_failed";
   readonly process: LoggedProcess | undefined;
@@ -36,7 +36,7 @@ export class DemoError extends Error {
   }
 }
 
-/** See the head of this file. */
+/** Used once: construct, `start`, `observe` as often as needed, `stop`. */
 export class DemoFleet {
   readonly workspace: Workspace = createWorkspace();
   readonly nodes: readonly PreparedNode[];
@@ -44,7 +44,7 @@ export class DemoFleet {
   readonly #url: string;
   readonly #api: FleetApi;
   readonly #guard: Guard;
-  /** In the environment of everything we start, directly or not. */
+  /** In the environment of every process started, directly or indirectly. */
   readonly #mark: string;
   readonly #agents = new Map<string, LoggedProcess>();
   #coordinator: LoggedProcess | undefined;
@@ -76,13 +76,13 @@ export class DemoFleet {
     };
   }
 
-  /** Starts the coordinator, and the agents once it is ready. Returns early when a stop is asked for. Throws `DemoError`. */
+  /** Starts the coordinator and, once it is ready, the agents. Returns early if a stop is requested. Throws `DemoError`. */
   async start(stop: StopRequest): Promise<void> {
     const { workspace } = this;
     const { httpPort, framesPort } = this.#options;
     const first = freeRange(TRACKER_PORTS, [httpPort, framesPort]);
     if (first === undefined)
-      throw new DemoError(`There are no ${TRACKER_PORTS} free ports in a row for the trackers.`);
+      throw new DemoError(`There are no ${TRACKER_PORTS} consecutive free ports for the trackers.`);
     const trackerPorts = { first, last: first + TRACKER_PORTS - 1 };
     const coordinator = this.#spawn({
       name: "coordinator",
@@ -90,7 +90,7 @@ export class DemoFleet {
       args: coordinatorArgs(workspace, this.#options, trackerPorts),
     });
     this.#coordinator = coordinator;
-    await this.#whenReady(coordinator, stop);
+    await this.#untilReady(coordinator, stop);
     this.#startedMs = performance.now();
     if (stop.signal !== undefined) return;
     for (const node of this.nodes) {
@@ -101,8 +101,8 @@ export class DemoFleet {
     }
   }
 
-  /** How things stand now. Throws `DemoError` when the coordinator has ended. */
-  async look(): Promise<DemoView> {
+  /** Returns the current state. Throws `DemoError` if the coordinator has ended. */
+  async observe(): Promise<DemoView> {
     const coordinator = this.#coordinator;
     if (coordinator?.end !== undefined)
       throw new DemoError(`The coordinator has ended: ${coordinator.end}.`, coordinator);
@@ -121,26 +121,26 @@ export class DemoFleet {
     return this.#view;
   }
 
-  /** The process of a node's agent, if it has one. */
+  /** Returns the process of a node's agent; undefined if the node is skipped. */
   agentOf(name: string): LoggedProcess | undefined {
     return this.#agents.get(name);
   }
 
-  /** Agents first, so that they can say goodbye; then the coordinator, which stops its trackers. Then the files go. */
+  /** Stops the agents first, so that they can deregister, then the coordinator, which stops its trackers. Removes the files. */
   async stop(): Promise<void> {
     await Promise.all([...this.#agents.values()].map((agent) => agent.stop()));
     await this.#coordinator?.stop();
     this.#clean();
   }
 
-  /** Ends everything this instant. */
+  /** Kills everything at once. Removes the files. */
   kill(): void {
     for (const agent of this.#agents.values()) agent.kill();
     this.#coordinator?.kill();
     this.#clean();
   }
 
-  /** A coordinator or agent that was killed has left its trackers or sensors behind. */
+  /** Also kills the trackers and sensors that a killed coordinator or agent has left behind. */
   #clean(): void {
     killMarked(this.#mark);
     if (!this.#options.keep) removeWorkspace(this.workspace);
@@ -153,14 +153,14 @@ export class DemoFleet {
     return child;
   }
 
-  async #whenReady(coordinator: LoggedProcess, stop: StopRequest): Promise<void> {
+  async #untilReady(coordinator: LoggedProcess, stop: StopRequest): Promise<void> {
     const endMs = performance.now() + READY_MS_MAX;
     while (!(await this.#api.isReady())) {
       if (coordinator.end !== undefined)
         throw new DemoError(`The coordinator has ended: ${coordinator.end}.`, coordinator);
       if (performance.now() > endMs)
         throw new DemoError(
-          `The coordinator is not ready after ${READY_MS_MAX / 1000} s.`,
+          `The coordinator was not ready within ${READY_MS_MAX / 1000} s.`,
           coordinator,
         );
       if (await stop.within(READY_POLL_MS)) return;

@@ -1,7 +1,4 @@
-/**
- * A terminal redrawn in place, on the alternate screen, so that what was there before comes back. `close` always restores
- * the cursor.
- */
+/** Draws the demo's screen in place, with colours for states. */
 
 const ENTER = "\x1b[?1049h\x1b[?25l";
 const LEAVE = "\x1b[?25h\x1b[?1049l";
@@ -19,17 +16,17 @@ const COLOURS: Readonly<Record<string, string>> = {
   skipped: "\x1b[33m",
   ended: "\x1b[31m",
 };
-/** A state stands in a column of its own, so that blanks are on both sides of it. */
+/** Matches a state only in a column of its own, with spaces on both sides. */
 const STATE = /(?<=\S {2,})(LIVE|RUNNING|STALE|BACKOFF|OUTAGE|DEAD|skipped|ended)(?= {2}|$)/g;
 
-/** The part of a terminal that is used. */
+/** The part of a terminal that this module uses. */
 export interface Terminal {
   readonly columns?: number;
   readonly rows?: number;
   write(text: string): unknown;
 }
 
-/** See the head of this file. */
+/** Redraws the terminal's alternate screen. `close` restores the cursor and the previous contents. */
 export class LiveScreen {
   readonly #terminal: Terminal;
   readonly #isColoured: boolean;
@@ -44,7 +41,7 @@ export class LiveScreen {
     return this.#terminal.columns ?? 80;
   }
 
-  /** Shows `lines`, which fit the width; those that are too many for the height are left out. */
+  /** Shows `lines`, which must fit the width. Leaves out lines beyond the terminal's height. */
   draw(lines: readonly string[]): void {
     const shown = lines.slice(0, Math.max(1, (this.#terminal.rows ?? 24) - 1));
     const text = shown.map((line) => `${this.#paint(line)}${CLEAR_LINE}\r\n`).join("");

@@ -10,11 +10,11 @@ const DEFAULTS = {
 };
 
 describe("the demo's command line", () => {
-  test("runs until it is stopped, on the usual ports, when nothing is said", () => {
+  test("runs until stopped, on the default ports, without flags", () => {
     expect(parseOptions([])).toEqual({ at: "run", options: DEFAULTS });
   });
 
-  test("takes every flag, with a blank or with =", () => {
+  test("accepts every flag, with a space or with =", () => {
     const argv = ["--once", "--seconds", "7", "--http-port=1", "--frames-port", "65535", "--keep"];
     expect(parseOptions(argv)).toEqual({
       at: "run",
@@ -45,7 +45,7 @@ describe("the demo's command line", () => {
     [["--seconds", "soon"], `not "soon"`],
     [["--once=yes"], "--once"],
   ])("%p is refused, and the message names it", (argv, message) => {
-    const asked = parseOptions(argv);
-    expect(asked.at === "usage_error" && asked.message).toContain(message);
+    const parsed = parseOptions(argv);
+    expect(parsed.at === "usage_error" && parsed.message).toContain(message);
   });
 });

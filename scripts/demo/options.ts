@@ -1,20 +1,20 @@
-/** The command line of `bun run demo`, read strictly. No I/O. */
+/** Parses the command line of `bun run demo`. No I/O. */
 import { parseArgs } from "node:util";
 
-/** What the demo is to do. Ports are those of the coordinator, on loopback. */
+/** The demo's options. Ports are the coordinator's, on loopback. */
 export interface DemoOptions {
-  /** Run for a while, check, and say what is missing, instead of showing the live screen. */
+  /** Run for a while, check, and report what is missing, instead of showing the live screen. */
   readonly once: boolean;
-  /** How long to run, s; undefined: until it is stopped. */
+  /** How long to run, in seconds; undefined runs until stopped. */
   readonly seconds: number | undefined;
   readonly httpPort: number;
   readonly framesPort: number;
-  /** Leave the data and the logs behind. */
+  /** Keep the data and the logs. */
   readonly keep: boolean;
 }
 
-/** What was asked for. */
-export type Asked =
+/** A parsed command line. */
+export type CommandLine =
   | { readonly at: "run"; readonly options: DemoOptions }
   | { readonly at: "help" }
   | { readonly at: "usage_error"; readonly message: string };
@@ -25,18 +25,18 @@ const PORT_MAX = 65_535;
 
 export const USAGE = `usage: bun run demo [--once] [--seconds N] [--http-port PORT] [--frames-port PORT] [--keep]
 
-Starts a coordinator and four nodes on this machine, whose sensors replay radar frames, and shows what becomes of them.
+Runs a coordinator and four nodes on this machine and shows their state. The sensors replay recorded radar frames.
 
-  --once              run ${ONCE_S} s, check that every node is LIVE and has confirmed tracks, exit 0 or say what is missing
-  --seconds N         end after N seconds
-  --http-port PORT    the coordinator's HTTP port (7700)
-  --frames-port PORT  the coordinator's port for frames (30050)
-  --keep              leave the data directory and the logs behind
-  --help              print this
+  --once              run for ${ONCE_S} s; exit 0 if every node is LIVE and has confirmed tracks, or print what is missing and exit 1
+  --seconds N         stop after N seconds
+  --http-port PORT    HTTP port of the coordinator (default 7700)
+  --frames-port PORT  port of the coordinator for frames (default 30050)
+  --keep              keep the data directory and the logs
+  --help              print this help
 `;
 
-/** Reads the arguments after the script's name. */
-export function parseOptions(argv: readonly string[]): Asked {
+/** Parses the arguments that follow the script's name. */
+export function parseOptions(argv: readonly string[]): CommandLine {
   try {
     return read(argv);
   } catch (error) {
@@ -44,7 +44,7 @@ export function parseOptions(argv: readonly string[]): Asked {
   }
 }
 
-function read(argv: readonly string[]): Asked {
+function read(argv: readonly string[]): CommandLine {
   const { values } = parseArgs({
     args: [...argv],
     options: {

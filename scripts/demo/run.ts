@@ -1,4 +1,4 @@
-/** The demo from beginning to end: prepare, start, show or check, stop. Returns the exit code; leaves nothing behind. */
+/** The demo from start to end: prepare, start, show or check, stop. */
 import { BuildError, buildBinaries } from "../lib/build-binaries.ts";
 import { ensureInstalled } from "../lib/install.ts";
 import { missingParts } from "./checks.ts";
@@ -15,11 +15,11 @@ import type { DemoView } from "./view.ts";
 
 const SCREEN_MS = 1000;
 const LINE_MS = 5000;
-const LOOK_UP_MS = 500;
-/** Room for what is printed where there is no terminal to ask. */
+const LAUNCHER_CHECK_MS = 500;
+/** Width of printed tables, which do not go to the live screen. */
 const TEXT_WIDTH = 120;
 
-/** See the head of this file. */
+/** Runs the demo. Returns the exit code. Leaves neither processes nor, without `--keep`, files behind. */
 export async function runDemo(options: DemoOptions): Promise<number> {
   const { httpPort, framesPort } = options;
   const taken = portProblems([
@@ -37,11 +37,11 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     screen.close();
     process.exit(exitCode);
   });
-  // `npx` does not pass every signal on: when it is ended, we are left without anybody who could end us.
-  const above = launchersOf("demo");
-  const lookUp = setInterval(() => {
-    if (!above.every(isRunning)) stop.request("SIGTERM");
-  }, LOOK_UP_MS);
+  // `npx` does not forward every signal, so stop when it has ended: the user has no other way to stop us.
+  const launchers = launchersOf("demo");
+  const launcherCheck = setInterval(() => {
+    if (!launchers.every(isRunning)) stop.request("SIGTERM");
+  }, LAUNCHER_CHECK_MS);
   // The reader of our output has gone (`| head`).
   process.stdout.on("error", () => stop.request("SIGTERM"));
   try {
@@ -51,16 +51,16 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     screen.close();
     if (!(error instanceof DemoError)) throw error;
     console.error(error.message);
-    if (error.process !== undefined) tellLog(error.process);
+    if (error.process !== undefined) printLogTail(error.process);
     return 1;
   } finally {
-    clearInterval(lookUp);
+    clearInterval(launcherCheck);
     screen.close();
     if (fleet !== undefined) await end(fleet, options);
   }
 }
 
-/** Dependencies and binaries. */
+/** Installs dependencies and compiles the binaries. Returns false if that fails. */
 async function prepare(): Promise<boolean> {
   await step("Installing dependencies", ensureInstalled);
   try {
@@ -90,7 +90,7 @@ async function show(
 ): Promise<number> {
   for (const node of fleet.nodes)
     if (node.at === "skipped") print(`Skipping ${node.name}: ${node.reason}.`);
-  print("Starting a coordinator with an empty database, and the nodes");
+  print("Starting a coordinator with an empty database, then the nodes");
   await fleet.start(stop);
   const view = await watch(fleet, options, stop, screen);
   screen.close();
@@ -99,7 +99,7 @@ async function show(
   return stop.exitCode ?? report(view, fleet);
 }
 
-/** Looks on until time is up or a stop is asked for; gives the last look. */
+/** Shows the state until the time is up or a stop is requested. Returns the last state. */
 async function watch(
   fleet: DemoFleet,
   { once, seconds }: DemoOptions,
@@ -107,26 +107,27 @@ async function watch(
   screen: LiveScreen,
 ): Promise<DemoView> {
   const isLive = process.stdout.isTTY && !once;
-  if (!isLive) print("Ctrl-C stops everything.");
+  if (!isLive) print("Press Ctrl-C to stop everything.");
   const periodMs = isLive ? SCREEN_MS : LINE_MS;
   const endMs = seconds === undefined ? Infinity : performance.now() + seconds * 1000;
   for (;;) {
-    const view = await fleet.look();
+    const view = await fleet.observe();
     const leftMs = endMs - performance.now();
     if (leftMs <= 0 || stop.signal !== undefined) return view;
-    if (isLive) screen.draw([...renderScreen(view, screen.width), "", "Ctrl-C stops everything."]);
+    if (isLive)
+      screen.draw([...renderScreen(view, screen.width), "", "Press Ctrl-C to stop everything."]);
     else if (view.elapsedMs > SCREEN_MS) print(renderLine(view));
     await stop.within(Math.min(periodMs, leftMs));
   }
 }
 
-/** Says what is missing, with the logs that may tell why. */
+/** Prints what is missing, with the logs that may explain it. Returns the exit code. */
 function report(view: DemoView, fleet: DemoFleet): number {
   const missing = missingParts(view);
   const skipped = view.nodes.filter(({ node }) => node.at === "skipped").length;
   if (missing.length === 0 && view.problem === undefined) {
-    const but = skipped === 0 ? "" : `, but for the ${skipped} that this machine can't run`;
-    print(`All is well: every node is LIVE and has confirmed tracks${but}.`);
+    const except = skipped === 0 ? "" : `, except ${skipped} that this machine cannot run`;
+    print(`All is well: every node is LIVE and has confirmed tracks${except}.`);
     return 0;
   }
   console.error("Missing:");
@@ -134,16 +135,22 @@ function report(view: DemoView, fleet: DemoFleet): number {
   for (const { node, what } of missing) console.error(`  ${node}: ${what}`);
   for (const name of new Set(missing.map(({ node }) => node))) {
     const agent = fleet.agentOf(name);
-    if (agent !== undefined) tellLog(agent);
+    if (agent !== undefined) printLogTail(agent);
   }
   return 1;
 }
 
-function tellLog({ name, logFile }: { readonly name: string; readonly logFile: string }): void {
-  console.error(`\nThe end of ${name}'s log:\n${tailOf(logFile)}`);
+function printLogTail({
+  name,
+  logFile,
+}: {
+  readonly name: string;
+  readonly logFile: string;
+}): void {
+  console.error(`\nLast lines of the log of ${name}:\n${tailOf(logFile)}`);
 }
 
 async function end(fleet: DemoFleet, { keep }: DemoOptions): Promise<void> {
   await step("Stopping the agents, then the coordinator", () => fleet.stop());
-  if (keep) print(`Data and logs are in ${fleet.workspace.dir}`);
+  if (keep) print(`Data and logs: ${fleet.workspace.dir}`);
 }

@@ -8,20 +8,20 @@ describe("the screen", () => {
   const lines = renderScreen(sampleView(), 120);
   const text = lines.join("\n");
 
-  test("shows each node with state, version, when it was heard last, and runtimes", () => {
-    expect(lines[0]).toBe("NODE    STATE  AGENT  LAST SEEN  RUNTIMES");
-    expect(lines[1]).toBe("radar1  LIVE   0.1.0    1 s ago  shell, python 3.12.1");
+  test("shows each node with its state, version, runtimes and when it was last seen", () => {
+    expect(lines[0]).toBe("NODE    STATE  VERSION  LAST SEEN  RUNTIMES");
+    expect(lines[1]).toBe("radar1  LIVE   0.1.0      1 s ago  shell, python 3.12.1");
     expect(lines).toHaveLength(5 + 1 + 6 + 1 + 6);
   });
 
-  test("shows each stream with its rate and tracks, and the sums", () => {
+  test("shows each stream with its rate and tracks, and the totals", () => {
     expect(text).toContain(
       "radar4.radar  python  RUNNING       2.0      40       7         6\n" +
         "all                                 8.0     160      28        24",
     );
   });
 
-  test("says where to look, with the operator's token in a file and not in the command", () => {
+  test("suggests commands that read the operator token from a file", () => {
     expect(text).toContain('H="Authorization: Bearer $(cat /tmp/fleet-demo-x/operator-token)"');
     expect(text).toContain('curl -H "$H" http://127.0.0.1:7700/api/v1/agents');
     expect(text).toContain("http://127.0.0.1:7700/api/v1/trackers/radar1.radar/tracks");
@@ -35,11 +35,11 @@ describe("the screen", () => {
           expect(Bun.stringWidth(line)).toBeLessThanOrEqual(width);
   });
 
-  test("fits 80 columns with the commands whole", () => {
+  test("shows the commands uncut in 80 columns", () => {
     expect(renderScreen(sampleView(), 80).slice(-4)).toEqual(lines.slice(-4));
   });
 
-  test("says of a node why it is skipped, and of another that it has not come yet", () => {
+  test("shows why a node is skipped, and that another is still starting", () => {
     const view = sampleView((name) => {
       if (name === "radar4")
         return {
@@ -54,7 +54,7 @@ describe("the screen", () => {
     expect(shown[4]).toMatch(/^radar4 {2}skipped +cc is not on this machine's PATH$/);
   });
 
-  test("does not count backwards when a node was heard just after we looked at the clock", () => {
+  test("shows no negative age when a node was seen just after the clock was read", () => {
     const view = sampleView((name) => ({
       registered: registered(name, { last_seen: sampleView().nowMs + 900 }),
     }));
@@ -62,14 +62,14 @@ describe("the screen", () => {
   });
 });
 
-test("without a terminal one line says the same in short", () => {
+test("without a terminal, one line summarises the state", () => {
   const view = sampleView((name) =>
     name === "radar2"
       ? { registered: registered(name, { state: "STALE" }), stream: stream(name, { tracks: 0 }) }
       : {},
   );
   expect(renderLine(view)).toBe(
-    " 20 s  ·  3 of 4 nodes LIVE  ·  8.0 frames/s, 160 in all  ·  21 tracks confirmed, 24 live now",
+    " 20 s  ·  3 of 4 nodes LIVE  ·  8.0 frames/s, 160 in total  ·  21 tracks confirmed, 24 live now",
   );
   const ended = sampleView((name) => (name === "radar3" ? { end: "exit code 1" } : {}));
   expect(renderLine(ended)).toEndWith("  ·  The agent of radar3 has ended: exit code 1.");
@@ -82,7 +82,7 @@ describe("the live screen", () => {
     return { screen: new LiveScreen(terminal, isColoured), written };
   }
 
-  test("draws over what was there, and no more lines than the terminal has", () => {
+  test("overwrites the previous screen, and draws no more lines than the terminal has", () => {
     const { screen: live, written } = screen(false);
     live.draw(["a", "b", "c", "d", "e"]);
     live.draw(["x"]);
@@ -92,7 +92,7 @@ describe("the live screen", () => {
     ]);
   });
 
-  test("restores cursor and screen once, and writes nothing when it was never drawn", () => {
+  test("restores cursor and screen once, and writes nothing if it never drew", () => {
     const { screen: live, written } = screen(false);
     live.close();
     expect(written).toEqual([]);

@@ -1,4 +1,4 @@
-/** What the demo shows, as lines of text: the whole screen, or one line where there is no terminal. Pure. */
+/** Renders the demo's state as lines of text: a screen of tables, or one line where there is no terminal. Pure. */
 import type { NodeView } from "../../packages/protocol/src/index.ts";
 import { type Column, fit, renderTable } from "./table.ts";
 import { type DemoView, type NodeStatus, totals } from "./view.ts";
@@ -6,7 +6,7 @@ import { type DemoView, type NodeStatus, totals } from "./view.ts";
 const NODE_COLUMNS: readonly Column[] = [
   { title: "NODE" },
   { title: "STATE" },
-  { title: "AGENT" },
+  { title: "VERSION" },
   { title: "LAST SEEN", align: "right" },
   { title: "RUNTIMES", shrinks: true },
 ];
@@ -21,7 +21,7 @@ const STREAM_COLUMNS: readonly Column[] = [
   { title: "LIVE NOW", align: "right" },
 ];
 
-/** The screen, no line wider than `width`. */
+/** Renders the screen. No line is wider than `width`. */
 export function renderScreen(view: DemoView, width: number): readonly string[] {
   const { httpUrl, framesPort, operatorTokenFile, dir, nodes } = view;
   const stream = nodes.find((n) => n.stream !== undefined)?.stream?.stream_id ?? "radar1.radar";
@@ -29,9 +29,9 @@ export function renderScreen(view: DemoView, width: number): readonly string[] {
   const streamRows = [...nodes.flatMap(streamRow), totalRow(view)];
   const below = [
     ...notes(view),
-    `The coordinator: ${httpUrl}, frames at 127.0.0.1:${framesPort}`,
+    `Coordinator:   ${httpUrl}, frames on 127.0.0.1:${framesPort}`,
     `Data and logs: ${dir}`,
-    "To look closer:",
+    "Try:",
     `  H="Authorization: Bearer $(cat ${operatorTokenFile})"`,
     `  curl -H "$H" ${httpUrl}/api/v1/agents`,
     `  curl -H "$H" ${httpUrl}/api/v1/trackers/${stream}/tracks`,
@@ -45,13 +45,13 @@ export function renderScreen(view: DemoView, width: number): readonly string[] {
   ];
 }
 
-/** The same in one line. */
+/** Renders a summary in one line. */
 export function renderLine(view: DemoView): string {
   const { live, framesPerS, frames, tracks, tracksLive } = totals(view);
   const parts = [
     seconds(view.elapsedMs).padStart(5),
     `${live} of ${view.nodes.length} nodes LIVE`,
-    `${framesPerS.toFixed(1)} frames/s, ${frames} in all`,
+    `${framesPerS.toFixed(1)} frames/s, ${frames} in total`,
     `${tracks} tracks confirmed, ${tracksLive} live now`,
   ];
   return [...parts, ...notes(view)].join("  ·  ");
@@ -99,7 +99,7 @@ function notes({ nodes, problem }: DemoView): readonly string[] {
   const ended = nodes.flatMap(({ node, end }) =>
     end === undefined ? [] : [`The agent of ${node.name} has ended: ${end}.`],
   );
-  return problem === undefined ? ended : [...ended, `The coordinator does not answer: ${problem}`];
+  return problem === undefined ? ended : [...ended, `The coordinator does not respond: ${problem}`];
 }
 
 function seconds(ms: number): string {

@@ -1,4 +1,4 @@
-/** The sensors as users run them: with the interpreters and the compiler of this machine. */
+/** Runs the demo's sensors with the interpreters and the compiler of this machine. */
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,8 +9,8 @@ import { DEMO_NODES, type DemoNode, prepareNode } from "./nodes.ts";
 
 const FRAMES = 4;
 const PERIOD_MS = 500;
-/** `date` of a POSIX shell knows only whole seconds. */
-const STAMP_OFF_MS_MAX = 1500;
+/** POSIX `date` has a resolution of one second. */
+const STAMP_ERROR_MS_MAX = 1500;
 const dir = mkdtempSync(join(tmpdir(), "fleet-sensors-"));
 afterAll(() => rmSync(dir, { recursive: true }));
 
@@ -19,7 +19,7 @@ interface Printed {
   readonly atMs: readonly number[];
 }
 
-/** Runs a sensor for FRAMES frames, then ends it as the agent does. */
+/** Runs a sensor for FRAMES frames, then stops it as the agent does. */
 async function run(command: readonly string[]): Promise<Printed & { readonly code: number }> {
   const child = Bun.spawn([...command], {
     env: cleanEnvironment(process.env),
@@ -67,7 +67,7 @@ describe("a sensor", () => {
   ];
   for (const [program, node, interpreter] of variants) {
     test.skipIf(Bun.which(program) === null)(
-      `for ${program} prints the recorded frames as if they were measured now, two a second, and ends on TERM`,
+      `for ${program} prints the recorded frames with the current time, two per second, and ends on SIGTERM`,
       async () => {
         const command = commandOf(node);
         const started = interpreter.length === 0 ? command : [...interpreter, ...command.slice(1)];
@@ -77,7 +77,7 @@ describe("a sensor", () => {
         for (const [i, line] of lines.slice(0, FRAMES).entries()) {
           expect(problemOf(line)).toBe("frame");
           const { timestamp } = JSON.parse(line) as { timestamp: number };
-          expect(Math.abs(atMs[i]! - timestamp)).toBeLessThan(STAMP_OFF_MS_MAX);
+          expect(Math.abs(atMs[i]! - timestamp)).toBeLessThan(STAMP_ERROR_MS_MAX);
           expect(withoutTime(line)).toEqual(recorded[i]!);
         }
         const tookMs = atMs[FRAMES - 1]! - atMs[0]!;
@@ -109,13 +109,13 @@ function recordedFrames(node: DemoNode): readonly Record<string, unknown>[] {
   return text.trimEnd().split("\n").map(withoutTime);
 }
 
-/** Some languages have a -0, others don't. */
+/** Also turns -0 into 0, because not every language has a -0. */
 function withoutTime(line: string): Record<string, unknown> {
   const parsed = JSON.parse(line, (_key, value: unknown) => (value === 0 ? 0 : value)) as object;
   return { ...parsed, timestamp: undefined };
 }
 
-test("recorded frames are frames, and begin with the timestamp that the sensors replace", () => {
+test("recorded frames are valid and begin with the timestamp, which the sensors replace", () => {
   const dirOfFrames = join(import.meta.dir, "frames");
   expect(readdirSync(dirOfFrames)).toHaveLength(DEMO_NODES.length);
   for (const file of readdirSync(dirOfFrames))

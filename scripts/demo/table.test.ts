@@ -20,7 +20,7 @@ describe("a table", () => {
     ]);
   });
 
-  test("takes from the column that shrinks, and says that something is missing", () => {
+  test("cuts the column that shrinks, and marks the cut", () => {
     expect(renderTable(COLUMNS, ROWS, 30)).toEqual([
       "NAME       N  WHAT",
       "a          7  short",
@@ -28,7 +28,7 @@ describe("a table", () => {
     ]);
   });
 
-  test("is never wider than allowed, however little that is", () => {
+  test("is never wider than allowed, at any width", () => {
     for (let width = 0; width < 60; width++)
       for (const line of renderTable(COLUMNS, ROWS, width))
         expect(Bun.stringWidth(line)).toBeLessThanOrEqual(width);
@@ -39,7 +39,7 @@ describe("a table", () => {
     expect(row).toBe("a?[2Jb???");
   });
 
-  test("measures wide characters by the room they take", () => {
+  test("measures wide characters by the columns they take", () => {
     expect(fit("雷達雷達", 5)).toBe("雷達…");
     expect(fit("e\u0301e\u0301e\u0301", 3)).toBe("e\u0301e\u0301e\u0301");
   });

@@ -1,6 +1,6 @@
-/** Text tables that keep to a width. Pure. */
+/** Renders text tables of a given maximum width. Pure. */
 
-/** A column. One that shrinks gives up its width, down to SHRUNK_MIN, when the table is too wide. */
+/** A column. When the table is too wide, columns that shrink are narrowed, at most to SHRUNK_MIN. */
 export interface Column {
   readonly title: string;
   readonly align?: "right";
@@ -10,7 +10,7 @@ export interface Column {
 const GAP = "  ";
 const SHRUNK_MIN = 8;
 
-/** Title line and one line for each row, none wider than `width`; what does not fit ends in "…". */
+/** Renders a title line and a line for each row, none wider than `width`. Text that is cut ends in "…". */
 export function renderTable(
   columns: readonly Column[],
   rows: readonly (readonly string[])[],
@@ -21,9 +21,9 @@ export function renderTable(
   let excess = widths.reduce((sum, w) => sum + w, GAP.length * (columns.length - 1)) - width;
   for (const [i, { shrinks }] of columns.entries()) {
     if (shrinks !== true || excess <= 0) continue;
-    const given = Math.max(0, Math.min(excess, widths[i]! - SHRUNK_MIN));
-    widths[i]! -= given;
-    excess -= given;
+    const cut = Math.max(0, Math.min(excess, widths[i]! - SHRUNK_MIN));
+    widths[i]! -= cut;
+    excess -= cut;
   }
   return lines.map((cells) =>
     fit(
@@ -36,7 +36,7 @@ export function renderTable(
   );
 }
 
-/** `text` in at most `width` columns. */
+/** Cuts `text` to at most `width` columns. */
 export function fit(text: string, width: number): string {
   if (widthOf(text) <= width) return text;
   const graphemes = Array.from(new Intl.Segmenter().segment(text), ({ segment }) => segment);
@@ -44,7 +44,7 @@ export function fit(text: string, width: number): string {
   return width < 1 ? "" : `${graphemes.join("")}…`;
 }
 
-/** What may come from elsewhere must not move the cursor. */
+/** Replaces control characters, so that text from elsewhere cannot move the cursor. */
 function printable(text: string): string {
   return text.replace(/\p{Cc}/gu, "?");
 }

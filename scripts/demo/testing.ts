@@ -1,11 +1,11 @@
-/** A view of a demo in which all is well, for tests to spoil. */
+/** A healthy state of the demo, which tests change. */
 import type { NodeView, TrackerView } from "../../packages/protocol/src/index.ts";
 import { DEMO_NODES } from "./nodes.ts";
 import type { DemoView, NodeStatus } from "./view.ts";
 
 export const NOW_MS = 1_800_000_000_000;
 
-/** `change` gives what is different about a node. */
+/** Returns the healthy state; `change` returns the differences for a node. */
 export function sampleView(
   change: (name: string) => Partial<NodeStatus> = () => ({}),
   rest: Partial<DemoView> = {},
@@ -29,7 +29,7 @@ export function sampleView(
   };
 }
 
-/** A node as the coordinator lists it. */
+/** Returns a node as the API lists it. */
 export function registered(name: string, change: Partial<NodeView> = {}): NodeView {
   const view = {
     node_id: name,
@@ -58,7 +58,7 @@ export function registered(name: string, change: Partial<NodeView> = {}): NodeVi
   return view as unknown as NodeView;
 }
 
-/** A tracker as the coordinator lists it. */
+/** Returns a tracker as the API lists it. */
 export function stream(node: string, change: Partial<TrackerView> = {}): TrackerView {
   const view = {
     stream_id: `${node}.radar`,

@@ -1,22 +1,22 @@
-/** What the demo knows at one moment; the screen and the checks are made from it. */
+/** The state of the demo at one moment, from which the screen and the checks are derived. */
 import type { NodeView, TrackerView } from "../../packages/protocol/src/index.ts";
 import type { PreparedNode } from "./nodes.ts";
 
-/** A node of the demo and what the coordinator says of it. `sensor` is its only stream. */
+/** A node of the demo with what the coordinator reports about it. Each node has one stream. */
 export interface NodeStatus {
   readonly node: PreparedNode;
-  /** How its agent's process ended, if it has. */
+  /** How the agent's process ended; undefined while it runs. */
   readonly end: string | undefined;
   readonly registered: NodeView | undefined;
   readonly stream: TrackerView | undefined;
 }
 
-/** See the head of this file. */
+/** All nodes, and where the coordinator and the files are. */
 export interface DemoView {
   readonly nowMs: number;
   readonly elapsedMs: number;
   readonly nodes: readonly NodeStatus[];
-  /** Why the coordinator could not be asked; what is shown of it is then older. */
+  /** Why the last request to the coordinator failed. What it reported before is then still shown. */
   readonly problem: string | undefined;
   readonly httpUrl: string;
   readonly framesPort: number;
@@ -24,7 +24,7 @@ export interface DemoView {
   readonly dir: string;
 }
 
-/** Sums over all streams. */
+/** Returns sums over all streams. */
 export function totals({ nodes }: DemoView): {
   readonly live: number;
   readonly framesPerS: number;

@@ -1,4 +1,4 @@
-/** The demo's directory: tokens, configs, state and logs of everything it starts. It lies in the system's temp dir. */
+/** The demo's directory in the system's temp directory: tokens, configs, state and logs of everything it starts. */
 import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import type { PreparedNode } from "./nodes.ts";
 const SECRET_MODE = 0o600;
 const TOKEN_BYTES = 24;
 
-/** Paths below `dir`, which only its owner can read. */
+/** Paths in `dir`, which only its owner can read. */
 export interface Workspace {
   readonly dir: string;
   readonly logs: string;
@@ -18,7 +18,7 @@ export interface Workspace {
   readonly operatorToken: string;
 }
 
-/** Makes the directory and fresh tokens. */
+/** Creates the directory and new tokens. */
 export function createWorkspace(): Workspace {
   const dir = mkdtempSync(join(tmpdir(), "fleet-demo-"));
   const logs = join(dir, "logs");
@@ -35,12 +35,12 @@ export function createWorkspace(): Workspace {
   };
 }
 
-/** Removes the directory with all that is in it. */
+/** Removes the directory and everything in it. */
 export function removeWorkspace({ dir }: Workspace): void {
   rmSync(dir, { recursive: true, force: true });
 }
 
-/** Writes the coordinator's config and gives its command line, without the program. */
+/** Writes the coordinator's config. Returns its arguments. */
 export function coordinatorArgs(
   workspace: Workspace,
   options: Pick<DemoOptions, "httpPort" | "framesPort">,
@@ -59,14 +59,14 @@ tcp_server:
   auto_provision_port_end: ${trackerPorts.last}
 enroll_token_file: ${quoted(workspace.enrollTokenFile)}
 operator_token_file: ${quoted(workspace.operatorTokenFile)}
-# Shorter than the defaults, so that a node that is killed is seen to go STALE, then DEAD.
+# Shorter than the defaults, so that a killed node soon becomes STALE, then DEAD.
 registry: { heartbeat_interval: 2s, stale_after: 6s, dead_after: 30s }
 `,
   );
   return ["serve", "--config", config, "--data-dir", dataDir];
 }
 
-/** Writes a node's config and gives its agent's command line, without the program. */
+/** Writes a node's config. Returns the arguments of its agent. */
 export function agentArgs(
   workspace: Workspace,
   node: Extract<PreparedNode, { at: "ready" }>,
@@ -91,7 +91,7 @@ sensors:
   return ["run", "--config", config, "--state-dir", join(dir, "state")];
 }
 
-/** A string as YAML takes it; JSON is YAML. */
+/** Quotes a string for YAML. JSON is valid YAML. */
 function quoted(text: string): string {
   return JSON.stringify(text);
 }

@@ -20,11 +20,11 @@ describe("the repository", () => {
     expect(specifiers.some((s) => s.startsWith("@fleet/"))).toBe(true);
   });
 
-  test("gives every import that Bun's own scan sees", () => {
+  test("yields every import that Bun's own scan finds", () => {
     const missed: string[] = [];
     for (const [path, specifiers] of modules) {
       const transpiler = new Bun.Transpiler({ loader: path.endsWith("x") ? "tsx" : "ts" });
-      // The scan takes no hashbang line.
+      // The scan does not accept a hashbang line.
       const source = readFileSync(join(root, path), "utf8").replace(/^#!.*/, "");
       for (const { path: specifier } of transpiler.scanImports(source))
         if (!specifiers.includes(specifier)) missed.push(`${path} → ${specifier}`);
@@ -32,12 +32,12 @@ describe("the repository", () => {
     expect(missed).toEqual([]);
   });
 
-  test("imports only the way the design says", () => {
+  test("imports only in the allowed directions", () => {
     expect(importProblems(modules)).toEqual([]);
   });
 });
 
-test("imports are read in all their forms, and nothing else is", () => {
+test("reads imports in all their forms, and nothing else", () => {
   const source = [
     'import a from "a";',
     'import type { B } from "b";',
@@ -91,37 +91,42 @@ describe("a graph is refused when", () => {
       "by their entry",
     ],
     [
+      "the harness imports the demo",
+      { "scripts/harness/guard.ts": ["../demo/nodes.ts"] },
+      "harness may not import demo",
+    ],
+    [
       "production code uses a fake",
       { "apps/agent/src/a.ts": ["@fleet/daemon/testing"] },
       "/testing is for tests",
     ],
     [
-      "the coordinator's database knows the registry",
+      "the coordinator's database imports the registry",
       { "apps/coordinator/src/db/open.ts": ["../registry/registry.ts"] },
       "db may not import registry",
     ],
     [
-      "the coordinator's registry knows http",
+      "the coordinator's registry imports http",
       { "apps/coordinator/src/registry/registry.ts": ["../http/app.ts"] },
       "registry may not import http",
     ],
     [
-      "two modules of one layer know each other",
+      "a module imports another of its layer",
       { "apps/coordinator/src/http/app.ts": ["../uplinks/router.ts"] },
       "http may not import uplinks",
     ],
     [
-      "anything knows the composition root",
+      "a module imports the composition root",
       { "apps/coordinator/src/bus.ts": ["./coordinator.ts"] },
       "bus may not import coordinator",
     ],
     [
-      "a module of the coordinator has no layer",
+      "a module of the coordinator is in no layer",
       { "apps/coordinator/src/http/app.ts": ["../misc/thing.ts"] },
       "misc has no place",
     ],
     [
-      "files import in a circle",
+      "files import each other in a cycle",
       {
         "packages/daemon/src/a.ts": ["./b.ts"],
         "packages/daemon/src/b.ts": ["./c/c.ts"],

@@ -1,21 +1,21 @@
 /**
- * Which way imports may point (DESIGN §3), as a pure function over the import graph, so that a test can feed it graphs
- * that break the rules. Type-only imports count: a type is a dependency too.
+ * Which modules may import which, as a pure function of the import graph, so that a test can pass it graphs that break the
+ * rules. Type-only imports count, because a type is a dependency too.
  */
 import { readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 
-/** Path of each module, from the top of the repository, and the specifiers in it as they are written. */
+/** The import specifiers of each module, as written. Keys are paths relative to the repository. */
 export type ModuleGraph = ReadonlyMap<string, readonly string[]>;
 
 const SCOPE = "@fleet/";
 
-/** What a package may import of ours; one that is not named here, nothing. Apps may import every package. */
+/** The packages that a package may import; one that is not listed may import none. Apps may import every package. */
 const PACKAGE_IMPORTS: Readonly<Record<string, readonly string[]>> = {
   supervisor: ["daemon"],
 };
 
-/** The modules of each app from top to bottom: each may import those further down, none beside it or above. */
+/** The layers of each app from top to bottom. A module may import those in lower layers, but none in its own or a higher one. */
 const APP_LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   "apps/agent": [
     ["main"],
@@ -49,7 +49,13 @@ const APP_LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   ],
 };
 
-/** Every TypeScript module of apps, packages and scripts under `root`. */
+/** The rooms of `scripts/` that a room may import besides itself. */
+const SCRIPT_ROOMS: Readonly<Record<string, readonly string[]>> = {
+  lib: [],
+  harness: ["lib"],
+};
+
+/** Reads every TypeScript module of apps, packages and scripts under `root`. */
 export function readModules(root: string): ModuleGraph {
   const glob = new Bun.Glob("{apps,packages,scripts}/**/*.{ts,tsx}");
   const graph = new Map<string, readonly string[]>();
@@ -63,12 +69,12 @@ export function readModules(root: string): ModuleGraph {
 const STATIC = /^(?:import|export)\b(?:[^;"'`]*?\bfrom)?\s*"([^"\n]+)"/gm;
 const DYNAMIC = /\bimport\(\s*"([^"\n]+)"/g;
 
-/** The specifiers in a module as the formatter leaves it. Unlike a transpiler's scan, it sees type-only imports. */
+/** Returns the import specifiers of a formatted module. Unlike a transpiler's scan, it includes type-only imports. */
 export function importsOf(source: string): readonly string[] {
   return [...source.matchAll(STATIC), ...source.matchAll(DYNAMIC)].map((match) => match[1]!);
 }
 
-/** Every import that breaks a rule, as `importer → imported: rule`. */
+/** Returns every import that breaks a rule, as `importer → imported: rule`. */
 export function importProblems(graph: ModuleGraph): readonly string[] {
   const problems: string[] = [];
   for (const [from, specifiers] of graph) {
@@ -85,7 +91,7 @@ export function importProblems(graph: ModuleGraph): readonly string[] {
 function packageProblem(from: string, specifier: string): string | undefined {
   if (!specifier.startsWith(SCOPE)) return undefined;
   const [name, entry, ...deeper] = specifier.slice(SCOPE.length).split("/");
-  // Which entries there are, the package's `exports` say; without one, nothing resolves.
+  // The package's `exports` define its entries; other names do not resolve.
   if (deeper.length > 0) return "a package is imported by its name or one of its entries";
   if (entry === "testing" && !isForTests(from)) return "/testing is for tests";
   const [kind, own] = from.split("/");
@@ -103,7 +109,15 @@ function relativeProblem(from: string, to: string): string | undefined {
       ? "packages are imported by their entry"
       : undefined;
   }
-  return isForTests(from) ? undefined : layerProblem(workspace, from, to);
+  if (isForTests(from)) return undefined;
+  return workspace === "scripts" ? roomProblem(from, to) : layerProblem(workspace, from, to);
+}
+
+function roomProblem(from: string, to: string): string | undefined {
+  const [room, other] = [from.split("/")[1]!, to.split("/")[1]!];
+  const allowed = SCRIPT_ROOMS[room];
+  if (allowed === undefined || other === room || allowed.includes(other)) return undefined;
+  return `${room} may not import ${other}`;
 }
 
 function layerProblem(app: string, from: string, to: string): string | undefined {
@@ -118,7 +132,7 @@ function layerProblem(app: string, from: string, to: string): string | undefined
   return upper < lower ? undefined : `${above} may not import ${below}`;
 }
 
-/** The folder below an app's `src`, or the file when it lies there itself. */
+/** Returns the folder directly below an app's `src`, or the file's name if it lies in `src` itself. */
 function moduleOf(app: string, path: string): string | undefined {
   const prefix = `${app}/src/`;
   return path.startsWith(prefix) ? /^[^/.]+/.exec(path.slice(prefix.length))?.[0] : undefined;

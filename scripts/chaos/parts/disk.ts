@@ -1,11 +1,11 @@
-/** Small disks of their own for what must be able to run full: tmpfs, where this process may mount one. */
+/** Small file systems that the chaos test can fill: tmpfs, where this process may mount one. */
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
 const BLOCK = new Uint8Array(4096);
 const FILLER = "filler";
 
-/** Why no disks can be mounted here; undefined: they can. `dir` is for a try. */
+/** Returns why no disk can be mounted here; undefined if one can. Tries it in `dir`. */
 export function whyNoDisks(dir: string): string | undefined {
   const disk = Disk.mount(join(dir, "trial"), "64k");
   if (typeof disk === "string") return disk;
@@ -16,7 +16,7 @@ export function whyNoDisks(dir: string): string | undefined {
 /** A mounted tmpfs. */
 export class Disk {
   readonly dir: string;
-  /** How often it was filled. */
+  /** How often it has been filled. */
   fills = 0;
   #isFull = false;
 
@@ -24,7 +24,7 @@ export class Disk {
     this.dir = dir;
   }
 
-  /** Mounts one of `size` at `dir`, which is made. A text says why not. */
+  /** Creates `dir` and mounts a disk there; `size` is as for mount(8). Returns the reason as a string if that fails. */
   static mount(dir: string, size: string): Disk | string {
     mkdirSync(dir, { recursive: true });
     if (Bun.which("mount") === null) return "there is no mount command";
@@ -37,7 +37,7 @@ export class Disk {
     return this.#isFull;
   }
 
-  /** Takes every block that is free. */
+  /** Uses every free block. */
   fill(): void {
     this.#isFull = true;
     this.fills++;
@@ -45,7 +45,7 @@ export class Disk {
     try {
       while (writeSync(fd, BLOCK) > 0);
     } catch {
-      // ENOSPC, as wanted.
+      // ENOSPC, as intended.
     } finally {
       closeSync(fd);
     }

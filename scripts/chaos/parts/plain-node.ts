@@ -1,6 +1,6 @@
 /**
- * A plain node of the chaos test: pushes numbered frames over one connection after the other and keeps a record of what became
- * of each connection. It is never answered, so it never knows what arrived; only that a connection ended in good order.
+ * A plain node of the chaos test. It pushes numbered frames over one connection after another and records how each connection
+ * ended. Nothing acknowledges its frames, so all it can know is whether a connection was closed in good order.
  */
 import { connect, type Socket } from "node:net";
 
@@ -9,22 +9,22 @@ const FIRST_MS = 1_783_500_000_000;
 const CONNECTION_MS = 100_000_000;
 const PERIOD_MS = 20;
 const FRAMES_PER_PERIOD = 3;
-/** Every so many frames one is sent twice: the second is a duplicate. */
+/** One in this many frames is sent twice, so that the second is a duplicate. */
 const TWICE_EVERY = 50;
 const RETRY_MS = 150;
 
-/** One connection. Frames 1 … `sent` were written to it. */
+/** One connection, to which frames 1 … `sent` were written. */
 export interface PlainConnection {
   /** Counts from 1. */
   readonly id: number;
-  /** The coordinator's life at its beginning; undefined when it had another by its end. */
+  /** The coordinator's life at the connection's start; undefined if it had changed by the end. */
   life: number | undefined;
   sent: number;
-  /** `clean`: all was sent, we ended it, and so did the coordinator after it had read all. */
+  /** `clean` if everything was sent, we closed our end, and the coordinator closed its end after reading everything. */
   end: "open" | "clean" | "broken";
 }
 
-/** See the head of this file. */
+/** A plain node with one connection at a time. */
 export class PlainNode {
   readonly name: string;
   readonly connections: PlainConnection[] = [];
@@ -35,7 +35,7 @@ export class PlainNode {
   #period: ReturnType<typeof setInterval> | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
 
-  /** `life` is asked for the coordinator's current one. */
+  /** `life` returns the coordinator's current life. */
   constructor(name: string, port: number, token: string, life: () => number) {
     this.name = name;
     this.#port = port;
@@ -48,13 +48,13 @@ export class PlainNode {
     this.#period = setInterval(() => this.#push(FRAMES_PER_PERIOD), PERIOD_MS);
   }
 
-  /** Ends the connection in good order; another one follows. */
+  /** Closes the connection in good order. Another one follows. */
   reconnect(): void {
     this.#socket?.end();
     this.#socket = undefined;
   }
 
-  /** Sends nothing more of its own accord. Settles when the connection is closed. */
+  /** Stops sending. Resolves when the connection is closed. */
   async stop(): Promise<void> {
     clearInterval(this.#period);
     clearTimeout(this.#retry);
@@ -66,7 +66,7 @@ export class PlainNode {
     await closed;
   }
 
-  /** One connection more, with so many frames, ended in good order. Says whether it was. */
+  /** Opens one more connection, sends `frames` frames and closes it. Reports whether it ended `clean`. */
   async pushOnce(frames: number): Promise<boolean> {
     this.#connect();
     const connection = this.connections.at(-1)!;

@@ -28,20 +28,20 @@ afterEach(() => {
   server.close();
 });
 
-/** A connection through the proxy, and what came back on it. */
+/** A connection through the proxy. `echo` resolves when the text it sends has come back. */
 function client(): { readonly socket: Socket; readonly echo: (text: string) => Promise<void> } {
   const socket = connect(proxy.port, "127.0.0.1");
   let text = "";
-  let look = (): void => {};
+  let onData = (): void => {};
   socket.on("error", () => {});
   socket.on("data", (chunk) => {
     text += chunk.toString();
-    look();
+    onData();
   });
   const echo = (sent: string): Promise<void> =>
     new Promise((resolve) => {
       const before = text.length;
-      look = () => text.slice(before) === sent && resolve();
+      onData = () => text.slice(before) === sent && resolve();
       socket.write(sent);
     });
   return { socket, echo };
@@ -56,7 +56,7 @@ function closed(socket: Socket): Promise<boolean> {
 }
 
 describe("the proxy", () => {
-  test("passes on both ways, and an end in good order", async () => {
+  test("forwards both ways, and an orderly close", async () => {
     const { socket, echo } = client();
     await echo("hello");
     const gone = closed(socket);
@@ -66,7 +66,7 @@ describe("the proxy", () => {
     expect(proxy.wires.size).toBe(0);
   });
 
-  test("cuts a connection after exactly so many bytes", async () => {
+  test("resets a connection after exactly the given number of bytes", async () => {
     const { socket, echo } = client();
     await echo("hello");
     wire().cut(3);
@@ -76,7 +76,7 @@ describe("the proxy", () => {
     expect(received).toBe("helloabc");
   });
 
-  test("holds what comes during a stall, and passes it on after it", async () => {
+  test("holds bytes during a stall and forwards them afterwards", async () => {
     const { socket, echo } = client();
     await echo("hello");
     wire().stall(30);
@@ -85,7 +85,7 @@ describe("the proxy", () => {
     socket.destroy();
   });
 
-  test("says nothing to either end of a half-open wire until it is gone", async () => {
+  test("hides the close of one end of a half-open connection from the other until the reset", async () => {
     const { socket, echo } = client();
     await echo("hello");
     const farEnd = closed(await far);
@@ -96,7 +96,7 @@ describe("the proxy", () => {
     expect(proxy.wires.size).toBe(0);
   });
 
-  test("lets nobody through while it is down", async () => {
+  test("lets no connection through while it is down", async () => {
     const { socket, echo } = client();
     await echo("hello");
     const gone = closed(socket);

@@ -1,12 +1,12 @@
 /**
- * A TCP proxy in front of one port, that cuts, stalls and half-opens the connections through it. Loopback only. Used by the
- * chaos test, between the nodes and the coordinator.
+ * A loopback TCP proxy in front of one port, which can reset, stall and half-open the connections through it. The chaos test
+ * puts it between the nodes and the coordinator.
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
 
 const LOOPBACK = "127.0.0.1";
 
-/** Two sockets. Bytes are passed on until a fault is put in. */
+/** A proxied connection, made of two sockets. Forwards bytes both ways until a fault is injected. */
 class Wire {
   readonly #near: Socket;
   readonly #far: Socket;
@@ -20,29 +20,29 @@ class Wire {
     this.#near = near;
     this.#far = far;
     this.#onGone = onGone;
-    this.#pass(near, far, true);
-    this.#pass(far, near, false);
+    this.#forward(near, far, true);
+    this.#forward(far, near, false);
   }
 
-  /** Resets it after so many more bytes towards the far end. */
+  /** Resets the connection after `afterBytes` more bytes towards the far end. */
   cut(afterBytes: number): void {
     this.#cutAfter = afterBytes;
   }
 
-  /** Passes nothing on for a while. */
+  /** Forwards nothing for `forMs`. */
   stall(forMs: number): void {
     this.#hold();
     this.#after(forMs, () => this.#release());
   }
 
-  /** Passes nothing on any more, nor that an end has gone; after `forMs` it is reset. */
+  /** Forwards nothing any more, not even that one end has closed. Resets the connection after `forMs`. */
   halfOpen(forMs: number): void {
     this.#isHalfOpen = true;
     this.#hold();
     this.#after(forMs, () => this.reset());
   }
 
-  /** RST both ways, now. */
+  /** Resets both sockets. */
   reset(): void {
     if (this.#isGone) return;
     this.#isGone = true;
@@ -71,7 +71,7 @@ class Wire {
     this.#far.resume();
   }
 
-  #pass(from: Socket, to: Socket, isForward: boolean): void {
+  #forward(from: Socket, to: Socket, isForward: boolean): void {
     from.on("data", (chunk: Buffer) => {
       if (this.#isGone) return;
       let bytes = chunk;
@@ -90,12 +90,12 @@ class Wire {
     from.on("end", () => {
       if (!this.#isHalfOpen) to.end();
     });
-    from.on("error", () => this.#broke());
-    from.on("close", () => this.#broke());
+    from.on("error", () => this.#onClose());
+    from.on("close", () => this.#onClose());
   }
 
-  /** An end broke off by itself: so does the other, unless nobody is to know. */
-  #broke(): void {
+  /** Handles the close of one end: resets the other, unless the connection is half-open. */
+  #onClose(): void {
     if (this.#isHalfOpen || this.#isGone) return;
     const isDone = this.#near.readableEnded && this.#far.readableEnded;
     if (!isDone) return this.reset();
@@ -106,7 +106,7 @@ class Wire {
   }
 }
 
-/** Listens on a port of its own for the port it stands before. */
+/** Listens on its own port and connects to the target's. */
 export class Proxy {
   readonly port: number;
   readonly #server: Server;
@@ -118,7 +118,7 @@ export class Proxy {
     this.port = port;
   }
 
-  /** A proxy for `target()`, which is asked for each connection. */
+  /** Opens a proxy. Calls `target` for the port of each new connection. */
   static async open(target: () => number): Promise<Proxy> {
     const server = createServer({ allowHalfOpen: true });
     const port = await new Promise<number>((resolve, reject) => {
@@ -130,12 +130,12 @@ export class Proxy {
     return proxy;
   }
 
-  /** The connections there are. */
+  /** The open connections. */
   get wires(): ReadonlySet<Wire> {
     return this.#wires;
   }
 
-  /** From now on all connections are reset, new ones too, until each `goDown` has had its `comeUp`. */
+  /** Resets all connections, old and new, until `comeUp` has been called as often as `goDown`. */
   goDown(): void {
     this.#downs++;
     for (const wire of this.#wires) wire.reset();

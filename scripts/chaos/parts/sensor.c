@@ -1,11 +1,11 @@
 /*
- * The sensor of the chaos test: prints numbered frames in bursts, and keeps a record of how many that outlives any kill.
+ * The sensor of the chaos test: prints numbered frames in bursts, and keeps a record of their number that survives any kill.
  *
  *   sensor DIR FRAMES_PER_S PAD_BYTES_MAX
  *
- * Each run takes the next free number in DIR as the name of its record: CHAOS_LIFE (which start of the agent this is), the
- * frames begun and the frames done. A frame's `delay` is the run, its `doppler` the number. While DIR/hold exists nothing is
- * printed. TERM ends it between two frames, so that begun and done are equal then.
+ * Each run takes the next free number in DIR as the name of its record, which holds CHAOS_LIFE (the agent's life), the number
+ * of frames begun and the number of frames done. A frame's `delay` is the run, its `doppler` the frame's number. While DIR/hold
+ * exists, the sensor prints nothing. SIGTERM ends it between two frames, so that begun and done are then equal.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -55,7 +55,7 @@ static struct record *new_record(const char *dir, unsigned *run)
     return NULL;
 }
 
-/* Whatever signal comes, a line that was begun is finished. */
+/* Completes a line even if a signal interrupts it. */
 static int write_all(const char *bytes, size_t length)
 {
     while (length > 0) {
@@ -103,7 +103,7 @@ int main(int argc, char **argv)
             chance = chance * 1664525u + 1013904223u;
             int head = sprintf(line, "{\"timestamp\":%llu,\"delay\":[%u],\"doppler\":[%llu],\"snr\":[1],\"pad\":\"",
                                (unsigned long long)(FIRST_MS + run * RUN_MS + n), run, (unsigned long long)n);
-            /* Short ones mostly: the cube of a chance. */
+            /* The cube makes most paddings short. */
             double part = (chance >> 8) / 16777216.0;
             unsigned pad = (unsigned)(part * part * part * pad_max);
             memset(line + head, 'x', pad);

@@ -1,8 +1,8 @@
 /*
- * A sensor in C: prints the frames of a file, two a second, for ever.
+ * A sensor in C: prints the frames of a file, two per second, forever.
  *
- * A sensor is any program that prints one frame a line. The agent starts it, reads what it prints and sends that on.
- * Programs without an interpreter are called native, and a node runs them only when it says so:
+ * A sensor is any program that prints one frame per line. The agent starts it, reads its output and forwards the frames.
+ * A compiled program is called native. A node runs native sensors only if its config lists that runtime:
  *
  *     runtimes: [auto, native]
  *     sensors:
@@ -24,7 +24,7 @@ static long long now_ms(void)
     return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-/* Sleeps until PERIOD_NS after *due, so that what the work took does not add up. */
+/* Sleeps until PERIOD_NS after *due, so that delays do not add up. */
 static void wait_for_next(struct timespec *due)
 {
     due->tv_nsec += PERIOD_NS;
@@ -33,7 +33,7 @@ static void wait_for_next(struct timespec *due)
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, due, NULL);
 }
 
-/* The agent ends its sensors with SIGTERM. */
+/* The agent stops its sensors with SIGTERM. */
 static void on_term(int signal)
 {
     (void)signal;
@@ -54,13 +54,13 @@ int main(int argc, char **argv)
     size_t size = 0;
     for (;; rewind(frames)) {
         while (getline(&line, &size, frames) > 0) {
-            /* This is where a real sensor would measure; this one says that what was recorded happens now:
-               it replaces the first key of {"timestamp":...,"delay":...}. The rest ends in a line feed. */
+            /* A real sensor would measure here. This one replaces the recorded time, the first key of
+               {"timestamp":...,"delay":...}, with the current time. The rest ends in a line feed. */
             const char *rest = strchr(line, ',');
             if (rest == NULL)
                 continue;
             printf("{\"timestamp\":%lld%s", now_ms(), rest);
-            /* A pipe is buffered otherwise, and frames would come late and many at once. */
+            /* Without a flush, a pipe is buffered: frames would arrive late and in bursts. */
             if (fflush(stdout) != 0)
                 return 1;
             wait_for_next(&due);

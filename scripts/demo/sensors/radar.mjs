@@ -1,7 +1,7 @@
 /**
- * A sensor in JavaScript for Node: prints the frames of a file, two a second, for ever.
+ * A sensor in JavaScript for Node: prints the frames of a file, two per second, forever.
  *
- * A sensor is any program that prints one frame a line. The agent starts it, reads what it prints and sends that on:
+ * A sensor is any program that prints one frame per line. The agent starts it, reads its output and forwards the frames:
  *
  *     sensors:
  *       - { name: radar, runtime: node, command: [radar.mjs, frames.jsonl] }
@@ -16,7 +16,7 @@ const frames = lines.map((line) => JSON.parse(line));
 
 let next = 0;
 function measure() {
-  // This is where a real sensor would measure; this one says that what was recorded happens now.
+  // A real sensor would measure here. This one replaces the recorded time with the current time.
   const frame = { ...frames[next++ % frames.length], timestamp: Date.now() };
   console.log(JSON.stringify(frame));
 }
@@ -24,6 +24,6 @@ function measure() {
 measure();
 setInterval(measure, PERIOD_MS);
 
-// The agent ends its sensors with SIGTERM. When it is gone itself, there is nobody left to measure for.
+// The agent stops its sensors with SIGTERM. If the agent itself has ended, writing fails, and so does this sensor.
 process.on("SIGTERM", () => process.exit(0));
 process.stdout.on("error", () => process.exit(1));

@@ -1,6 +1,6 @@
-"""A sensor in Python: prints the frames of a file, two a second, for ever.
+"""A sensor in Python: prints the frames of a file, two per second, forever.
 
-A sensor is any program that prints one frame a line. The agent starts it, reads what it prints and sends that on:
+A sensor is any program that prints one frame per line. The agent starts it, reads its output and forwards the frames:
 
     sensors:
       - { name: radar, runtime: python, command: [radar.py, frames.jsonl] }
@@ -13,7 +13,7 @@ import time
 
 PERIOD_S = 0.5
 
-# The agent ends its sensors with SIGTERM.
+# The agent stops its sensors with SIGTERM.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 with open(sys.argv[1], encoding="utf-8") as file:
@@ -22,9 +22,9 @@ with open(sys.argv[1], encoding="utf-8") as file:
 due = time.monotonic()
 while True:
     for frame in frames:
-        # This is where a real sensor would measure; this one says that what was recorded happens now.
+        # A real sensor would measure here. This one replaces the recorded time with the current time.
         frame["timestamp"] = int(time.time() * 1000)
-        # flush: a pipe is buffered otherwise, and frames would come late and many at once.
+        # Without flush, a pipe is buffered: frames would arrive late and in bursts.
         print(json.dumps(frame, separators=(",", ":")), flush=True)
         due += PERIOD_S
         time.sleep(max(0, due - time.monotonic()))
