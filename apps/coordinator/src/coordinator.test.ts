@@ -107,7 +107,7 @@ test("a start that fails stops what had begun and says why; nothing goes on list
   const taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
   const coordinator = coordinatorIn(dir.path, { httpPort: taken.port });
   const refusal = await coordinator.start().catch((error: unknown) => error);
-  expect(String(refusal)).toContain("the port is taken (--http HOST:PORT changes it)");
+  expect(String(refusal)).toContain("the port is in use (choose another with --http HOST:PORT)");
   const { framesPort } = coordinator;
   taken.stop(true);
   const reached = await Bun.connect({

@@ -166,9 +166,13 @@ describe("serve", () => {
     );
     taken.stop(true);
     expect(http?.code).toBe(1);
-    expect(http?.err).toContain(`HTTP on ${address}: the port is taken (--http HOST:PORT`);
+    expect(http?.err).toContain(
+      `HTTP on ${address}: the port is in use (choose another with --http HOST:PORT`,
+    );
     expect(frames?.code).toBe(1);
-    expect(frames?.err).toContain(`frames on ${address}: the port is taken (--frames HOST:PORT`);
+    expect(frames?.err).toContain(
+      `frames on ${address}: the port is in use (choose another with --frames HOST:PORT`,
+    );
   });
 
   test("runs until SIGTERM, answers health, keeps its data directory to itself, and exits 143", async () => {
@@ -242,7 +246,9 @@ describe("backup and restore (H10)", () => {
     await readUntil(child.stderr, /"msg":"ready"/);
     const made = await run(["backup", file, "--data-dir", data]);
     expect([made.code, made.err]).toEqual([0, ""]);
-    expect(made.out).toMatch(/^\S+fleet\.backup: 0 nodes, jwt\.key, \d+ bytes, of 20.*Z, version /);
+    expect(made.out).toMatch(
+      /^\S+fleet\.backup: 0 nodes, jwt\.key, \d+ bytes, written 20.*Z by version /,
+    );
     const restore = (...more: string[]): Promise<Result> => run(["restore", file, ...more]);
     const busy = await restore("--data-dir", data, "--force");
     expect([busy.code, busy.out]).toEqual([75, ""]);
@@ -253,7 +259,7 @@ describe("backup and restore (H10)", () => {
     expect(unforced.err).toContain("--force");
     const forced = await restore("--data-dir", data, "--force");
     expect(forced.code).toBe(0);
-    expect(forced.out).toContain("what was there is in ");
+    expect(forced.out).toContain("the previous files are in ");
   });
 
   test("a damaged database ends serve with 65 and names the way out", async () => {

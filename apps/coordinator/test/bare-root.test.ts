@@ -120,7 +120,7 @@ describe.skipIf(lacksMeans())("a coordinator alone in its root", () => {
     const secrets = start("secrets", "/secrets");
     expect([await secrets.child.exited, secrets.out()]).toEqual([
       0,
-      "made /secrets/enroll_token, /secrets/operator_token, /secrets/push_token\n",
+      "created /secrets/enroll_token, /secrets/operator_token, /secrets/push_token\n",
     ]);
     const serving = start(...SERVE);
     const url = `http://127.0.0.1:${await untilReady(serving)}`;

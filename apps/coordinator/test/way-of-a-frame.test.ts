@@ -302,7 +302,7 @@ describe("a coordinator", () => {
     );
     expect(await second.exit()).toBe(1);
     expect(second.log.at(-1)).toContain(
-      `127.0.0.1:${http}: the port is taken (--http HOST:PORT changes it)`,
+      `127.0.0.1:${http}: the port is in use (choose another with --http HOST:PORT)`,
     );
   });
 });

@@ -1,16 +1,19 @@
-/** The command line of `fleet-coordinator`: its sub-commands and flags, each of which is loaded only when it is asked for. */
+/**
+ * The command line of `fleet-coordinator`: sub-commands, flags, help and errors. The code of a large command is
+ * imported when that command runs, so that the others start fast. Called by main.ts.
+ */
 import { isLogLevel, LOG_LEVELS, type LogLevel, systemClock } from "@fleet/daemon";
 import { VERSION } from "@fleet/daemon/version";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import type { BackupContents } from "../db/backup.ts";
-import { health, type HealthFlags } from "./health.ts";
 import { type HostPort, parseHostPort } from "../config/host-port.ts";
+import type { BackupContents } from "../db/backup.ts";
+import { EXIT_HELP, exitCodeFor } from "./exit-codes.ts";
+import { health, type HealthFlags } from "./health.ts";
 import {
   describeSecrets,
   makeSecret,
   SECRET_NAMES,
   type SecretName,
-  SecretsError,
   showSecret,
 } from "./secrets.ts";
 import type { ServeFlags } from "./serve.ts";
@@ -22,45 +25,43 @@ interface SecretsFlags {
   readonly show?: SecretName;
 }
 
-const EXIT_USAGE = 64;
-const EXIT_FAILED = 1;
-/** By the error's `code`, of sysexits.h: data that is wrong, try again later, configuration. */
-const EXITS: Readonly<Record<string, number>> = {
-  database_damaged: 65,
-  data_dir_in_use: 75,
-  config: 78,
-};
 const SECRET_MODE = 0o444;
 
-/** Does what the process's arguments ask for. Ends the process when that fails. */
+/** Runs the command that the process's arguments name. Exits the process if it fails. */
 export async function runCommandLine(): Promise<void> {
   try {
     await program().parseAsync();
   } catch (error) {
+    // Commander has printed its own errors.
+    if (!(error instanceof CommanderError))
+      process.stderr.write(`fleet-coordinator: ${messageOf(error)}\n`);
     process.exit(exitCodeFor(error));
   }
 }
 
 function program(): Command {
   const root = new Command("fleet-coordinator")
-    .description("Knows the fleet's nodes, takes their frames and runs a tracker for each stream.")
+    .description(
+      "Registers the fleet's nodes, receives their frames and runs a tracker per stream.",
+    )
     .version(VERSION)
+    .addHelpText("after", EXIT_HELP)
     .exitOverride();
   addServe(root);
   root
     .command("check-config")
     .description("check a configuration file and list every problem")
-    .argument("<file>", "YAML or TOML configuration")
+    .argument("<file>", "configuration file: YAML, or TOML if it ends in .toml")
     .action(async (file: string) => {
       (await import("../config/config.ts")).loadConfig(file);
-      process.stdout.write(`${file}: ok\n`);
+      print(`${file}: ok`);
     });
   root
     .command("health")
-    .description("ask a running coordinator whether it is well; exits 0 or 1")
+    .description("ask a running coordinator whether it is healthy; exit with 0 if so, else 1")
     .addOption(configOption())
-    .option("--http <host:port>", "where it listens (default 0.0.0.0:7700)", hostPort)
-    .option("--url <url>", "its address, when that is another one")
+    .option("--http <host:port>", "where it listens (default: 0.0.0.0:7700)", hostPort)
+    .option("--url <url>", "its base URL, if it isn't reached where it listens")
     .action(async (flags: HealthFlags) => {
       process.exitCode = await health(flags);
     });
@@ -75,12 +76,15 @@ function addServe(root: Command): void {
     .command("serve")
     .description("run the coordinator until SIGINT or SIGTERM")
     .addOption(configOption())
-    .addOption(dataDirOption("where the database and keys live; :memory: keeps nothing"))
-    .option("--http <host:port>", "listen for HTTP here (default 0.0.0.0:7700)", hostPort)
-    .option("--frames <host:port>", "listen for frames here (default 0.0.0.0:30050)", hostPort)
-    .option("--insecure-dev", "run without tokens, on loopback unless flags or config say else")
+    .addOption(dataDirOption("directory of the database and keys; :memory: stores nothing"))
+    .option("--http <host:port>", "listen here for HTTP (default: 0.0.0.0:7700)", hostPort)
+    .option("--frames <host:port>", "listen here for frames (default: 0.0.0.0:30050)", hostPort)
+    .option(
+      "--insecure-dev",
+      "run without tokens; listen on 127.0.0.1 unless a flag or the config sets a host",
+    )
     .addOption(
-      new Option("--log-level <level>", "least severe level logged")
+      new Option("--log-level <level>", "log messages of this level and above")
         .choices([...LOG_LEVELS])
         .default("info")
         .argParser(logLevel),
@@ -91,58 +95,60 @@ function addServe(root: Command): void {
 function addSecrets(root: Command): void {
   root
     .command("secrets")
-    .description(`make the tokens that are missing, each a file: ${SECRET_NAMES.join(", ")}`)
-    .argument("<dir...>", "existing directories; the same tokens go into all of them")
-    .option("--agents <dir>", "one that agents read: it gets enroll_token and nothing else")
+    .description(
+      `create a file for each missing token (${SECRET_NAMES.join(", ")}); existing files stay`,
+    )
+    .argument("<dir...>", "existing directories; all receive the same tokens")
+    .option("--agents <dir>", "a directory that agents read; receives only enroll_token")
     .addOption(
-      new Option("--mode <octal>", "permissions of the files")
+      new Option("--mode <octal>", "permissions of created files")
         .argParser(fileMode)
         .default(SECRET_MODE, "0444"),
     )
-    .option("--show <name>", "make nothing, and print this token", secretName)
+    .option("--show <name>", "print this token and create nothing", secretName)
     .action((dirs: readonly string[], { agents, mode, show }: SecretsFlags) => {
-      const quota = agents === undefined ? dirs : [...dirs, agents];
-      if (show !== undefined) return say(showSecret(dirs, show));
-      const made = SECRET_NAMES.map((name) =>
-        makeSecret(name, name === "enroll_token" ? quota : dirs, mode),
+      if (show !== undefined) return print(showSecret(dirs, show));
+      const enrollDirs = agents === undefined ? dirs : [...dirs, agents];
+      const secrets = SECRET_NAMES.map((name) =>
+        makeSecret(name, name === "enroll_token" ? enrollDirs : dirs, mode),
       );
-      return say(describeSecrets(made));
+      return print(describeSecrets(secrets));
     });
 }
 
 function addBackup(root: Command): void {
-  const dataDir = dataDirOption("where the database and keys live");
+  const dataDir = dataDirOption("directory of the database and keys");
   root
     .command("backup")
-    .description("write the database and keys to a file, while the coordinator runs or not")
-    .argument("<file>", "replaced when it is a backup already")
+    .description("write the database and keys to a file; the coordinator may be running")
+    .argument("<file>", "the backup to write; an existing backup is replaced")
     .addOption(dataDir)
     .action(async (file: string, flags: { readonly dataDir: string }) => {
       const { backUp } = await import("../db/backup.ts");
       const nowMs = systemClock.nowMs();
-      const made = backUp({ file, dataDir: flags.dataDir, nowMs, version: VERSION });
-      say(`${file}: ${describeContents(made)}`);
+      const contents = backUp({ file, dataDir: flags.dataDir, nowMs, version: VERSION });
+      print(`${file}: ${describeContents(contents)}`);
     });
   root
     .command("restore")
-    .description("put a backup in the place of the database and keys; no coordinator may run there")
-    .argument("<file>", "made by backup, by this version or an older one")
+    .description("replace the database and keys by a backup's; the coordinator must be stopped")
+    .argument("<file>", "a backup written by this version or an older one")
     .addOption(dataDir)
-    .option("--force", "also where there is a database, which is moved aside")
+    .option("--force", "replace an existing database; its files move to replaced-<time>")
     .action(async (file: string, flags: { readonly dataDir: string; readonly force?: true }) => {
       const { restore } = await import("../db/restore.ts");
       const { dataDir: into, force = false } = flags;
       const nowMs = systemClock.nowMs();
       const { movedTo, ...contents } = restore({ file, dataDir: into, force, nowMs });
-      say(`${into}: ${describeContents(contents)}`);
-      if (movedTo !== undefined) say(`what was there is in ${movedTo}`);
+      print(`${into}: ${describeContents(contents)}`);
+      if (movedTo !== undefined) print(`the previous files are in ${movedTo}`);
     });
 }
 
 function describeContents({ nodes, keys, bytes, atMs, version }: BackupContents): string {
+  const keyNames = keys.length === 0 ? "no keys" : keys.join(" and ");
   const at = new Date(atMs).toISOString();
-  const also = keys.length === 0 ? "no keys" : keys.join(" and ");
-  return `${nodes} nodes, ${also}, ${bytes} bytes, of ${at}, version ${version}`;
+  return `${nodes} nodes, ${keyNames}, ${bytes} bytes, written ${at} by version ${version}`;
 }
 
 function dataDirOption(description: string): Option {
@@ -150,7 +156,7 @@ function dataDirOption(description: string): Option {
 }
 
 function configOption(): Option {
-  return new Option("--config <file>", "YAML or TOML configuration").env(
+  return new Option("--config <file>", "configuration file, YAML or TOML").env(
     "FLEET_COORDINATOR_CONFIG",
   );
 }
@@ -167,14 +173,12 @@ function secretName(text: string): SecretName {
   throw new InvalidArgumentError(`It must be one of ${SECRET_NAMES.join(", ")}.`);
 }
 
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
-}
-
 function fileMode(text: string): number {
   const mode = /^[0-7]{3,4}$/.test(text) ? Number.parseInt(text, 8) : 0;
   if (mode <= 0o777 && (mode & 0o400) !== 0) return mode;
-  throw new InvalidArgumentError("It must be octal, at most 0777, and let the owner read.");
+  throw new InvalidArgumentError(
+    "It must be octal, at most 0777, and readable by the owner, such as 0440.",
+  );
 }
 
 function logLevel(text: string): LogLevel {
@@ -182,16 +186,13 @@ function logLevel(text: string): LogLevel {
   throw new InvalidArgumentError(`It must be one of ${LOG_LEVELS.join(", ")}.`);
 }
 
-/** Errors the user can mend are one clear line; anything else keeps its stack. */
-function exitCodeFor(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
-  const code = (error as { code?: unknown } | null)?.code;
-  if (error instanceof Error && typeof code === "string") {
-    process.stderr.write(`fleet-coordinator: ${error.message}\n`);
-    if (error instanceof SecretsError) return error.exitCode;
-    return EXITS[code] ?? EXIT_FAILED;
-  }
-  const what = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(`fleet-coordinator: ${what}\n`);
-  return EXIT_FAILED;
+/** An error with a `code` is one the user can fix: its message suffices. Any other is a defect and keeps its stack. */
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { code } = error as { readonly code?: unknown };
+  return typeof code === "string" ? error.message : (error.stack ?? error.message);
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
 }

@@ -69,13 +69,13 @@ describe("health (H1)", () => {
     const text = serve(() => new Response("<html>"));
     const reasons: readonly [readonly string[], string][] = [
       [["--http", `0.0.0.0:${closed}`], `127.0.0.1:${closed}/healthz refuses the connection`],
-      [["--http", `127.0.0.1:${busy}`], "answers 503"],
-      [["--http", `127.0.0.1:${other}`], "is no coordinator"],
-      [["--http", `127.0.0.1:${text}`], "gives no answer"],
-      [["--http", "127.0.0.1:0"], "port 0 is any port"],
+      [["--http", `127.0.0.1:${busy}`], "responds with status 503"],
+      [["--http", `127.0.0.1:${other}`], "is not a coordinator"],
+      [["--http", `127.0.0.1:${text}`], "does not respond properly"],
+      [["--http", "127.0.0.1:0"], "port 0 stands for any free port"],
       [["--config", join(dir.path, "none.yaml")], "none.yaml"],
       [["--config", bad], "http.port is not valid"],
-      [["--url", "nowhere"], "--url nowhere is no URL"],
+      [["--url", "nowhere"], "--url nowhere is not a URL"],
     ];
     const answers = await Promise.all(reasons.map(([args]) => ask(args)));
     for (const [i, [, reason]] of reasons.entries()) {
@@ -91,7 +91,7 @@ describe("health (H1)", () => {
     const { code, err } = await ask(["--http", `127.0.0.1:${port}`]);
     expect([code, err]).toEqual([
       1,
-      `fleet-coordinator: http://127.0.0.1:${port}/healthz does not answer in 3000 ms\n`,
+      `fleet-coordinator: http://127.0.0.1:${port}/healthz does not respond within 3000 ms\n`,
     ]);
   });
 

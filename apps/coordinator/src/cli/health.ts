@@ -1,6 +1,6 @@
 /**
- * `fleet-coordinator health`: asks the coordinator of these settings whether it is well. A container runs it every few
- * seconds beside the coordinator, so it loads next to nothing and gives up soon. (H1)
+ * `fleet-coordinator health`: asks the coordinator with these settings whether it is healthy. Containers run it every few
+ * seconds beside the coordinator, so it loads almost nothing and takes at most 3 s. (H1)
  */
 import { writeSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -9,17 +9,17 @@ import { type HostPort, parseHostPort } from "../config/host-port.ts";
 
 const TIMEOUT_MS = 3000;
 const DEFAULT: HostPort = { host: "0.0.0.0", port: 7700 };
-/** Who listens everywhere is asked here. */
-const ANYWHERE: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
+/** The loopback address of each wildcard address. */
+const LOOPBACK_OF: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 
-/** What `health` was told. `config` and `http` are those of `serve`; `url` overrides both. */
+/** The flags of `health`. `config` and `http` are those of `serve`; `url` overrides both. */
 export interface HealthFlags {
   readonly config?: string | undefined;
   readonly http?: HostPort | undefined;
   readonly url?: string | undefined;
 }
 
-/** The flags of a plain `health …`; undefined when the full command line must look at it, for help or a complaint. */
+/** The flags of a valid `health …`; undefined for anything else, which the full command line handles. */
 export function quickHealthFlags(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
@@ -39,34 +39,35 @@ export function quickHealthFlags(
   }
 }
 
-/** Prints `ok`, or in one line why not, and gives the exit code, 0 or 1. Takes at most 3 s. */
+/** Prints `ok`, or one line with the reason, and returns the exit code. Takes at most 3 s. */
 export async function health(flags: HealthFlags): Promise<0 | 1> {
-  const where = urlOf(flags);
-  // Our own certificate is not for the address we ask at, and nothing secret is said.
+  const url = urlOf(flags);
+  // The coordinator's certificate is not for the loopback address, and the request holds no secret.
   const verified = flags.url !== undefined;
-  const problem = typeof where === "string" ? where : await problemAt(where, verified);
+  const problem = typeof url === "string" ? url : await problemAt(url, verified);
   if (problem === undefined) writeSync(1, "ok\n");
   else writeSync(2, `fleet-coordinator: ${problem.replaceAll(/\s+/g, " ")}\n`);
   return problem === undefined ? 0 : 1;
 }
 
-/** Where to ask, or why that can't be told. */
+/** The URL to ask, or why there is none. */
 function urlOf({ config, http, url }: HealthFlags): URL | string {
-  if (url !== undefined) return URL.parse("/healthz", url) ?? `--url ${url} is no URL`;
+  if (url !== undefined)
+    return URL.parse("/healthz", url) ?? `--url ${url} is not a URL such as http://hub:7700`;
   try {
-    const set = config ? configured(config) : { ...DEFAULT, tls: false };
-    const { host, port } = http ?? set;
-    const scheme = set.tls ? "https" : "http";
-    if (port === 0) return "port 0 is any port; --url tells which";
-    const asked = ANYWHERE[host] ?? host;
-    return new URL(`${scheme}://${asked.includes(":") ? `[${asked}]` : asked}:${port}/healthz`);
+    const settings = config ? configured(config) : { ...DEFAULT, tls: false };
+    const { host, port } = http ?? settings;
+    if (port === 0) return "port 0 stands for any free port; pass the address in use with --url";
+    const scheme = settings.tls ? "https" : "http";
+    const target = LOOPBACK_OF[host] ?? host;
+    return new URL(`${scheme}://${target.includes(":") ? `[${target}]` : target}:${port}/healthz`);
   } catch (error) {
     if (error instanceof ConfigError || error instanceof TypeError) return error.message;
     throw error;
   }
 }
 
-/** Reads nothing but the address: whether the rest of the file is right, `serve` has said. */
+/** The address in a configuration file. `serve` has already checked the rest of the file. */
 function configured(path: string): HostPort & { readonly tls: boolean } {
   const { http } = readConfigFile(path) as {
     http?: { host?: unknown; port?: unknown; tls?: unknown } | null;
@@ -84,16 +85,16 @@ async function problemAt(url: URL, verified: boolean): Promise<string | undefine
       tls: { rejectUnauthorized: verified },
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
-    if (!response.ok) return `${url.href} answers ${response.status}`;
+    if (!response.ok) return `${url.href} responds with status ${response.status}`;
     const body = (await response.json()) as { status?: unknown } | null;
-    return body?.status === "ok" ? undefined : `${url.href} is no coordinator`;
+    return body?.status === "ok" ? undefined : `${url.href} is not a coordinator`;
   } catch (error) {
     return `${url.href} ${reasonOf(error as Error)}`;
   }
 }
 
 function reasonOf({ name, message, code }: Error & { readonly code?: unknown }): string {
-  if (name === "TimeoutError") return `does not answer in ${TIMEOUT_MS} ms`;
+  if (name === "TimeoutError") return `does not respond within ${TIMEOUT_MS} ms`;
   if (code === "ECONNREFUSED" || code === "ConnectionRefused") return "refuses the connection";
-  return `gives no answer: ${message}`;
+  return `does not respond properly: ${message}`;
 }

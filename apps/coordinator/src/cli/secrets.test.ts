@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { exitCodeFor } from "./exit-codes.ts";
 import { describeSecrets, makeSecret, SECRET_NAMES, SecretsError } from "./secrets.ts";
 
 const MAIN = join(import.meta.dirname, "../main.ts");
@@ -90,13 +91,16 @@ describe("secrets (H1, H5)", () => {
   test("puts the same token into several directories, whichever has it already", () => {
     makeSecret("enroll_token", [b], MODE);
     const first = makeSecret("enroll_token", [a, b], MODE);
-    expect(first).toEqual({ made: [join(a, "enroll_token")], found: [join(b, "enroll_token")] });
+    expect(first).toEqual({
+      created: [join(a, "enroll_token")],
+      existing: [join(b, "enroll_token")],
+    });
     makeSecret("operator_token", [b, a], MODE);
     for (const name of ["enroll_token", "operator_token"])
       expect(read(a, name)).toBe(read(b, name));
     expect(readdirSync(b)).not.toContain("push_token");
     expect(describeSecrets([first])).toBe(
-      `made ${a}/enroll_token; there already: ${b}/enroll_token`,
+      `created ${a}/enroll_token; already present: ${b}/enroll_token`,
     );
   });
 
@@ -109,7 +113,7 @@ describe("secrets (H1, H5)", () => {
       expect(read(a, name)).toBe(read(b, name));
       if (name === "enroll_token") expect(read(c, name)).toBe(read(a, name));
       const makers = results.filter(
-        ({ out }) => out.split(";")[0]!.includes(join(a, name)) && out.startsWith("made"),
+        ({ out }) => out.split(";")[0]!.includes(join(a, name)) && out.startsWith("created"),
       );
       expect(makers).toHaveLength(1);
     }
@@ -122,12 +126,12 @@ describe("secrets (H1, H5)", () => {
     writeFileSync(join(a, "enroll_token"), "x");
     writeFileSync(join(b, "enroll_token"), "y");
     expect([failure([a, b]).code, failure([a, b]).message]).toEqual([
-      "conflict",
-      `enroll_token is not the same in ${a} and ${b}; remove the one that is wrong`,
+      "secrets_conflict",
+      `enroll_token differs between ${a} and ${b}; remove the wrong file and run this again`,
     ]);
     writeFileSync(join(b, "enroll_token"), " \n");
     expect(failure([b]).message).toBe(
-      `${b}/enroll_token holds no token; remove it to have one made`,
+      `${b}/enroll_token holds no token; remove it and run this again to create one`,
     );
     expect(read(a, "enroll_token")).toBe("x");
   });
@@ -156,7 +160,7 @@ describe("secrets (H1, H5)", () => {
     const { code, out } = await run([a, "--agents", b, "--mode", "0400"]);
     expect([code, out]).toEqual([
       0,
-      `made ${a}/enroll_token, ${b}/enroll_token, ${a}/operator_token, ${a}/push_token\n`,
+      `created ${a}/enroll_token, ${b}/enroll_token, ${a}/operator_token, ${a}/push_token\n`,
     ]);
     expect(readdirSync(b)).toEqual(["enroll_token"]);
     expect(statSync(join(b, "enroll_token")).mode & 0o777).toBe(0o400);
@@ -172,7 +176,7 @@ describe("secrets (H1, H5)", () => {
     expect([none.code, none.out, none.err]).toEqual([
       1,
       "",
-      `fleet-coordinator: there is no operator_token in ${b}\n`,
+      `fleet-coordinator: there is no operator_token in ${b}; run secrets without --show to create it\n`,
     ]);
     expect(readdirSync(b)).toEqual([]);
   });
@@ -184,7 +188,7 @@ describe("secrets (H1, H5)", () => {
       process.seteuid!(NOBODY);
       try {
         const error = failure([a]);
-        expect([error.code, error.exitCode]).toEqual(["permission", 77]);
+        expect([error.code, exitCodeFor(error)]).toEqual(["secrets_permission", 77]);
         expect(error.message).toContain(`${a} belongs to uid 7 (mode 0755)`);
       } finally {
         process.seteuid!(0);

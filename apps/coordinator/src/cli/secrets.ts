@@ -1,7 +1,7 @@
 /**
- * `fleet-coordinator secrets DIR…`: makes the tokens that are missing, each as a file of its own, and never changes one that
- * is there. Each appears whole or not at all; of several runs at once, and in several directories, one token is left that all
- * of them see. For the first start of a deployment. (H1, H5)
+ * `fleet-coordinator secrets DIR…`: creates a file for each missing token, for the first start of a deployment. It never
+ * changes an existing file, and each file appears complete or not at all. Concurrent runs, and several directories, end up
+ * with the same tokens. (H1, H5)
  */
 import { randomBytes } from "node:crypto";
 import {
@@ -19,7 +19,7 @@ import type { SharedTokenKind } from "@fleet/protocol";
 import { makeToken } from "../auth/secret-text.ts";
 import { fileProblem } from "@fleet/daemon";
 
-/** The files, and what reads them: the variables `FLEET_…_TOKEN_FILE`. */
+/** The file names. `serve` reads the files that the variables `FLEET_…_TOKEN_FILE` name. */
 export const SECRET_NAMES = ["enroll_token", "operator_token", "push_token"] as const;
 export type SecretName = (typeof SECRET_NAMES)[number];
 
@@ -29,91 +29,89 @@ const KIND_OF: Readonly<Record<SecretName, SharedTokenKind>> = {
   push_token: "push",
 };
 
-/** A token of ours has 49 characters; one that somebody else put there may be another. Longer is no token. */
+/** A longer file holds no token. Generated tokens have 49 characters; users may put in others. */
 const FILE_BYTES_MAX = 4096;
 
-/** How each failure ends the process; the numbers are those of `fleet-agent install`. */
-const EXITS = {
-  no_secret: 1,
-  no_directory: 66,
-  io: 74,
-  permission: 77,
-  conflict: 78,
-  read_only: 80,
-  no_space: 81,
-} as const;
-const CODE_OF_ERRNO: Readonly<Record<string, keyof typeof EXITS>> = {
-  ENOENT: "no_directory",
-  ENOTDIR: "no_directory",
-  EACCES: "permission",
-  EPERM: "permission",
-  EROFS: "read_only",
-  ENOSPC: "no_space",
-  EDQUOT: "no_space",
+type SecretsCode =
+  | "secrets_missing"
+  | "secrets_no_directory"
+  | "secrets_io"
+  | "secrets_permission"
+  | "secrets_conflict"
+  | "secrets_read_only"
+  | "secrets_no_space";
+
+const CODE_OF_ERRNO: Readonly<Record<string, SecretsCode>> = {
+  ENOENT: "secrets_no_directory",
+  ENOTDIR: "secrets_no_directory",
+  EACCES: "secrets_permission",
+  EPERM: "secrets_permission",
+  EROFS: "secrets_read_only",
+  ENOSPC: "secrets_no_space",
+  EDQUOT: "secrets_no_space",
 };
 
-/** Ends `secrets`. What was made before it stays, and the next run goes on from there. */
+/** Ends `secrets`. Files created before it stay, and the next run continues from there. */
 export class SecretsError extends Error {
-  readonly code: keyof typeof EXITS;
+  readonly code: SecretsCode;
 
-  constructor(code: keyof typeof EXITS, message: string, cause?: unknown) {
+  constructor(code: SecretsCode, message: string, cause?: unknown) {
     super(message, { cause });
     this.code = code;
   }
-
-  get exitCode(): number {
-    return EXITS[this.code];
-  }
 }
 
-/** Paths of what was made and of what was found. */
-export interface SecretMade {
-  readonly made: readonly string[];
-  readonly found: readonly string[];
+/** The paths of one token's files. */
+export interface SecretFiles {
+  readonly created: readonly string[];
+  readonly existing: readonly string[];
 }
 
 /**
- * Puts one token, the same, into each of `dirs`, with permissions `mode` whatever the umask. Throws SecretsError: a directory
- * that is missing or can't be written, or files that are there and differ.
+ * Puts the same token into each of `dirs`, with permissions `mode` regardless of the umask. Throws SecretsError if a directory
+ * is missing or can't be written, or if existing files differ.
  */
-export function makeSecret(name: SecretName, dirs: readonly string[], mode: number): SecretMade {
-  const made: string[] = [];
-  const found: string[] = [];
-  // In one order, so that two runs that name the directories differently begin at the same one.
+export function makeSecret(name: SecretName, dirs: readonly string[], mode: number): SecretFiles {
+  const created: string[] = [];
+  const existing: string[] = [];
+  // Sorted, so that concurrent runs start with the same directory, whatever order they were given.
   const ordered = [...new Set(dirs)].toSorted();
-  let token = ordered.map((dir) => readToken(dir, name)).find((there) => there !== undefined);
+  let token = ordered.map((dir) => readToken(dir, name)).find((found) => found !== undefined);
   token ??= makeToken(KIND_OF[name]);
   for (const dir of ordered) {
-    const isThere = readToken(dir, name) !== undefined || !publish(dir, name, token, mode);
-    (isThere ? found : made).push(join(dir, name));
-    const settled = readToken(dir, name);
-    // Another run may have been first.
-    if (dir === ordered[0] && settled !== undefined) token = settled;
-    if (settled !== token)
+    const exists = readToken(dir, name) !== undefined || !publish(dir, name, token, mode);
+    (exists ? existing : created).push(join(dir, name));
+    const published = readToken(dir, name);
+    // A concurrent run may have been first.
+    if (dir === ordered[0] && published !== undefined) token = published;
+    if (published !== token)
       throw new SecretsError(
-        "conflict",
-        `${name} is not the same in ${ordered.join(" and ")}; remove the one that is wrong`,
+        "secrets_conflict",
+        `${name} differs between ${ordered.join(" and ")}; remove the wrong file and run this again`,
       );
   }
-  return { made, found };
+  return { created, existing };
 }
 
-/** The token of that name in the first of `dirs` that has it. Throws SecretsError when none has. */
+/** The token from the first of `dirs` that has it. Throws SecretsError if none has. */
 export function showSecret(dirs: readonly string[], name: SecretName): string {
   for (const dir of dirs) {
     const token = readToken(dir, name);
     if (token !== undefined) return token;
   }
-  throw new SecretsError("no_secret", `there is no ${name} in ${dirs.join(" or ")}`);
+  throw new SecretsError(
+    "secrets_missing",
+    `there is no ${name} in ${dirs.join(" or ")}; run secrets without --show to create it`,
+  );
 }
 
-/** What was done, in one line; no token is in it. */
-export function describeSecrets(secrets: readonly SecretMade[]): string {
-  const made = secrets.flatMap((secret) => secret.made);
-  const found = secrets.flatMap((secret) => secret.found);
+/** One line that lists the files, without their tokens. */
+export function describeSecrets(secrets: readonly SecretFiles[]): string {
+  const created = secrets.flatMap((secret) => secret.created);
+  const existing = secrets.flatMap((secret) => secret.existing);
   return [
-    ...(made.length > 0 ? [`made ${made.join(", ")}`] : []),
-    ...(found.length > 0 ? [`there already: ${found.join(", ")}`] : []),
+    ...(created.length > 0 ? [`created ${created.join(", ")}`] : []),
+    ...(existing.length > 0 ? [`already present: ${existing.join(", ")}`] : []),
   ].join("; ");
 }
 
@@ -127,11 +125,14 @@ function readToken(dir: string, name: SecretName): string | undefined {
     throw asSecretsError(path, error);
   }
   if (text === "" || text.length > FILE_BYTES_MAX)
-    throw new SecretsError("conflict", `${path} holds no token; remove it to have one made`);
+    throw new SecretsError(
+      "secrets_conflict",
+      `${path} holds no token; remove it and run this again to create one`,
+    );
   return text;
 }
 
-/** A name that is given by link(2) is given once, to a file that is whole. False when it is taken. */
+/** Creates the file, complete from the start, by link(2), which fails if the name exists; then returns false. */
 function publish(dir: string, name: SecretName, token: string, mode: number): boolean {
   const staged = join(dir, `.${name}.${randomBytes(8).toString("hex")}.tmp`);
   try {
@@ -161,6 +162,6 @@ function syncDirectory(dir: string): void {
 }
 
 function asSecretsError(path: string, error: unknown): SecretsError {
-  const code = CODE_OF_ERRNO[(error as NodeJS.ErrnoException).code ?? ""] ?? "io";
+  const code = CODE_OF_ERRNO[(error as NodeJS.ErrnoException).code ?? ""] ?? "secrets_io";
   return new SecretsError(code, fileProblem(path, error), error);
 }

@@ -1,4 +1,4 @@
-/** `fleet-coordinator serve`: puts flags, environment, files and config together and runs a coordinator until a signal. */
+/** `fleet-coordinator serve`: combines flags, environment and configuration file, and runs a coordinator until a stop signal. */
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import {
@@ -23,7 +23,7 @@ const STOP_MS = 15_000;
 const LOOPBACK = "127.0.0.1";
 const DEFAULT_TRACKER = ["--tcp", "--tcp-host", "127.0.0.1", "--tcp-port", "{port}", "-s", "-"];
 
-/** What `serve` was told. */
+/** The flags of `serve`. */
 export interface ServeFlags {
   readonly config?: string;
   readonly dataDir: string;
@@ -33,7 +33,7 @@ export interface ServeFlags {
   readonly logLevel: LogLevel;
 }
 
-/** Starts a coordinator; it ends the process after SIGINT, SIGQUIT or SIGTERM. Throws what can't be used, with a `code`. */
+/** Starts a coordinator, which ends the process after SIGINT, SIGQUIT or SIGTERM. Throws errors with a `code` if it can't start. */
 export async function serve(flags: ServeFlags): Promise<void> {
   const config = withFlags(loadConfig(flags.config || undefined), flags);
   const { env } = process;
@@ -68,14 +68,14 @@ export async function serve(flags: ServeFlags): Promise<void> {
     .filter(({ secret }) => isGuessable(secret))
     .map(({ name }) => name);
   if (short.length > 0)
-    log.warn({ tokens: short }, "tokens of fewer than 32 characters might be guessed");
-  if (tokens.insecureDev) log.warn({}, "running without tokens: anybody who reaches us is let in");
+    log.warn({ tokens: short }, "tokens of fewer than 32 characters can be guessed");
+  if (tokens.insecureDev) log.warn({}, "running without tokens: anyone who can connect has access");
   log.info({ version: VERSION, http_port, frames_port, data_dir: flags.dataDir }, "ready");
 }
 
 function withFlags(config: Config, flags: ServeFlags): Config {
   const host = flags.insecureDev === true ? { host: LOOPBACK } : {};
-  // One without a value is as good as none.
+  // An empty variable counts as unset.
   const agentBinaries = process.env["FLEET_AGENT_BINARIES"] || config.agent_binaries;
   return {
     ...config,
@@ -85,7 +85,7 @@ function withFlags(config: Config, flags: ServeFlags): Config {
   };
 }
 
-/** Tokens from the environment, the files it names, or the files the config names; of each kind two, for rotation. (H5) */
+/** Reads each kind's current and previous token from the environment, or from the file that it or the config names. (H5) */
 function readTokens(config: Config, insecureDev: boolean): TokenSettings {
   const { env } = process;
   const read = (
@@ -106,13 +106,13 @@ function readTokens(config: Config, insecureDev: boolean): TokenSettings {
     others.some(({ secret }) => secret === token.secret);
   const shared = [
     ...(push.some(isIn([...enroll, ...operator]))
-      ? ["FLEET_PUSH_TOKEN: plain nodes send it with every line"]
+      ? ["FLEET_PUSH_TOKEN: plain nodes send it with every frame, so it must open nothing else"]
       : []),
     ...(enroll.some(isIn(operator))
-      ? ["FLEET_ENROLL_TOKEN: every agent would be an operator"]
+      ? ["FLEET_ENROLL_TOKEN: it equals an operator token, so every agent would be an operator"]
       : []),
   ];
-  if (shared.length > 0) throw new ConfigError("a token must differ from the others", shared);
+  if (shared.length > 0) throw new ConfigError("tokens of different kinds must differ", shared);
   return { configured: [...enroll, ...operator, ...push], insecureDev };
 }
 
@@ -122,7 +122,7 @@ function findTracker(): string {
   const found = existsSync(beside) ? beside : Bun.which("fleet-tracker");
   if (found === null) {
     throw new ConfigError("fleet-tracker", [
-      `is neither beside ${process.execPath} nor on PATH; tracker.command in the config names another`,
+      `is neither beside ${process.execPath} nor on PATH; install it there or set tracker.command in the config`,
     ]);
   }
   return found;

@@ -73,7 +73,7 @@ describe("token, of a running coordinator (H2, H5)", () => {
     expect(said[0]).toContain("answers 401 unauthorized");
     expect(said[1]).toContain("FLEET_OPERATOR_TOKEN");
     expect(said[2]).toContain("can't be asked");
-    expect(said[3]).toContain("there is no token of that name or id");
+    expect(said[3]).toContain("no token is named nobody or has that id");
     expect(said[6]).toContain("role: must be there");
     for (const text of said) expect(text).not.toContain("not-the-token");
   });

@@ -1,4 +1,4 @@
-/** `fleet-coordinator token …`: makes, lists and ends tokens, of a running coordinator or of a data directory at rest. (H2, H5) */
+/** `fleet-coordinator token …`: creates, lists and revokes tokens, through a running coordinator or in its data directory. (H2, H5) */
 import { parseDurationMs } from "@fleet/daemon";
 import {
   type Role,
@@ -21,53 +21,69 @@ interface WhereFlags {
 interface CreateFlags extends WhereFlags {
   readonly kind: SharedTokenKind;
   readonly role?: Role;
-  readonly nodes: readonly string[];
-  readonly groups: readonly string[];
+  readonly nodes?: readonly string[];
+  readonly groups?: readonly string[];
   readonly expires?: number;
 }
 
-/** Adds the commands. */
+/** Adds `token` and its sub-commands to `root`. */
 export function addTokenCommands(root: Command): void {
-  const token = root.command("token").description("tokens for agents, plain nodes and people");
+  const token = root
+    .command("token")
+    .description("create, list and revoke tokens for agents, plain nodes and operators");
   const command = (name: string, description: string): Command =>
     token
       .command(name)
       .description(description)
       .addOption(
-        new Option("--url <url>", "the coordinator; its admin's token is FLEET_OPERATOR_TOKEN")
+        new Option(
+          "--url <url>",
+          "the coordinator; FLEET_OPERATOR_TOKEN must hold an admin's token",
+        )
           .env("FLEET_COORDINATOR_URL")
           .default(DEFAULT_URL),
       )
-      .option("--ca-file <file>", "certificates that the coordinator's is signed with")
-      .option("--data-dir <dir>", "work on this data directory; no coordinator may run there");
+      .option("--ca-file <file>", "PEM file of the CA that signed the coordinator's certificate")
+      .option(
+        "--data-dir <dir>",
+        "use this data directory instead of --url; its coordinator must be stopped",
+      );
 
-  command("create", "make a token and print it; it is not shown again")
-    .argument("<name>", "what it is called from now on")
+  command("create", "create a token and print it; it can't be shown again")
+    .argument("<name>", "its name in lists, logs and the audit log")
     .addOption(
-      new Option("--kind <kind>", "what it is for")
+      new Option("--kind <kind>", "who it is for: agents, plain nodes or operators")
         .choices(sharedTokenKindSchema.options)
         .makeOptionMandatory(),
     )
-    .addOption(new Option("--role <role>", "what an operator may do").choices(roleSchema.options))
-    .option("--nodes <pattern...>", "nodes it is for; * and ? stand for any characters and one", [])
-    .option("--groups <group...>", "groups it is for", [])
-    .option("--expires <duration>", "how long it is good, such as 12h or 90d", expiry)
+    .addOption(
+      new Option("--role <role>", "what an operator may do; required with --kind operator").choices(
+        roleSchema.options,
+      ),
+    )
+    .option("--nodes <pattern...>", "ids of the nodes it is for, with * and ? (default: any)")
+    .option("--groups <group...>", "groups it is for (default: any)")
+    .option(
+      "--expires <duration>",
+      "how long it is valid, such as 12h or 90d (default: forever)",
+      expiry,
+    )
     .action(create);
-  command("list", "list tokens, never what is secret of them")
-    .option("--json", "as the API answers")
+  command("list", "list tokens, without their secrets")
+    .option("--json", "print the API's JSON response")
     .action(list);
-  command("revoke", "end a token at once, and what came in with it")
+  command("revoke", "end a token at once, and close the connections made with it")
     .argument("<token>", "its name or id")
     .action(revoke);
   command(
     "rotate-key",
-    "sign agents' credentials with a new key; those of the last one stay good",
-  ).action(async (flags: WhereFlags) => (await deskOf(flags)).rotateKey());
+    "sign agents' credentials with a new key; the last key's credentials stay valid",
+  ).action(async (flags: WhereFlags) => (await adminOf(flags)).rotateKey());
 }
 
 async function create(name: string, flags: CreateFlags): Promise<void> {
-  const { kind, role, nodes, groups, expires } = flags;
-  const admin = await deskOf(flags);
+  const { kind, role, nodes = [], groups = [], expires } = flags;
+  const admin = await adminOf(flags);
   const { token, secret } = await admin.create({
     name,
     kind,
@@ -81,21 +97,24 @@ async function create(name: string, flags: CreateFlags): Promise<void> {
 }
 
 async function list(flags: WhereFlags & { readonly json?: true }): Promise<void> {
-  const tokens = await (await deskOf(flags)).list();
+  const tokens = await (await adminOf(flags)).list();
   const text = flags.json ? JSON.stringify({ tokens }, undefined, 2) : table(tokens.map(rowOf));
   process.stdout.write(`${text}\n`);
 }
 
 async function revoke(nameOrId: string, flags: WhereFlags): Promise<void> {
-  const admin = await deskOf(flags);
+  const admin = await adminOf(flags);
   const { TokenAdminError } = await import("./token-admin.ts");
   const known = (await admin.list()).find(({ id, name }) => id === nameOrId || name === nameOrId);
-  if (known === undefined) throw new TokenAdminError("there is no token of that name or id");
+  if (known === undefined)
+    throw new TokenAdminError(
+      `no token is named ${nameOrId} or has that id; list them with token list`,
+    );
   await admin.revoke(known.id);
-  process.stderr.write(`${known.name} is revoked\n`);
+  process.stderr.write(`${known.name} revoked\n`);
 }
 
-async function deskOf({ url, caFile, dataDir }: WhereFlags): Promise<TokenAdmin> {
+async function adminOf({ url, caFile, dataDir }: WhereFlags): Promise<TokenAdmin> {
   const { DatabaseTokenAdmin, ApiTokenAdmin } = await import("./token-admin.ts");
   if (dataDir !== undefined) return new DatabaseTokenAdmin(dataDir);
   const { readSecret } = await import("../config/config.ts");
@@ -103,7 +122,7 @@ async function deskOf({ url, caFile, dataDir }: WhereFlags): Promise<TokenAdmin>
   const token = readSecret(process.env, "FLEET_OPERATOR_TOKEN");
   if (token === undefined)
     throw new ConfigError("FLEET_OPERATOR_TOKEN", [
-      "is not set (nor FLEET_OPERATOR_TOKEN_FILE); --data-dir does without where no coordinator runs",
+      "is not set, nor is FLEET_OPERATOR_TOKEN_FILE; or use --data-dir while the coordinator is stopped",
     ]);
   return new ApiTokenAdmin({ url, token, caFile });
 }
