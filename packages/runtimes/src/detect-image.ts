@@ -1,6 +1,6 @@
 /**
- * Finds out what the image this process runs in can run. Called once at the agent's start, before anything else, and by `--detect-only`.
- * It always gives a report: a broken interpreter, image or file is something to tell, never a failure. (A4, A7, A9)
+ * Detects the interpreters, package managers and Python environments of the image this process runs in. The agent calls it first
+ * at every start, and for `--detect-only`. It always returns a report: a broken interpreter or file is a finding, not an error. (A4, A7, A9)
  */
 import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -17,83 +17,82 @@ import {
 } from "./probe/interpreters.ts";
 import { Investigation, type InvestigationContext } from "./probe/investigation.ts";
 import { type Environment, FileObserver } from "./inspect/file-observer.ts";
-import { lookAtDatabases } from "./image/package-databases.ts";
+import { observeDatabases } from "./image/package-databases.ts";
 import { findPackageManagers } from "./image/package-managers.ts";
 import { printable } from "./inspect/printable.ts";
 import { type ProbeClock, type SpawnProbe, spawnProbe } from "./probe/run-probe.ts";
-import { namesReader, type SearchPath, searchPath } from "./probe/search-path.ts";
+import { versionedNamesReader, type SearchPath, searchPath } from "./probe/search-path.ts";
 import { findVirtualEnvironments } from "./image/virtual-environments.ts";
 
 export interface DetectOptions {
-  /** The image's environment: PATH, FLEET_RUNTIME_ENVS_DIR, JAVA_HOME and the like are read from it. Nothing of it reaches a probe but PATH, and LD_LIBRARY_PATH where nothing works without. */
+  /** The image's environment. Detection reads PATH, FLEET_RUNTIME_ENVS_DIR, JAVA_HOME and similar variables; version commands inherit only PATH, and LD_LIBRARY_PATH when they fail without it. */
   readonly env: Environment;
   readonly clock: ProbeClock;
   /** The config file's `interpreters:`. */
   readonly interpreters?: readonly CustomInterpreter[] | undefined;
-  /** Leaves out the usual directories and each interpreter's own: only PATH is searched. */
+  /** Searches PATH only, not the default directories and not those of each interpreter. */
   readonly pathOnly?: boolean;
-  /** How long a version command may take. Default PROBE_TIMEOUT_MS. */
+  /** Time limit of one version command. Default PROBE_TIMEOUT_MS. */
   readonly timeoutMs?: number;
-  /** Version commands at a time, those under way for more than HOLD_MS not counted. Default: one for each CPU, at least two. */
+  /** Version commands that run at the same time, not counting those that have run for SLOT_MS. Default: the number of CPUs, at least two. */
   readonly probesMax?: number;
-  /** The agent's own executable, which is never taken for an interpreter. Default `process.execPath`. */
+  /** The agent's own executable, which is never reported as an interpreter. Default `process.execPath`. */
   readonly selfPath?: string;
   readonly spawn?: SpawnProbe;
-  /** Where an earlier result may lie, and this one is kept. */
+  /** The cache that may hold an earlier result and receives the new one. */
   readonly cache?: CacheOptions | undefined;
 }
 
 export const PROBE_TIMEOUT_MS = 2000;
 
 /**
- * The slowest version command takes about this long when it is left alone, which decides how long all of it takes: the others are
- * done one after the other beside it. What takes longer hangs, and is not waited for.
+ * How long a version command occupies a slot. Even the slowest one takes about this long; one that takes longer probably hangs and
+ * must not delay the others.
  */
-const HOLD_MS = 250;
+const SLOT_MS = 250;
 
 /**
- * See the file comment. Takes about as long as the slowest version command, or next to nothing with a cache. An interpreter of which
- * every candidate hangs costs two timeouts, side by side with the others.
+ * Never rejects. Takes about as long as the slowest version command, or a few milliseconds when the cache is valid. Hanging
+ * candidates cost at most two timeouts in total, since all interpreters are probed concurrently.
  */
 export async function detectImage(options: DetectOptions): Promise<ImageReport> {
   const { env, clock, cache } = options;
   const startedMs = clock.monotonicMs();
-  const question = {
+  const query = {
     interpreters: options.interpreters ?? [],
     pathOnly: options.pathOnly ?? false,
     timeoutMs: options.timeoutMs ?? PROBE_TIMEOUT_MS,
   };
   const selves = selfIds(options.selfPath ?? process.execPath);
   const isSelf = (path: string): boolean => selves.has(idOf(path) ?? "");
-  let findings = cache === undefined ? undefined : readCache(cache, question, env, isSelf);
+  let findings = cache === undefined ? undefined : readCache(cache, query, env, isSelf);
   const observer = new FileObserver(env, clock.nowMs());
-  const search = searchPath(observer, question.pathOnly);
-  const finding =
-    findings === undefined ? lookAround(options, observer, search, selves) : undefined;
-  // Read while the version commands run.
+  const search = searchPath(observer, query.pathOnly);
+  const detecting = findings === undefined ? detect(options, observer, search, selves) : undefined;
+  // These files are read while the version commands run.
   const image = imageFacts(search.path);
-  if (finding !== undefined) {
-    findings = await finding;
+  if (detecting !== undefined) {
+    findings = await detecting;
     if (cache !== undefined && observer.isRepeatable)
-      writeCache(cache, question, observer.seen, findings);
+      writeCache(cache, query, observer.observations, findings);
   }
   return {
     schema: 1,
     took_ms: Math.round((clock.monotonicMs() - startedMs) * 10) / 10,
-    cached: finding === undefined,
+    cached: detecting === undefined,
     ...findings!,
     image,
   };
 }
 
-/** The runtimes that work, in the order of the report; the lowest of the three tiers. (A5) */
+/** Names of the working runtimes, in the order of the report: the lowest of the three tiers. (A5) */
 export function detectedRuntimes(report: ImageReport): string[] {
   return report.interpreters
     .filter((interpreter) => interpreter.verdict === "ok")
     .map((interpreter) => interpreter.name);
 }
 
-async function lookAround(
+async function detect(
   options: DetectOptions,
   observer: FileObserver,
   search: SearchPath,
@@ -109,7 +108,7 @@ async function lookAround(
     clock,
     spawn: options.spawn ?? spawnProbe,
     timeoutMs: options.timeoutMs ?? PROBE_TIMEOUT_MS,
-    limiter: new Limiter(options.probesMax ?? Math.max(2, availableParallelism()), HOLD_MS, clock),
+    limiter: new Limiter(options.probesMax ?? Math.max(2, availableParallelism()), SLOT_MS, clock),
     path: search.path,
     home: search.home,
     hostArch: process.arch,
@@ -120,16 +119,16 @@ async function lookAround(
       .toSorted((a, b) => (b.slowness ?? 0) - (a.slowness ?? 0))
       .map((interpreter) => [interpreter.name, new Investigation(interpreter, context)]),
   );
-  // The slow ones are running before anything else is looked at.
-  for (const investigation of investigations.values()) investigation.begin();
-  const names = namesReader(table, observer);
+  // The slow version commands start before any other file is examined.
+  for (const investigation of investigations.values()) investigation.start();
+  const names = versionedNamesReader(table, observer);
   const finishing = [...investigations.values()].map((investigation) =>
     investigation.finish(names),
   );
   const python = table.find(({ name }) => name === "python");
   const environments = findVirtualEnvironments(python, context);
   const packageManagers = findPackageManagers(search.dirs, observer);
-  lookAtDatabases(observer);
+  observeDatabases(observer);
 
   const found = new Map<string, InterpreterReport>();
   for (const report of [...broken, ...(await Promise.all(finishing))]) {
@@ -148,7 +147,7 @@ async function lookAround(
   };
 }
 
-/** The built-in table with the config's interpreters put in. One whose pattern can't be used is broken from the start. */
+/** The built-in table with the config's interpreters added or replaced. One with an invalid pattern is reported as broken. */
 function interpreterTable(custom: readonly CustomInterpreter[]): {
   table: Interpreter[];
   broken: InterpreterReport[];
@@ -163,7 +162,7 @@ function interpreterTable(custom: readonly CustomInterpreter[]): {
     } catch (error) {
       table.delete(one.name);
       const reason = printable(
-        `has a pattern that is no regular expression: ${error instanceof Error ? error.message : String(error)}`,
+        `has an invalid pattern in the config: ${error instanceof Error ? error.message : String(error)}`,
         300,
       );
       broken.push({
@@ -178,12 +177,12 @@ function interpreterTable(custom: readonly CustomInterpreter[]): {
   return { table: [...table.values()], broken };
 }
 
-/** By file, not by path, so that a link or a second name does not hide it. */
+/** Ids of the agent's own executable. A file id also matches when the file has another name or is reached through a link. */
 function selfIds(selfPath: string): Set<string> {
   return new Set([selfPath, "/proc/self/exe"].flatMap((path) => idOf(path) ?? []));
 }
 
-/** Undefined without /proc, or when there is nothing (any more). */
+/** Undefined when the file does not exist, as `/proc/self/exe` without /proc. */
 function idOf(path: string): string | undefined {
   try {
     return fileId(statSync(path, { bigint: true }));

@@ -6,7 +6,7 @@ import type { ImageReport, InterpreterReport, RejectionCode } from "./image-repo
 import { spawnProbe } from "./probe/run-probe.ts";
 import { makeElf, makeTestClock, makeTestImage, type TestImage } from "./test-image.ts";
 
-/** A python in `bin` that is up to no good, and a node beside it that works. */
+/** Detects a misbehaving python in `bin`, next to a node that works. */
 async function detect(
   image: TestImage,
   options: Partial<DetectOptions> = {},
@@ -20,13 +20,13 @@ async function detect(
   });
   const named = (name: string): InterpreterReport | undefined =>
     report.interpreters.find((interpreter) => interpreter.name === name);
-  // Whatever python does, it is python's affair.
+  // The python must not affect other interpreters.
   expect(named("node")).toMatchObject({ verdict: "ok", version: "20.1.0" });
   return { python: named("python"), report };
 }
 
-/** A clock on which the time limit of the program that `isHanging` names is over at once, and no other's. */
-function impatientWith(isHanging: (path: string) => boolean): Partial<DetectOptions> {
+/** A clock on which the time limit of programs selected by `isHanging` expires immediately, and no other. */
+function expireTimeoutOf(isHanging: (path: string) => boolean): Partial<DetectOptions> {
   const clock = makeTestClock();
   let isNext = false;
   return {
@@ -60,7 +60,7 @@ const KINDS: readonly (readonly [
     "crashes",
     (image) => image.script("bin/python3", "kill -SEGV $$"),
     "crashed",
-    "was ended by SIGSEGV when asked",
+    "was killed by SIGSEGV when asked",
   ],
   ["fails", (image) => image.script("bin/python3", "exit 9"), "failed", "exited with 9 when asked"],
   [
@@ -70,25 +70,30 @@ const KINDS: readonly (readonly [
     "wrote more than 64 KiB",
   ],
   [
-    "says nothing",
+    "prints nothing",
     (image) => image.script("bin/python3", ""),
     "no_version",
-    "answered something that is no version of python: nothing",
+    "did not print a python version, but: nothing",
   ],
   [
-    "says what is not text",
+    "prints binary data",
     (image) => image.script("bin/python3", String.raw`printf '\377\376\033[2J\000\r\n\007'`),
     "no_version",
-    "answered something that is no version of python: ",
+    "did not print a python version, but: ",
   ],
   ["is a directory", (image) => image.directory("bin/python3"), "directory", "is a directory"],
   [
-    "is a circle of links",
+    "is a loop of links",
     (image) => image.link("bin/python3", "python3"),
     "symlink_loop",
-    "leads in a circle of symbolic links",
+    "is a loop of symbolic links",
   ],
-  ["leads nowhere", (image) => image.link("bin/python3", "gone"), "dangling_link", "links to "],
+  [
+    "is a dangling link",
+    (image) => image.link("bin/python3", "gone"),
+    "dangling_link",
+    "links to ",
+  ],
   [
     "is a FIFO",
     (image) => {
@@ -105,7 +110,7 @@ const KINDS: readonly (readonly [
     "is not a regular file",
   ],
   [
-    "may not be run",
+    "is not executable",
     (image) => image.file("bin/python3", "#!/bin/sh\n"),
     "not_executable",
     "is not executable by this user",
@@ -124,19 +129,19 @@ const KINDS: readonly (readonly [
     "needs the loader /nowhere/ld.so",
   ],
   [
-    "is half a program",
+    "is a truncated program",
     (image) => image.file("bin/python3", makeElf({ machine: MINE }), 0o755),
     "crashed",
     "",
   ],
   [
-    "is a script for what is not here",
+    "is a script for a missing interpreter",
     (image) => image.file("bin/python3", "#!/nowhere/sh\n", 0o755),
     "script_interpreter_missing",
     "is a script for /nowhere/sh",
   ],
   [
-    "is no program",
+    "is not a program",
     (image) => image.file("bin/python3", "Python 3.11.2", 0o755),
     "bad_format",
     "is neither a program (ELF) nor a script",
@@ -149,7 +154,7 @@ const KINDS: readonly (readonly [
         "echo 'This is perl 5, version 36, subversion 0 (v5.36.0) built for x'",
       ),
     "impostor",
-    "answers as perl would, not python: This is perl 5",
+    "is perl, not python: This is perl 5",
   ],
   [
     "is a link to perl",
@@ -164,16 +169,16 @@ const KINDS: readonly (readonly [
     "deletes itself",
     (image) => image.script("bin/python3", '/bin/rm "$0"; echo Python 3.11.2'),
     "vanished",
-    "answered when asked for its version, then was gone",
+    "disappeared after it printed its version",
   ],
 ];
 
-describe("A4: an interpreter that won't do is told with its reason, and the others are found", () => {
+describe("A4: an unusable interpreter is reported with a reason, and the others are found", () => {
   test.each(KINDS)("one that %s", async (_what, make, code, reason) => {
     using image = makeTestImage();
     make(image);
     const { python } = await detect(image);
-    // Which signal ends half a program is the kernel's choice, and so is refusing to start it.
+    // Whether the kernel refuses to start a truncated program or kills it, and by which signal, varies.
     const codes = code === "crashed" && reason === "" ? ["crashed", "spawn_failed"] : [code];
     expect(python?.verdict).toBe("broken");
     expect(codes).toContain(python?.rejected[0]?.code ?? "none");
@@ -181,16 +186,16 @@ describe("A4: an interpreter that won't do is told with its reason, and the othe
     expect(python?.rejected[0]?.reason).toMatch(/^\P{Cc}*$/u);
   });
 
-  test("one that hangs and will not be ended by SIGTERM", async () => {
+  test("one that hangs and ignores SIGTERM", async () => {
     using image = makeTestImage();
     image.script("bin/python3", "trap '' TERM INT HUP; while :; do /bin/sleep 1000; done");
-    const { python } = await detect(image, impatientWith(isPython));
+    const { python } = await detect(image, expireTimeoutOf(isPython));
     expect(python?.rejected).toMatchObject([
       { code: "timeout", reason: "did not answer within 2000 ms when asked for its version" },
     ]);
   });
 
-  test("one that leaves a daemon behind that holds its output is taken by what it said, and the daemon is gone", async () => {
+  test("the output of one that leaves a daemon behind is used, and the daemon is killed", async () => {
     using image = makeTestImage();
     image.directory("bin");
     const fifo = `${image.dir}/alive`;
@@ -203,7 +208,7 @@ describe("A4: an interpreter that won't do is told with its reason, and the othe
     await over;
   });
 
-  test("one that is replaced while it is looked at is told, and not relied on next time", async () => {
+  test("one that is replaced during detection is noted, and the result is not cached", async () => {
     using image = makeTestImage();
     image.directory("state");
     image.script(
@@ -213,17 +218,17 @@ describe("A4: an interpreter that won't do is told with its reason, and the othe
     const cache = { path: `${image.dir}/state/detection.json`, version: "1", fresh: false };
     const clock = { ...makeTestClock(), nowMs: () => 4_000_000_000_000 };
     const { python } = await detect(image, { cache, clock });
-    expect(python).toMatchObject({ verdict: "ok", note: "was changed while it was looked at" });
+    expect(python).toMatchObject({ verdict: "ok", note: "was changed during detection" });
     expect(existsSync(cache.path)).toBe(false);
   });
 
-  test.skipIf(process.getuid?.() === 0)("one that may be run but not read is run", async () => {
+  test.skipIf(process.getuid?.() === 0)("one that can be run but not read is run", async () => {
     using image = makeTestImage();
     chmodSync(image.script("bin/python3", "echo Python 3.11.2"), 0o111);
     expect((await detect(image)).python).toMatchObject({ rejected: [{ code: "failed" }] });
   });
 
-  test("one in a directory that is searched by several names is one", async () => {
+  test("one with several names in a directory is reported once", async () => {
     using image = makeTestImage();
     image.script("bin/python3.11", "echo Python 3.11.2");
     for (const name of ["python3", "python", "python3.1"]) image.link(`bin/${name}`, "python3.11");
@@ -232,27 +237,27 @@ describe("A4: an interpreter that won't do is told with its reason, and the othe
   });
 });
 
-describe("A4: a library that only the image's LD_LIBRARY_PATH leads to", () => {
+describe("A4: a library found only through the image's LD_LIBRARY_PATH", () => {
   const script = (words: string): string =>
     `test "$LD_LIBRARY_PATH" = /opt/lib && exec /bin/echo Python 3.11.2; echo '${words}' >&2; exit 127`;
 
   test.each([
     "python3: error while loading shared libraries: libpython3.11.so.1.0: cannot open shared object file: No such file or directory",
     "Error loading shared library libpython3.11.so.1.0: No such file or directory (needed by /bin/python3)",
-  ])("is found with it, and the report says so: %s", async (words) => {
+  ])("works with it, and the report says so: %s", async (words) => {
     using image = makeTestImage();
     image.script("bin/python3", script(words));
     const env = { PATH: `${image.dir}/bin`, LD_LIBRARY_PATH: "/opt/lib" };
     expect((await detect(image, { env })).python).toMatchObject({
       verdict: "ok",
       version: "3.11.2",
-      note: "works only with LD_LIBRARY_PATH: without, it needs the library libpython3.11.so.1.0, which its loader does not find",
+      note: "works only with LD_LIBRARY_PATH; without it, it needs the library libpython3.11.so.1.0, which its loader does not find",
     });
     expect((await detect(image)).python?.rejected).toMatchObject([{ code: "library_missing" }]);
   });
 });
 
-test("A4: an answer that could be anyone's is nobody's, and the config may call a python what it likes", async () => {
+test("A4: a bare version number identifies no interpreter, and the config may give a python any name", async () => {
   using image = makeTestImage();
   image.script("bin/python3", "echo 1.4.5");
   image.link("bin/radar-python", "python3.11");

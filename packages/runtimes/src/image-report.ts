@@ -1,9 +1,9 @@
-/** The shapes of a detection report. They are its JSON form as they stand: snake_case, `schema: 1`. (A7) */
+/** The types of a detection report. They are its JSON form too: snake_case, `schema: 1`. (A7) */
 
-/** The C library a program loads; `static` for a program without a loader. */
+/** The C library a program is linked with; `static` for a program without a loader. */
 export type Libc = "glibc" | "musl" | "bionic" | "static" | "unknown";
 
-/** Why a file was not taken as an interpreter. */
+/** Why a file was rejected as an interpreter. */
 export type RejectionCode =
   | "symlink_loop"
   | "dangling_link"
@@ -29,57 +29,58 @@ export type RejectionCode =
 
 export interface Rejection {
   readonly path: string;
-  /** Null when it could not be resolved. */
+  /** Null when the path could not be resolved. */
   readonly real_path: string | null;
   readonly code: RejectionCode;
-  /** One printable line that says what is wrong, for a person. */
+  /** One printable line for people: a verb phrase that follows the path, such as `is a directory`. */
   readonly reason: string;
 }
 
-/** One interpreter that works. Where its files say all there is to know, it may not have been run. */
+/** A working interpreter. It may not have been run if its files state its version. */
 export interface Installation {
-  /** What to run. It matters which link it is: many programs look at the name they were called by. */
+  /** The path to run. Not interchangeable with `real_path`: many programs depend on the name they are called by. */
   readonly path: string;
   readonly real_path: string;
-  /** As the interpreter says it; null for a shell that says none. */
+  /** As the interpreter reports it; null for a shell without a version. */
   readonly version: string | null;
   /** `major.minor.patch`, for comparisons. */
   readonly semver: string | null;
-  /** What stands behind the name: `cpython`, `pypy`, `busybox`, `openjdk`, …; null when nothing tells. */
+  /** `cpython`, `pypy`, `busybox`, `openjdk`, …; null when unknown. */
   readonly implementation: string | null;
-  /** Java's, as its `release` file names it: `Debian`, `Eclipse Adoptium`, …; null for the others. */
+  /** The vendor of a Java, as its `release` file names it: `Debian`, `Eclipse Adoptium`, …; null for other languages. */
   readonly vendor: string | null;
-  /** Java and .NET: whether it can build programs or only run them; null for the others. */
+  /** Java and .NET: `jdk` and `sdk` can build programs, `jre` and `runtime` only run them; null for other languages. */
   readonly kind: "jdk" | "jre" | "sdk" | "runtime" | null;
-  /** Of the program that runs in the end, as far as that is certain; else null. */
+  /** C library of the program that finally runs; null when that is uncertain, as for a script. */
   readonly libc: Libc | null;
+  /** Machine of that program, as `uname -m` names it; null when uncertain. */
   readonly arch: string | null;
-  /** The shim or wrapper it was reached through, e.g. `pyenv shim /data/.pyenv/shims/python3`; null when none. */
+  /** The shim or wrapper that leads to it, such as `pyenv shim /data/.pyenv/shims/python3`; null when there is none. */
   readonly via: string | null;
-  /** Something out of the ordinary that a person should know; null when all is as one would think. */
+  /** Something unusual that people should know; null when there is nothing. */
   readonly note: string | null;
-  /** How long its version command took; null when it was not run. */
+  /** Run time of the version command; null when it was not run. */
   readonly probe_ms: number | null;
 }
 
-/** The installation that is used unless a sensor asks for another version. */
+/** The installation that sensors use unless they require another version. */
 export interface WorkingInterpreter extends Installation {
   readonly verdict: "ok";
   /** Canonical runtime name. */
   readonly name: string;
   /** Other installations, newest first, at most INSTALLATIONS_ALSO_MAX. */
   readonly also: readonly Installation[];
-  /** Candidates that do not work, those that stood before it first. */
+  /** Candidates that do not work. Those that precede the chosen one on the search path come first. */
   readonly rejected: readonly Rejection[];
 }
 
-/** Installations of one language beside the chosen one. */
+/** Installations of one language listed in addition to the chosen one. */
 export const INSTALLATIONS_ALSO_MAX = 8;
 
 export interface BrokenInterpreter {
   readonly verdict: "broken";
   readonly name: string;
-  /** Every candidate and what is wrong with it; at least one. */
+  /** Every candidate with the reason for its rejection; at least one. */
   readonly rejected: readonly Rejection[];
 }
 
@@ -88,7 +89,7 @@ export type InterpreterReport = WorkingInterpreter | BrokenInterpreter;
 export interface PackageManager {
   readonly name: string;
   readonly path: string;
-  /** Null where only running it would tell. */
+  /** Null when only running it would reveal the version. */
   readonly version: string | null;
 }
 
@@ -97,22 +98,22 @@ export interface VirtualEnvironment {
   readonly name: string;
   readonly path: string;
   readonly verdict: "ok" | "broken";
-  /** Made by venv or virtualenv, or by conda. */
+  /** `venv` also stands for virtualenv. */
   readonly kind: "venv" | "conda";
-  /** Its interpreter and what that resolves to; null when broken. */
+  /** Path of its interpreter, and the file that resolves to; null when broken. */
   readonly interpreter: string | null;
   readonly real_path: string | null;
   readonly version: string | null;
   readonly semver: string | null;
   /** Null when ok. */
   readonly reason: string | null;
-  /** What does not keep it from working, but may surprise; null when there is nothing. */
+  /** Something unexpected that does not prevent it from working; null when there is nothing. */
   readonly note: string | null;
 }
 
-/** One thing that was looked at on the way to a verdict, and what came of it. Printable lines. */
+/** One step towards a verdict: what was checked and the result, as printable lines. */
 export interface Evidence {
-  /** Null when it is about no single file. */
+  /** Null when the step does not concern a single file. */
   readonly path: string | null;
   readonly check: "search" | "file" | "shim" | "facts" | "run" | "answer" | "verdict";
   readonly found: string;
@@ -120,14 +121,14 @@ export interface Evidence {
 
 export interface CgroupLimits {
   readonly version: 1 | 2 | null;
-  /** Null: no limit. The tightest of the group and those above it that can be seen. */
+  /** The lowest limit of the group and its visible ancestors; null: no limit. */
   readonly memory_max_bytes: number | null;
-  /** In cores, e.g. 1.5; null: no limit. */
+  /** In cores, such as 1.5; null: no limit. */
   readonly cpu_max_cores: number | null;
 }
 
 export interface ImageFacts {
-  /** From os-release; null where the image has none (scratch). */
+  /** From os-release; null when the image has no such file (scratch). */
   readonly os: {
     readonly id: string;
     readonly version: string | null;
@@ -135,36 +136,36 @@ export interface ImageFacts {
   } | null;
   readonly kernel: string;
   readonly arch: string;
-  /** The C library that programs of the image load; `none` in an image without one. */
+  /** The C library of the image's programs; `none` in an image without one. */
   readonly libc: { readonly family: "glibc" | "musl" | "none"; readonly version: string | null };
   readonly cgroup: CgroupLimits;
   readonly uid: number;
   readonly gid: number;
-  /** The search path that was used: PATH of the image, or the usual one when it has none. */
+  /** The search path used: PATH of the image, or the default path when PATH is unset. */
   readonly path: string;
 }
 
 export interface ImageReport {
   readonly schema: 1;
-  /** The whole detection, ms. */
+  /** Duration of the whole detection, ms. */
   readonly took_ms: number;
-  /** Whether interpreters, package managers and environments are those of an earlier look at the same files. */
+  /** Whether everything but `image` was found by an earlier start and the files have not changed since. */
   readonly cached: boolean;
-  /** When they were looked at, Unix time. */
+  /** When detection examined the files, Unix time. */
   readonly looked_at_ms: number;
-  /** Those of which at least one candidate exists, in the order of the table. */
+  /** Interpreters with at least one candidate, in the order of the table. */
   readonly interpreters: readonly InterpreterReport[];
-  /** Names of those of which there is no trace. */
+  /** Names of the interpreters without any candidate. */
   readonly absent: readonly string[];
   readonly package_managers: readonly PackageManager[];
-  /** Of FLEET_RUNTIME_ENVS_DIR. */
+  /** The environments in FLEET_RUNTIME_ENVS_DIR. */
   readonly environments: readonly VirtualEnvironment[];
   readonly image: ImageFacts;
-  /** How each interpreter's verdict came about, in the order it was looked into, by name; the absent ones too. Bounded. */
+  /** The steps that led to each interpreter's verdict, by name, including absent ones; at most STEPS_MAX each. */
   readonly evidence: Readonly<Record<string, readonly Evidence[]>>;
 }
 
-/** What another start on the same image need not find out again. */
+/** The part of a report that the cache keeps. */
 export type Findings = Pick<
   ImageReport,
   "looked_at_ms" | "interpreters" | "absent" | "package_managers" | "environments" | "evidence"

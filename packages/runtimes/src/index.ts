@@ -1,6 +1,6 @@
-/** @fleet/runtimes: which interpreters an image has, and which of them sensors may use. */
-export { canonicalRuntime, NATIVE } from "./canonical-runtime.ts";
-export type { RuntimeNames } from "./canonical-runtime.ts";
+/** @fleet/runtimes: finds the interpreters of an image and decides which of them sensors may use. */
+export { canonicalRuntime, NATIVE } from "./probe/canonical-runtime.ts";
+export type { RuntimeNames } from "./probe/canonical-runtime.ts";
 export { detectedRuntimes, detectImage, PROBE_TIMEOUT_MS } from "./detect-image.ts";
 export type { DetectOptions } from "./detect-image.ts";
 export type { CacheOptions } from "./cache/detection-cache.ts";

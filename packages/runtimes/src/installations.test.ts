@@ -7,8 +7,8 @@ import { makeElf, makeTestClock, makeTestImage, type TestImage } from "./test-im
 const MINE = makeElf({ machine: process.arch === "arm64" ? 183 : 62 });
 
 /**
- * Every installation of a runtime in an image whose home directory is `home`, the chosen one first, with what was run. A program
- * of the image answers with `says`; whatever the machine of this test has is left out.
+ * All installations of a runtime in an image whose home directory is `home`, the chosen one first, and the programs that were run.
+ * Programs of the image print `says(path)`; installations outside the image are left out.
  */
 async function installations(
   image: TestImage,
@@ -43,7 +43,7 @@ async function installations(
   };
 }
 
-test("A4: what version managers have installed is known from its files and not run", async () => {
+test("A4: installations of version managers are identified by their files and not run", async () => {
   using image = makeTestImage();
   image.file("bin/python3", MINE, 0o755);
   for (const version of ["3.9.18", "3.12.1"]) {
@@ -74,7 +74,7 @@ test("A4: what version managers have installed is known from its files and not r
   expect(started).toEqual(["/bin/python3"]);
 });
 
-test("A4: when nothing on PATH works, what is chosen elsewhere has been run", async () => {
+test("A4: when nothing on PATH works, an installation elsewhere is chosen only after it was run", async () => {
   using image = makeTestImage();
   for (const version of ["v18.1.0", "v20.2.0"]) {
     const dir = `home/.nvm/versions/node/${version}`;
@@ -86,7 +86,7 @@ test("A4: when nothing on PATH works, what is chosen elsewhere has been run", as
     );
   }
   image.file("bin/node", "no program", 0o755);
-  // The newest one's files promise more than it keeps.
+  // The newest one does not work, although its files state a version.
   const says = (path: string): string => (path.includes("v20") ? "Illegal instruction" : "v18.1.0");
   const { found, started } = await installations(image, "node", says);
   expect(started.toSorted()).toEqual([
@@ -96,7 +96,7 @@ test("A4: when nothing on PATH works, what is chosen elsewhere has been run", as
   expect(found).toMatchObject([{ version: "18.1.0", probe_ms: 0 }]);
 });
 
-test("A4, A7: a Java is a JDK where it has a compiler, and its vendor is named", async () => {
+test("A4, A7: a Java with a compiler is a JDK, and its vendor is reported", async () => {
   using image = makeTestImage();
   const release = (vendor: string, version: string): string =>
     `IMPLEMENTOR="${vendor}"\nJAVA_VERSION="${version}"\nJAVA_RUNTIME_VERSION="${version}+9"\n`;
@@ -120,7 +120,7 @@ test("A4, A7: a Java is a JDK where it has a compiler, and its vendor is named",
   expect(started).toEqual(["/bin/java"]);
 });
 
-test("A4: a Java without a release file is named by what it says", async () => {
+test("A4: the vendor of a Java without a release file is taken from its output", async () => {
   using image = makeTestImage();
   image.file("bin/java", MINE, 0o755);
   const banner =
@@ -129,7 +129,7 @@ test("A4: a Java without a release file is named by what it says", async () => {
   expect(found[0]).toMatchObject({ version: "1.8.0_392", vendor: "Azul Systems, Inc." });
 });
 
-test("A4, A7: .NET is an SDK or only a runtime, and Go tells by its VERSION", async () => {
+test("A4, A7: .NET is an SDK or only a runtime, and Go is identified by its VERSION file", async () => {
   using image = makeTestImage();
   image.file("opt/dotnet/dotnet", MINE, 0o755);
   image.link("bin/dotnet", "../opt/dotnet/dotnet");
@@ -152,7 +152,7 @@ test("A4, A7: .NET is an SDK or only a runtime, and Go tells by its VERSION", as
   ]);
 });
 
-test("A4: the installations that are told are bounded, the newest of them", async () => {
+test("A4: the number of listed installations is bounded, and the newest are kept", async () => {
   using image = makeTestImage();
   image.script("bin/ruby", "");
   for (let minor = 0; minor < 20; minor++) image.script(`bin/ruby3.${minor}`, `: ${minor}`);

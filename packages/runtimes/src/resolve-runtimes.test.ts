@@ -1,12 +1,12 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { canonicalRuntime } from "./canonical-runtime.ts";
+import { canonicalRuntime } from "./probe/canonical-runtime.ts";
 import { INTERPRETERS } from "./probe/interpreters.ts";
 import { resolveRuntimes } from "./resolve-runtimes.ts";
 
 const detected = ["shell", "python"];
 
-test("A5: without a variable or a config, what was detected is offered", () => {
+test("A5: without a variable or a config, the detected runtimes are offered", () => {
   expect(resolveRuntimes({ override: undefined, config: undefined, detected })).toEqual({
     runtimes: ["shell", "python"],
     tier: "detected",
@@ -14,7 +14,7 @@ test("A5: without a variable or a config, what was detected is offered", () => {
   });
 });
 
-test("A5: the config beats detection, the variable beats both", () => {
+test("A5: the config overrides detection, the variable overrides both", () => {
   const config = ["python"];
   expect(resolveRuntimes({ override: undefined, config, detected })).toMatchObject({
     tier: "config",
@@ -26,7 +26,7 @@ test("A5: the config beats detection, the variable beats both", () => {
   });
 });
 
-test("A5: aliases mean the same in all three tiers", () => {
+test("A5: aliases work in all three tiers", () => {
   expect(
     resolveRuntimes({ override: " Python3 , sh,rb", config: undefined, detected }).runtimes,
   ).toEqual(["python", "shell", "ruby"]);
@@ -40,7 +40,7 @@ test("A5: aliases mean the same in all three tiers", () => {
   ).toEqual(["node"]);
 });
 
-test("A5: the variable is a hard override: names stay, found or not, known or not, with a warning each", () => {
+test("A5: the variable is a hard override: unknown and undetected names are kept, each with a warning", () => {
   const { runtimes, problems } = resolveRuntimes({
     override: "python,ruby,cobol",
     config: undefined,
@@ -58,12 +58,12 @@ test("A5: the variable is a hard override: names stay, found or not, known or no
       severity: "warning",
       code: "unknown_runtime",
       name: "cobol",
-      message: 'FLEET_AGENT_RUNTIMES names "cobol", which is no runtime Fleet knows',
+      message: 'FLEET_AGENT_RUNTIMES names "cobol", which is not a runtime Fleet knows',
     },
   ]);
 });
 
-test("A5: an unknown name in the config is an error and left out; one not found stays with a warning", () => {
+test("A5: an unknown name in the config is an error and dropped; an undetected one is kept with a warning", () => {
   const { runtimes, problems } = resolveRuntimes({
     override: undefined,
     config: ["cobol", "ruby"],
@@ -76,7 +76,7 @@ test("A5: an unknown name in the config is an error and left out; one not found 
   ]);
 });
 
-test("A5, A6: auto stands for what was detected, where it stands", () => {
+test("A5, A6: auto is replaced by the detected runtimes, in place", () => {
   const { runtimes, problems } = resolveRuntimes({
     override: undefined,
     config: ["native", "auto", "python"],
@@ -89,7 +89,7 @@ test("A5, A6: auto stands for what was detected, where it stands", () => {
   ).toEqual(["shell", "python", "native"]);
 });
 
-test("A5: a blank variable is an unset one, and an empty config list means none", () => {
+test("A5: a blank variable counts as unset, and an empty config list means none", () => {
   for (const override of ["", " ", ",", " , ,"]) {
     expect(resolveRuntimes({ override, config: undefined, detected }).tier).toBe("detected");
   }
@@ -100,7 +100,7 @@ test("A5: a blank variable is an unset one, and an empty config list means none"
   });
 });
 
-test("A5: the config's own interpreters are names like the others", () => {
+test("A5: the config's own interpreters can be named like the others", () => {
   const interpreters = [{ name: "julia", aliases: ["jl"] }];
   expect(
     resolveRuntimes({ override: undefined, config: ["JL"], detected: ["julia"], interpreters }),
@@ -141,7 +141,7 @@ test("A6: native is offered only when the deciding tier names it", () => {
   );
 });
 
-test("A5: each runtime comes once, under its canonical name, and auto never stays", () => {
+test("A5: each runtime is listed once, under its canonical name, and auto is always replaced", () => {
   fc.assert(
     fc.property(anyChoice, (choice) => {
       const { runtimes, tier } = resolveRuntimes(choice);
@@ -155,7 +155,7 @@ test("A5: each runtime comes once, under its canonical name, and auto never stay
   );
 });
 
-test("A5: what the agent puts into the unset variable decides the same when read again", () => {
+test("A5: the result written into the variable resolves to the same runtimes", () => {
   fc.assert(
     fc.property(anyChoice, (choice) => {
       const first = resolveRuntimes(choice).runtimes;
@@ -166,7 +166,7 @@ test("A5: what the agent puts into the unset variable decides the same when read
   );
 });
 
-test("A5: every alias of the table means the same in the variable, the config and among what is detected", () => {
+test("A5: every alias of the table resolves equally in the variable, the config and the detected names", () => {
   for (const { name, aliases } of INTERPRETERS)
     for (const alias of [name, ...aliases].flatMap((one) => [one, ` ${one.toUpperCase()} `])) {
       const none = { override: undefined, config: undefined, detected: [] };
@@ -179,7 +179,7 @@ test("A5: every alias of the table means the same in the variable, the config an
     }
 });
 
-test("A6: native among what is detected, or an interpreter of the config by that name, is not offered", () => {
+test("A6: native as a detected name, or as an interpreter of the config, is not offered", () => {
   const interpreters = [{ name: "native", aliases: ["auto"] }];
   const choice = { override: undefined, detected: ["native", "python", "NATIVE"], interpreters };
   expect(resolveRuntimes({ ...choice, config: undefined }).runtimes).toEqual(["python"]);

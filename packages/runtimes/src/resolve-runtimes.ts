@@ -1,13 +1,13 @@
-/** Which runtimes this machine offers: the three tiers, variable over config file over detection. Pure. (A5, A6) */
-import { canonicalRuntime, NATIVE, type RuntimeNames } from "./canonical-runtime.ts";
+/** Decides which runtimes the agent offers, from three tiers: the variable overrides the config file, which overrides detection. Pure. (A5, A6) */
+import { canonicalRuntime, NATIVE, type RuntimeNames } from "./probe/canonical-runtime.ts";
 
 export type RuntimeTier = "override" | "config" | "detected";
 
 export interface RuntimeProblem {
-  /** An error should stop the agent (a mistake in its config); a warning is told and lived with. */
+  /** An error (a mistake in the config) should stop the agent; a warning is only logged. */
   readonly severity: "error" | "warning";
   readonly code: "unknown_runtime" | "runtime_not_found";
-  /** The name as it was written. */
+  /** The name as written. */
   readonly name: string;
   readonly message: string;
 }
@@ -15,16 +15,16 @@ export interface RuntimeProblem {
 export interface RuntimeChoice {
   /** Value of FLEET_AGENT_RUNTIMES, comma separated; undefined or blank means unset. */
   readonly override: string | undefined;
-  /** `runtimes:` of the config file: names, `auto` (whatever is detected), `native`. An empty list means none. */
+  /** `runtimes:` of the config file: names, `auto` (all detected runtimes), `native`. An empty list means none. */
   readonly config: readonly string[] | undefined;
-  /** Names that detection found, as `detectedRuntimes(report)` gives them. */
+  /** Names of detected runtimes, as `detectedRuntimes(report)` returns them. */
   readonly detected: readonly string[];
   /** The config file's own interpreters. */
   readonly interpreters?: readonly RuntimeNames[] | undefined;
 }
 
 export interface ResolvedRuntimes {
-  /** Canonical names in the order of the deciding tier, each once. Joined with commas it is what FLEET_AGENT_RUNTIMES gets when unset. */
+  /** Canonical names in the order of the deciding tier, without duplicates. The agent sets an unset FLEET_AGENT_RUNTIMES to them, comma-separated. */
   readonly runtimes: readonly string[];
   readonly tier: RuntimeTier;
   readonly problems: readonly RuntimeProblem[];
@@ -33,9 +33,9 @@ export interface ResolvedRuntimes {
 const AUTO = "auto";
 
 /**
- * The highest tier that says anything decides alone; nothing is added to it from below, save where it says `auto`.
- * The override keeps every name in it, known or not, found or not, and warns; an unknown name in the config is an error and is left out.
- * `native` comes only from a name in the override or the config, never from `auto` or detection. (A5, A6)
+ * The highest tier that is set decides alone; lower tiers contribute only through `auto`.
+ * The override keeps every name, even unknown or undetected ones, with a warning; an unknown name in the config is an error and is dropped.
+ * `native` is offered only when the override or the config names it, never through `auto` or detection. (A5, A6)
  */
 export function resolveRuntimes(choice: RuntimeChoice): ResolvedRuntimes {
   const extra = choice.interpreters ?? [];
@@ -70,7 +70,7 @@ function choose(
         severity,
         code: "unknown_runtime",
         name,
-        message: `${where} names "${name}", which is no runtime Fleet knows`,
+        message: `${where} names "${name}", which is not a runtime Fleet knows`,
       });
       if (tier === "override") runtimes.push(key);
       continue;

@@ -1,4 +1,4 @@
-/** For this package's tests: a directory that stands for an image, with fake interpreters in it, and a clock the test fires. */
+/** Test helpers of this package: a directory that stands for an image, with fake interpreters in it, and a manually fired clock. */
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -8,7 +8,7 @@ export interface TestImage extends Disposable {
   readonly dir: string;
   /** An executable shell script; returns its path. */
   script(name: string, body: string): string;
-  /** A file of any content; returns its path. */
+  /** A file with the given content; returns its path. */
   file(name: string, content: string | Uint8Array, mode?: number): string;
   link(name: string, target: string): string;
   directory(name: string): string;
@@ -45,7 +45,7 @@ export function makeTestImage(): TestImage {
   };
 }
 
-/** Stands still until `fire()`, which lets every waiting timer go off. `delays` are those of all timers set so far. */
+/** Time stands still until `fire()` runs every pending timer. `delays` lists the delays of all timers set so far. */
 export function makeTestClock(): ProbeClock & { fire(): void; readonly delays: readonly number[] } {
   const waiting = new Set<() => void>();
   const delays: number[] = [];
@@ -65,7 +65,7 @@ export function makeTestClock(): ProbeClock & { fire(): void; readonly delays: r
   };
 }
 
-/** A program's first bytes: an ELF header with one PT_INTERP, or none. */
+/** The first bytes of a program: an ELF header with a PT_INTERP segment if there is a `loader`. */
 export function makeElf(options: {
   readonly machine: number;
   readonly loader?: string;

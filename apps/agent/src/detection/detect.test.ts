@@ -86,7 +86,7 @@ test("A7: why a runtime is what it is, or is not offered, is told by any of its 
     "Offered to sensors: no, because FLEET_AGENT_RUNTIMES decides alone\n",
   );
   const added = await detect({}, "interpreters: []", ["julia"]);
-  expect(text(explainDetection(added, "julia"))).toStartWith("julia: there is no trace of it");
+  expect(text(explainDetection(added, "julia"))).toStartWith("julia: not found in this image");
 });
 
 test("A4: what was found lies in the state directory for the next start, unless it is to look anew", async () => {

@@ -17,7 +17,7 @@ import type { ImageReport } from "../image-report.ts";
 import { spawnProbe } from "../probe/run-probe.ts";
 import { makeTestClock, makeTestImage, type TestImage } from "../test-image.ts";
 
-/** Long after the files of these tests were made, or they would be too fresh to be sure of. */
+/** Long after the test's files were created: fresher files would prevent caching. */
 const LATER_MS = 4_000_000_000_000;
 
 let image: TestImage;
@@ -52,18 +52,18 @@ function detect(
   });
 }
 
-/** Whether the second detection came from the cache, in which case nothing was run, and the version it gives. */
+/** Detects again: `cached` (then nothing was run) or `detected`, and the version found. */
 async function again(options: Parameters<typeof detect>[0] = {}): Promise<string> {
   started = [];
   const report = await detect(options);
   if (report.cached) expect(started).toEqual([]);
   const python = report.interpreters.find(({ name }) => name === "python");
   const version = python?.verdict === "ok" ? python.version : (python?.verdict ?? "none");
-  return `${report.cached ? "cached" : "looked"} ${version}`;
+  return `${report.cached ? "cached" : "detected"} ${version}`;
 }
 
-describe("A4: an unchanged image is not looked at twice", () => {
-  test("the second detection runs nothing and says the same, with the image's facts read anew", async () => {
+describe("A4: an unchanged image is not examined twice", () => {
+  test("the second detection runs nothing and returns the same, with the image's facts read again", async () => {
     const first = await detect();
     expect([first.cached, first.looked_at_ms]).toEqual([false, LATER_MS]);
     started = [];
@@ -72,13 +72,13 @@ describe("A4: an unchanged image is not looked at twice", () => {
     expect(second).toEqual({ ...first, cached: true });
   });
 
-  test("asked to look anew it does, and keeps what it found", async () => {
+  test("with `fresh` detection runs in full and updates the cache", async () => {
     await detect();
-    expect(await again({ fresh: true })).toBe("looked 3.11.2");
+    expect(await again({ fresh: true })).toBe("detected 3.11.2");
     expect(await again()).toBe("cached 3.11.2");
   });
 
-  test("the file is for its owner only, and nothing is left beside it", async () => {
+  test("only the owner can read the file, and no temporary file remains", async () => {
     await detect();
     await detect({ fresh: true });
     expect(lstatSync(path).mode & 0o777).toBe(0o600);
@@ -88,7 +88,7 @@ describe("A4: an unchanged image is not looked at twice", () => {
   });
 });
 
-/** Each change of an image, and what the next detection says. */
+/** A change of an image, and the result of the next detection. */
 const CHANGES: readonly (readonly [
   what: string,
   change: () => void,
@@ -99,63 +99,63 @@ const CHANGES: readonly (readonly [
   [
     "a rewritten interpreter",
     () => void image.script("bin/python3", "echo Python 3.11.3"),
-    "looked 3.11.3",
+    "detected 3.11.3",
   ],
   [
-    "an interpreter of the same size put in its place with the old time",
+    "a replacement of the same size and mtime",
     () => {
       const { atime, mtime } = lstatSync(`${image.dir}/bin/python3`);
       const other = image.script("other", "echo Python 3.11.9");
       utimesSync(other, atime, mtime);
       renameSync(other, `${image.dir}/bin/python3`);
     },
-    "looked 3.11.9",
+    "detected 3.11.9",
   ],
-  ["a removed interpreter", () => unlinkSync(`${image.dir}/bin/python3`), "looked none"],
+  ["a removed interpreter", () => unlinkSync(`${image.dir}/bin/python3`), "detected none"],
   [
-    "one that may not be run any more",
+    "one that is no longer executable",
     () => chmodSync(`${image.dir}/bin/python3`, 0o644),
-    "looked broken",
+    "detected broken",
   ],
   [
     "a new file in a directory that is searched",
     () => void image.script("bin2/python3.13", "echo Python 3.13.0"),
-    "looked 3.11.2",
+    "detected 3.11.2",
   ],
-  ["another version of the agent", () => {}, "looked 3.11.2", { version: "1.0.1" }],
+  ["another version of the agent", () => {}, "detected 3.11.2", { version: "1.0.1" }],
   [
     "an interpreter that the config adds",
     () => {},
-    "looked 3.11.2",
+    "detected 3.11.2",
     { interpreters: [{ name: "julia", candidates: ["julia"] }] },
   ],
   [
-    "a variable that was asked for",
+    "a variable that was read",
     () => {},
-    "looked 3.11.2",
+    "detected 3.11.2",
     { env: { JAVA_HOME: "/opt/java" }, pathOnly: false },
   ],
-  ["a variable nobody asks for", () => {}, "cached 3.11.2", { env: { LANG: "de_DE.UTF-8" } }],
-  ["a damaged cache", () => truncateSync(path, 200), "looked 3.11.2"],
-  ["an empty cache", () => truncateSync(path, 0), "looked 3.11.2"],
+  ["a variable that was not read", () => {}, "cached 3.11.2", { env: { LANG: "de_DE.UTF-8" } }],
+  ["a damaged cache", () => truncateSync(path, 200), "detected 3.11.2"],
+  ["an empty cache", () => truncateSync(path, 0), "detected 3.11.2"],
   [
-    "a cache with another's words in it",
+    "a cache whose text was changed",
     () => writeFileSync(path, readFileSync(path, "utf8").replace("3.11.2", "3.12.7")),
-    "looked 3.11.2",
+    "detected 3.11.2",
   ],
-  ["a cache that others may write", () => chmodSync(path, 0o622), "looked 3.11.2"],
+  ["a cache that others can write", () => chmodSync(path, 0o622), "detected 3.11.2"],
   [
     "a link in the cache's place",
     () => {
       renameSync(path, `${image.dir}/elsewhere`);
       symlinkSync(`${image.dir}/elsewhere`, path);
     },
-    "looked 3.11.2",
+    "detected 3.11.2",
   ],
   [
     "a cache that is too long",
     () => writeFileSync(path, readFileSync(path, "utf8").padEnd(CACHE_BYTES_MAX + 1)),
-    "looked 3.11.2",
+    "detected 3.11.2",
   ],
   [
     "a FIFO in the cache's place",
@@ -163,7 +163,7 @@ const CHANGES: readonly (readonly [
       unlinkSync(path);
       Bun.spawnSync(["mkfifo", path]);
     },
-    "looked 3.11.2",
+    "detected 3.11.2",
   ],
 ];
 
@@ -173,7 +173,7 @@ test.each(CHANGES)("A4: after %s", async (_what, change, says, options = {}) => 
   expect(await again(options)).toBe(says);
 });
 
-test("A4: a link that leads elsewhere, an environment and a shim's version file count too", async () => {
+test("A4: a changed link target and a new environment invalidate the cache", async () => {
   image.script("opt/node20", "echo v20.1.0");
   image.script("opt/node22", "echo v22.1.0");
   image.link("bin/node", "../opt/node20");
@@ -194,31 +194,31 @@ test("A4: a link that leads elsewhere, an environment and a shim's version file 
   expect((await detect({ env })).environments).toMatchObject([{ name: "radar" }]);
 });
 
-test("A4: the agent itself on PATH is passed over again, and another agent sees a program there", async () => {
+test("A4: the agent itself on PATH is skipped from the cache too, but to another agent it is a program", async () => {
   const self = image.script("bin/bun", "echo 1.4.5");
   expect((await detect({ selfPath: self })).absent).toContain("bun");
   expect(await again({ selfPath: self })).toBe("cached 3.11.2");
-  expect(await again()).toBe("looked 3.11.2");
+  expect(await again()).toBe("detected 3.11.2");
   expect((await detect()).absent).not.toContain("bun");
 });
 
-test("A4: what a passing trouble has shaped is not kept", async () => {
+test("A4: a result influenced by a transient failure is not cached", async () => {
   const spawn = (): never => {
     throw Object.assign(new Error("no"), { code: "EAGAIN" });
   };
   expect((await detect({ spawn })).interpreters[0]).toMatchObject({ verdict: "broken" });
   expect(existsSync(path)).toBe(false);
-  expect(await again()).toBe("looked 3.11.2");
+  expect(await again()).toBe("detected 3.11.2");
 });
 
-test("A4: a file that was changed just before it was looked at may change again unseen, so it is not relied on", async () => {
+test("A4: a result with a file changed just before the detection is not cached, since it may change again unnoticed", async () => {
   const { ctimeMs } = lstatSync(`${image.dir}/bin/python3`);
   await detect({ nowMs: ctimeMs + 5 });
   expect(existsSync(path)).toBe(false);
 });
 
-test("A4: a cache that can't be written is no error", async () => {
+test("A4: an unwritable cache is not an error", async () => {
   path = `${image.dir}/nowhere/detection.json`;
-  expect(await again()).toBe("looked 3.11.2");
+  expect(await again()).toBe("detected 3.11.2");
   expect(existsSync(`${image.dir}/nowhere`)).toBe(false);
 });

@@ -1,9 +1,9 @@
 /**
- * Keeps what a detection found, with everything that was looked at, so that the next start on an unchanged image need not run anything.
- * It is an aid: whatever is wrong with its file, detection goes the long way, and nobody is told. (A4)
+ * Stores the findings of a detection with everything it observed, so that the next start on an unchanged image runs no version
+ * commands. Problems with the file are not reported: detection then runs in full. (A4)
  *
- * The file is one line with a checksum and one with JSON, mode 0600, at most CACHE_BYTES_MAX. It is read only when it is ours
- * alone to write, because what it says is run.
+ * The file is one line with a checksum and one line of JSON, mode 0600, at most CACHE_BYTES_MAX. It is read only if nobody but the
+ * agent's user can write it, because the agent runs the programs it names.
  */
 import {
   closeSync,
@@ -17,56 +17,56 @@ import {
 } from "node:fs";
 import type { Findings } from "../image-report.ts";
 import type { CustomInterpreter } from "../probe/interpreters.ts";
-import { type Environment, isUnchanged, type Seen } from "../inspect/file-observer.ts";
+import { type Environment, isUnchanged, type Observations } from "../inspect/file-observer.ts";
 
 export interface CacheOptions {
-  /** Its file; the directory is not created. */
+  /** The cache file. Its directory is not created. */
   readonly path: string;
-  /** Of the program: another one may look for other things. */
+  /** The agent's version. Another version may detect other things, so it does not use this cache. */
   readonly version: string;
-  /** Does not read it, only writes it. */
+  /** Ignores an existing cache and writes a new one. */
   readonly fresh: boolean;
 }
 
-/** What was asked, beside what the image is. */
-export interface Question {
+/** The options that influence the findings. */
+export interface DetectionQuery {
   readonly interpreters: readonly CustomInterpreter[];
   readonly pathOnly: boolean;
   readonly timeoutMs: number;
 }
 
-interface Kept {
+interface CacheFile {
   readonly key: string;
-  readonly seen: Seen;
+  readonly seen: Observations;
   readonly findings: Findings;
 }
 
 export const CACHE_BYTES_MAX = 1024 * 1024;
 
-/** Rises when the meaning of the file changes. */
+/** Incremented when the format of the file changes. */
 const FORMAT = 1;
 
-/** The findings of an earlier run that would be the same now; undefined when there are none. `isSelf`: whether the agent lies at a path. */
+/** The stored findings if a new detection would return the same; otherwise undefined. `isSelf`: whether a path is the agent's executable. */
 export function readCache(
   options: CacheOptions,
-  question: Question,
+  query: DetectionQuery,
   env: Environment,
   isSelf: (path: string) => boolean,
 ): Findings | undefined {
   if (options.fresh) return undefined;
-  const kept = readKept(options.path);
-  if (kept === undefined || kept.key !== keyOf(options, question)) return undefined;
-  return isUnchanged(kept.seen, env, isSelf) ? kept.findings : undefined;
+  const file = readCacheFile(options.path);
+  if (file === undefined || file.key !== keyOf(options, query)) return undefined;
+  return isUnchanged(file.seen, env, isSelf) ? file.findings : undefined;
 }
 
-/** Replaces the file as a whole. Not synced to the disk: a damaged one is as good as none. */
+/** Replaces the file atomically. It is not synced: the checksum detects a damaged one. */
 export function writeCache(
   options: CacheOptions,
-  question: Question,
-  seen: Seen,
+  query: DetectionQuery,
+  seen: Observations,
   findings: Findings,
 ): void {
-  const body = JSON.stringify({ key: keyOf(options, question), seen, findings } satisfies Kept);
+  const body = JSON.stringify({ key: keyOf(options, query), seen, findings } satisfies CacheFile);
   if (Buffer.byteLength(body) > CACHE_BYTES_MAX - 64) return;
   const temporary = `${options.path}.${process.pid}.tmp`;
   try {
@@ -76,23 +76,23 @@ export function writeCache(
     try {
       unlinkSync(temporary);
     } catch {
-      // It could not even be created.
+      // The temporary file was not created.
     }
   }
 }
 
-function readKept(path: string): Kept | undefined {
+function readCacheFile(path: string): CacheFile | undefined {
   try {
     const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
       const stat = fstatSync(file);
-      const isOurs = stat.uid === process.geteuid?.() && (stat.mode & 0o022) === 0;
-      if (!stat.isFile() || !isOurs || stat.size > CACHE_BYTES_MAX) return undefined;
+      const isTrusted = stat.uid === process.geteuid?.() && (stat.mode & 0o022) === 0;
+      if (!stat.isFile() || !isTrusted || stat.size > CACHE_BYTES_MAX) return undefined;
       const text = readFileSync(file, "utf8");
       const lineEnd = text.indexOf("\n");
       const body = text.slice(lineEnd + 1);
       if (lineEnd < 0 || text.slice(0, lineEnd) !== checksum(body)) return undefined;
-      return JSON.parse(body) as Kept;
+      return JSON.parse(body) as CacheFile;
     } finally {
       closeSync(file);
     }
@@ -101,9 +101,9 @@ function readKept(path: string): Kept | undefined {
   }
 }
 
-function keyOf({ version }: CacheOptions, question: Question): string {
+function keyOf({ version }: CacheOptions, query: DetectionQuery): string {
   const user = [process.geteuid?.(), process.getegid?.(), process.getgroups?.()];
-  return JSON.stringify([FORMAT, version, process.arch, user, question]);
+  return JSON.stringify([FORMAT, version, process.arch, user, query]);
 }
 
 function checksum(body: string): string {

@@ -5,7 +5,7 @@ function limitsOf(files: Readonly<Record<string, string>>): ReturnType<typeof cg
   return cgroupLimits((path) => files[path]);
 }
 
-test("cgroup v2 in a namespace of its own", () => {
+test("cgroup v2 in its own namespace", () => {
   expect(
     limitsOf({
       "/proc/self/cgroup": "0::/\n",
@@ -15,7 +15,7 @@ test("cgroup v2 in a namespace of its own", () => {
   ).toEqual({ version: 2, memory_max_bytes: 512 * 1024 * 1024, cpu_max_cores: 1.5 });
 });
 
-test("the tightest limit on the way up holds", () => {
+test("the lowest limit of the group and its ancestors applies", () => {
   expect(
     limitsOf({
       "/proc/self/cgroup": "0::/pod/app\n",
@@ -27,7 +27,7 @@ test("the tightest limit on the way up holds", () => {
   ).toEqual({ version: 2, memory_max_bytes: 1000, cpu_max_cores: null });
 });
 
-test("cgroup v1, where no limit is a huge number or -1", () => {
+test("cgroup v1, which expresses no limit as a huge number or -1", () => {
   const files = {
     "/proc/self/cgroup": "9:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n0::/\n",
     "/sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
@@ -47,7 +47,7 @@ test("cgroup v1, where no limit is a huge number or -1", () => {
   });
 });
 
-test("no cgroup, or nonsense in its files, is no limit", () => {
+test("no cgroup, or malformed files, means no limit", () => {
   expect(limitsOf({})).toEqual({ version: null, memory_max_bytes: null, cpu_max_cores: null });
   expect(
     limitsOf({

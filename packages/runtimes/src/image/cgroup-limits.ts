@@ -1,18 +1,15 @@
-/** Memory and CPU limits of the control group this process is in, cgroup v2 or v1. Works on whatever files can be read; never throws. (A7) */
+/** Reads the memory and CPU limits of this process's control group, cgroup v2 or v1. Unreadable files count as no limit; never throws. (A7) */
 import type { CgroupLimits } from "../image-report.ts";
 
-/** The text of a small file, undefined when it can't be read. */
+/** Returns the text of a small file; undefined when it can't be read. */
 export type ReadText = (path: string) => string | undefined;
 
 const MOUNT = "/sys/fs/cgroup";
 
-/** Groups above ours that are looked at; deeper nesting than this does not occur. */
-const DEPTH_MAX = 16;
-
 /** v1 writes "no limit" as the largest multiple of a page below 2^63. */
 const V1_UNLIMITED_BYTES = 2 ** 62;
 
-/** The tightest limit of our group and of those above it, as far as they are visible from here (containers mostly see only their own). */
+/** The lowest limit of this process's group and of its visible ancestors (most containers see only their own group). */
 export function cgroupLimits(readText: ReadText): CgroupLimits {
   const groups = parseMembership(readText("/proc/self/cgroup") ?? "");
   const memoryGroup = groups.get("memory");
@@ -54,7 +51,7 @@ export function cgroupLimits(readText: ReadText): CgroupLimits {
   };
 }
 
-/** Controller → our group; the v2 hierarchy is the controller "". */
+/** Controller → group of this process; the v2 hierarchy has the controller name "". */
 function parseMembership(text: string): Map<string, string> {
   const groups = new Map<string, string>();
   for (const line of text.split("\n")) {
@@ -65,14 +62,14 @@ function parseMembership(text: string): Map<string, string> {
   return groups;
 }
 
-/** `/a/b` → `/a/b`, `/a`, ``. A group outside our namespace (`/../x`) counts as the root. */
+/** `/a/b` → `/a/b`, `/a`, ``. A group outside the cgroup namespace (`/../x`) counts as the root. */
 function groupAndAbove(group: string | undefined): string[] {
   const names =
     group === undefined || group.includes("..")
       ? []
       : group.split("/").filter((name) => name !== "");
   const paths = names.map((_, index) => `/${names.slice(0, names.length - index).join("/")}`);
-  return [...paths.slice(0, DEPTH_MAX), ""];
+  return [...paths, ""];
 }
 
 function v1Memory(text: string | undefined): number | null {
@@ -88,7 +85,7 @@ function cores(quota: string | undefined, period: string | undefined): number | 
     : Math.round((quotaUs / periodUs) * 1000) / 1000;
 }
 
-/** `max`, `-1`, blank and nonsense are null. */
+/** Null for `max`, `-1`, blank and malformed text. */
 function positive(text: string | undefined): number | null {
   const number = Number((text ?? "").trim() || "NaN");
   return Number.isFinite(number) && number > 0 ? number : null;

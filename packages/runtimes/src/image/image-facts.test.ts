@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { imageFacts, parseOsRelease } from "./image-facts.ts";
 
-test("os-release is read with its quoting", () => {
+test("os-release is parsed with its quoting", () => {
   expect(
     parseOsRelease('PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'),
   ).toEqual({
@@ -16,7 +16,7 @@ test("os-release is read with its quoting", () => {
   });
 });
 
-test("an image without a name has none", () => {
+test("an image without a name and an id has no os", () => {
   expect(parseOsRelease("")).toBeNull();
   expect(parseOsRelease("VERSION_ID=1\n")).toBeNull();
 });

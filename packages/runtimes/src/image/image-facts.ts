@@ -1,14 +1,14 @@
-/** What the image is, beside its interpreters: distribution, kernel, C library, limits, user. Reads small files only; never throws. (A7) */
-import { realpathSync } from "node:fs";
+/** Facts about the image other than its interpreters: distribution, kernel, C library, limits, user. Reads small files only; never throws. (A7) */
 import { machine, release } from "node:os";
 import { cgroupLimits } from "./cgroup-limits.ts";
 import type { ImageFacts } from "../image-report.ts";
 import { readSmallText } from "../inspect/file-observer.ts";
+import { realPathOf } from "../inspect/inspect-executable.ts";
 import { printable } from "../inspect/printable.ts";
 import { packageVersion } from "./package-databases.ts";
-import { startOf, textAfter } from "../inspect/text-in-file.ts";
+import { readStart, textAfter } from "../inspect/text-in-file.ts";
 
-/** Where each architecture's C libraries put their loaders, by `process.arch`. */
+/** Paths of the C libraries' loaders, by `process.arch`. */
 const LOADERS: Readonly<
   Record<string, { readonly glibc: readonly string[]; readonly musl: string }>
 > = {
@@ -19,10 +19,10 @@ const LOADERS: Readonly<
   },
 };
 
-/** musl's loader is its whole library, some 600 kB. */
+/** musl's loader is also its library, about 600 kB. */
 const MUSL_BYTES_MAX = 2 * 1024 * 1024;
 
-/** `path` is the search path in use. Looked at anew at every start. An image with both C libraries is named after glibc unless it is Alpine. */
+/** `path` is the search path in use. In an image with both C libraries, glibc is reported unless the image is Alpine. */
 export function imageFacts(path: string): ImageFacts {
   const os = parseOsRelease(
     readSmallText("/etc/os-release") ?? readSmallText("/usr/lib/os-release") ?? "",
@@ -39,7 +39,7 @@ export function imageFacts(path: string): ImageFacts {
   };
 }
 
-/** The format of os-release(5). Null when it has neither a name nor an id. */
+/** Parses os-release(5). Null when it has neither a name nor an id. */
 export function parseOsRelease(text: string): ImageFacts["os"] {
   const fields = new Map<string, string>();
   for (const line of text.split("\n")) {
@@ -67,25 +67,17 @@ function findLibc(preferMusl: boolean): ImageFacts["libc"] {
   return { family: musl ? "musl" : "none", version: muslVersion };
 }
 
-/** From the package database, which says it plainly, else the only thing in the loader that looks like a version. */
+/** From the package database, or else the only text in the loader that looks like a version. */
 function versionOfMusl(loader: string): string | null {
   const packaged = packageVersion("musl");
   if (packaged !== null) return packaged;
   const realPath = realPathOf(loader) ?? loader;
-  return /\0(1\.[12]\.\d+)\0/.exec(startOf(realPath, MUSL_BYTES_MAX) ?? "")?.[1] ?? null;
+  return /\0(1\.[12]\.\d+)\0/.exec(readStart(realPath, MUSL_BYTES_MAX) ?? "")?.[1] ?? null;
 }
 
-/** glibc's own banner, "… stable release version 2.36.", from the library beside its loader. */
+/** From glibc's banner, "… stable release version 2.36.", in the library next to its loader. */
 function glibcVersion(loader: string): string | null {
   const dir = loader.slice(0, loader.lastIndexOf("/"));
   const text = textAfter(`${dir}/libc.so.6`, "release version ", 16);
   return /^\d+(?:\.\d+)+/.exec(text ?? "")?.[0] ?? null;
-}
-
-function realPathOf(path: string): string | undefined {
-  try {
-    return realpathSync(path);
-  } catch {
-    return undefined;
-  }
 }

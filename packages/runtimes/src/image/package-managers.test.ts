@@ -10,7 +10,7 @@ function managers(image: TestImage): Record<string, string | null> {
   return Object.fromEntries(found.map(({ name, version }) => [name, version]));
 }
 
-test("A7: a package manager's version is read from what lies beside it, and it is not run", () => {
+test("A7: a package manager's version is read from its files, and it is not run", () => {
   using image = makeTestImage();
   for (const name of ["pip3", "gem", "bundle", "conda", "uv", "composer", "mix", "mvn"])
     image.script(`bin/${name}`, "exit 99; const VERSION = '2.7.1';");
@@ -44,7 +44,7 @@ test("A7: a package manager's version is read from what lies beside it, and it i
   });
 });
 
-test("A7: what is called like a package manager but is another's has no version", () => {
+test("A7: a package manager's program that belongs to another package has no version", () => {
   using image = makeTestImage();
   image.script("lib/node_modules/corepack/dist/yarn.js", "");
   image.link("bin/yarn", "../lib/node_modules/corepack/dist/yarn.js");
@@ -69,15 +69,19 @@ Status: deinstall ok config-files
 Version: 9.2.0~ds1-1
 `;
 
-test("A7: a package database gives the upstream version of what is installed, and of nothing else", () => {
-  const dpkg = { path: "", name: "Package: ", version: "Version: " };
+test("A7: a package database yields the upstream versions of installed packages only", () => {
+  const dpkg = { path: "", namePrefix: "Package: ", versionPrefix: "Version: " };
   expect(findVersion(DPKG, "apt", dpkg)).toBe("2.6.1");
   expect(findVersion(DPKG, "apt-utils", dpkg)).toBe("9.9.9");
   expect(findVersion(DPKG, "npm", dpkg)).toBeNull();
   expect(findVersion(DPKG, "pip", dpkg)).toBeNull();
   const apk = "C:Q1x\nP:musl\nV:1.2.4_git20230717-r4\n\nP:apk-tools\nV:2.14.0-r5\n";
-  expect(findVersion(apk, "musl", { path: "", name: "P:", version: "V:" })).toBe("1.2.4");
-  expect(findVersion(apk, "apk-tools", { path: "", name: "P:", version: "V:" })).toBe("2.14.0");
+  expect(findVersion(apk, "musl", { path: "", namePrefix: "P:", versionPrefix: "V:" })).toBe(
+    "1.2.4",
+  );
+  expect(findVersion(apk, "apk-tools", { path: "", namePrefix: "P:", versionPrefix: "V:" })).toBe(
+    "2.14.0",
+  );
 });
 
 test.each([
@@ -87,6 +91,6 @@ test.each([
   ["3.8.0+dfsg1-1", "3.8.0"],
   ["2.14.0-r5", "2.14.0"],
   ["2.6.1", "2.6.1"],
-])("A7: %s is upstream's %s", (version, upstream) => {
+])("A7: %s is upstream version %s", (version, upstream) => {
   expect(upstreamVersion(version)).toBe(upstream);
 });

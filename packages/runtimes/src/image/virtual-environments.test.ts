@@ -5,7 +5,7 @@ import type { VirtualEnvironment } from "../image-report.ts";
 import { spawnProbe } from "../probe/run-probe.ts";
 import { makeElf, makeTestClock, makeTestImage, type TestImage } from "../test-image.ts";
 
-/** The environments of `envs` in an image whose `bin` is its PATH. */
+/** The environments in `envs` of an image whose PATH is `bin`. */
 async function environments(
   image: TestImage,
   onSpawn: (path: string) => void = () => {},
@@ -37,7 +37,7 @@ function addEnvironment(
     image.file(`envs/${name}/lib/python${made}/site-packages/${file}`, "");
 }
 
-test("A9: an environment is usable when its interpreter resolves here, with the version that one has", async () => {
+test("A9: an environment whose interpreter works here is usable, with that interpreter's version", async () => {
   using image = makeTestImage();
   const python = image.script("bin/python3", "echo Python 3.11.2");
   addEnvironment(image, "good", python);
@@ -68,7 +68,7 @@ test("A9: environments that share an interpreter run it once", async () => {
   expect(started).toEqual([`${image.dir}/envs/a/bin/python3`]);
 });
 
-/** Each kind of broken environment: how it is made, and the reason that names what is wrong. */
+/** Each kind of broken environment: how to create it, and the expected reason. */
 const BROKEN: readonly (readonly [
   what: string,
   make: (image: TestImage) => void,
@@ -79,7 +79,7 @@ const BROKEN: readonly (readonly [
     (image) => {
       addEnvironment(image, "env", "/nowhere/bin/python3.9", { cfg: "home = /nowhere/bin\n" });
     },
-    "its bin/python3 links to /nowhere/bin/python3.9, which is not here (it was made with the python of /nowhere/bin)",
+    "its bin/python3 links to /nowhere/bin/python3.9, which does not exist (it was created by the python in /nowhere/bin)",
   ],
   [
     "that is empty",
@@ -96,15 +96,15 @@ const BROKEN: readonly (readonly [
     "its pyvenv.cfg can't be read",
   ],
   [
-    "made for another machine",
+    "created for another machine",
     (image) => {
       image.file("envs/env/pyvenv.cfg", "home = /usr/bin\n");
       image.file("envs/env/bin/python3", makeElf({ machine: 22, bigEndian: true }), 0o755);
     },
-    "its bin/python3 is a program for s390x; this machine is ",
+    "its bin/python3 is a program for s390x, but this machine is ",
   ],
   [
-    "made for another C library",
+    "created for another C library",
     (image) => {
       image.file("envs/env/pyvenv.cfg", "home = /usr/bin\n");
       const machine = process.arch === "arm64" ? 183 : 62;
@@ -114,12 +114,12 @@ const BROKEN: readonly (readonly [
     "its bin/python3 needs the loader /nowhere/ld-musl-x.so.1, which is not in this image",
   ],
   [
-    "made for another version",
+    "created for another version",
     (image) => addEnvironment(image, "env", image.script("bin/python3.12", "echo Python 3.12.4")),
-    "was made for python 3.11 (lib/python3.11/site-packages), but its python is 3.12.4 here",
+    "was created for python 3.11 (lib/python3.11/site-packages), but its python is 3.12.4 here",
   ],
   [
-    "whose interpreter hangs up",
+    "whose interpreter fails",
     (image) => addEnvironment(image, "env", image.script("bin/python3", "echo sorry >&2; exit 3")),
     "its bin/python3 exited with 3 when asked for its version: sorry",
   ],
@@ -130,7 +130,7 @@ const BROKEN: readonly (readonly [
       const files = ["radar/core/_dsp.cpython-312-x86_64-linux-gnu.so"];
       addEnvironment(image, "env", python, { files });
     },
-    "has lib/python3.11/site-packages/radar/core/_dsp.cpython-312-x86_64-linux-gnu.so, which is for python 3.12; its python is 3.11 here",
+    "has lib/python3.11/site-packages/radar/core/_dsp.cpython-312-x86_64-linux-gnu.so, which is for python 3.12, but its python is 3.11 here",
   ],
   [
     "of conda without a python",
@@ -151,13 +151,13 @@ test.each(BROKEN)("A9: an environment %s is broken, with that reason", async (_,
   expect(found?.reason).toStartWith(reason);
 });
 
-test("A9: a circle of links for an interpreter is told", async () => {
+test("A9: a loop of links is reported", async () => {
   using image = makeTestImage();
   image.file("envs/env/pyvenv.cfg", "");
   image.link("envs/env/bin/python3", "python");
   image.link("envs/env/bin/python", "python3");
   expect((await environments(image))[0]?.reason).toBe(
-    "its bin/python3 leads in a circle of symbolic links",
+    "its bin/python3 is a loop of symbolic links",
   );
 });
 
@@ -172,11 +172,11 @@ test("A9: a copied interpreter needs the python it was copied from", async () =>
   const [kept, lost] = await environments(image);
   expect(kept?.verdict).toBe("ok");
   expect(lost?.reason).toBe(
-    "has a copy of the python of /nowhere/bin (home in pyvenv.cfg), which is not here with its library",
+    "has a copy of the python in /nowhere/bin (home in pyvenv.cfg), but that directory and its library do not exist here",
   );
 });
 
-test("A9: what may surprise but works is a note, not an error", async () => {
+test("A9: a missing home directory of a working environment is a note, not an error", async () => {
   using image = makeTestImage();
   const python = image.script("bin/python3", "echo Python 3.11.2");
   const cfg = "home = /nowhere/bin\ninclude-system-site-packages = true\n";
@@ -184,12 +184,12 @@ test("A9: what may surprise but works is a note, not an error", async () => {
   expect(await environments(image)).toMatchObject([
     {
       verdict: "ok",
-      note: `was made with the python of /nowhere/bin, which is not here; it uses ${python}`,
+      note: `was created by the python in /nowhere/bin, which does not exist here; it uses ${python}`,
     },
   ]);
 });
 
-test("A9: a conda environment is one too", async () => {
+test("A9: a conda environment is reported too", async () => {
   using image = makeTestImage();
   image.file("envs/radar/conda-meta/history", "");
   image.script("envs/radar/bin/python3.12", "echo Python 3.12.1");
@@ -202,10 +202,10 @@ test("A9: a conda environment is one too", async () => {
 const GLIBC_ELF = process.arch === "x64" && (await Bun.file("/usr/bin/env").exists());
 
 test.skipIf(!GLIBC_ELF)(
-  "A9: compiled modules must fit the machine and the C library, where no brother of them does",
+  "A9: compiled modules must match the machine and the C library, unless a compatible build lies beside them",
   async () => {
     using image = makeTestImage();
-    // A program of this machine that knows nothing of Python stands for one that does.
+    // Any program of this machine can stand for a python here.
     const python = `${image.dir}/python3`;
     copyFileSync("/usr/bin/env", python);
     chmodSync(python, 0o755);
@@ -224,12 +224,12 @@ test.skipIf(!GLIBC_ELF)(
     expect(report.environments.map(({ name, reason }) => [name, reason])).toEqual([
       [
         "arm",
-        "has lib/python3.12/site-packages/a/_x.cpython-312-aarch64-linux-gnu.so, which is for aarch64; its python is for x86_64 here",
+        "has lib/python3.12/site-packages/a/_x.cpython-312-aarch64-linux-gnu.so, which is for aarch64, but its python is for x86_64 here",
       ],
       ["both", null],
       [
         "musl",
-        "has lib/python3.12/site-packages/_x.cpython-312-x86_64-linux-musl.so, which is for musl; its python is for glibc here",
+        "has lib/python3.12/site-packages/_x.cpython-312-x86_64-linux-musl.so, which is for musl, but its python is for glibc here",
       ],
       ["plain", null],
     ]);

@@ -6,7 +6,7 @@ import { makeElf } from "../test-image.ts";
 const X86_64 = 62;
 const LOADER = "/lib64/ld-linux-x86-64.so.2";
 
-test("a program's machine and loader are read, in either word size and byte order", () => {
+test("a program's machine and loader are parsed in both word sizes and byte orders", () => {
   for (const bits of [32, 64] as const) {
     for (const bigEndian of [false, true]) {
       const header = parseElfHeader(makeElf({ machine: X86_64, loader: LOADER, bits, bigEndian }));
@@ -27,17 +27,17 @@ test("a program without an interpreter segment is static", () => {
   });
 });
 
-test("a machine nobody knows is named by its number", () => {
+test("an unknown machine is named by its number", () => {
   expect(parseElfHeader(makeElf({ machine: 9999 }))?.arch).toBe("machine-9999");
 });
 
-test("scripts, text and empty files are no programs", () => {
+test("scripts, text and empty files have no ELF header", () => {
   const encoder = new TextEncoder();
   for (const text of ["", "#!/bin/sh\n", "hello", "\x7fELF"])
     expect(parseElfHeader(encoder.encode(text))).toBeUndefined();
 });
 
-test("whatever stands in the headers, reading them ends and gives nothing outside its bounds", () => {
+test("parsing arbitrary headers terminates and returns nothing outside the bounds", () => {
   const whole = makeElf({ machine: X86_64, loader: LOADER });
   fc.assert(
     fc.property(
@@ -53,7 +53,7 @@ test("whatever stands in the headers, reading them ends and gives nothing outsid
   );
 });
 
-test("a loader tells its C library", () => {
+test("a loader's name identifies its C library", () => {
   expect(libcOfLoader("/lib64/ld-linux-x86-64.so.2")).toBe("glibc");
   expect(libcOfLoader("/nix/store/abc-glibc-2.38/lib/ld-linux-aarch64.so.1")).toBe("glibc");
   expect(libcOfLoader("/lib/ld-musl-aarch64.so.1")).toBe("musl");

@@ -1,16 +1,16 @@
-/** Reads just enough of an ELF file to tell for which machine it is and which libc it loads. No I/O. (A4, A7) */
+/** Parses the part of an ELF header that names the machine and the loader, and thereby the C library. No I/O. (A4, A7) */
 import type { Libc } from "../image-report.ts";
 
 export interface ElfHeader {
-  /** As `uname -m` writes it, or `machine-<number>`. */
+  /** The machine as `uname -m` names it, or `machine-<number>`. */
   readonly arch: string;
   /** e_machine. */
   readonly machine: number;
-  /** Where the path of the program's loader stands in the file; null for a static program. */
+  /** Where the file holds the path of the program's loader; null for a static program. */
   readonly loader: { readonly offset: number; readonly length: number } | null;
 }
 
-/** Bytes from the start of a file that hold its headers in all but contrived cases. */
+/** Bytes read from the start of a file. They hold the program headers of every file that linkers produce. */
 export const ELF_HEAD_BYTES = 4096;
 
 const PT_INTERP = 3;
@@ -29,7 +29,7 @@ const ARCH_OF_MACHINE: Readonly<Record<number, string>> = {
   258: "loongarch64",
 };
 
-/** `head` is the start of the file, up to ELF_HEAD_BYTES. Undefined when it is not a whole ELF header. */
+/** `head` is the start of the file, up to ELF_HEAD_BYTES. Undefined unless it holds a complete ELF header. */
 export function parseElfHeader(head: Uint8Array): ElfHeader | undefined {
   if (
     head.length < 52 ||
@@ -64,7 +64,7 @@ export function parseElfHeader(head: Uint8Array): ElfHeader | undefined {
   return { arch: ARCH_OF_MACHINE[machine] ?? `machine-${machine}`, machine, loader };
 }
 
-/** Which libc a loader belongs to: `/lib64/ld-linux-x86-64.so.2` → `glibc`, `/lib/ld-musl-aarch64.so.1` → `musl`, none → `static`. */
+/** The C library a loader belongs to: `/lib64/ld-linux-x86-64.so.2` → `glibc`, `/lib/ld-musl-aarch64.so.1` → `musl`, null → `static`. */
 export function libcOfLoader(loader: string | null): Libc {
   if (loader === null) return "static";
   const file = loader.slice(loader.lastIndexOf("/") + 1);

@@ -1,12 +1,13 @@
-/** Keeps what was looked at on the way to a verdict, so that a person can be told how it came about. (A7) */
+/** Records the steps towards a verdict for `--why`. (A7) */
 import type { Evidence } from "../image-report.ts";
 import { printable } from "./printable.ts";
 
-/** Steps kept for one interpreter; what comes after them is counted. */
+/** Steps kept for one interpreter; further ones are only counted. */
 export const STEPS_MAX = 64;
 
 const FOUND_CHARS_MAX = 300;
 
+/** The steps of one interpreter's detection, at most STEPS_MAX. */
 export class EvidenceLog {
   readonly #steps: Evidence[] = [];
   #more = 0;

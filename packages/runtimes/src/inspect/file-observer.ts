@@ -1,6 +1,6 @@
 /**
- * How detection looks at files and variables: each look is remembered with what was seen, so that a later start can tell by
- * `lstat` alone whether all of it would be the same again. Nothing here throws. (A4)
+ * Detection's view of the file system and of the image's variables. It records every observation, so that a later start can
+ * compare them with `lstat` alone and reuse the earlier result. Its methods never throw. (A4)
  */
 import {
   type BigIntStats,
@@ -16,39 +16,39 @@ import {
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** What lies at a path: the entry itself, and what it leads to when it is a link. */
-export type Look =
+/** What is at a path. For a symbolic link, `stat` describes the file it resolves to. */
+export type PathEntry =
   | { readonly at: "absent" }
   | { readonly at: "unknown"; readonly code: string }
   | { readonly at: "dangling" }
-  | { readonly at: "there"; readonly stat: BigIntStats; readonly isLink: boolean };
+  | { readonly at: "present"; readonly stat: BigIntStats };
 
-/** Paths that are remembered; a look beyond them makes the whole of it not repeatable. */
-export const LOOKS_MAX = 4096;
+/** Paths recorded in one detection. With more, the result is not cached. */
+export const PATHS_MAX = 4096;
 
-/** Bytes of a text file that are read. */
+/** Bytes read from a text file. */
 const TEXT_BYTES_MAX = 64 * 1024;
 
-/** Entries of a directory beyond these, in order of name, are not looked at. */
+/** Entries listed of one directory, in alphabetical order. */
 const ENTRIES_MAX = 8192;
 
 /**
- * A file changed less than this before it was looked at may change again without its times showing it: they are kept in
- * ticks of the kernel, 10 ms at the longest.
+ * A file changed less than this before the detection may change again without a visible change of its timestamps, which
+ * advance in kernel ticks of at most 10 ms.
  */
 const TICK_MS = 20n;
 
-/** All that was looked at. */
-export interface Seen {
-  /** Path → what was seen there. */
+/** Everything a detection observed. */
+export interface Observations {
+  /** Path → a string that changes whenever the entry at that path does. */
   readonly marks: Readonly<Record<string, string>>;
   /** Variable → its value, null when unset. */
   readonly variables: Readonly<Record<string, string | null>>;
-  /** Paths at which the agent itself lay. */
+  /** Paths of the agent's own executable. */
   readonly selves: readonly string[];
 }
 
-/** One detection's looks. */
+/** Reads paths and variables for one detection and records what it read. */
 export class FileObserver {
   readonly #env: Environment;
   readonly #freshAfterMs: bigint;
@@ -58,18 +58,18 @@ export class FileObserver {
   readonly #names = new Map<string, ReadonlySet<string>>();
   #isRepeatable = true;
 
-  /** `env` is the image's; `nowMs` Unix time. */
+  /** `env` is the image's environment; `nowMs` is Unix time. */
   constructor(env: Environment, nowMs: number) {
     this.#env = env;
     this.#freshAfterMs = BigInt(Math.floor(nowMs)) - TICK_MS;
   }
 
-  /** False once something was seen that another look may not show again. */
+  /** False when a later detection of the same files could see something else, so that the result must not be cached. */
   get isRepeatable(): boolean {
     return this.#isRepeatable;
   }
 
-  get seen(): Seen {
+  get observations(): Observations {
     return {
       marks: Object.fromEntries(this.#marks),
       variables: Object.fromEntries(this.#variables),
@@ -77,46 +77,46 @@ export class FileObserver {
     };
   }
 
-  /** A passing trouble (a timeout, a lack of memory) has shaped the result. */
-  passing(): void {
+  /** Reports that a transient failure (a timeout, a lack of memory) influenced the result. */
+  markUnrepeatable(): void {
     this.#isRepeatable = false;
   }
 
-  /** The agent itself lies at `path`; another one would see a program there. */
-  self(path: string): void {
+  /** Records that `path` is the agent's own executable. To another agent it would be an interpreter. */
+  recordSelf(path: string): void {
     this.#selves.add(path);
   }
 
-  /** A variable of the image; blank counts as unset. */
+  /** A variable of the image; undefined when it is unset or blank. */
   variable(name: string): string | undefined {
     const value = this.#env[name];
     this.#variables.set(name, value ?? null);
     return value === undefined || value.trim() === "" ? undefined : value;
   }
 
-  /** What lies at `path`. `inKnownDir`: its directory was looked at, so that a file absent now and there later shows in that. */
-  at(path: string, inKnownDir = false): Look {
-    const { look, mark, changedMs } = see(path);
-    if (look.at === "absent" && inKnownDir) return look;
+  /** What is at `path`. With `isDirObserved`, absence is not recorded: creating the file later changes the observed directory. */
+  observe(path: string, isDirObserved = false): PathEntry {
+    const { entry, mark, changedMs } = observePath(path);
+    if (entry.at === "absent" && isDirObserved) return entry;
     if (changedMs > this.#freshAfterMs) this.#isRepeatable = false;
-    if (this.#marks.has(path)) return look;
-    if (this.#marks.size < LOOKS_MAX) this.#marks.set(path, mark);
+    if (this.#marks.has(path)) return entry;
+    if (this.#marks.size < PATHS_MAX) this.#marks.set(path, mark);
     else this.#isRepeatable = false;
-    return look;
+    return entry;
   }
 
   isDirectory(path: string): boolean {
-    const look = this.at(path);
-    return look.at === "there" && look.stat.isDirectory();
+    const entry = this.observe(path);
+    return entry.at === "present" && entry.stat.isDirectory();
   }
 
-  /** The names in a directory, in order; none when it can't be read. */
+  /** The names in a directory, sorted, at most ENTRIES_MAX; empty when it can't be read. */
   list(dir: string): string[] {
     return [...(this.#namesIn(dir) ?? [])].toSorted().slice(0, ENTRIES_MAX);
   }
 
-  /** Whether there may be such a name in a directory; only where it can't be listed this may be wrong. Cheaper than asking for many. */
-  mayHave(dir: string, name: string): boolean {
+  /** Whether a directory contains a name; also true when the directory can't be listed. Cheaper than observing each path. */
+  mayContain(dir: string, name: string): boolean {
     return this.#namesIn(dir)?.has(name) ?? true;
   }
 
@@ -133,29 +133,30 @@ export class FileObserver {
     }
   }
 
-  /** The text of a regular file, at most TEXT_BYTES_MAX of it; undefined when there is none to read. */
-  text(path: string): string | undefined {
-    const look = this.at(path);
-    return look.at === "there" && look.stat.isFile() ? readSmallText(path) : undefined;
+  /** The first TEXT_BYTES_MAX bytes of a regular file as text; undefined when it can't be read. */
+  readText(path: string): string | undefined {
+    const entry = this.observe(path);
+    return entry.at === "present" && entry.stat.isFile() ? readSmallText(path) : undefined;
   }
 }
 
-/** Whether everything that was seen is still as it was. */
+/** Whether every observation would be the same now. */
 export function isUnchanged(
-  { marks, variables, selves }: Seen,
+  { marks, variables, selves }: Observations,
   env: Environment,
   isSelf: (path: string) => boolean,
 ): boolean {
   for (const [name, value] of Object.entries(variables))
     if ((env[name] ?? null) !== value) return false;
-  for (const [path, mark] of Object.entries(marks)) if (see(path).mark !== mark) return false;
+  for (const [path, mark] of Object.entries(marks))
+    if (observePath(path).mark !== mark) return false;
   return selves.every(isSelf);
 }
 
-/** At most TEXT_BYTES_MAX of a file; undefined when it can't be read. Size is not asked for: files of /proc and /sys say 0. */
+/** The first TEXT_BYTES_MAX bytes of a file; undefined when it can't be read. Ignores the size, which is 0 for files of /proc and /sys. */
 export function readSmallText(path: string): string | undefined {
   try {
-    // Not blocking, should it have become a FIFO since it was looked at.
+    // Opening must not block if the file has been replaced by a FIFO since it was observed.
     const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       if (!fstatSync(file).isFile()) return undefined;
@@ -169,50 +170,44 @@ export function readSmallText(path: string): string | undefined {
   }
 }
 
-/** The system's name for an error (`ENOENT`), or `unknown error`. */
+/** The system's error code (`ENOENT`), or `unknown error`. */
 export function errorCode(error: unknown): string {
   return error instanceof Error && "code" in error && typeof error.code === "string"
     ? error.code
     : "unknown error";
 }
 
-interface Sight {
-  readonly look: Look;
+interface Observation {
+  readonly entry: PathEntry;
   readonly mark: string;
+  /** The later ctime of the link and its target. Unlike mtime, no program can set it back. */
   readonly changedMs: bigint;
 }
 
-function see(path: string): Sight {
+function observePath(path: string): Observation {
   try {
     const link = lstatSync(path, { bigint: true, throwIfNoEntry: false });
     if (link === undefined) return ABSENT;
-    if (!link.isSymbolicLink()) {
-      const look = { at: "there", stat: link, isLink: false } as const;
-      return { look, mark: markOf(link), changedMs: changeOf(link) };
-    }
+    if (!link.isSymbolicLink())
+      return { entry: { at: "present", stat: link }, mark: markOf(link), changedMs: link.ctimeMs };
     const target = statSync(path, { bigint: true, throwIfNoEntry: false });
     if (target === undefined)
-      return { look: { at: "dangling" }, mark: `${markOf(link)}>-`, changedMs: changeOf(link) };
+      return { entry: { at: "dangling" }, mark: `${markOf(link)}>-`, changedMs: link.ctimeMs };
     return {
-      look: { at: "there", stat: target, isLink: true },
+      entry: { at: "present", stat: target },
       mark: `${markOf(link)}>${markOf(target)}`,
-      changedMs: changeOf(link) > changeOf(target) ? changeOf(link) : changeOf(target),
+      changedMs: link.ctimeMs > target.ctimeMs ? link.ctimeMs : target.ctimeMs,
     };
   } catch (error) {
     const code = errorCode(error);
     if (code === "ENOENT" || code === "ENOTDIR") return ABSENT;
-    return { look: { at: "unknown", code }, mark: code, changedMs: 0n };
+    return { entry: { at: "unknown", code }, mark: code, changedMs: 0n };
   }
 }
 
-const ABSENT: Sight = { look: { at: "absent" }, mark: "-", changedMs: 0n };
+const ABSENT: Observation = { entry: { at: "absent" }, mark: "-", changedMs: 0n };
 
-/** Not the device: each container's root file system is a new one, with the same files. */
+/** Leaves out the device number: each container has its own root file system with the same files. */
 function markOf({ ino, size, mtimeNs, ctimeNs, mode, uid, gid }: BigIntStats): string {
   return [ino, size, mtimeNs, ctimeNs, mode, uid, gid].map((part) => part.toString(36)).join(".");
-}
-
-/** What a link or a file says of its last change can be neither forged nor set back. */
-function changeOf({ ctimeMs }: BigIntStats): bigint {
-  return ctimeMs;
 }

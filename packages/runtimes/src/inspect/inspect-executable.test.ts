@@ -7,7 +7,6 @@ import { makeElf, makeTestImage } from "../test-image.ts";
 
 const HOST = process.arch;
 
-/** A look at files as they are now. */
 function inspect(path: string, hostArch: string = HOST) {
   return inspectExecutable(path, { observer: new FileObserver({}, 0), hostArch });
 }
@@ -18,7 +17,7 @@ function rejection(path: string, hostArch: string = HOST): Rejection | undefined
   return inspection.at === "rejected" ? inspection.rejection : undefined;
 }
 
-test("A4: the shell of this machine is a program that can be run", () => {
+test("A4: the shell of this machine is viable", () => {
   const inspection = inspect("/bin/sh");
   expect(inspection).toMatchObject({
     at: "viable",
@@ -26,14 +25,14 @@ test("A4: the shell of this machine is a program that can be run", () => {
   });
 });
 
-test("A4: nothing there, or nothing above it, is absent", () => {
+test("A4: a missing file, or one below a file, is absent", () => {
   using image = makeTestImage();
   image.file("plain", "x");
   expect(inspect(`${image.dir}/python3`).at).toBe("absent");
   expect(inspect(`${image.dir}/plain/python3`).at).toBe("absent");
 });
 
-test("A4: a link to nowhere is named with where its chain ends", () => {
+test("A4: the reason for a dangling link names the end of the chain", () => {
   using image = makeTestImage();
   image.link("python3", "/nowhere/python3.12");
   const path = image.link("python", "python3");
@@ -41,35 +40,35 @@ test("A4: a link to nowhere is named with where its chain ends", () => {
     path,
     real_path: null,
     code: "dangling_link",
-    reason: "links to /nowhere/python3.12, which is not here",
+    reason: "links to /nowhere/python3.12, which does not exist",
   });
 });
 
-test("A4: a circle of links is told and ends", () => {
+test("A4: a loop of links is rejected", () => {
   using image = makeTestImage();
   const path = image.link("python3", "python");
   image.link("python", "python3");
   expect(rejection(path)).toMatchObject({ code: "symlink_loop" });
 });
 
-test("A4: a directory, a device and a file without the x bit are not run", () => {
+test("A4: a directory, a device and a file without the x bit are rejected", () => {
   using image = makeTestImage();
   expect(rejection(image.directory("python3"))).toMatchObject({ code: "directory" });
   expect(rejection(image.link("node", "/dev/null"))).toMatchObject({ code: "not_a_file" });
   expect(rejection(image.file("ruby", "#!/bin/sh\n"))).toMatchObject({ code: "not_executable" });
 });
 
-test("A4: a program for another machine is named, with both architectures", () => {
+test("A4: the reason for a foreign program names both architectures", () => {
   using image = makeTestImage();
   const path = image.file("python3", makeElf({ machine: FOREIGN_MACHINE, bigEndian: true }), 0o755);
   expect(rejection(path, "x64")).toMatchObject({
     code: "foreign_arch",
-    reason: "is a program for s390x; this machine is x86_64",
+    reason: "is a program for s390x, but this machine is x86_64",
   });
   expect(rejection(path, "arm64")?.reason).toContain("this machine is aarch64");
 });
 
-test("A4: a program whose loader is missing says which one it needs", () => {
+test("A4: the reason for a missing loader names it", () => {
   using image = makeTestImage();
   const machine = HOST === "arm64" ? 183 : 62;
   const path = image.file(
@@ -83,7 +82,7 @@ test("A4: a program whose loader is missing says which one it needs", () => {
   });
 });
 
-test("A4: a script runs only where its own interpreter is", () => {
+test("A4: a script is rejected if its own interpreter is missing", () => {
   using image = makeTestImage();
   const path = image.file("pip", "#! /nowhere/python3.9 -s\n", 0o755);
   expect(rejection(path)).toMatchObject({
@@ -97,7 +96,7 @@ test("A4: a script runs only where its own interpreter is", () => {
   });
 });
 
-test("A4: text, an empty file and a cut-off program are no programs", () => {
+test("A4: text, an empty file and a truncated program are rejected", () => {
   using image = makeTestImage();
   for (const [name, content] of [
     ["text", "hello"],
@@ -108,22 +107,22 @@ test("A4: text, an empty file and a cut-off program are no programs", () => {
   }
 });
 
-test("A4: a reason has no control characters, whatever a link's target is called", () => {
+test("A4: a reason has no control characters, even if a link's target has", () => {
   using image = makeTestImage();
   expect(rejection(image.link("python3", "/no\u001b[31mwhere\n"))?.reason).toBe(
-    "links to /no [31mwhere , which is not here",
+    "links to /no [31mwhere , which does not exist",
   );
 });
 
 test.skipIf(process.getuid?.() === 0)(
-  "A4: a program we may run but not read is still tried",
+  "A4: a program that can be run but not read is viable",
   () => {
     using image = makeTestImage();
     const path = image.script("python3", "");
     chmodSync(path, 0o111);
     expect(inspect(path)).toMatchObject({
       at: "viable",
-      executable: { format: "unread" },
+      executable: { format: "unreadable" },
     });
   },
 );

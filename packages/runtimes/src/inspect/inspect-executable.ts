@@ -1,4 +1,4 @@
-/** What can be said of an interpreter's file without running it. Each check is a few system calls; nothing here throws. (A4) */
+/** Checks without running it whether a file can be an interpreter of this machine. Never throws. (A4) */
 import {
   accessSync,
   type BigIntStats,
@@ -19,16 +19,16 @@ import { printable } from "./printable.ts";
 export interface Executable {
   readonly path: string;
   readonly realPath: string;
-  /** `unread`: we may run it but not read it. */
-  readonly format: "elf" | "script" | "unread";
+  /** `unreadable`: this user may run the file but not read it. */
+  readonly format: "elf" | "script" | "unreadable";
   readonly libc: Libc | null;
   readonly arch: string | null;
-  /** A script's first bytes, its `#!` line included; null for a program. */
+  /** The first ELF_HEAD_BYTES of a script, including its `#!` line; null for a program. */
   readonly script: string | null;
-  /** Device and inode, to tell one file by two names. */
+  /** Device and inode, which identify a file under any name. */
   readonly fileId: string;
   /** Changes whenever the file does. */
-  readonly state: string;
+  readonly fingerprint: string;
 }
 
 export type Inspection =
@@ -36,7 +36,7 @@ export type Inspection =
   | { readonly at: "viable"; readonly executable: Executable }
   | { readonly at: "rejected"; readonly rejection: Rejection };
 
-/** ELF machines that run on an agent of each architecture; the second is the 32-bit form most kernels also run. */
+/** ELF machines that run on each architecture: the native one, and the 32-bit one that most kernels also support. */
 const RUNNABLE_MACHINES: Readonly<Record<string, readonly number[]>> = {
   x64: [62, 3],
   arm64: [183, 40],
@@ -44,60 +44,61 @@ const RUNNABLE_MACHINES: Readonly<Record<string, readonly number[]>> = {
 
 const SHEBANG_BYTES_MAX = 256;
 
-/** As many as the kernel follows. */
+/** The kernel follows no more than this. */
 const LINKS_MAX = 40;
 
 export interface InspectContext {
   readonly observer: FileObserver;
   /** `process.arch` of the agent. */
   readonly hostArch: string;
-  /** The directory of what is inspected has been looked at. */
-  readonly inKnownDir?: boolean;
+  /** Whether the directory of the file has been observed. */
+  readonly isDirObserved?: boolean;
 }
 
-/** A path that cannot be reached because there is nothing there is `absent`, everything else has a reason. */
+/** `absent` when the path or a directory above it does not exist; everything else that can't be run is `rejected` with a reason. */
 export function inspectExecutable(
   path: string,
-  { observer, hostArch, inKnownDir = false }: InspectContext,
+  { observer, hostArch, isDirObserved = false }: InspectContext,
 ): Inspection {
   let realPath: string | null = null;
   const reject = (code: RejectionCode, reason: string): Inspection => ({
     at: "rejected",
     rejection: { path, real_path: realPath, code, reason: printable(reason, 300) },
   });
-  const look = observer.at(path, inKnownDir);
-  if (look.at === "absent") return { at: "absent" };
+  const entry = observer.observe(path, isDirObserved);
+  if (entry.at === "absent") return { at: "absent" };
   try {
-    if (look.at === "dangling")
-      return reject("dangling_link", `links to ${missingTarget(path)}, which is not here`);
-    if (look.at === "unknown")
-      return look.code === "ELOOP"
-        ? reject("symlink_loop", "leads in a circle of symbolic links")
-        : reject("unreadable", `cannot be looked at (${look.code})`);
+    if (entry.at === "dangling")
+      return reject("dangling_link", `links to ${missingTarget(path)}, which does not exist`);
+    if (entry.at === "unknown")
+      return entry.code === "ELOOP"
+        ? reject("symlink_loop", "is a loop of symbolic links")
+        : reject("unreadable", `cannot be accessed (${entry.code})`);
     realPath = realpathSync.native(path);
-    const { stat } = look;
+    const { stat } = entry;
     if (stat.isDirectory()) return reject("directory", "is a directory");
     if (!stat.isFile()) return reject("not_a_file", "is not a regular file");
     if (!mayExecute(path))
       return reject(
         "not_executable",
-        "is not executable by this user, or lies on a file system mounted noexec",
+        "is not executable by this user, or is on a file system mounted noexec",
       );
 
     const facts = readFormat(realPath, hostArch, observer);
     if ("code" in facts) return reject(facts.code, facts.reason);
-    const executable = { path, realPath, ...facts, fileId: fileId(stat), state: stateOf(stat) };
+    const fingerprint = fingerprintOf(stat);
+    const executable = { path, realPath, ...facts, fileId: fileId(stat), fingerprint };
     return { at: "viable", executable };
   } catch (error) {
-    // It has gone or changed since the look.
-    observer.passing();
+    // The file was removed or replaced after it was observed.
+    observer.markUnrepeatable();
     const code = errorCode(error);
     if (code === "ENOENT" || code === "ENOTDIR") return { at: "absent" };
-    return reject("unreadable", `cannot be looked at (${code})`);
+    return reject("unreadable", `cannot be accessed (${code})`);
   }
 }
 
-/** The end of a chain of links that leads nowhere. */
+/** The missing file at the end of a chain of links. */
 function missingTarget(path: string): string {
   let target = path;
   for (let hops = 0; hops < LINKS_MAX; hops++) {
@@ -107,7 +108,7 @@ function missingTarget(path: string): string {
   return target;
 }
 
-/** Names a file whatever path leads to it. */
+/** Identifies a file independently of its path. */
 export function fileId(stat: {
   readonly dev: number | bigint;
   readonly ino: number | bigint;
@@ -115,8 +116,8 @@ export function fileId(stat: {
   return `${stat.dev}:${stat.ino}`;
 }
 
-/** Of a file that may be replaced or rewritten. */
-export function stateOf(stat: BigIntStats): string {
+/** Changes when a file is replaced or rewritten. */
+export function fingerprintOf(stat: BigIntStats): string {
   return `${fileId(stat)}:${stat.size}:${stat.mtimeNs}`;
 }
 
@@ -129,7 +130,7 @@ function readFormat(realPath: string, hostArch: string, observer: FileObserver):
   try {
     file = openSync(realPath, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch {
-    return { format: "unread", libc: null, arch: null, script: null };
+    return { format: "unreadable", libc: null, arch: null, script: null };
   }
   try {
     const head = readAt(file, 0, ELF_HEAD_BYTES);
@@ -141,11 +142,11 @@ function readFormat(realPath: string, hostArch: string, observer: FileObserver):
     if (runnable !== undefined && !runnable.includes(elf.machine)) {
       return {
         code: "foreign_arch",
-        reason: `is a program for ${elf.arch}; this machine is ${machineName(hostArch)}`,
+        reason: `is a program for ${elf.arch}, but this machine is ${machineName(hostArch)}`,
       };
     }
     const loader = elf.loader === null ? null : loaderPath(file, elf.loader);
-    if (loader !== null && observer.at(loader).at !== "there")
+    if (loader !== null && observer.observe(loader).at !== "present")
       return {
         code: "loader_missing",
         reason: `needs the loader ${loader}, which is not in this image`,
@@ -156,7 +157,7 @@ function readFormat(realPath: string, hostArch: string, observer: FileObserver):
   }
 }
 
-/** `process.arch` in the terms of `uname -m`. */
+/** Converts `process.arch` to the name of `uname -m`. */
 export function machineName(hostArch: string): string {
   return { x64: "x86_64", arm64: "aarch64", ia32: "i686" }[hostArch] ?? hostArch;
 }
@@ -164,7 +165,7 @@ export function machineName(hostArch: string): string {
 function checkShebang(head: Uint8Array, observer: FileObserver): Format {
   const script = new TextDecoder().decode(head);
   const interpreter = /^#![ \t]*([^ \t\r\n]+)/.exec(script.slice(0, SHEBANG_BYTES_MAX))?.[1] ?? "";
-  if (interpreter.startsWith("/") && observer.at(interpreter).at !== "there") {
+  if (interpreter.startsWith("/") && observer.observe(interpreter).at !== "present") {
     return {
       code: "script_interpreter_missing",
       reason: `is a script for ${interpreter}, which is not in this image`,
@@ -187,7 +188,16 @@ function readAt(file: number, offset: number, length: number): Uint8Array {
   return bytes.subarray(0, readSync(file, bytes, 0, length, offset));
 }
 
-/** Whether we may run the file. */
+/** The path with all links resolved; undefined when it does not exist. */
+export function realPathOf(path: string): string | undefined {
+  try {
+    return realpathSync.native(path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether this user may execute the file. */
 export function mayExecute(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);

@@ -1,4 +1,4 @@
-/** Finds the files that may be an interpreter: looks through shims and wrappers, passes over the agent itself, and keeps why a file won't do. (A4) */
+/** Finds the files that may be an interpreter: resolves shims and wrappers, skips the agent itself, and records why a file is rejected. (A4) */
 import type { Libc, Rejection, RejectionCode } from "../image-report.ts";
 import {
   type Executable,
@@ -8,14 +8,14 @@ import {
 import type { Interpreter } from "./interpreters.ts";
 import type { FileObserver } from "../inspect/file-observer.ts";
 import { printable } from "../inspect/printable.ts";
-import type { Place } from "./search-path.ts";
-import { resolveShim } from "./shims.ts";
+import type { CandidatePath } from "./search-path.ts";
+import { resolveShim } from "./resolve-shim.ts";
 import type { EvidenceLog } from "../inspect/evidence-log.ts";
 
-/** A file that can be asked for its version. */
+/** A file whose version command can be run. */
 export interface Candidate {
   readonly executable: Executable;
-  /** Of the program that runs in the end, null where that is not certain. */
+  /** C library of the program that finally runs; null when uncertain. */
   readonly libc: Libc | null;
   readonly arch: string | null;
   readonly via: string | null;
@@ -27,25 +27,25 @@ export interface CandidateContext {
   /** `process.arch` of the agent. */
   readonly hostArch: string;
   readonly home: string | undefined;
-  /** Files that are the agent itself: they are passed over without a word, as if absent. */
+  /** File ids of the agent's own executable, which is treated as absent. */
   readonly selfIds: ReadonlySet<string>;
-  /** All interpreters, to know one by another's name. */
+  /** All interpreters, to recognise one installed under another's name. */
   readonly table: readonly Interpreter[];
 }
 
-/** Reasons kept for one interpreter. */
+/** Rejections reported for one interpreter. */
 const REJECTIONS_MAX = 16;
 
-/** The files of one interpreter, each once, by whatever names and links it is reached. */
+/** Turns paths into the candidates of one interpreter. Each file is returned once, even if several names and links lead to it. */
 export class Candidates {
-  /** Those that won't do, in the order they were met. */
+  /** The rejected files, in the order of the search. */
   readonly rejected: Rejection[] = [];
   readonly #interpreter: Interpreter;
   readonly #context: CandidateContext;
   readonly #evidenceLog: EvidenceLog;
   readonly #seen = new Set<string>();
-  /** Directories that have given a candidate. */
-  readonly #givers = new Set<string>();
+  /** Directories in which a candidate was found. */
+  readonly #candidateDirs = new Set<string>();
 
   constructor(interpreter: Interpreter, context: CandidateContext, evidenceLog: EvidenceLog) {
     this.#interpreter = interpreter;
@@ -53,12 +53,12 @@ export class Candidates {
     this.#evidenceLog = evidenceLog;
   }
 
-  /** Takes places until one holds a candidate. */
-  next(places: Generator<Place, void>): Candidate | undefined {
+  /** Advances `paths` to the next candidate; undefined when there is none left. */
+  next(paths: Generator<CandidatePath, void>): Candidate | undefined {
     for (;;) {
-      const place = places.next();
-      if (place.done === true) return undefined;
-      const candidate = this.#lookAt(place.value);
+      const path = paths.next();
+      if (path.done === true) return undefined;
+      const candidate = this.#examine(path.value);
       if (candidate !== undefined) return candidate;
     }
   }
@@ -68,84 +68,86 @@ export class Candidates {
     else this.#evidenceLog.add("verdict", rejection.path, rejection.reason);
   }
 
-  #lookAt({ path, inKnownDir }: Place): Candidate | undefined {
+  #examine({ path, isDirObserved }: CandidatePath): Candidate | undefined {
     if (this.#isSeen(path)) return undefined;
-    const inspection = this.#inspect(path, inKnownDir);
+    const inspection = this.#inspect(path, isDirObserved);
     if (inspection.at !== "viable") {
-      this.#refuse(inspection);
+      this.#recordRejection(inspection);
       return undefined;
     }
     const { executable } = inspection;
     if (this.#context.selfIds.has(executable.fileId)) {
-      this.#context.observer.self(path);
+      this.#context.observer.recordSelf(path);
       this.#evidenceLog.add("file", path, "is this agent");
       return undefined;
     }
     const shim = resolveShim(executable, { ...this.#context, runtime: this.#interpreter.name });
-    if (shim === undefined) return this.#take(executable, null);
+    if (shim === undefined) return this.#accept(executable, null);
     if (shim.at === "program") {
-      this.#evidenceLog.add("shim", path, `${shim.via}: ${shim.askedBy} asks for ${shim.path}`);
+      this.#evidenceLog.add("shim", path, `${shim.via}: ${shim.source} selects ${shim.path}`);
       const target = this.#inspect(shim.path, false);
-      if (target.at === "viable") return this.#take(target.executable, shim.via);
-      this.#refuse(target);
+      if (target.at === "viable") return this.#accept(target.executable, shim.via);
+      this.#recordRejection(target);
     } else if (shim.at === "system")
       this.#evidenceLog.add(
         "shim",
         path,
-        `${shim.via}: leaves it to what is next (${shim.askedBy})`,
+        `${shim.via}: defers to the next one on PATH (${shim.source})`,
       );
-    else this.#say(executable, "shim_unresolved", `is a ${shim.via}: ${shim.reason}`);
+    else this.#rejectViable(executable, "shim_unresolved", `is a ${shim.via}: ${shim.reason}`);
     return undefined;
   }
 
-  #take(executable: Executable, via: string | null): Candidate | undefined {
+  #accept(executable: Executable, via: string | null): Candidate | undefined {
     const { path, realPath, format, fileId, libc, arch, script } = executable;
     if (this.#isSeen(fileId)) {
-      this.#evidenceLog.add("file", path, `is the same file as one before (${realPath})`);
+      this.#evidenceLog.add("file", path, `is the same file as an earlier one (${realPath})`);
       return undefined;
     }
     const dir = path.slice(0, path.lastIndexOf("/"));
-    if (this.#interpreter.isOneProgram === true && this.#givers.has(dir)) {
-      this.#evidenceLog.add("file", path, "belongs to the one before");
+    if (this.#interpreter.isOneInstallationPerDir === true && this.#candidateDirs.has(dir)) {
+      this.#evidenceLog.add("file", path, "belongs to the same installation as an earlier one");
       return undefined;
     }
-    this.#givers.add(dir);
-    const other = this.#nameOfAnother(realPath);
+    this.#candidateDirs.add(dir);
+    const other = this.#otherInterpreterOf(realPath);
     if (other !== undefined) {
-      this.#say(executable, "impostor", `is ${other} under the name of ${this.#interpreter.name}`);
+      const reason = `is ${other} under the name of ${this.#interpreter.name}`;
+      this.#rejectViable(executable, "impostor", reason);
       return undefined;
     }
     const kind = format === "elf" ? `program for ${arch}, ${libc}` : format;
     const link = realPath === path ? "" : ` -> ${realPath}`;
-    const what = format === "unread" ? "can be run but not read" : kind;
-    this.#evidenceLog.add("file", path, `${what}${link}`);
+    const description = format === "unreadable" ? "can be run but not read" : kind;
+    this.#evidenceLog.add("file", path, `${description}${link}`);
     const target = script === null ? undefined : execTarget(script);
     if (target === undefined) return { executable, libc, arch, via, note: null };
-    const end = this.#inspect(target, false);
-    const isEnd = end.at === "viable" && end.executable.format === "elf";
+    const started = this.#inspect(target, false);
+    const program =
+      started.at === "viable" && started.executable.format === "elf" ? started.executable : null;
     return {
       executable,
-      libc: isEnd ? end.executable.libc : null,
-      arch: isEnd ? end.executable.arch : null,
+      libc: program?.libc ?? null,
+      arch: program?.arch ?? null,
       via: via ?? `wrapper ${path}`,
       note: `is a script that starts ${printable(target, 120)}`,
     };
   }
 
-  /** The interpreter whose name the file bears in truth, when it isn't this one: `node` may be a link to bun. */
-  #nameOfAnother(realPath: string): string | undefined {
+  /** The other interpreter that the resolved file is named after, if any: `node` may be a link to bun. */
+  #otherInterpreterOf(realPath: string): string | undefined {
     const name = realPath.slice(realPath.lastIndexOf("/") + 1);
-    const isNameOf = ({ candidates, versioned }: Interpreter): boolean =>
-      candidates.includes(name) || versioned?.test(name) === true;
+    const isNameOf = ({ candidates, versionedName }: Interpreter): boolean =>
+      candidates.includes(name) || versionedName?.test(name) === true;
     if (this.#interpreter.isCustom === true || isNameOf(this.#interpreter)) return undefined;
     return this.#context.table.find(isNameOf)?.name;
   }
 
-  #inspect(path: string, inKnownDir: boolean): Inspection {
-    return inspectExecutable(path, { ...this.#context, inKnownDir });
+  #inspect(path: string, isDirObserved: boolean): Inspection {
+    return inspectExecutable(path, { ...this.#context, isDirObserved });
   }
 
-  #refuse(inspection: Exclude<Inspection, { at: "viable" }>): void {
+  #recordRejection(inspection: Exclude<Inspection, { at: "viable" }>): void {
     if (inspection.at === "absent") return;
     const { path, real_path, reason } = inspection.rejection;
     if (real_path !== null && real_path !== path && this.#isSeen(real_path)) return;
@@ -153,7 +155,7 @@ export class Candidates {
     this.reject(inspection.rejection);
   }
 
-  #say({ path, realPath }: Executable, code: RejectionCode, reason: string): void {
+  #rejectViable({ path, realPath }: Executable, code: RejectionCode, reason: string): void {
     this.#evidenceLog.add(code === "shim_unresolved" ? "shim" : "file", path, reason);
     this.reject({ path, real_path: realPath, code, reason: printable(reason, 300) });
   }
@@ -165,7 +167,7 @@ export class Candidates {
   }
 }
 
-/** What a shell script ends in, when it says so in so many words: one `exec` of an absolute path, with all arguments. */
+/** The program a shell script starts, if the script has a single `exec` line with an absolute path and all arguments. */
 function execTarget(script: string): string | undefined {
   if (!/^#![^\n]*sh\b/.test(script)) return undefined;
   const execs = script.match(/^[ \t]*exec[ \t].*$/gm) ?? [];

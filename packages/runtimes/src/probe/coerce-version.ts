@@ -1,8 +1,8 @@
-/** Versions as interpreters say them, in three numbers. Apart from the ranges, which take long to load. (A11) */
+/** Normalises version numbers. Separate from version-range.ts because loading semver is slow. (A11) */
 
 /**
- * The raw version of an interpreter as `major.minor.patch`: `3.13.0rc1` → `3.13.0`, `5.4` → `5.4.0`; null when there is no number in it.
- * Java's old numbering is brought in line with its new one: `1.8.0_392` → `8.0.392`.
+ * The raw version of an interpreter as `major.minor.patch`: `3.13.0rc1` → `3.13.0`, `5.4` → `5.4.0`; null without a number.
+ * Java's old numbering scheme is converted to the new one: `1.8.0_392` → `8.0.392`.
  */
 export function coerceVersion(raw: string): string | null {
   const java = /^1\.(\d+)\.0_(\d+)/.exec(raw);

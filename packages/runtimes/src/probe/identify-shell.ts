@@ -1,4 +1,4 @@
-/** Tells shells apart that have no version option (dash, busybox) by their file: its name, its other names, its contents. (A4) */
+/** Identifies shells without a version option (dash, busybox) by their file: its name, its hard links, its contents. (A4) */
 import { statSync } from "node:fs";
 import { type Executable, fileId } from "../inspect/inspect-executable.ts";
 import { textAfter } from "../inspect/text-in-file.ts";
@@ -20,7 +20,7 @@ const SHELLS: readonly string[] = [
   "yash",
 ];
 
-/** Looks at the file only; the shell was run before by its probe, which shows that it works. Nulls where nothing tells. */
+/** Identifies a shell that has already been run. A field is null when the file does not reveal it. */
 export function identifyShell(executable: Executable): ShellIdentity {
   const implementation = byName(executable.realPath) ?? byHardLink(executable);
   if (implementation === "busybox")
@@ -30,10 +30,8 @@ export function identifyShell(executable: Executable): ShellIdentity {
   return version === null ? { implementation, version } : { implementation: "busybox", version };
 }
 
-/**
- * What a shell's file alone says of it, for one that is not going to be run; null for those of which only their output tells the version.
- */
-export function knownShell(executable: Executable): ShellIdentity | null {
+/** Identifies a shell without running it; null when only its output reveals the version. */
+export function shellFromFile(executable: Executable): ShellIdentity | null {
   const known = identifyShell(executable);
   if (known.implementation === "bash") {
     const banner = textAfter(executable.realPath, "@(#)Bash version ", 16);
@@ -52,7 +50,7 @@ function byName(realPath: string): string | null {
   );
 }
 
-/** In some images every applet is one more hard link to the same file. */
+/** In some images every busybox applet is a hard link to the same file. */
 function byHardLink({ realPath, fileId: id }: Executable): string | null {
   const dir = realPath.slice(0, realPath.lastIndexOf("/"));
   const isSame = (shell: string): boolean => {

@@ -1,61 +1,59 @@
 /**
- * The table of interpreters Fleet knows: what each is called, where it may lie, and how its version is asked.
- * It is data; detection and the override rules read it. A config file may extend it (`interpreters:`). (A4, A5)
+ * The table of interpreters Fleet knows: names, locations, version commands and patterns for their output. Detection and the
+ * resolution of runtime names read it; a config file may extend it (`interpreters:`). (A4, A5)
  */
 
-/** One line of the version output that names an interpreter. The first pattern that matches decides. */
+/** Recognises an interpreter by its version output. The first pattern that matches decides. */
 export interface VersionPattern {
-  /** Group 1 is the raw version; a pattern without one means "it runs, but does not say its version". */
+  /** Group 1 is the raw version. Without group 1, the interpreter works but does not report its version. */
   readonly pattern: RegExp;
-  /** What stands behind the name: `cpython`, `pypy`, `busybox`, …; null when nothing more is known. */
+  /** `cpython`, `pypy`, `busybox`, …; null when the output does not reveal it. */
   readonly implementation: string | null;
 }
 
 export interface Interpreter {
   /** Canonical name, `^[a-z0-9][a-z0-9_-]{0,63}$`. */
   readonly name: string;
-  /** Other names for it in variables and config files, lower case. */
+  /** Alternative names in variables and config files, lower case. */
   readonly aliases: readonly string[];
-  /** File names in order of preference, looked for along the whole search path one after the other; absolute paths are taken as they are. */
+  /** File names in order of preference: each is searched on the whole search path before the next. Absolute paths are allowed. */
   readonly candidates: readonly string[];
-  /** Other file names it goes by, with a version in them: `python3.12`. */
-  readonly versioned?: RegExp;
-  /** Directories looked into after the search path. */
+  /** Matches file names that contain a version: `python3.12`. */
+  readonly versionedName?: RegExp;
+  /** Directories searched after the search path. */
   readonly dirs?: readonly string[];
-  /** Where further versions of it are installed; `~` is the home directory, `$NAME` a variable, `*` any part of a name. */
-  readonly places?: readonly string[];
-  /** Variables of the image that name an installation, with the directory of its programs below it. */
+  /** Directories of other installed versions; `~` is the home directory, `$NAME` a variable, `*` any part of a name. */
+  readonly installDirs?: readonly string[];
+  /** Variables that hold an installation directory, each with the subdirectory of its programs. */
   readonly homes?: readonly { readonly variable: string; readonly bin: string }[];
   readonly versionArgs: readonly string[];
   readonly patterns: readonly VersionPattern[];
-  /** Added to the almost empty environment of its version command. */
+  /** Added to the minimal environment of its version command. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Milliseconds its version command may take, when not the usual ones. */
-  readonly timeoutMs?: number;
-  /** Its version command is a slow one (it boots a virtual machine): the higher, the earlier it is started. Default 0. */
+  /** How slow its version command is compared with others (some boot a virtual machine). Slower ones start earlier. Default 0. */
   readonly slowness?: number;
-  /** Its plain names are programs of one installation (R beside Rscript): the first in a directory stands for all. */
-  readonly isOneProgram?: boolean;
-  /** Comes from the config, which may call a python whatever it likes. */
+  /** Its candidates in one directory are programs of the same installation (R and Rscript): only the first counts. */
+  readonly isOneInstallationPerDir?: boolean;
+  /** Defined in the config, which may give any program any name. */
   readonly isCustom?: boolean;
-  /** The file, not the output, tells which shell this is. */
-  readonly shell?: boolean;
+  /** A shell that does not report its version is identified by its file. */
+  readonly isShell?: boolean;
 }
 
-/** An interpreter as a config file writes it (`interpreters:`); one with a built-in's name replaces the built-in. */
+/** An interpreter in a config file (`interpreters:`). With the name of a built-in one it replaces that. */
 export interface CustomInterpreter {
   readonly name: string;
   readonly aliases?: readonly string[] | undefined;
   readonly candidates: readonly string[];
   /** Default `--version`. */
   readonly version_args?: readonly string[] | undefined;
-  /** Source of a regular expression whose group 1 is the version. Default: the first thing that looks like `1.2` or `1.2.3`. */
+  /** Source of a regular expression whose group 1 is the version. Default: the first text of the form `1.2` or `1.2.3`. */
   readonly pattern?: string | undefined;
 }
 
 const ANY_VERSION = /(\d+\.\d+(?:\.\d+)?)/;
 
-/** Prints one line in any POSIX shell, with the version of those that have one in a variable. */
+/** Prints one line in any POSIX shell, with the version of the shells that keep it in a variable. */
 const SHELL_SCRIPT =
   'echo "shell:${BASH_VERSION:+bash $BASH_VERSION}${ZSH_VERSION:+zsh $ZSH_VERSION}${YASH_VERSION:+yash $YASH_VERSION}:"';
 
@@ -73,15 +71,15 @@ export const INTERPRETERS: readonly Interpreter[] = [
       { pattern: /^shell:yash (\d[\w.]*)/m, implementation: "yash" },
       { pattern: /^shell::/m, implementation: null },
     ],
-    shell: true,
+    isShell: true,
   },
   {
     name: "python",
     aliases: ["python3", "py", "cpython", "pypy", "pypy3"],
     candidates: ["python3", "python", "pypy3"],
     dirs: ["/opt/venv/bin", "/opt/conda/bin", "/opt/bitnami/python/bin", "/opt/python/bin"],
-    versioned: /^(?:python|pypy)[23](?:\.\d+)?t?$/,
-    places: [
+    versionedName: /^(?:python|pypy)[23](?:\.\d+)?t?$/,
+    installDirs: [
       "$PYENV_ROOT/versions/*/bin",
       "~/.pyenv/versions/*/bin",
       "$ASDF_DATA_DIR/installs/python/*/bin",
@@ -104,8 +102,8 @@ export const INTERPRETERS: readonly Interpreter[] = [
     aliases: ["nodejs", "node.js", "js", "javascript"],
     candidates: ["node", "nodejs"],
     dirs: ["/nodejs/bin", "/opt/bitnami/node/bin"],
-    versioned: /^node(?:js)?-?\d[\d.]*$/,
-    places: [
+    versionedName: /^node(?:js)?-?\d[\d.]*$/,
+    installDirs: [
       "$NVM_DIR/versions/node/*/bin",
       "~/.nvm/versions/node/*/bin",
       "/usr/local/nvm/versions/node/*/bin",
@@ -136,8 +134,8 @@ export const INTERPRETERS: readonly Interpreter[] = [
     aliases: ["rb", "jruby", "truffleruby"],
     candidates: ["ruby", "jruby", "truffleruby"],
     dirs: ["/opt/bitnami/ruby/bin", "/opt/jruby/bin"],
-    versioned: /^(?:j|truffle)?ruby-?\d[\d.]*$/,
-    places: [
+    versionedName: /^(?:j|truffle)?ruby-?\d[\d.]*$/,
+    installDirs: [
       "$RBENV_ROOT/versions/*/bin",
       "~/.rbenv/versions/*/bin",
       "$ASDF_DATA_DIR/installs/ruby/*/bin",
@@ -162,8 +160,8 @@ export const INTERPRETERS: readonly Interpreter[] = [
     candidates: ["go"],
     dirs: ["/usr/local/go/bin", "/usr/lib/go/bin"],
     homes: [{ variable: "GOROOT", bin: "bin" }],
-    versioned: /^go-?1\.\d+(?:\.\d+)?$/,
-    places: [
+    versionedName: /^go-?1\.\d+(?:\.\d+)?$/,
+    installDirs: [
       "/usr/lib/go-*/bin",
       "$GOENV_ROOT/versions/*/bin",
       "~/.goenv/versions/*/bin",
@@ -175,7 +173,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
       "~/sdk/*/bin",
     ],
     versionArgs: ["version"],
-    // Without these, a go.mod or a settings file could make it fetch another toolchain first.
+    // Without these, a go.mod or a settings file could make go download another toolchain first.
     env: { GOTOOLCHAIN: "local", GOENV: "off" },
     patterns: [
       { pattern: /^go version go(\d\S*) gccgo/m, implementation: "gccgo" },
@@ -193,8 +191,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
       "/usr/local/openjdk/bin",
     ],
     homes: [{ variable: "JAVA_HOME", bin: "bin" }],
-    // The first keeps it from writing a file to /tmp, the second from starting its compilers.
-    places: [
+    installDirs: [
       "/usr/lib/jvm/*/bin",
       "/opt/java/*/bin",
       "/usr/java/*/bin",
@@ -207,6 +204,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
       "$MISE_DATA_DIR/installs/java/*/bin",
       "~/.local/share/mise/installs/java/*/bin",
     ],
+    // The first flag prevents a file in /tmp, the second the start of the JIT compilers.
     versionArgs: ["-XX:-UsePerfData", "-Xint", "-version"],
     patterns: [
       { pattern: /^openjdk version "(\d[^"]*)"[^]*GraalVM/m, implementation: "graalvm" },
@@ -220,8 +218,8 @@ export const INTERPRETERS: readonly Interpreter[] = [
     name: "r",
     aliases: ["rscript", "rlang"],
     candidates: ["Rscript", "R"],
-    isOneProgram: true,
-    places: ["/opt/R/*/bin"],
+    isOneInstallationPerDir: true,
+    installDirs: ["/opt/R/*/bin"],
     versionArgs: ["--version"],
     patterns: [
       {
@@ -235,8 +233,8 @@ export const INTERPRETERS: readonly Interpreter[] = [
     name: "perl",
     aliases: ["perl5", "pl"],
     candidates: ["perl"],
-    versioned: /^perl-?5\.\d+(?:\.\d+)?$/,
-    places: [
+    versionedName: /^perl-?5\.\d+(?:\.\d+)?$/,
+    installDirs: [
       "$PLENV_ROOT/versions/*/bin",
       "~/.plenv/versions/*/bin",
       "$ASDF_DATA_DIR/installs/perl/*/bin",
@@ -252,9 +250,8 @@ export const INTERPRETERS: readonly Interpreter[] = [
     name: "php",
     aliases: ["php-cli"],
     candidates: ["php"],
-    // -n: without php.ini, whose extensions can be slow or absent.
-    versioned: /^php-?[5-9](?:\.?\d+)?$/,
-    places: [
+    versionedName: /^php-?[5-9](?:\.?\d+)?$/,
+    installDirs: [
       "$PHPENV_ROOT/versions/*/bin",
       "~/.phpenv/versions/*/bin",
       "$ASDF_DATA_DIR/installs/php/*/bin",
@@ -262,6 +259,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
       "$MISE_DATA_DIR/installs/php/*/bin",
       "~/.local/share/mise/installs/php/*/bin",
     ],
+    // -n ignores php.ini, whose extensions can be slow or missing.
     versionArgs: ["-n", "-v"],
     patterns: [{ pattern: /^PHP (\d\S*)/m, implementation: "php" }],
   },
@@ -269,8 +267,8 @@ export const INTERPRETERS: readonly Interpreter[] = [
     name: "lua",
     aliases: ["luajit"],
     candidates: ["lua", "lua5.4", "lua5.3", "lua5.2", "lua5.1", "luajit"],
-    versioned: /^lua(?:jit)?-?[25](?:\.?\d[\w.]*)?$/,
-    places: [
+    versionedName: /^lua(?:jit)?-?[25](?:\.?\d[\w.]*)?$/,
+    installDirs: [
       "$LUAENV_ROOT/versions/*/bin",
       "~/.luaenv/versions/*/bin",
       "$ASDF_DATA_DIR/installs/lua/*/bin",
@@ -289,7 +287,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
     aliases: [],
     candidates: ["deno"],
     homes: [{ variable: "DENO_INSTALL", bin: "bin" }],
-    places: [
+    installDirs: [
       "$ASDF_DATA_DIR/installs/deno/*/bin",
       "~/.asdf/installs/deno/*/bin",
       "$MISE_DATA_DIR/installs/deno/*/bin",
@@ -305,7 +303,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
     aliases: ["bunjs"],
     candidates: ["bun"],
     homes: [{ variable: "BUN_INSTALL", bin: "bin" }],
-    places: [
+    installDirs: [
       "$ASDF_DATA_DIR/installs/bun/*/bin",
       "~/.asdf/installs/bun/*/bin",
       "$MISE_DATA_DIR/installs/bun/*/bin",
@@ -320,7 +318,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
     candidates: ["dotnet"],
     dirs: ["/usr/share/dotnet", "/usr/lib/dotnet"],
     homes: [{ variable: "DOTNET_ROOT", bin: "" }],
-    // `--version` is the SDK's and fails where only the runtime is installed.
+    // `--version` prints the version of the SDK and fails if only the runtime is installed.
     versionArgs: ["--list-runtimes"],
     patterns: [
       {
@@ -335,7 +333,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
     aliases: ["ex", "exs"],
     candidates: ["elixir"],
     dirs: ["/opt/elixir/bin"],
-    places: [
+    installDirs: [
       "$EXENV_ROOT/versions/*/bin",
       "~/.exenv/versions/*/bin",
       "$ASDF_DATA_DIR/installs/elixir/*/bin",
@@ -344,7 +342,7 @@ export const INTERPRETERS: readonly Interpreter[] = [
       "~/.local/share/mise/installs/elixir/*/bin",
     ],
     versionArgs: ["--version"],
-    // One scheduler: those of all CPUs would wait busily beside the other version commands.
+    // One scheduler, because idle ones busy-wait and would slow down the other version commands.
     env: { ERL_CRASH_DUMP_SECONDS: "0", ERL_AFLAGS: "+S 1:1 +SDcpu 1:1 +SDio 1" },
     patterns: [{ pattern: /^Elixir (\d\S*)/m, implementation: "beam" }],
     slowness: 4,
@@ -362,13 +360,13 @@ export const INTERPRETERS: readonly Interpreter[] = [
     name: "octave",
     aliases: ["octave-cli"],
     candidates: ["octave-cli", "octave"],
-    isOneProgram: true,
+    isOneInstallationPerDir: true,
     versionArgs: ["--version"],
     patterns: [{ pattern: /^GNU Octave, version (\d\S*)/m, implementation: "octave" }],
   },
 ];
 
-/** A config file's interpreter in the form of the table. Throws a SyntaxError when its pattern is not a regular expression. */
+/** Converts an interpreter of the config file to a table entry. Throws a SyntaxError when its pattern is not a regular expression. */
 export function fromCustom(custom: CustomInterpreter): Interpreter {
   return {
     name: custom.name,

@@ -1,6 +1,6 @@
 /**
- * One interpreter's way to a verdict: the first candidate is run at once; meanwhile the other installations are found, and those of
- * which the files leave doubt are run too. The first that works is the chosen one. (A4)
+ * Detects one interpreter. The first candidate is run immediately; meanwhile the other installations are searched, and run only if
+ * their files do not state their version. The first one that works is chosen. (A4)
  */
 import { type Candidate, type CandidateContext, Candidates } from "./candidates.ts";
 import {
@@ -10,18 +10,18 @@ import {
 } from "../image-report.ts";
 import type { Interpreter } from "./interpreters.ts";
 import {
-  knownInstallation,
+  installationFromFiles,
   type ProbeContext,
   probeInterpreter,
   type Verdict,
 } from "./probe-interpreter.ts";
 import {
-  type NamesIn,
+  type VersionedNames,
   newestFirst,
-  otherPlaces,
-  ownDirs,
-  type Place,
-  plainPlaces,
+  otherPaths,
+  interpreterDirs,
+  type CandidatePath,
+  plainNamePaths,
   type SearchPath,
 } from "./search-path.ts";
 import { EvidenceLog } from "../inspect/evidence-log.ts";
@@ -30,14 +30,14 @@ export interface InvestigationContext extends ProbeContext, CandidateContext {
   readonly search: SearchPath;
 }
 
-/** Candidates of one interpreter beside the first; those beyond them are not looked at. */
+/** Candidates of one interpreter examined after the first. */
 const OTHERS_MAX = 11;
 
 interface Other {
   readonly candidate: Candidate;
   readonly verdict: Promise<Verdict>;
-  /** Whether it was run, or only its files say that it works. */
-  readonly isProven: boolean;
+  /** False when the verdict rests on its files alone. */
+  readonly wasRun: boolean;
 }
 
 export class Investigation {
@@ -45,42 +45,38 @@ export class Investigation {
   readonly #interpreter: Interpreter;
   readonly #context: InvestigationContext;
   readonly #candidates: Candidates;
-  readonly #plain: Generator<Place, void>;
+  readonly #plain: Generator<CandidatePath, void>;
   #first: Promise<Verdict> | undefined;
-  /** Rejections that stood before the first candidate. */
-  #passedOver = 0;
+  /** Number of rejections that precede the first candidate. */
+  #rejectedBefore = 0;
 
   constructor(interpreter: Interpreter, context: InvestigationContext) {
     this.#interpreter = interpreter;
     this.#context = context;
     this.#candidates = new Candidates(interpreter, context, this.evidenceLog);
-    this.#plain = plainPlaces(interpreter, context.search, context.observer);
+    this.#plain = plainNamePaths(interpreter, context.search, context.observer);
   }
 
-  /** Starts the first candidate that bears one of the plain names. */
-  begin(): void {
+  /** Runs the first candidate that has one of the plain names. */
+  start(): void {
     const { search, observer } = this.#context;
     const dirs = [...search.dirs];
-    if (!search.pathOnly) dirs.push(...ownDirs(this.#interpreter, search, observer));
+    if (!search.pathOnly) dirs.push(...interpreterDirs(this.#interpreter, search, observer));
     const names = this.#interpreter.candidates.join(", ");
-    this.evidenceLog.add(
-      "search",
-      null,
-      `looked for ${names} in ${dirs.join(":") || "no directory"}`,
-    );
+    this.evidenceLog.add("search", null, `for ${names} in ${dirs.join(":") || "no directory"}`);
     const first = this.#candidates.next(this.#plain);
-    this.#passedOver = this.#candidates.rejected.length;
+    this.#rejectedBefore = this.#candidates.rejected.length;
     if (first !== undefined) this.#first = this.#probe(first);
   }
 
-  /** Undefined when there is no trace of it. However many candidates hang, it takes no longer than two timeouts. */
-  async finish(names: NamesIn): Promise<InterpreterReport | undefined> {
+  /** The verdict; undefined when there is no candidate. Takes at most two timeouts, however many candidates hang. */
+  async finish(names: VersionedNames): Promise<InterpreterReport | undefined> {
     const { rejected } = this.#candidates;
     const others = this.#findOthers(names);
     const first = await this.#first;
     const verdicts = await this.#settle(others, first?.at !== "works");
     if (first?.at === "works") verdicts.unshift(first);
-    else if (first !== undefined) rejected.splice(this.#passedOver, 0, first.rejection);
+    else if (first !== undefined) rejected.splice(this.#rejectedBefore, 0, first.rejection);
     const working: Installation[] = [];
     for (const verdict of verdicts) {
       if (verdict.at === "works") working.push(verdict.installation);
@@ -91,38 +87,42 @@ export class Investigation {
     if (chosen !== undefined)
       return { verdict: "ok", name, ...chosen, also: otherVersions(chosen, also), rejected };
     if (rejected.length > 0) return { verdict: "broken", name, rejected };
-    this.evidenceLog.add("verdict", null, "no trace of it");
+    this.evidenceLog.add("verdict", null, "not found");
     return undefined;
   }
 
-  /** What bears a plain name further on, then versioned names and the places of version managers. */
-  #findOthers(names: NamesIn): Other[] {
+  /** Further files with plain names, then those with versioned names and those in other installation directories. */
+  #findOthers(names: VersionedNames): Other[] {
     const { search, observer } = this.#context;
-    const places = [this.#plain, otherPlaces(this.#interpreter, search, observer, names)];
     const others: Other[] = [];
-    for (const place of places) {
+    for (const paths of [this.#plain, otherPaths(this.#interpreter, search, observer, names)]) {
       while (others.length < OTHERS_MAX) {
-        const candidate = this.#candidates.next(place);
+        const candidate = this.#candidates.next(paths);
         if (candidate === undefined) break;
-        const known = knownInstallation(this.#interpreter, candidate, this.evidenceLog, observer);
+        const known = installationFromFiles(
+          this.#interpreter,
+          candidate,
+          this.evidenceLog,
+          observer,
+        );
         others.push({
           candidate,
           verdict:
             known === undefined
               ? this.#probe(candidate)
               : Promise.resolve({ at: "works", installation: known }),
-          isProven: known === undefined,
+          wasRun: known === undefined,
         });
       }
     }
     return others;
   }
 
-  /** One of them may be chosen only if it was run. */
-  async #settle(others: readonly Other[], needsProof: boolean): Promise<Verdict[]> {
+  /** Runs those not run yet if one of them may be chosen: only an interpreter that was run can be chosen. */
+  async #settle(others: readonly Other[], mayBeChosen: boolean): Promise<Verdict[]> {
     return Promise.all(
-      others.map(({ candidate, verdict, isProven }) =>
-        isProven || !needsProof ? verdict : this.#probe(candidate),
+      others.map(({ candidate, verdict, wasRun }) =>
+        wasRun || !mayBeChosen ? verdict : this.#probe(candidate),
       ),
     );
   }
@@ -132,7 +132,7 @@ export class Investigation {
   }
 }
 
-/** Newest first; a second program of an installation that is in already (R beside Rscript) is no other version. */
+/** Newest first, without further programs of an installation that is already listed (R next to Rscript). */
 function otherVersions(chosen: Installation, also: readonly Installation[]): Installation[] {
   const key = ({ real_path, version, implementation }: Installation): string =>
     [real_path.slice(0, real_path.lastIndexOf("/")), implementation, version].join("\0");

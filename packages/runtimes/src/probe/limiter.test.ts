@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { Limiter } from "./limiter.ts";
 import { makeTestClock } from "../test-image.ts";
 
-test("A4: no more tasks run than there are places, in the order they came", async () => {
+test("A4: no more tasks run than there are slots, in FIFO order", async () => {
   const limiter = new Limiter(2, 250, makeTestClock());
   const started: number[] = [];
   const ends = [0, 1, 2, 3].map(() => Promise.withResolvers<void>());
@@ -21,7 +21,7 @@ test("A4: no more tasks run than there are places, in the order they came", asyn
   expect(started).toEqual([0, 1, 2, 3]);
 });
 
-test("A4: a task that takes long gives its place up, and does not give it up twice", async () => {
+test("A4: a slow task gives up its slot, only once", async () => {
   const clock = makeTestClock();
   const limiter = new Limiter(1, 250, clock);
   const long = Promise.withResolvers<void>();

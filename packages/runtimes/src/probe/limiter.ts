@@ -1,35 +1,36 @@
 /**
- * Lets at most so many tasks run at a time; the others wait in the order they came. One that takes long no longer counts, so that a
- * few which hang do not hold up the rest.
+ * Limits the number of concurrent tasks; the others wait in FIFO order. A task gives up its slot after a fixed time, so that a few
+ * hanging tasks do not block the rest.
  */
 import type { ProbeClock } from "./run-probe.ts";
 
+/** A FIFO semaphore whose slots are released after `slotMs` at the latest. */
 export class Limiter {
   readonly #clock: ProbeClock;
-  readonly #holdMs: number;
+  readonly #slotMs: number;
   #free: number;
   readonly #waiting: (() => void)[] = [];
 
-  /** `tasksMax` ≥ 1. A task counts for `holdMs` at most. */
-  constructor(tasksMax: number, holdMs: number, clock: ProbeClock) {
+  /** `tasksMax` ≥ 1. */
+  constructor(tasksMax: number, slotMs: number, clock: ProbeClock) {
     this.#free = tasksMax;
-    this.#holdMs = holdMs;
+    this.#slotMs = slotMs;
     this.#clock = clock;
   }
 
-  /** Starts at once, in this very call, when there is a place. */
+  /** Runs the task, synchronously if a slot is free, and returns its result. */
   async run<T>(task: () => Promise<T>): Promise<T> {
     if (this.#free > 0) this.#free--;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    let holds = true;
+    let holdsSlot = true;
     const release = (): void => {
-      if (!holds) return;
-      holds = false;
+      if (!holdsSlot) return;
+      holdsSlot = false;
       const next = this.#waiting.shift();
       if (next === undefined) this.#free++;
       else next();
     };
-    const timer = this.#clock.after(this.#holdMs, release);
+    const timer = this.#clock.after(this.#slotMs, release);
     try {
       return await task();
     } finally {

@@ -1,10 +1,10 @@
-/** Asks one candidate for its version, by running it. Nothing it does is fatal. (A4) */
+/** Runs the version command of one candidate and judges the answer. Whatever the program does, the result is a verdict. (A4) */
 import { lstatSync, statSync } from "node:fs";
 import type { Candidate } from "./candidates.ts";
 import type { Limiter } from "./limiter.ts";
-import { identifyShell, knownShell } from "./identify-shell.ts";
+import { identifyShell, shellFromFile } from "./identify-shell.ts";
 import type { Installation, Rejection, RejectionCode } from "../image-report.ts";
-import { stateOf } from "../inspect/inspect-executable.ts";
+import { fingerprintOf } from "../inspect/inspect-executable.ts";
 import type { Interpreter } from "./interpreters.ts";
 import type { FileObserver } from "../inspect/file-observer.ts";
 import { printable } from "../inspect/printable.ts";
@@ -16,9 +16,9 @@ import { coerceVersion } from "./coerce-version.ts";
 export interface ProbeContext extends ProbeLimits {
   readonly observer: FileObserver;
   readonly limiter: Limiter;
-  /** PATH for the version command, for those that start others. */
+  /** PATH of the version command, for wrappers that start other programs. */
   readonly path: string;
-  /** All interpreters, to tell what answers in the place of another. */
+  /** All interpreters, to recognise one that answers in place of another. */
   readonly table: readonly Interpreter[];
 }
 
@@ -28,15 +28,15 @@ export type Verdict =
 
 const VERSION_CHARS_MAX = 64;
 
-/** Troubles of the moment: another look may end otherwise. */
-const PASSING: ReadonlySet<RejectionCode> = new Set([
+/** Failures that may not recur, so the result is not cached. */
+const TRANSIENT_CODES: ReadonlySet<RejectionCode> = new Set([
   "timeout",
   "flood",
   "spawn_failed",
   "vanished",
 ]);
 
-/** Runs the candidate's version command, a second time with the image's LD_LIBRARY_PATH when its loader lacks a library. */
+/** Runs the candidate's version command, and once more with the image's LD_LIBRARY_PATH if its loader does not find a library. */
 export async function probeInterpreter(
   interpreter: Interpreter,
   candidate: Candidate,
@@ -46,20 +46,25 @@ export async function probeInterpreter(
   const { executable } = candidate;
   const { path } = executable;
   let note = candidate.note;
-  let { result, tookMs } = await run(interpreter, candidate, evidenceLog, context, {});
+  let { result, tookMs } = await runVersionCommand(
+    interpreter,
+    candidate,
+    evidenceLog,
+    context,
+    {},
+  );
   if (result.at === "failed" && result.code === "library_missing") {
     const libraries = context.observer.variable("LD_LIBRARY_PATH");
     if (libraries !== undefined) {
-      const lacked = result.reason;
-      const again = await run(interpreter, candidate, evidenceLog, context, {
+      const { reason } = result;
+      ({ result, tookMs } = await runVersionCommand(interpreter, candidate, evidenceLog, context, {
         LD_LIBRARY_PATH: libraries,
-      });
-      ({ result, tookMs } = again);
-      if (result.at === "done") note = `works only with LD_LIBRARY_PATH: without, it ${lacked}`;
+      }));
+      if (result.at === "done") note = `works only with LD_LIBRARY_PATH; without it, it ${reason}`;
     }
   }
   const reject = (code: RejectionCode, reason: string): Verdict => {
-    if (PASSING.has(code)) context.observer.passing();
+    if (TRANSIENT_CODES.has(code)) context.observer.markUnrepeatable();
     evidenceLog.add("verdict", path, reason);
     const rejection = {
       path,
@@ -72,23 +77,19 @@ export async function probeInterpreter(
   if (result.at === "failed") return reject(result.code, result.reason);
 
   const output = `${result.stdout}\n${result.stderr}`;
-  const answer = understand(interpreter, candidate, output, evidenceLog);
+  const answer = parseAnswer(interpreter, candidate, output, evidenceLog);
   if (answer === undefined) {
-    const said = printable(output, 80) || "nothing";
-    const other = whoSays(output, context.table);
+    const printed = printable(output, 80) || "nothing";
+    const other = identifyByAnswer(output, context.table);
     return other === undefined
-      ? reject(
-          "no_version",
-          `answered something that is no version of ${interpreter.name}: ${said}`,
-        )
-      : reject("impostor", `answers as ${other} would, not ${interpreter.name}: ${said}`);
+      ? reject("no_version", `did not print a ${interpreter.name} version, but: ${printed}`)
+      : reject("impostor", `is ${other}, not ${interpreter.name}: ${printed}`);
   }
-  const change = changeOf(executable.path, executable.state);
-  if (change === "gone")
-    return reject("vanished", "answered when asked for its version, then was gone");
+  const change = changeSince(executable.path, executable.fingerprint);
+  if (change === "gone") return reject("vanished", "disappeared after it printed its version");
   if (change === "changed") {
-    context.observer.passing();
-    note = "was changed while it was looked at";
+    context.observer.markUnrepeatable();
+    note = "was changed during detection";
   }
   const facts = staticFacts(interpreter.name, executable, context.observer);
   evidenceLog.add(
@@ -99,7 +100,7 @@ export async function probeInterpreter(
   return {
     at: "works",
     installation: {
-      ...describe(candidate, facts, answer),
+      ...toInstallation(candidate, facts, answer),
       vendor: facts.vendor ?? (interpreter.name === "java" ? javaVendor(output) : null),
       note,
       probe_ms: Math.round(tookMs * 10) / 10,
@@ -107,23 +108,25 @@ export async function probeInterpreter(
   };
 }
 
-/** What its files alone say; undefined when they leave room for doubt. */
-export function knownInstallation(
+/** The installation according to its files, without running it; undefined when they do not state its version. */
+export function installationFromFiles(
   interpreter: Interpreter,
   candidate: Candidate,
   evidenceLog: EvidenceLog,
   observer: FileObserver,
 ): Installation | undefined {
   const facts = staticFacts(interpreter.name, candidate.executable, observer);
-  const identity = interpreter.shell === true ? knownShell(candidate.executable) : facts.identity;
+  const identity =
+    interpreter.isShell === true ? shellFromFile(candidate.executable) : facts.identity;
   if (identity === null) return undefined;
   const { version, implementation } = identity;
-  const found = `${facts.source ?? "its files"} says ${[implementation, version].join(" ").trim()}; it was not run`;
+  const source = facts.source ?? candidate.executable.realPath;
+  const found = `not run: ${source} states ${[implementation, version].join(" ").trim()}`;
   evidenceLog.add("facts", candidate.executable.path, found);
-  return { ...describe(candidate, facts, identity), probe_ms: null };
+  return { ...toInstallation(candidate, facts, identity), probe_ms: null };
 }
 
-function describe(
+function toInstallation(
   { executable, libc, arch, via, note }: Candidate,
   { vendor, kind }: StaticFacts,
   { version, implementation }: Pick<Installation, "version" | "implementation">,
@@ -143,7 +146,7 @@ function describe(
   };
 }
 
-async function run(
+async function runVersionCommand(
   interpreter: Interpreter,
   { executable }: Candidate,
   evidenceLog: EvidenceLog,
@@ -159,18 +162,13 @@ async function run(
     ...extraEnv,
   };
   const command = { path: executable.path, args: interpreter.versionArgs, env };
-  const ended = await context.limiter.run(async () => {
+  const run = await context.limiter.run(async () => {
     const startedMs = context.clock.monotonicMs();
-    const timeoutMs = interpreter.timeoutMs ?? context.timeoutMs;
-    const result = await runProbe(command, {
-      spawn: context.spawn,
-      clock: context.clock,
-      timeoutMs,
-    });
+    const result = await runProbe(command, context);
     return { result, tookMs: context.clock.monotonicMs() - startedMs };
   });
-  const { result, tookMs } = ended;
-  const words = [
+  const { result, tookMs } = run;
+  const commandLine = [
     ...Object.entries(extraEnv).map(([name, value]) => `${name}=${value}`),
     command.path,
     ...command.args,
@@ -178,16 +176,16 @@ async function run(
   const outcome =
     result.at === "failed"
       ? result.reason
-      : `exited with 0, said: ${firstLine(`${result.stdout}\n${result.stderr}`)}`;
+      : `exited with 0, printed: ${firstLine(`${result.stdout}\n${result.stderr}`)}`;
   evidenceLog.add(
     "run",
     executable.path,
-    `${words} (${Math.round(tookMs * 10) / 10} ms) ${outcome}`,
+    `${commandLine} (${Math.round(tookMs * 10) / 10} ms) ${outcome}`,
   );
-  return ended;
+  return run;
 }
 
-function understand(
+function parseAnswer(
   interpreter: Interpreter,
   candidate: Candidate,
   output: string,
@@ -198,20 +196,20 @@ function understand(
     const match = pattern.exec(output);
     if (match === null) continue;
     evidenceLog.add("answer", executable.path, `matches ${pattern.source}`);
-    const said = match[1] === undefined ? null : printable(match[1], VERSION_CHARS_MAX);
-    return said === null && interpreter.shell === true
+    const version = match[1] === undefined ? null : printable(match[1], VERSION_CHARS_MAX);
+    return version === null && interpreter.isShell === true
       ? identifyShell(executable)
-      : { implementation, version: said };
+      : { implementation, version };
   }
   return undefined;
 }
 
-/** Whose version this is, of those that name themselves in it: a bare number may be anyone's. */
-function whoSays(output: string, table: readonly Interpreter[]): string | undefined {
-  return table.find(({ shell, patterns }) =>
+/** The interpreter that prints such output, among those that print their name: a bare number identifies none. */
+function identifyByAnswer(output: string, table: readonly Interpreter[]): string | undefined {
+  return table.find(({ isShell, patterns }) =>
     patterns.some(
       ({ pattern }) =>
-        shell !== true && /[A-Za-z]{2}/.test(pattern.source) && pattern.exec(output) !== null,
+        isShell !== true && /[A-Za-z]{2}/.test(pattern.source) && pattern.exec(output) !== null,
     ),
   )?.name;
 }
@@ -220,11 +218,11 @@ function firstLine(output: string): string {
   return output.split("\n").find((line) => line.trim() !== "") ?? "nothing";
 }
 
-/** What has become of a file since it was inspected. */
-function changeOf(path: string, state: string): "same" | "changed" | "gone" {
+/** Whether a file was changed or removed since `fingerprint` was taken. */
+function changeSince(path: string, fingerprint: string): "same" | "changed" | "gone" {
   try {
     if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return "gone";
-    return stateOf(statSync(path, { bigint: true })) === state ? "same" : "changed";
+    return fingerprintOf(statSync(path, { bigint: true })) === fingerprint ? "same" : "changed";
   } catch {
     return "gone";
   }

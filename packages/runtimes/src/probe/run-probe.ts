@@ -1,7 +1,6 @@
 /**
- * Runs one version command, of a program nobody vouches for. It gets a stdin that has ended, an almost empty environment
- * and a process group of its own, and no more than its time and OUTPUT_BYTES_MAX; then the group is killed. Never through a
- * shell; never throws. (A4)
+ * Runs the version command of an untrusted program: with stdin closed, a minimal environment and its own process group, limited in
+ * time and to OUTPUT_BYTES_MAX of output. The whole group is killed afterwards. Uses no shell; never rejects. (A4)
  */
 import type { RejectionCode } from "../image-report.ts";
 import { errorCode } from "../inspect/file-observer.ts";
@@ -11,7 +10,7 @@ export interface ProbeCommand {
   /** Absolute. */
   readonly path: string;
   readonly args: readonly string[];
-  /** All of it: nothing is inherited. */
+  /** The complete environment: nothing is inherited. */
   readonly env: Readonly<Record<string, string>>;
 }
 
@@ -23,20 +22,20 @@ export interface ProbeProcess {
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
   readonly exited: Promise<ProbeExit>;
-  /** SIGKILL to its whole process group; does nothing when there is none any more. */
+  /** Sends SIGKILL to the whole process group, if it still exists. */
   killGroup(): void;
 }
 
-/** Starts a process in a group of its own, with a stdin that has ended. Throws when it cannot be started, with the system's `code`. */
+/** Starts a process in its own group, with stdin closed. Throws with the system's `code` when it cannot be started. */
 export type SpawnProbe = (command: ProbeCommand) => ProbeProcess;
 
-/** What detection needs of time; the daemon package's `Clock` is one. */
+/** The clock detection needs; the daemon package's `Clock` implements it. */
 export interface ProbeClock {
   /** Unix time, ms. */
   nowMs(): number;
-  /** Never goes back, ms. */
+  /** Monotonic time, ms. */
   monotonicMs(): number;
-  /** Calls `fn` once, `delayMs` from now, unless cancelled before. */
+  /** Calls `fn` once after `delayMs`, unless cancelled. */
   after(delayMs: number, fn: () => void): { cancel(): void };
 }
 
@@ -55,6 +54,7 @@ export const OUTPUT_BYTES_MAX = 64 * 1024;
 
 const REASON_CHARS_MAX = 200;
 
+/** Runs the command to its end or until a limit is exceeded. A `failed` result has a reason for people, a verb phrase. */
 export async function runProbe(
   command: ProbeCommand,
   { spawn, clock, timeoutMs }: ProbeLimits,
@@ -69,28 +69,28 @@ export async function runProbe(
       reason: `could not be started (${errorCode(error)})`,
     };
   }
-  const { promise: cut, resolve: cutShort } = Promise.withResolvers<"timeout" | "flood">();
-  const budget = { bytesLeft: OUTPUT_BYTES_MAX, exceeded: () => cutShort("flood") };
-  const stdout = new Gatherer(child.stdout, budget);
-  const stderr = new Gatherer(child.stderr, budget);
-  const timer = clock.after(timeoutMs, () => cutShort("timeout"));
+  const { promise: exceeded, resolve: exceed } = Promise.withResolvers<"timeout" | "flood">();
+  const budget = { bytesLeft: OUTPUT_BYTES_MAX, exceeded: () => exceed("flood") };
+  const stdout = new OutputCollector(child.stdout, budget);
+  const stderr = new OutputCollector(child.stderr, budget);
+  const timer = clock.after(timeoutMs, () => exceed("timeout"));
 
   let exit: ProbeExit | undefined;
-  const ended = child.exited.then(async (how) => {
-    exit = how;
-    // What it left behind in its group would hold the pipes open.
+  const ended = child.exited.then(async (status) => {
+    exit = status;
+    // Processes it leaves behind in its group would keep the pipes open.
     child.killGroup();
     await Promise.all([stdout.ended, stderr.ended]);
     return "ended" as const;
   });
-  const how = await Promise.race([ended, cut]);
+  const outcome = await Promise.race([ended, exceeded]);
   timer.cancel();
-  if (how !== "ended") {
+  if (outcome !== "ended") {
     child.killGroup();
-    stdout.abandon();
-    stderr.abandon();
+    stdout.cancel();
+    stderr.cancel();
   }
-  if (how === "flood")
+  if (outcome === "flood")
     return {
       at: "failed",
       code: "flood",
@@ -106,7 +106,7 @@ export async function runProbe(
     return {
       at: "failed",
       code: "crashed",
-      reason: `was ended by ${exit.signal} when asked for its version${quote(stderr.text())}`,
+      reason: `was killed by ${exit.signal} when asked for its version${quote(stderr.text())}`,
     };
   const library = missingLibrary(stderr.text());
   if (exit.code !== 0 && library !== undefined)
@@ -124,13 +124,13 @@ export async function runProbe(
   return { at: "done", stdout: stdout.text(), stderr: stderr.text() };
 }
 
-/** Starts it for real. */
+/** Starts a real process. */
 export const spawnProbe: SpawnProbe = ({ path, args, env }) => {
   const child = Bun.spawn({
     cmd: [path, ...args],
     env: { ...env },
     cwd: "/",
-    // Not "ignore": for that Bun opens /dev/null, which a bare root may lack.
+    // With "ignore" Bun would open /dev/null, which a minimal image may lack.
     stdin: "pipe",
     stdout: "pipe",
     stderr: "pipe",
@@ -155,24 +155,24 @@ export const spawnProbe: SpawnProbe = ({ path, args, env }) => {
   };
 };
 
-/** Collects a stream until it ends or the shared budget is used up; what came before that stays readable. */
-class Gatherer {
+/** Collects a stream until it ends or the shared budget is exceeded. What was read before that stays available. */
+class OutputCollector {
   readonly ended: Promise<void>;
   /** Stops reading; `ended` resolves soon after. */
-  readonly abandon: () => void;
+  readonly cancel: () => void;
   readonly #chunks: Uint8Array[] = [];
 
   constructor(stream: OutputStream, budget: Budget) {
     const reader = stream.getReader();
-    this.abandon = () => void reader.cancel().catch(() => {});
-    this.ended = this.#gather(() => reader.read(), budget);
+    this.cancel = () => void reader.cancel().catch(() => {});
+    this.ended = this.#collect(() => reader.read(), budget);
   }
 
   text(): string {
     return new TextDecoder().decode(Buffer.concat(this.#chunks));
   }
 
-  async #gather(read: () => Promise<Chunk>, budget: Budget): Promise<void> {
+  async #collect(read: () => Promise<Chunk>, budget: Budget): Promise<void> {
     try {
       for (;;) {
         const { value } = await read();
@@ -182,7 +182,7 @@ class Gatherer {
         this.#chunks.push(value);
       }
     } catch {
-      // A broken pipe ends the output like any other end.
+      // A broken pipe is treated as the end of the output.
     }
   }
 }
@@ -196,7 +196,7 @@ interface Budget {
   readonly exceeded: () => void;
 }
 
-/** What the loaders of glibc and of musl say. */
+/** The library named in the error message of glibc's or musl's loader. */
 function missingLibrary(stderr: string): string | undefined {
   return /(?:error while loading shared libraries:|Error loading shared library) ([^\s:]+):/.exec(
     stderr,

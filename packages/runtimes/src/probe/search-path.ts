@@ -1,41 +1,41 @@
-/** Where interpreters are looked for: the image's PATH, then the usual directories, then where version managers and vendors install. (A4) */
+/** The paths searched for interpreters: the image's PATH, then the default directories, then those of vendors and version managers. (A4) */
 import { fileId } from "../inspect/inspect-executable.ts";
 import type { Interpreter } from "./interpreters.ts";
 import type { FileObserver } from "../inspect/file-observer.ts";
 
 export interface SearchPath {
-  /** PATH as it applies. */
+  /** PATH of the image, or the default. */
   readonly path: string;
-  /** Existing directories, absolute, each once whatever links lead to it, in order. */
+  /** Existing absolute directories in search order. A directory with several paths is listed once. */
   readonly dirs: readonly string[];
-  /** Nothing beyond PATH is searched. */
+  /** Whether only PATH is searched. */
   readonly pathOnly: boolean;
   /** The user's home directory, which `~` stands for. */
   readonly home: string | undefined;
 }
 
-/** A file that may be an interpreter. */
-export interface Place {
+/** A path that may be an interpreter. The file need not exist. */
+export interface CandidatePath {
   readonly path: string;
-  /** Its directory was looked at before. */
-  readonly inKnownDir: boolean;
+  /** Whether its directory has been observed. */
+  readonly isDirObserved: boolean;
 }
 
-/** The search path of an image that has none. */
+/** Used when PATH is unset, and searched after PATH otherwise. */
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/** Directories of PATH beyond these are not searched. */
+/** Directories of PATH that are searched. */
 const PATH_DIRS_MAX = 64;
 
-/** Directories that one `*` stands for at most, newest version first. */
-const STAR_MAX = 32;
+/** Directories that one `*` expands to, newest version first. */
+const GLOB_MATCHES_MAX = 32;
 
-/** A version-like name: only what has a digit can match an interpreter's `versioned`. */
+/** Every name that matches a `versionedName` contains a digit. */
 const HAS_DIGIT = /\d/;
 
 const HAS_DIGIT_FIRST = /^\d/;
 
-/** PATH, then the usual directories unless `pathOnly`. Relative and empty entries are left out: what they mean depends on where the agent was started. */
+/** PATH, followed by the default directories unless `pathOnly`. Relative and empty entries are skipped, since they depend on the agent's working directory. */
 export function searchPath(observer: FileObserver, pathOnly: boolean): SearchPath {
   const path = observer.variable("PATH") ?? DEFAULT_PATH;
   const seen = new Set<string>();
@@ -43,9 +43,9 @@ export function searchPath(observer: FileObserver, pathOnly: boolean): SearchPat
   const onPath = path.split(":").slice(0, PATH_DIRS_MAX);
   for (const dir of pathOnly ? onPath : [...onPath, ...DEFAULT_PATH.split(":")]) {
     if (!dir.startsWith("/")) continue;
-    const look = observer.at(dir);
-    if (look.at !== "there" || !look.stat.isDirectory()) continue;
-    const id = fileId(look.stat);
+    const entry = observer.observe(dir);
+    if (entry.at !== "present" || !entry.stat.isDirectory()) continue;
+    const id = fileId(entry.stat);
     if (seen.has(id)) continue;
     seen.add(id);
     dirs.push(dir);
@@ -53,52 +53,56 @@ export function searchPath(observer: FileObserver, pathOnly: boolean): SearchPat
   return { path, dirs, pathOnly, home: pathOnly ? undefined : homeDir(observer) };
 }
 
-/** Every place an interpreter may be under one of its plain names, best first: all directories for the first name, then for the next. */
-export function* plainPlaces(
+/** The paths of an interpreter under its plain names, in order of preference: the first name in all directories, then the next name. */
+export function* plainNamePaths(
   interpreter: Interpreter,
   search: SearchPath,
   observer: FileObserver,
-): Generator<Place, void> {
-  const own = search.pathOnly ? [] : ownDirs(interpreter, search, observer);
+): Generator<CandidatePath, void> {
+  const own = search.pathOnly ? [] : interpreterDirs(interpreter, search, observer);
   const dirs = [...search.dirs, ...own];
   for (const candidate of interpreter.candidates) {
-    if (candidate.startsWith("/")) yield { path: candidate, inKnownDir: false };
+    if (candidate.startsWith("/")) yield { path: candidate, isDirObserved: false };
     if (candidate.includes("/")) continue;
     for (const dir of dirs)
-      if (observer.mayHave(dir, candidate)) yield { path: join(dir, candidate), inKnownDir: true };
+      if (observer.mayContain(dir, candidate))
+        yield { path: join(dir, candidate), isDirObserved: true };
   }
 }
 
-/** Then those under a name with a version (`python3.12`), newest first in each directory, and the installations elsewhere. */
-export function* otherPlaces(
+/** The paths under a versioned name (`python3.12`), newest first in each directory, then those in other installation directories. */
+export function* otherPaths(
   interpreter: Interpreter,
   search: SearchPath,
   observer: FileObserver,
-  names: NamesIn,
-): Generator<Place, void> {
-  const { versioned, places = [], candidates } = interpreter;
-  // A shim of a version says nothing of which versions there are.
-  const dirs = versioned === undefined ? [] : search.dirs.filter((dir) => !isShimDir(dir));
+  names: VersionedNames,
+): Generator<CandidatePath, void> {
+  const { versionedName, installDirs = [], candidates } = interpreter;
+  // A shim with a version in its name does not imply that this version is installed.
+  const dirs = versionedName === undefined ? [] : search.dirs.filter((dir) => !isShimDir(dir));
   for (const dir of dirs) {
-    const found = names(dir).filter((name) => versioned?.test(name));
-    yield* found.map((name) => ({ path: join(dir, name), inKnownDir: true }));
+    const found = names(dir).filter((name) => versionedName?.test(name));
+    yield* found.map((name) => ({ path: join(dir, name), isDirObserved: true }));
   }
   if (search.pathOnly) return;
   const plain = candidates.filter((name) => !name.includes("/"));
-  for (const pattern of places)
-    for (const dir of expand(pattern, search, observer))
+  for (const pattern of installDirs)
+    for (const dir of expandPattern(pattern, search, observer))
       yield* plain
-        .filter((name) => observer.mayHave(dir, name))
-        .map((name) => ({ path: join(dir, name), inKnownDir: true }));
+        .filter((name) => observer.mayContain(dir, name))
+        .map((name) => ({ path: join(dir, name), isDirObserved: true }));
 }
 
-/** The names in a directory that bear a version of some interpreter, newest first. */
-export type NamesIn = (dir: string) => readonly string[];
+/** Lists the names in a directory that match the `versionedName` of any interpreter, newest first. */
+export type VersionedNames = (dir: string) => readonly string[];
 
-/** Reads each directory once. */
-export function namesReader(table: readonly Interpreter[], observer: FileObserver): NamesIn {
-  const sources = table.flatMap(({ versioned }) => versioned?.source ?? []);
-  // One pattern for all: there are thousands of names.
+/** Filters and sorts each directory once. */
+export function versionedNamesReader(
+  table: readonly Interpreter[],
+  observer: FileObserver,
+): VersionedNames {
+  const sources = table.flatMap(({ versionedName }) => versionedName?.source ?? []);
+  // One combined pattern, because there are thousands of names.
   const pattern = new RegExp(sources.join("|") || "(?!)");
   const read = new Map<string, readonly string[]>();
   return (dir) => {
@@ -113,7 +117,7 @@ export function namesReader(table: readonly Interpreter[], observer: FileObserve
   };
 }
 
-/** For `toSorted`: `3.12` before `3.9`; numbers by value, the rest as text. */
+/** A comparator that puts `3.12` before `3.9`: compares numbers by value, the rest as text. */
 export function newestFirst(a: string, b: string): number {
   const partsOfA = a.match(/\d+|\D+/g) ?? [];
   const partsOfB = b.match(/\d+|\D+/g) ?? [];
@@ -126,28 +130,28 @@ export function newestFirst(a: string, b: string): number {
   return partsOfB.length - partsOfA.length;
 }
 
-/** Directories that hold nothing but shims are called so by all version managers but Volta. */
-export function isShimDir(dir: string): boolean {
+/** Whether a directory holds only shims. All version managers except Volta give it this name. */
+function isShimDir(dir: string): boolean {
   return /\/shims\/?$/.test(dir);
 }
 
-/** The directories an interpreter has of its own, beside the search path, that exist. */
-export function ownDirs(
+/** The existing directories specific to an interpreter that are not on the search path. */
+export function interpreterDirs(
   { homes = [], dirs = [] }: Interpreter,
   search: SearchPath,
   observer: FileObserver,
 ): string[] {
-  const ofHomes = homes.flatMap(({ variable, bin }) => {
+  const homeDirs = homes.flatMap(({ variable, bin }) => {
     const home = observer.variable(variable);
     return home?.startsWith("/") ? [bin === "" ? home : join(home, bin)] : [];
   });
-  return [...ofHomes, ...dirs].filter(
+  return [...homeDirs, ...dirs].filter(
     (dir) => !search.dirs.includes(dir) && observer.isDirectory(dir),
   );
 }
 
-/** Existing directories of a pattern: `~` is the home directory, `$NAME` at its start a variable, `*` any part of a name. */
-function expand(pattern: string, { home }: SearchPath, observer: FileObserver): string[] {
+/** The existing directories that match a pattern of `installDirs`. */
+function expandPattern(pattern: string, { home }: SearchPath, observer: FileObserver): string[] {
   const [first = "", ...rest] = pattern.split("/");
   const start =
     first === "~" ? home : first.startsWith("$") ? observer.variable(first.slice(1)) : first;
@@ -162,21 +166,21 @@ function expand(pattern: string, { home }: SearchPath, observer: FileObserver): 
           .list(dir)
           .filter((name) => name.startsWith(prefix) && name.endsWith(suffix))
           .toSorted(newestFirst)
-          // `3.13.5` before `pypy3.11-7.3` and `miniconda3-24.1`, which stand for something else than the language itself.
+          // `3.13.5` before `pypy3.11-7.3` and `miniconda3-24.1`, which are other implementations or distributions.
           .toSorted((a, b) => Number(!HAS_DIGIT_FIRST.test(a)) - Number(!HAS_DIGIT_FIRST.test(b)))
-          .slice(0, STAR_MAX)
+          .slice(0, GLOB_MATCHES_MAX)
           .map((name) => `${dir}/${name}`),
       );
   }
   return dirs.filter((dir) => observer.isDirectory(dir));
 }
 
-/** HOME of the image, else what /etc/passwd has for our user: containers often come without the variable. */
+/** HOME of the image, or the home directory in /etc/passwd: many containers do not set the variable. */
 function homeDir(observer: FileObserver): string | undefined {
-  const named = observer.variable("HOME");
-  if (named !== undefined) return named.startsWith("/") ? named : undefined;
+  const variable = observer.variable("HOME");
+  if (variable !== undefined) return variable.startsWith("/") ? variable : undefined;
   const uid = String(process.getuid?.() ?? -1);
-  for (const line of (observer.text("/etc/passwd") ?? "").split("\n")) {
+  for (const line of (observer.readText("/etc/passwd") ?? "").split("\n")) {
     const [, , id, , , home] = line.split(":");
     if (id === uid) return home?.startsWith("/") ? home : undefined;
   }

@@ -1,4 +1,4 @@
-/** What the files beside an interpreter say of it, without running it. (A4) */
+/** Reads an interpreter's version, vendor and kind from the files installed with it, without running it. (A4) */
 import { coerceVersion } from "./coerce-version.ts";
 import type { Installation } from "../image-report.ts";
 import type { Executable } from "../inspect/inspect-executable.ts";
@@ -6,11 +6,11 @@ import type { FileObserver } from "../inspect/file-observer.ts";
 import { newestFirst } from "./search-path.ts";
 
 export interface StaticFacts {
-  /** Null where the files leave room for doubt, so that only running it would tell. */
+  /** Null when the files do not settle it, so that the interpreter must be run. */
   readonly identity: Pick<Installation, "version" | "implementation"> | null;
   readonly vendor: string | null;
   readonly kind: Installation["kind"];
-  /** The file it stands in, for a person; null when there is none. */
+  /** The file that states the identity, for people; null when there is none. */
   readonly source: string | null;
 }
 
@@ -18,7 +18,7 @@ const NOTHING: StaticFacts = { identity: null, vendor: null, kind: null, source:
 
 type FactsOf = (prefix: string, program: string, observer: FileObserver) => StaticFacts;
 
-/** By runtime. `prefix` is the directory above the program's `bin`. */
+/** Keyed by runtime. `prefix` is the parent of the program's `bin` directory. */
 const FACTS: Readonly<Record<string, FactsOf>> = {
   java: javaFacts,
   python: pythonFacts,
@@ -27,7 +27,7 @@ const FACTS: Readonly<Record<string, FactsOf>> = {
   dotnet: dotnetFacts,
 };
 
-/** Nothing is certain for a script: what it starts may lie anywhere. */
+/** Returns no facts for a script, because the program it starts may be anywhere. */
 export function staticFacts(
   runtime: string,
   executable: Executable,
@@ -39,14 +39,15 @@ export function staticFacts(
   return facts(prefix, program, observer);
 }
 
-/** The `release` file of a Java home; its keys are those that `java -XshowSettings` knows. */
+/** Reads the `release` file of a Java home, whose keys are those of `java -XshowSettings`. */
 function javaFacts(prefix: string, _program: string, observer: FileObserver): StaticFacts {
-  // A JDK of Java 8 has its java in jre/bin, and the file above that.
-  const isNested = prefix.endsWith("/jre") && observer.at(`${prefix}/release`).at !== "there";
+  // A Java 8 JDK has its java in jre/bin and the release file one level above jre.
+  const isNested =
+    prefix.endsWith("/jre") && observer.observe(`${prefix}/release`).at !== "present";
   const home = isNested ? prefix.slice(0, -"/jre".length) : prefix;
   const source = `${home}/release`;
-  const text = observer.text(source);
-  const hasCompiler = observer.at(`${home}/bin/javac`).at === "there";
+  const text = observer.readText(source);
+  const hasCompiler = observer.observe(`${home}/bin/javac`).at === "present";
   const kind = hasCompiler ? "jdk" : "jre";
   if (text === undefined) return { ...NOTHING, kind };
   const field = (key: string): string | null =>
@@ -56,7 +57,7 @@ function javaFacts(prefix: string, _program: string, observer: FileObserver): St
   const isGraal = field("GRAALVM_VERSION") !== null;
   const isOpenJ9 = /openj9/i.test(field("JVM_VARIANT") ?? "");
   const implementation = isGraal ? "graalvm" : isOpenJ9 ? "openj9" : "openjdk";
-  // Oracle signs its own and OpenJDK's builds alike.
+  // Oracle's name is in its own builds and in those of OpenJDK.
   const isCertain = version !== null && vendor !== null && !vendor.startsWith("Oracle");
   return { identity: isCertain ? { version, implementation } : null, vendor, kind, source };
 }
@@ -64,19 +65,19 @@ function javaFacts(prefix: string, _program: string, observer: FileObserver): St
 function pythonFacts(prefix: string, program: string, observer: FileObserver): StaticFacts {
   const short = /^python(\d\.\d+t?)m?$/.exec(program)?.[1];
   if (short === undefined) return NOTHING;
-  // A distribution's headers are a package of their own, which may be of another version.
+  // The headers of a distribution are a separate package, which may have another version.
   if (prefix === "/usr") return NOTHING;
-  // Up to 3.7 a build with the usual allocator had an `m` in its name.
+  // Up to 3.7 a build with the default allocator had an `m` in its name.
   const dirs = ["", "m"].map((flag) => `${prefix}/include/python${short}${flag}`);
   const source = `${dirs.find((dir) => observer.isDirectory(dir)) ?? dirs[0]}/patchlevel.h`;
-  const version = /^#define PY_VERSION\s+"([^"]+)"/m.exec(observer.text(source) ?? "")?.[1];
+  const version = /^#define PY_VERSION\s+"([^"]+)"/m.exec(observer.readText(source) ?? "")?.[1];
   if (version === undefined) return NOTHING;
   return { ...NOTHING, identity: { version, implementation: "cpython" }, source };
 }
 
 function nodeFacts(prefix: string, _program: string, observer: FileObserver): StaticFacts {
   const source = `${prefix}/include/node/node_version.h`;
-  const text = prefix === "/usr" ? undefined : observer.text(source);
+  const text = prefix === "/usr" ? undefined : observer.readText(source);
   if (text === undefined) return NOTHING;
   const part = (name: string): string | undefined =>
     new RegExp(`^#define NODE_${name}_VERSION (\\d+)$`, "m").exec(text)?.[1];
@@ -88,12 +89,12 @@ function nodeFacts(prefix: string, _program: string, observer: FileObserver): St
 
 function goFacts(prefix: string, _program: string, observer: FileObserver): StaticFacts {
   const source = `${prefix}/VERSION`;
-  const version = /^go(\d\S*)/.exec(observer.text(source) ?? "")?.[1];
+  const version = /^go(\d\S*)/.exec(observer.readText(source) ?? "")?.[1];
   if (version === undefined) return NOTHING;
   return { ...NOTHING, identity: { version, implementation: "gc" }, source };
 }
 
-/** dotnet lies beside its frameworks and SDKs, not in a `bin`. */
+/** `dotnet` is installed next to its frameworks and SDKs, not in a `bin` directory. */
 function dotnetFacts(prefix: string, _program: string, observer: FileObserver): StaticFacts {
   const root = observer.isDirectory(`${prefix}/shared`) ? prefix : `${prefix}/bin`;
   const source = `${root}/shared/Microsoft.NETCore.App`;
@@ -106,13 +107,13 @@ function dotnetFacts(prefix: string, _program: string, observer: FileObserver): 
   return { identity: { version, implementation: "coreclr" }, vendor: null, kind, source };
 }
 
-/** `/opt/x/bin/java` → `/opt/x`, `java`; outside a `bin`, the directory itself. */
+/** `/opt/x/bin/java` → `/opt/x` and `java`; `/opt/x/dotnet` → `/opt/x` and `dotnet`. */
 function splitProgram(realPath: string): [prefix: string, program: string] {
   const slash = realPath.lastIndexOf("/");
   return [realPath.slice(0, slash).replace(/\/bin$/, ""), realPath.slice(slash + 1)];
 }
 
-/** Java's vendor from its banner, for those whose `release` file doesn't name it (Java 8). */
+/** The vendor of a Java according to its version output, for those whose `release` file does not name it (Java 8). */
 export function javaVendor(banner: string): string | null {
   return VENDORS.find(([mark]) => mark.test(banner))?.[1] ?? null;
 }

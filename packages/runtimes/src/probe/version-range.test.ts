@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { coerceVersion } from "./coerce-version.ts";
 import { satisfies, VersionRangeError } from "./version-range.ts";
 
-test("what interpreters call their version becomes three numbers", () => {
+test("a raw version becomes three numbers", () => {
   const coerced = {
     "3.11.2": "3.11.2",
     "3.13.0rc1": "3.13.0",
@@ -18,7 +18,7 @@ test("what interpreters call their version becomes three numbers", () => {
   expect(coerceVersion("trunk")).toBeNull();
 });
 
-test("constraints hold as npm and Python people write them", () => {
+test("constraints in npm's and Python's syntax are supported", () => {
   expect(satisfies("3.11.2", ">=3.9")).toBe(true);
   expect(satisfies("3.8.18", ">=3.9")).toBe(false);
   expect(satisfies("3.11.2", ">=3.9,<3.11")).toBe(false);
@@ -27,13 +27,13 @@ test("constraints hold as npm and Python people write them", () => {
   expect(satisfies("1.8.0_392", ">=8")).toBe(true);
 });
 
-test("an unknown version meets only a constraint that asks nothing", () => {
+test("an unknown version satisfies only `*`", () => {
   expect(satisfies(null, "*")).toBe(true);
   expect(satisfies(null, ">=0.1")).toBe(false);
   expect(satisfies("trunk", ">=1")).toBe(false);
 });
 
-test("a bad range is an error that shows it, whatever the version", () => {
+test("an invalid range is an error that quotes it, for any version", () => {
   for (const version of ["3.11.2", null]) {
     expect(() => satisfies(version, ">=three")).toThrow(VersionRangeError);
     expect(() => satisfies(version, ">=three")).toThrow('">=three" is not a version range');

@@ -1,16 +1,16 @@
-/** Tells a person how the verdict on one runtime came about: what was looked at, in order, and what came of it. Pure. (A7) */
-import { canonicalRuntime, NATIVE, type RuntimeNames } from "../canonical-runtime.ts";
+/** Explains the verdict on one runtime: the steps of its detection, in order, each with its result. Pure. (A7) */
+import { canonicalRuntime, NATIVE, type RuntimeNames } from "../probe/canonical-runtime.ts";
 import type { Evidence, ImageReport, InterpreterReport } from "../image-report.ts";
 import { INTERPRETERS } from "../probe/interpreters.ts";
 import { printable } from "../inspect/printable.ts";
 
-/** The text, LF-terminated lines, or why there is none: one line for a person who got a name wrong. */
+/** LF-terminated lines of text; for an unknown name, one line with suggestions. */
 export type Explanation =
   | { readonly at: "explained"; readonly name: string; readonly text: string }
   | { readonly at: "unknown"; readonly message: string };
 
-/** Edits between a name and one that may have been meant. */
-const TYPOS_MAX = 2;
+/** Largest edit distance between a name and a suggestion. */
+const EDITS_MAX = 2;
 
 /** `name` may be an alias; `extra` are the interpreters of the config file. */
 export function explain(
@@ -23,15 +23,15 @@ export function explain(
     return {
       at: "explained",
       name: NATIVE,
-      text: "native: a sensor that is a program of its own. It is never detected, only named by FLEET_AGENT_RUNTIMES or the config's runtimes.\n",
+      text: "native: a sensor that is an executable itself. It is never detected, only named in FLEET_AGENT_RUNTIMES or in the config's runtimes.\n",
     };
   const evidence = report.evidence[canonical];
   if (evidence === undefined) return { at: "unknown", message: unknownName(name, report, extra) };
   const found = report.interpreters.find((interpreter) => interpreter.name === canonical);
   const lines = [
-    `${canonical}: ${found === undefined ? "there is no trace of it in this image" : verdictOf(found)}`,
+    `${canonical}: ${found === undefined ? "not found in this image" : verdictOf(found)}`,
     ...(report.cached
-      ? [`(seen ${new Date(report.looked_at_ms).toISOString()}; nothing has changed since)`]
+      ? [`(detected ${new Date(report.looked_at_ms).toISOString()}; nothing has changed since)`]
       : []),
     "",
     ...evidence.map(step),
@@ -42,13 +42,13 @@ export function explain(
 function verdictOf(interpreter: InterpreterReport): string {
   if (interpreter.verdict === "broken") {
     const count = interpreter.rejected.length;
-    return `does not work: ${count === 1 ? "the one candidate" : `all ${count} candidates`} had to be passed over`;
+    return `does not work: ${count === 1 ? "the only candidate was" : `all ${count} candidates were`} rejected`;
   }
-  const { path, version, implementation, via, also } = interpreter;
-  const what = [implementation, version].filter((part) => part !== null).join(" ");
+  const { name, path, version, implementation, via, also } = interpreter;
+  const description = [implementation, version].filter((part) => part !== null).join(" ");
   const through = via === null ? "" : `, through ${via}`;
   const others = also.map((one) => `${one.version ?? "?"} at ${one.path}`).join(", ");
-  return `works: ${what || "it"} at ${path}${through}${others === "" ? "" : `; also ${others}`}`;
+  return `works: ${description || name} at ${path}${through}${others === "" ? "" : `; also ${others}`}`;
 }
 
 function step({ check, path, found }: Evidence): string {
@@ -60,7 +60,7 @@ function unknownName(name: string, report: ImageReport, extra: readonly RuntimeN
   const key = name.trim().toLowerCase();
   const near = [...new Set(all)].filter(
     (known) =>
-      edits(known, key) <= Math.min(TYPOS_MAX, Math.floor(known.length / 2)) ||
+      edits(known, key) <= Math.min(EDITS_MAX, Math.floor(known.length / 2)) ||
       (key.length >= 2 && known.startsWith(key)),
   );
   const names = near.length > 0 ? near : Object.keys(report.evidence);
@@ -68,7 +68,7 @@ function unknownName(name: string, report: ImageReport, extra: readonly RuntimeN
   return `no runtime is called "${printable(name, 64)}"; ${hint} ${names.join(", ")}`;
 }
 
-/** Letters to add, take away or change between two words (Levenshtein). */
+/** Levenshtein distance. */
 function edits(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (const [i, letter] of a.split("").entries()) {

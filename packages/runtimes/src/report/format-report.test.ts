@@ -45,7 +45,7 @@ const report: ImageReport = {
           path: "/opt/bin/python3",
           real_path: null,
           code: "dangling_link",
-          reason: "links to /x, which is not here",
+          reason: "links to /x, which does not exist",
         },
       ],
     },
@@ -108,18 +108,18 @@ const report: ImageReport = {
   },
 };
 
-test("A7: a report is a table with versions, verdicts and reasons, then environments and the image", () => {
+test("A7: a report is a table of versions, verdicts and reasons, followed by environments and the image", () => {
   expect(formatReport(report)).toBe(
     `${[
-      "RUNTIME  VERDICT  VERSION  KIND         LIBC   PATH",
-      "python   ok       3.11.2   cpython      glibc  /usr/bin/python3 -> python3.11",
-      "         also     3.13.1   cpython      glibc  /data/.pyenv/versions/3.13.1/bin/python3 -> python3.13",
-      "                                                 through pyenv shim /data/.pyenv/shims/python3",
-      "         passed                                /opt/bin/python3 links to /x, which is not here",
-      "java     ok       17.0.15  openjdk jdk  glibc  /usr/bin/java -> /usr/lib/jvm/17/bin/java (Debian)",
-      "                                                 works only with LD_LIBRARY_PATH",
-      "node     broken                                /usr/bin/node did not answer within 2000 ms",
-      "not here: ruby, go",
+      "RUNTIME  VERDICT   VERSION  KIND         LIBC   PATH",
+      "python   ok        3.11.2   cpython      glibc  /usr/bin/python3 -> python3.11",
+      "         also      3.13.1   cpython      glibc  /data/.pyenv/versions/3.13.1/bin/python3 -> python3.13",
+      "                                                  through pyenv shim /data/.pyenv/shims/python3",
+      "         rejected                               /opt/bin/python3 links to /x, which does not exist",
+      "java     ok        17.0.15  openjdk jdk  glibc  /usr/bin/java -> /usr/lib/jvm/17/bin/java (Debian)",
+      "                                                  works only with LD_LIBRARY_PATH",
+      "node     broken                                 /usr/bin/node did not answer within 2000 ms",
+      "not found: ruby, go",
       "",
       "ENVIRONMENT  VERDICT  VERSION  INTERPRETER",
       "radar        broken   -        has no bin/python3 or bin/python",
@@ -131,22 +131,22 @@ test("A7: a report is a table with versions, verdicts and reasons, then environm
       "packages     apt 2.6.1",
       "search path  /usr/bin:/bin",
       "",
-      "Looked at in 31.4 ms.",
+      "Detected in 31.4 ms.",
     ].join("\n")}\n`,
   );
 });
 
-test("A7: a cached report says when it was looked at, and a long search path takes several rows", () => {
+test("A7: a cached report states the time of detection, and a long search path takes several rows", () => {
   const path = Array.from({ length: 12 }, (_, index) => `/opt/some/tool-${index}/bin`).join(":");
   const text = formatReport({ ...report, cached: true, image: { ...report.image, path } });
   expect(text).toContain(
-    "Looked at 2026-07-08T08:40:00.000Z; nothing has changed since (31.4 ms).",
+    "Detected 2026-07-08T08:40:00.000Z; nothing has changed since (checked in 31.4 ms).",
   );
   expect(Math.max(...text.split("\n").map((line) => line.length))).toBeLessThan(120);
   expect(text.replaceAll(/\s/g, "")).toContain(path);
 });
 
-test("an empty image is told in words", () => {
+test("an empty image is described in words", () => {
   const image = { ...report.image, os: null, libc: { family: "none", version: null } } as const;
   const text = formatReport({
     ...report,
@@ -161,7 +161,7 @@ test("an empty image is told in words", () => {
   expect(text).toContain("no package manager");
 });
 
-test("A7: a file name cannot draw on the terminal", () => {
+test("A7: a file name cannot control the terminal", () => {
   const interpreters = report.interpreters.map((one) => ({ ...one, path: "/x/\u001b[2Jpy\n" }));
   expect(formatReport({ ...report, interpreters })).toContain("/x/ [2Jpy -> /usr/bin/python3.11");
 });

@@ -1,4 +1,4 @@
-/** A detection report as a person reads it: what works, what does not and why, and what the image is. Pure. (A7) */
+/** Formats a detection report for people: which runtimes work, which do not and why, and facts about the image. Pure. (A7) */
 import type {
   ImageFacts,
   ImageReport,
@@ -13,10 +13,10 @@ const CELL_CHARS_MAX = 40;
 
 const LAST_CELL_CHARS_MAX = 400;
 
-/** Of a list, such as the search path, in one row. */
+/** Characters of a list, such as the search path, in one row. */
 const LIST_CHARS_MAX = 90;
 
-/** Plain text, LF-terminated lines, no colours; file names and program output are stripped of control characters. */
+/** Plain text in LF-terminated lines without colours. Control characters in file names and program output are removed. */
 export function formatReport(report: ImageReport): string {
   const rows = [
     ["RUNTIME", "VERDICT", "VERSION", "KIND", "LIBC", "PATH"],
@@ -24,7 +24,7 @@ export function formatReport(report: ImageReport): string {
   ];
   const lines =
     report.interpreters.length === 0 ? ["No interpreter was found in this image."] : table(rows);
-  if (report.absent.length > 0) lines.push(`not here: ${report.absent.join(", ")}`);
+  if (report.absent.length > 0) lines.push(`not found: ${report.absent.join(", ")}`);
   if (report.environments.length > 0)
     lines.push(
       "",
@@ -33,10 +33,10 @@ export function formatReport(report: ImageReport): string {
         ...report.environments.flatMap(environmentRows),
       ]),
     );
-  const looked = report.cached
-    ? `Looked at ${new Date(report.looked_at_ms).toISOString()}; nothing has changed since (${report.took_ms} ms).`
-    : `Looked at in ${report.took_ms} ms.`;
-  lines.push("", ...table(imageRows(report)), "", looked);
+  const timing = report.cached
+    ? `Detected ${new Date(report.looked_at_ms).toISOString()}; nothing has changed since (checked in ${report.took_ms} ms).`
+    : `Detected in ${report.took_ms} ms.`;
+  lines.push("", ...table(imageRows(report)), "", timing);
   return `${lines.join("\n")}\n`;
 }
 
@@ -51,7 +51,7 @@ function interpreterRows(interpreter: InterpreterReport): string[][] {
   return [
     ...installationRows(name, "ok", interpreter),
     ...interpreter.also.flatMap((other) => installationRows("", "also", other)),
-    ...rejected.map((rejection) => ["", "passed", ...rejectionCells(rejection)]),
+    ...rejected.map((rejection) => ["", "rejected", ...rejectionCells(rejection)]),
   ];
 }
 
@@ -71,7 +71,7 @@ function installationRows(
   ];
 }
 
-/** The reason stands in the last column, where it may be long. */
+/** The reason goes into the last column, which has room for long text. */
 function rejectionCells({ path, reason }: Rejection): string[] {
   return ["", "", "", `${path} ${reason}`];
 }
@@ -100,7 +100,7 @@ function imageRows({ image, package_managers }: ImageReport): string[][] {
   ];
 }
 
-/** A list over as many rows as it takes. */
+/** A list wrapped over several rows. */
 function listRows(title: string, items: readonly string[], separator: string): string[][] {
   const lines: string[] = [];
   for (const item of items) {
@@ -127,7 +127,7 @@ function limits({ version, memory_max_bytes, cpu_max_cores }: ImageFacts["cgroup
   return `${memory}, ${cpu} (cgroup v${version})`;
 }
 
-/** The target's name alone when it lies beside the link. */
+/** `link -> target`, with the target's name alone when both are in the same directory. */
 function withTarget(path: string, realPath: string): string {
   if (path === realPath) return path;
   const dir = path.slice(0, path.lastIndexOf("/") + 1);
@@ -135,7 +135,7 @@ function withTarget(path: string, realPath: string): string {
   return `${path} -> ${target}`;
 }
 
-/** Columns two blanks apart; the last one is as long as it is. */
+/** Columns separated by two blanks; the last one is not padded. */
 function table(rows: readonly (readonly string[])[]): string[] {
   const cells = rows.map((row) =>
     row.map((cell, column) => {

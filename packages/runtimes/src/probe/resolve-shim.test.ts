@@ -4,7 +4,7 @@ import type { InterpreterReport } from "../image-report.ts";
 import { spawnProbe } from "./run-probe.ts";
 import { makeTestClock, makeTestImage, type TestImage } from "../test-image.ts";
 
-/** Detection of one runtime in an image whose PATH is `shims` before `bin`; `started` are the programs that were run. */
+/** Detects one runtime in an image whose PATH is `shims:bin`; `started` lists the programs that were run. */
 async function detect(
   image: TestImage,
   name: string,
@@ -23,7 +23,7 @@ async function detect(
   return { report: interpreters.find((interpreter) => interpreter.name === name), started };
 }
 
-/** A shim as pyenv and its like write it. */
+/** A shim as pyenv and similar managers write it. */
 function envShim(image: TestImage, manager: string, program: string): string {
   const root = `${image.dir}/${manager}`;
   const path = image.file(
@@ -45,7 +45,7 @@ function python(image: TestImage, path: string, version: string): string {
   return image.script(path, `echo Python ${version}`);
 }
 
-test("A4: a pyenv shim stands for the version its global file asks for, and is never run", async () => {
+test("A4: a pyenv shim resolves to the version its global file selects, and is never run", async () => {
   using image = makeTestImage();
   const shim = envShim(image, "pyenv", "python3");
   python(image, "pyenv/versions/3.11.7/bin/python3", "3.11.7");
@@ -64,7 +64,7 @@ test("A4: a pyenv shim stands for the version its global file asks for, and is n
   expect(started).toEqual(["/pyenv/versions/3.11.7/bin/python3", "/bin/python3"]);
 });
 
-test("A4: the image's PYENV_VERSION comes before the file, a short version stands for the newest, the first that is there wins", async () => {
+test("A4: the image's PYENV_VERSION overrides the file, a version prefix selects the newest, the first installed one wins", async () => {
   using image = makeTestImage();
   envShim(image, "pyenv", "python3");
   for (const version of ["3.11.7", "3.12.1", "3.12.10"])
@@ -81,7 +81,7 @@ test("A4: the image's PYENV_VERSION comes before the file, a short version stand
   expect(await versionFor("../../bin")).toBe("3.11.7");
 });
 
-test("A4: a shim whose version isn't installed is passed over, naming the version and the file that asks for it", async () => {
+test("A4: a shim whose version is not installed is rejected, naming the version and the file that selects it", async () => {
   using image = makeTestImage();
   const shim = envShim(image, "rbenv", "ruby");
   image.file("rbenv/version", "3.2.0\n");
@@ -96,13 +96,13 @@ test("A4: a shim whose version isn't installed is passed over, naming the versio
       {
         path: shim,
         code: "shim_unresolved",
-        reason: `is a rbenv shim ${shim}: ${image.dir}/rbenv/version asks for 3.2.0, which rbenv has not installed`,
+        reason: `is a rbenv shim ${shim}: ${image.dir}/rbenv/version selects 3.2.0, which rbenv has not installed`,
       },
     ],
   });
 });
 
-test("A4: a shim that leaves it to the system is looked past", async () => {
+test("A4: a shim that defers to the system is skipped", async () => {
   using image = makeTestImage();
   envShim(image, "nodenv", "node");
   image.script("bin/node", "echo v20.1.0");
@@ -113,7 +113,7 @@ test("A4: a shim that leaves it to the system is looked past", async () => {
   }
 });
 
-test("A4: an asdf shim stands for what the image's variable or the home's .tool-versions asks for", async () => {
+test("A4: an asdf shim resolves to the version that the image's variable or the .tool-versions in the home directory selects", async () => {
   using image = makeTestImage();
   const shim = image.file(
     "shims/node",
@@ -129,7 +129,7 @@ test("A4: an asdf shim stands for what the image's variable or the home's .tool-
     rejected: [
       {
         code: "shim_unresolved",
-        reason: expect.stringContaining("no .tool-versions sets a version of nodejs") as string,
+        reason: expect.stringContaining("no .tool-versions selects a version of nodejs") as string,
       },
     ],
   });
@@ -139,7 +139,7 @@ test("A4: an asdf shim stands for what the image's variable or the home's .tool-
   expect(interpreters.find(({ name }) => name === "node")).toMatchObject({ version: "20.1.0" });
 });
 
-test("A4: a volta shim stands for the version of platform.json", async () => {
+test("A4: a volta shim resolves to the version in platform.json", async () => {
   using image = makeTestImage();
   image.script("shims/volta-shim", "exit 126");
   const shim = image.link("shims/node", "volta-shim");
@@ -153,11 +153,11 @@ test("A4: a volta shim stands for the version of platform.json", async () => {
   });
   image.file("tools/user/platform.json", platform.replace("20.3.1", "22.0.0"));
   expect((await detect(image, "node")).report?.rejected[0]?.reason).toEndWith(
-    "tools/user/platform.json asks for 22.0.0, which volta has not installed",
+    "tools/user/platform.json selects 22.0.0, which volta has not installed",
   );
 });
 
-test("A4: a mise shim stands for the version of its config", async () => {
+test("A4: a mise shim resolves to the version in its config", async () => {
   using image = makeTestImage();
   image.script("opt/mise", "exit 126");
   const shim = image.link("shims/python3", "../opt/mise");
@@ -170,11 +170,11 @@ test("A4: a mise shim stands for the version of its config", async () => {
   });
   image.file("config/config.toml", "[tools\n");
   expect((await detect(image, "python", env)).report?.rejected[0]?.reason).toContain(
-    "no configuration of mise sets a version of python",
+    "no configuration of mise selects a version of python",
   );
 });
 
-test("A4: a wrapper script is told as one, with what it starts", async () => {
+test("A4: a wrapper script is reported as one, with the program it starts", async () => {
   using image = makeTestImage();
   const real = python(image, "opt/python3.11", "3.11.2");
   const wrapper = image.script("bin/python3", `export X=1\nexec "${real}" "$@"`);

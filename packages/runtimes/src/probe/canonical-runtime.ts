@@ -1,20 +1,20 @@
-/** Turns any name a person may write for a runtime into the one Fleet uses. Pure; used by all three tiers and by sensor configs. (A5) */
-import { INTERPRETERS } from "./probe/interpreters.ts";
+/** Maps the names people write for a runtime to the canonical one. Pure; used by all three tiers and by sensor configs. (A5) */
+import { INTERPRETERS } from "./interpreters.ts";
 
-/** What `canonicalRuntime` needs to know of an interpreter beyond the built-in ones. */
+/** The names of an interpreter that is not built in. */
 export interface RuntimeNames {
   readonly name: string;
   readonly aliases?: readonly string[] | undefined;
 }
 
-/** The runtime of sensors that are programs of their own. It is never detected, only named. (A6) */
+/** The runtime of sensors that are executables themselves. It is never detected, only named in a config or variable. (A6) */
 export const NATIVE = "native";
 
 const BUILT_IN = namesToCanonical(INTERPRETERS);
 
 /**
- * `nodejs` → `node`, ` Python3 ` → `python`, `native` → `native`; undefined for a name nobody knows.
- * Case and surrounding blanks do not matter. `extra` are the interpreters of the config file, whose names come first. (A5)
+ * `nodejs` → `node`, ` Python3 ` → `python`, `native` → `native`; undefined for an unknown name.
+ * Ignores case and surrounding blanks. `extra` are the interpreters of the config file; their names take precedence. (A5)
  */
 export function canonicalRuntime(
   name: string,
@@ -31,7 +31,7 @@ function namesToCanonical(interpreters: readonly RuntimeNames[]): ReadonlyMap<st
   for (const { name, aliases } of interpreters) {
     for (const alias of aliases ?? []) names.set(alias.trim().toLowerCase(), name);
   }
-  // A name proper wins over another one's alias.
+  // A canonical name takes precedence over another interpreter's alias.
   for (const { name } of interpreters) names.set(name.toLowerCase(), name);
   return names;
 }

@@ -1,41 +1,41 @@
 /**
- * Shims of version managers: small stand-ins on PATH that look up which version is wanted and start that. Slow, and broken when that
- * version isn't there, so they are told apart by where they lie and what is in them, and looked through without being run. (A4)
+ * Resolves shims of version managers: small programs on PATH that look up the selected version and start it. They are slow, and fail
+ * when that version is not installed, so they are recognised by name and content and resolved without being run. (A4)
  *
- * What a directory of a project asks for (`.python-version` beside the sensor) counts only at `/`: where a sensor will run is not known here.
+ * Version files of a project (`.python-version`) are read only at `/`, because the working directory of a sensor is not known yet.
  */
 import type { Executable } from "../inspect/inspect-executable.ts";
 import type { FileObserver } from "../inspect/file-observer.ts";
 import { newestFirst } from "./search-path.ts";
 
-/** What a shim stands for. */
+/** What a shim leads to. `source` is the variable or file that selects the version. */
 export type ShimTarget =
   | {
       readonly at: "program";
       readonly path: string;
       readonly via: string;
-      readonly askedBy: string;
+      readonly source: string;
     }
-  /** Whatever comes next on PATH. */
-  | { readonly at: "system"; readonly via: string; readonly askedBy: string }
+  /** The next program of that name on PATH. */
+  | { readonly at: "system"; readonly via: string; readonly source: string }
   | { readonly at: "unresolved"; readonly via: string; readonly reason: string };
 
 export interface ShimContext {
   readonly observer: FileObserver;
   readonly home: string | undefined;
-  /** Canonical name of the interpreter that is looked for. */
+  /** Canonical name of the interpreter the shim should lead to. */
   readonly runtime: string;
 }
 
-/** A version that is wanted, and who says so. */
-interface Wish {
+/** The selected versions in order of preference, and the variable or file that selects them. */
+interface VersionRequest {
   readonly versions: readonly string[];
-  readonly askedBy: string;
+  readonly source: string;
 }
 
 const VERSIONS_MAX = 8;
 
-/** How asdf and mise call what Fleet calls otherwise. */
+/** Names of asdf and mise plugins that differ from Fleet's runtime names. */
 const PLUGIN_NAMES: Readonly<Record<string, readonly string[]>> = {
   node: ["nodejs", "node"],
   go: ["golang", "go"],
@@ -43,7 +43,7 @@ const PLUGIN_NAMES: Readonly<Record<string, readonly string[]>> = {
   dotnet: ["dotnet", "dotnet-core"],
 };
 
-/** Undefined when the file is no shim. */
+/** Undefined when the file is not a shim. */
 export function resolveShim(executable: Executable, context: ShimContext): ShimTarget | undefined {
   const { path, script, realPath } = executable;
   const target = nameOf(realPath);
@@ -59,7 +59,7 @@ export function resolveShim(executable: Executable, context: ShimContext): ShimT
   return /^# asdf-plugin: /m.test(script) ? asdfShim(path, script, context) : undefined;
 }
 
-/** pyenv, rbenv, nodenv, goenv, jenv and their like, which have one plan. `root` is where the shim says it is. */
+/** pyenv, rbenv, nodenv, goenv, jenv and similar managers share one layout. `root` is the directory named in the shim. */
 function envShim(path: string, root: string, manager: string, context: ShimContext): ShimTarget {
   const { observer } = context;
   const via = `${manager} shim ${path}`;
@@ -67,14 +67,14 @@ function envShim(path: string, root: string, manager: string, context: ShimConte
   const language = { pyenv: "python", rbenv: "ruby", nodenv: "node", goenv: "go", jenv: "java" }[
     manager
   ];
-  const wish =
-    wishOfVariable(observer, variable, ":") ??
-    wishOfFile(observer, `/.${language ?? context.runtime}-version`) ??
-    wishOfFile(observer, `${root}/version`);
-  if (wish === undefined || wish.versions[0] === "system")
-    return { at: "system", via, askedBy: wish?.askedBy ?? `no version is set in ${root}/version` };
+  const request =
+    requestFromVariable(observer, variable, ":") ??
+    requestFromFile(observer, `/.${language ?? context.runtime}-version`) ??
+    requestFromFile(observer, `${root}/version`);
+  if (request === undefined || request.versions[0] === "system")
+    return { at: "system", via, source: request?.source ?? `no version is set in ${root}/version` };
   const prefixes = language === undefined ? [] : [`${language}-`, "v"];
-  return firstInstalled(wish, via, manager, (version) => {
+  return firstInstalled(request, via, manager, (version) => {
     const bare = prefixes.reduce(
       (name, prefix) => (name.startsWith(prefix) ? name.slice(prefix.length) : name),
       version,
@@ -92,15 +92,21 @@ function asdfShim(path: string, script: string, context: ShimContext): ShimTarge
   const plugins = [...script.matchAll(/^# asdf-plugin: (\S+)/gm)].map((match) => match[1] ?? "");
   const plugin = plugins[0] ?? context.runtime;
   const file = observer.variable("ASDF_DEFAULT_TOOL_VERSIONS_FILENAME") ?? ".tool-versions";
-  const wish =
-    wishOfVariable(observer, `ASDF_${plugin.toUpperCase().replaceAll("-", "_")}_VERSION`, " ") ??
-    wishOfToolVersions(observer, `/${file}`, [plugin]) ??
-    (home === undefined ? undefined : wishOfToolVersions(observer, `${home}/${file}`, [plugin]));
-  if (wish === undefined)
-    return { at: "unresolved", via, reason: `no ${file} sets a version of ${plugin}` };
-  if (wish.versions[0] === "system") return { at: "system", via, askedBy: wish.askedBy };
+  const request =
+    requestFromVariable(
+      observer,
+      `ASDF_${plugin.toUpperCase().replaceAll("-", "_")}_VERSION`,
+      " ",
+    ) ??
+    requestFromToolVersions(observer, `/${file}`, [plugin]) ??
+    (home === undefined
+      ? undefined
+      : requestFromToolVersions(observer, `${home}/${file}`, [plugin]));
+  if (request === undefined)
+    return { at: "unresolved", via, reason: `no ${file} selects a version of ${plugin}` };
+  if (request.versions[0] === "system") return { at: "system", via, source: request.source };
   return firstInstalled(
-    wish,
+    request,
     via,
     "asdf",
     (version) =>
@@ -116,22 +122,22 @@ function miseShim(path: string, context: ShimContext): ShimTarget {
   const data = observer.variable("MISE_DATA_DIR") ?? dirOf(dirOf(path));
   const config = observer.variable("MISE_CONFIG_DIR") ?? (home && `${home}/.config/mise`);
   const names = [runtime, ...(PLUGIN_NAMES[runtime] ?? [])];
-  const wish =
-    wishOfVariable(observer, `MISE_${runtime.toUpperCase()}_VERSION`, " ") ??
-    wishOfMise(observer, ["/mise.toml", "/.mise.toml"], names) ??
-    wishOfToolVersions(observer, "/.tool-versions", names) ??
-    (config && wishOfMise(observer, [`${config}/config.toml`], names)) ??
-    (home && wishOfToolVersions(observer, `${home}/.tool-versions`, names)) ??
-    wishOfMise(observer, ["/etc/mise/config.toml"], names);
-  if (!wish)
+  const request =
+    requestFromVariable(observer, `MISE_${runtime.toUpperCase()}_VERSION`, " ") ??
+    requestFromMise(observer, ["/mise.toml", "/.mise.toml"], names) ??
+    requestFromToolVersions(observer, "/.tool-versions", names) ??
+    (config && requestFromMise(observer, [`${config}/config.toml`], names)) ??
+    (home && requestFromToolVersions(observer, `${home}/.tool-versions`, names)) ??
+    requestFromMise(observer, ["/etc/mise/config.toml"], names);
+  if (!request)
     return {
       at: "unresolved",
       via,
-      reason: `no configuration of mise sets a version of ${runtime}`,
+      reason: `no configuration of mise selects a version of ${runtime}`,
     };
-  if (wish.versions[0] === "system") return { at: "system", via, askedBy: wish.askedBy };
+  if (request.versions[0] === "system") return { at: "system", via, source: request.source };
   return firstInstalled(
-    wish,
+    request,
     via,
     "mise",
     (version) =>
@@ -149,44 +155,44 @@ function voltaShim(path: string, { observer }: ShimContext): ShimTarget {
   const via = `volta shim ${path}`;
   const home = observer.variable("VOLTA_HOME") ?? dirOf(dirOf(path));
   const file = `${home}/tools/user/platform.json`;
-  const version = /"runtime"\s*:\s*"([^"]+)"/.exec(observer.text(file) ?? "")?.[1];
+  const version = /"runtime"\s*:\s*"([^"]+)"/.exec(observer.readText(file) ?? "")?.[1];
   if (version === undefined)
-    return { at: "unresolved", via, reason: `${file} sets no version of node` };
+    return { at: "unresolved", via, reason: `${file} selects no version of node` };
   return firstInstalled(
-    { versions: [version], askedBy: file },
+    { versions: [version], source: file },
     via,
     "volta",
-    (wanted) => programIn(observer, `${home}/tools/image/node/${wanted}/bin`, path)[0],
+    (selected) => programIn(observer, `${home}/tools/image/node/${selected}/bin`, path)[0],
   );
 }
 
-/** As the managers do it, the first version that has the program. */
+/** Like the managers, takes the first selected version that contains the program. */
 function firstInstalled(
-  { versions, askedBy }: Wish,
+  { versions, source }: VersionRequest,
   via: string,
   manager: string,
   find: (version: string) => string | undefined,
 ): ShimTarget {
   for (const version of versions) {
     const path = find(version);
-    if (path !== undefined) return { at: "program", path, via, askedBy };
+    if (path !== undefined) return { at: "program", path, via, source };
   }
-  const wanted = versions.join(", ");
+  const selected = versions.join(", ");
   return {
     at: "unresolved",
     via,
-    reason: `${askedBy} asks for ${wanted}, which ${manager} has not installed`,
+    reason: `${source} selects ${selected}, which ${manager} has not installed`,
   };
 }
 
-/** The program of the shim's name in `dir`: in a list of one, or an empty one. */
+/** The path of the shim's program in `dir`, or an empty list if there is none. */
 function programIn(observer: FileObserver, dir: string, shim: string): string[] {
   const path = `${dir}/${nameOf(shim)}`;
-  const look = observer.at(path);
-  return look.at === "there" && look.stat.isFile() ? [path] : [];
+  const entry = observer.observe(path);
+  return entry.at === "present" && entry.stat.isFile() ? [path] : [];
 }
 
-/** `3.11` stands for the newest 3.11.x. */
+/** The newest installed version with the given prefix: `3.11` selects the newest 3.11.x. */
 function newestOf(observer: FileObserver, dir: string, prefix: string): string | undefined {
   if (!/^\d/.test(prefix)) return undefined;
   return observer
@@ -195,44 +201,48 @@ function newestOf(observer: FileObserver, dir: string, prefix: string): string |
     .toSorted(newestFirst)[0];
 }
 
-function wishOfVariable(observer: FileObserver, name: string, separator: string): Wish | undefined {
+function requestFromVariable(
+  observer: FileObserver,
+  name: string,
+  separator: string,
+): VersionRequest | undefined {
   const value = observer.variable(name);
-  return value === undefined ? undefined : wishFor(value.split(separator), name);
+  return value === undefined ? undefined : toRequest(value.split(separator), name);
 }
 
-function wishOfFile(observer: FileObserver, path: string): Wish | undefined {
-  const lines = (observer.text(path) ?? "").split("\n").map((line) => line.replace(/#.*/, ""));
-  return wishFor(lines.join(" ").split(/[\s:]+/), path);
+function requestFromFile(observer: FileObserver, path: string): VersionRequest | undefined {
+  const lines = (observer.readText(path) ?? "").split("\n").map((line) => line.replace(/#.*/, ""));
+  return toRequest(lines.join(" ").split(/[\s:]+/), path);
 }
 
-/** Lines of `.tool-versions`: a name, then versions, the first that is there wins. */
-function wishOfToolVersions(
+/** Each line of `.tool-versions` is a name followed by versions in order of preference. */
+function requestFromToolVersions(
   observer: FileObserver,
   path: string,
   names: readonly string[],
-): Wish | undefined {
-  for (const line of (observer.text(path) ?? "").split("\n")) {
+): VersionRequest | undefined {
+  for (const line of (observer.readText(path) ?? "").split("\n")) {
     const [name = "", ...versions] = line.replace(/#.*/, "").trim().split(/\s+/);
-    if (names.includes(name)) return wishFor(versions, path);
+    if (names.includes(name)) return toRequest(versions, path);
   }
   return undefined;
 }
 
-/** `[tools]` of mise's config: a version, a list of them, or a table with one. */
-function wishOfMise(
+/** An entry of `[tools]` in mise's config is a version, a list of versions, or a table with a version. */
+function requestFromMise(
   observer: FileObserver,
   paths: readonly string[],
   names: readonly string[],
-): Wish | undefined {
+): VersionRequest | undefined {
   for (const path of paths) {
-    const text = observer.text(path);
+    const text = observer.readText(path);
     if (text === undefined) continue;
     const tools = tableOf(parseToml(text), "tools");
-    const wanted = names.map((name) => tools?.[name]).find((value) => value !== undefined);
-    const versions = (Array.isArray(wanted) ? wanted : [wanted]).map((value: unknown) =>
+    const tool = names.map((name) => tools?.[name]).find((value) => value !== undefined);
+    const versions = (Array.isArray(tool) ? tool : [tool]).map((value: unknown) =>
       typeof value === "object" && value !== null && "version" in value ? value.version : value,
     );
-    const found = wishFor(
+    const found = toRequest(
       versions.filter((value) => typeof value === "string"),
       path,
     );
@@ -257,13 +267,13 @@ function tableOf(value: unknown, key: string): Record<string, unknown> | undefin
     : undefined;
 }
 
-function wishFor(words: readonly string[], askedBy: string): Wish | undefined {
-  // A version becomes part of a path.
+function toRequest(words: readonly string[], source: string): VersionRequest | undefined {
+  // A version becomes part of a path, so only harmless characters are accepted.
   const versions = words
     .map((word) => word.trim())
     .filter((word) => /^[\w.+-]+$/.test(word) && !word.startsWith("."))
     .slice(0, VERSIONS_MAX);
-  return versions.length === 0 ? undefined : { versions, askedBy };
+  return versions.length === 0 ? undefined : { versions, source };
 }
 
 function nameOf(path: string): string {

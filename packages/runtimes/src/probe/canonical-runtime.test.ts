@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { canonicalRuntime } from "./canonical-runtime.ts";
-import { INTERPRETERS } from "./probe/interpreters.ts";
+import { INTERPRETERS } from "./interpreters.ts";
 
-test("common names mean the runtime they are known by", () => {
+test("common names map to their runtime", () => {
   const meant = {
     nodejs: "node",
     js: "node",
@@ -21,13 +21,13 @@ test("common names mean the runtime they are known by", () => {
     expect(canonicalRuntime(name)).toBe(canonical);
 });
 
-test("a name nobody knows is undefined", () => {
+test("an unknown name is undefined", () => {
   for (const name of ["", "auto", "cobol", "python3.11", "constructor", "__proto__"]) {
     expect(canonicalRuntime(name)).toBeUndefined();
   }
 });
 
-test("the config's names come before the built-in aliases, but never take native", () => {
+test("the config's names override the built-in aliases, but never native", () => {
   const extra = [{ name: "pypy", aliases: ["pypy3", "native"] }];
   expect(canonicalRuntime("pypy", extra)).toBe("pypy");
   expect(canonicalRuntime("pypy3", extra)).toBe("pypy");
@@ -35,7 +35,7 @@ test("the config's names come before the built-in aliases, but never take native
   expect(canonicalRuntime("native", extra)).toBe("native");
 });
 
-test("no name or alias in the table means two runtimes", () => {
+test("no name or alias in the table is ambiguous", () => {
   const names = INTERPRETERS.flatMap(({ name, aliases }) => [name, ...aliases]);
   expect(new Set(names).size).toBe(names.length);
   for (const name of names) expect(name).toBe(name.toLowerCase());
