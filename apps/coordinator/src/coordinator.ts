@@ -1,4 +1,4 @@
-/** Builds the coordinator and starts and stops its parts in order. Constructs and orders; does nothing else. (T6) */
+/** The composition root: constructs the coordinator's parts, connects them, and starts and stops them in order. (T6) */
 import { join } from "node:path";
 import { type Clock, Counts, type Log, type Random, ServiceGroup } from "@fleet/daemon";
 import { Auth, type TokenSettings } from "./auth/auth.ts";
@@ -20,19 +20,19 @@ import { HealthPoller } from "./registry/liveness/health-poller.ts";
 
 const FAILED_START_MS = 5000;
 const ANY_HOST = "0.0.0.0";
-/** Agents downloaded at once: each takes an open file and a share of the network, next to no memory. */
+/** Concurrent agent downloads. Each costs an open file and bandwidth, but almost no memory. */
 const DOWNLOADS_MAX = 32;
 
-/** What `main.ts` has read from flags, environment and files. */
+/** What `serve` has read from flags, environment and files. */
 export interface CoordinatorOptions {
   readonly config: Config;
   readonly dataDir: string;
   /** The directory of track files. */
   readonly trackDir: string;
   readonly tokens: TokenSettings;
-  /** argv of a tracker, with `{port}` and `{stream}` to be filled in. */
+  /** argv of a tracker; `{port}` and `{stream}` are replaced. */
   readonly trackerCommand: readonly string[];
-  /** The environment trackers get: ours less our secrets. */
+  /** The environment of trackers: ours without our secrets. */
   readonly trackerEnv: Readonly<Record<string, string>>;
   readonly version: string;
   readonly clock: Clock;
@@ -40,16 +40,19 @@ export interface CoordinatorOptions {
   readonly log: Log;
 }
 
-/** A coordinator that can be started once. */
+/** A coordinator. It can be started once; if its start fails, it has stopped. */
 export interface Coordinator {
   start(): Promise<void>;
-  /** By `deadlineMs`, monotonic. Calling it twice gives the same promise. */
+  /** Stops by `deadlineMs`, monotonic. Further calls return the same promise. */
   stop(deadlineMs: number): Promise<void>;
   readonly httpPort: number;
   readonly framesPort: number;
 }
 
-/** Opens the data directory (throws DataDirError, DatabaseDamagedError, DatabaseTooNewError, KeyFileError, ConfigError) and wires the parts. */
+/**
+ * Opens the data directory and constructs the parts. Throws DataDirError, DatabaseDamagedError, DatabaseTooNewError,
+ * KeyFileError or ConfigError.
+ */
 export function createCoordinator(options: CoordinatorOptions): Coordinator {
   const opened = openDb(options.dataDir);
   try {
@@ -200,7 +203,7 @@ function createRegistry({ config, clock, log }: CoordinatorOptions, db: Db, bus:
   });
 }
 
-/** Where track files go unless the config says otherwise: beside the database, or the working directory for trials. */
+/** The default directory of track files: beside the database, or in the working directory if there is none. */
 export function defaultTrackDir(dataDir: string): string {
   return dataDir === MEMORY ? "tracks" : join(dataDir, "tracks");
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bun
-/** `fleet-coordinator`. `health` is asked every few seconds beside the coordinator, so for it nothing else is loaded. */
+/** Entry point of `fleet-coordinator`. Containers run `health` every few seconds, so that command loads nothing else. */
 import { health, quickHealthFlags } from "./cli/health.ts";
 
 const quick = quickHealthFlags(process.argv.slice(2), process.env);

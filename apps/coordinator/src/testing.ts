@@ -1,4 +1,4 @@
-/** What the tests of this app share: directories that go away, a log that can be read, databases that refuse, registrations. */
+/** Helpers shared by the coordinator's tests: temporary directories, a recording log, a read-only database, registrations. */
 import { randomInt } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,7 +21,7 @@ import type { RegistryOptions } from "./registry/node.ts";
 const POLL_MS = 1;
 const [FREE_PORTS_FIRST, FREE_PORTS_LAST] = [12_000, 28_000];
 
-/** A directory that is removed at the end of the block: `using dir = tempDir()`. */
+/** A temporary directory, removed at the end of the block: `using dir = tempDir()`. */
 export function tempDir(): Disposable & { readonly path: string } {
   const path = mkdtempSync(join(tmpdir(), "fleet-coordinator-"));
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
@@ -34,7 +34,7 @@ export interface LogLine {
   readonly message: string;
 }
 
-/** Keeps what is logged. */
+/** Records every log line. */
 export class RecordingLog implements Log {
   readonly lines: LogLine[];
   readonly #fields: Record<string, unknown>;
@@ -60,7 +60,7 @@ export class RecordingLog implements Log {
     return new RecordingLog(this.lines, { ...this.#fields, ...fields });
   }
 
-  /** How often something was said. */
+  /** How many lines have this message. */
   count(message: string): number {
     return this.lines.filter((l) => l.message === message).length;
   }
@@ -70,7 +70,7 @@ export class RecordingLog implements Log {
   }
 }
 
-/** Waits for something that other processes or sockets bring about; the test's own timeout is the bound. `step` runs between looks. */
+/** Polls until `isSo` returns true, for effects of other processes or sockets; the test's timeout bounds it. Calls `step` between polls. */
 export async function until(isSo: () => boolean, step: () => void = () => {}): Promise<void> {
   while (!isSo()) {
     step();
@@ -78,14 +78,14 @@ export async function until(isSo: () => boolean, step: () => void = () => {}): P
   }
 }
 
-/** A port that nobody listens on just now. */
+/** A port that is free now. */
 export function freePort(): number {
   const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
   probe.stop(true);
   return probe.port;
 }
 
-/** The first of `count` ports in a row that nobody is on just now, below those that outgoing connections get. */
+/** The first of `count` consecutive ports that are free now, below the range of outgoing connections. */
 export function freePorts(count: number): number {
   for (;;) {
     const first = randomInt(FREE_PORTS_FIRST, FREE_PORTS_LAST - count);
@@ -102,12 +102,12 @@ function isFree(port: number): boolean {
   }
 }
 
-/** Makes every write of a database fail, as on a full disk, or work again. */
+/** Makes every write to the database fail, as on a full disk, or succeed again. */
 export function refuseWrites(db: Db, refuse: boolean): void {
   db.run(sql.raw(`PRAGMA query_only = ${refuse ? 1 : 0}`));
 }
 
-/** The registry's own defaults, but that it forgets nobody. */
+/** The registry's defaults, except that it never forgets a node. */
 export const REGISTRY_OPTIONS: RegistryOptions = {
   staleAfterMs: 90_000,
   deadAfterMs: 300_000,
@@ -116,7 +116,7 @@ export const REGISTRY_OPTIONS: RegistryOptions = {
   retentionMs: { persistent: Number.POSITIVE_INFINITY, ephemeral: Number.POSITIVE_INFINITY },
 };
 
-/** One configured token of each kind, or of those that are named. */
+/** Configures one token of each kind that `secrets` names. */
 export function configuredTokens(secrets: Partial<Record<SharedTokenKind, string>>): TokenSettings {
   const configured = Object.entries(secrets).map(([kind, secret]) => ({
     kind: kind as SharedTokenKind,
@@ -126,7 +126,7 @@ export function configuredTokens(secrets: Partial<Record<SharedTokenKind, string
   return { configured, insecureDev: false };
 }
 
-/** A registration as it comes out of the schema. */
+/** A registration parsed by the schema, with defaults filled in. */
 export function registration(
   request: Partial<RegisterRequest> & { readonly node_id: string; readonly instance_id: string },
 ): Registration {
@@ -137,7 +137,7 @@ export function registration(
   });
 }
 
-/** Ids as parsed at the edge. */
+/** Branded ids, without parsing. */
 export const nodeId = (text: string): NodeId => text as NodeId;
 export const instanceId = (text: string): InstanceId => text as InstanceId;
 export const streamId = (text: string): StreamId => text as StreamId;

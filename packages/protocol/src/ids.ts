@@ -1,29 +1,29 @@
-/** The identifiers that cross a wire. Each is parsed once, at the boundary it comes in by, and branded from there on. */
+/** The identifiers used on the wire. Each is parsed once, where it enters the program, and is a branded type from there on. */
 import { z } from "zod";
 
-/** No dot, since a dot joins ids in stream ids and topics; safe in paths, URLs and topics as it stands. (DESIGN §2) */
+/** Safe in paths, URLs and topics without escaping. No dot, because a dot joins ids in stream ids and topics. */
 const ID_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
 const ID_RULE = "must be 1–64 letters, digits, '_' or '-', and begin with a letter or digit";
 
 const id = z.string().regex(ID_PATTERN, ID_RULE);
 
-/** A node: its persistent identity. */
+/** The persistent identity of a node. */
 export const nodeIdSchema = id.brand("NodeId");
 export type NodeId = z.infer<typeof nodeIdSchema>;
 
-/** A sensor of one node. */
+/** The name of a sensor, unique within its node. */
 export const sensorNameSchema = id.brand("SensorName");
 export type SensorName = z.infer<typeof sensorNameSchema>;
 
-/** One run of an agent process. */
+/** Identifies one run of an agent process. */
 export const instanceIdSchema = id.brand("InstanceId");
 export type InstanceId = z.infer<typeof instanceIdSchema>;
 
-/** One life of a spool's numbering: `(spool_id, seq)` names a frame for good. */
+/** Identifies one numbering of a spool's frames: `(spool_id, seq)` never names two frames. */
 export const spoolIdSchema = id.brand("SpoolId");
 export type SpoolId = z.infer<typeof spoolIdSchema>;
 
-/** The ordered frames of one source: `node.sensor` for an agent's sensor, `node` for a plain node. */
+/** Identifies the ordered frames of one source: `node.sensor` for an agent's sensor, `node` for a plain node. */
 export const streamIdSchema = z
   .string()
   .regex(
@@ -33,7 +33,7 @@ export const streamIdSchema = z
   .brand("StreamId");
 export type StreamId = z.infer<typeof streamIdSchema>;
 
-/** The stream of `sensor` on `node`, or of a plain node when there is no sensor. */
+/** The stream of `sensor` on `node`, or of the plain node `node` without a sensor. */
 export function streamIdOf(node: NodeId, sensor?: SensorName): StreamId {
   return (sensor === undefined ? node : `${node}.${sensor}`) as StreamId;
 }
@@ -44,7 +44,7 @@ export function nodeOfStream(stream: StreamId): NodeId {
   return (dot < 0 ? stream : stream.slice(0, dot)) as NodeId;
 }
 
-/** Makes an id out of a host name or other free text: foreign characters become `-`. Undefined when nothing is left. */
+/** Turns a host name or other text into an id by replacing other characters with `-`. Undefined if nothing is left. */
 export function nodeIdFrom(text: string): NodeId | undefined {
   const candidate = text
     .replace(/[^A-Za-z0-9_-]+/g, "-")

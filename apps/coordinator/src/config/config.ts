@@ -1,4 +1,7 @@
-/** The coordinator's configuration: one strict schema, parsed once, all problems reported together. (CONVENTIONS) */
+/**
+ * The coordinator's configuration: one strict schema. Unknown keys are errors, and all problems are reported together, each
+ * with its path. `serve` and `check-config` load it once.
+ */
 import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { ConfigError, readConfigFile } from "./file.ts";
@@ -10,10 +13,10 @@ const DAY_MS = 86_400_000;
 
 const port = z.int().min(1).max(65_535);
 
-/** Where it listens is 0.0.0.0 unless something says else; with --insecure-dev it is loopback, so no default here. */
+/** No default here: it is 0.0.0.0, or 127.0.0.1 with --insecure-dev. */
 const host = z.string().min(1).optional();
 
-/** PEM files. */
+/** Paths of PEM files. */
 const tlsFilesSchema = z.strictObject({ cert: z.string().min(1), key: z.string().min(1) });
 
 const tcpServerSchema = z
@@ -24,7 +27,7 @@ const tcpServerSchema = z
     auto_provision: z.boolean().default(true),
     auto_provision_port_start: port.default(31_000),
     auto_provision_port_end: port.default(31_099),
-    /** Streams one push token may bring in without the config naming them. (T2) */
+    /** Streams that one push token may create without an entry in `trackers`. (T2) */
     auto_provision_per_token_max: z.int().min(1).default(1000),
     connections_max: z.int().min(1).default(4096),
     connections_per_address_max: z.int().min(1).default(1024),
@@ -51,13 +54,13 @@ const configSchema = z.strictObject({
       tls: tlsFilesSchema.optional(),
     })
     .prefault({}),
-  /** Where agents are to connect, when it is not where this process listens. `tls` says what is spoken there. */
+  /** The frame endpoint that agents connect to, if it isn't where this process listens. `tls`: whether it expects TLS. */
   advertise_frames: z
     .strictObject({ host: z.string().min(1), port, tls: z.boolean().optional() })
     .optional(),
   enroll_token_file: z.string().optional(),
   operator_token_file: z.string().optional(),
-  /** Where agents to be downloaded lie, as `ARCH/fleet-agent`. (H8) */
+  /** Directory of the agents offered for download, as `ARCH/fleet-agent`. (H8) */
   agent_binaries: z.string().min(1).optional(),
   tcp_server: tcpServerSchema.prefault({}),
   trackers: trackerEntriesSchema,
@@ -67,12 +70,12 @@ const configSchema = z.strictObject({
       heartbeat_interval: duration.default(30_000),
       stale_after: duration.default(90_000),
       dead_after: duration.default(300_000),
-      /** Whether an enrolment token alone takes over a known node, whose agent has lost its state. `prove` asks for its own. */
+      /** Whether an enrolment token is enough to take over a known node (`allow`), or its own credentials are needed (`prove`). */
       reenroll: z.enum(["allow", "prove"]).default("allow"),
-      /** Nodes that are remembered, with an agent and without; whoever has the token can invent ids. (R10) */
+      /** Nodes stored. Bounded, because anyone with a token can make up ids. (R10) */
       agent_nodes_max: z.int().min(1).default(100_000),
       plain_nodes_max: z.int().min(1).default(10_000),
-      /** For how long silent nodes are remembered, in our own uptime, by their class. (R4) */
+      /** How long silent nodes are kept, by class, counted in the coordinator's uptime. (R4) */
       node_retention: z
         .strictObject({
           persistent: durationOrNever.default(7 * DAY_MS),
@@ -91,12 +94,12 @@ const configSchema = z.strictObject({
     .prefault({}),
 });
 
-/** The configuration as the program uses it: durations in ms, sizes in bytes, defaults filled in. */
+/** The parsed configuration: durations in ms, sizes in bytes, defaults filled in. */
 export type Config = z.output<typeof configSchema>;
 
 /**
- * Reads a YAML (or TOML, by its name) file; with no path, the defaults. The files of a certificate that it names are looked
- * at, too. Throws ConfigError.
+ * Loads a configuration file: TOML if its name ends in `.toml`, else YAML. Without a path, returns the defaults. Also checks
+ * the certificate files it names. Throws ConfigError.
  */
 export function loadConfig(path: string | undefined): Config {
   if (path === undefined) return configSchema.parse({});
@@ -114,7 +117,7 @@ function tlsProblems(place: string, files: TlsFiles | undefined): string[] {
   return read?.at === "bad" ? [`${place}.${read.problem}`] : [];
 }
 
-/** Checks a parsed configuration; `source` names it in the error. */
+/** Validates a decoded configuration. `source` names it in the ConfigError that this throws. */
 export function parseConfig(source: string, value: unknown): Config {
   const result = configSchema.safeParse(value);
   if (result.success) return result.data;
@@ -128,7 +131,7 @@ function describe(issue: z.core.$ZodIssue): string[] {
   return [`${at === "" ? "(top)" : at}: ${issue.message}`];
 }
 
-/** Reads a secret from its variable, or from the file that `NAME_FILE` or the config names. Undefined when none is set. */
+/** Reads a secret from variable `name`, else from the file that `NAME_FILE` or the config names. Undefined if none is set. Throws ConfigError. */
 export function readSecret(
   env: Record<string, string | undefined>,
   name: string,

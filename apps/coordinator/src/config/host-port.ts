@@ -1,6 +1,6 @@
-/** `HOST:PORT` as flags take it. */
+/** The `HOST:PORT` syntax of the flags `--http` and `--frames`. */
 
-/** Where to listen. */
+/** An address to listen on. */
 export interface HostPort {
   readonly host: string;
   readonly port: number;
@@ -8,7 +8,7 @@ export interface HostPort {
 
 const PORT_MAX = 65_535;
 
-/** Reads `HOST:PORT` or `[IPV6]:PORT`; undefined when it is neither. */
+/** Parses `HOST:PORT` or `[IPV6]:PORT`; undefined if it is neither. */
 export function parseHostPort(text: string): HostPort | undefined {
   const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);

@@ -105,9 +105,9 @@ describe("trackers in the configuration (T2, T7)", () => {
         { name: "a", mode: "tcp", node_id: "z" },
       ]),
     ).toEqual([
-      `trackers.2.name: trackers.0 is called "a" too`,
-      `trackers.4.name: trackers.0 is called "a" too`,
-      `trackers.3.node_id: trackers.1 is for node "b" too`,
+      `trackers.2.name: "a" is already the name of trackers.0`,
+      `trackers.4.name: "a" is already the name of trackers.0`,
+      `trackers.3.node_id: "b" is already the node of trackers.1`,
     ]);
   });
 });

@@ -1,7 +1,7 @@
 /**
- * `trackers` of the configuration: the streams that are known before a frame comes. `name` is what an entry is called, once
- * in the list. A `tcp` entry is for the streams of the node `node_id`, which is its name unless it says otherwise. An `http`
- * entry's frames are fetched, and its name is the id of the node they come from. (T2, T7)
+ * `trackers` in the configuration: the streams known before their first frame. Names are unique. A `tcp` entry describes the
+ * streams of node `node_id`, by default its name. The frames of an `http` entry are fetched, and its name is the node's id.
+ * Part of the schema in config.ts. (T2, T7)
  */
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -12,25 +12,25 @@ import { duration } from "./units.ts";
 const ENTRIES_MAX = 1000;
 const INTERVAL_MS_MIN = 50;
 
-/** Where frames are fetched from. */
+/** A URL to fetch frames from, split so that secrets can't be shown by mistake. */
 export interface DetectionUrl {
-  /** What is asked for. Holds no user and password, but perhaps a key in its query. */
+  /** The URL to request. Without user and password, but its query may hold a key. */
   readonly href: string;
-  /** What people may see of it: no user, password or query. */
+  /** What the API and logs show: no user, password or query. */
   readonly shown: string;
-  /** The `Authorization` header that the user and password of the URL amount to. (RFC 7617) */
+  /** The `Authorization` header made from the URL's user and password. (RFC 7617) */
   readonly authorization: string | undefined;
 }
 
 const detectionUrl = z.string().transform((text, ctx): DetectionUrl => {
   const url = parseDetectionUrl(text);
   if (url !== undefined) return url;
-  // The text may hold a password, so it is not repeated.
+  // Not quoted in the message, because it may hold a password.
   ctx.addIssue({ code: "custom", message: "is not a URL like http://hill:8080/api/detection" });
   return z.NEVER;
 });
 
-/** Certificates of the authorities that may vouch for the server, instead of the usual ones; gives their text. */
+/** Path of a PEM file with the CAs to trust instead of the system's; the output is the file's text. */
 const caFile = z
   .string()
   .min(1)
@@ -66,7 +66,7 @@ const httpEntry = z
 
 type Entry = { readonly name: NodeId; readonly node_id: NodeId };
 
-/** The list, with nothing in it twice: each node's stream has one source. */
+/** The list. Names and nodes are unique, so that each stream has one source. */
 export const trackerEntriesSchema = z
   .array(z.discriminatedUnion("mode", [tcpEntry, httpEntry]))
   .max(ENTRIES_MAX)
@@ -77,13 +77,13 @@ export const trackerEntriesSchema = z
       for (const [at, entry] of entries.entries()) {
         const first = seen.get(entry[key]);
         seen.set(entry[key], first ?? at);
-        // Of the same name and the same node, one complaint is enough.
+        // For the same name and the same node, one problem is enough.
         if (first === undefined || (key === "node_id" && entries[first]?.name === entry.name))
           continue;
         const message =
           key === "name"
-            ? `trackers.${first} is called "${entry.name}" too`
-            : `trackers.${first} is for node "${entry.node_id}" too`;
+            ? `"${entry.name}" is already the name of trackers.${first}`
+            : `"${entry.node_id}" is already the node of trackers.${first}`;
         ctx.addIssue({ code: "custom", message, path: [at, key] });
       }
     }

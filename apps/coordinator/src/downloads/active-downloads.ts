@@ -1,14 +1,14 @@
 /**
- * How many downloads are under way. The server tells no one when an answer has been sent, only whether a request is still
- * open; so this looks, each second while there are any and whenever another one begins. (H8)
+ * Limits and tracks concurrent downloads. The server reports only whether a request is still open, not when its response has
+ * been sent, so this polls: every second while a download is active, and whenever another one begins. (H8)
  */
 import type { Clock, Service } from "@fleet/daemon";
 
-const LOOK_MS = 1000;
+const POLL_MS = 1000;
 
-/** One request that may be a download. */
+/** A request that is counted. */
 export interface Download {
-  /** Called once, when the request has ended, however it ended; at once when it has already. */
+  /** Calls `fn` once, when the request has ended for any reason; at once if it has already. */
   onEnd(fn: () => void): void;
 }
 
@@ -17,12 +17,12 @@ interface Active {
   readonly ends: (() => void)[];
 }
 
-/** At most so many at once. A service that stops when no request is left, since the server's stop has ended them. */
+/** Admits at most `max` downloads at a time. Stop it after the HTTP server, which ends all requests. */
 export class ActiveDownloads implements Service {
   readonly #clock: Clock;
   readonly #max: number;
   readonly #active = new Set<Active>();
-  #isWatching = false;
+  #isScheduled = false;
 
   constructor(clock: Clock, max: number) {
     this.#clock = clock;
@@ -33,13 +33,13 @@ export class ActiveDownloads implements Service {
     return this.#active.size;
   }
 
-  /** Counts a request until `isOpen` says it has ended. Undefined when there are as many as there may be. */
+  /** Counts a request until `isOpen` returns false. Undefined if `max` downloads are active. */
   begin(isOpen: () => boolean): Download | undefined {
-    this.#look();
+    this.#poll();
     if (this.#active.size >= this.#max) return undefined;
     const active: Active = { isOpen, ends: [] };
     this.#active.add(active);
-    this.#watch();
+    this.#schedule();
     return { onEnd: (fn) => (this.#active.has(active) ? void active.ends.push(fn) : fn()) };
   }
 
@@ -49,7 +49,7 @@ export class ActiveDownloads implements Service {
     for (const active of this.#active) this.#end(active);
   }
 
-  #look(): void {
+  #poll(): void {
     for (const active of this.#active) if (!active.isOpen()) this.#end(active);
   }
 
@@ -58,13 +58,13 @@ export class ActiveDownloads implements Service {
     for (const end of active.ends) end();
   }
 
-  #watch(): void {
-    if (this.#isWatching) return;
-    this.#isWatching = true;
-    this.#clock.after(LOOK_MS, () => {
-      this.#isWatching = false;
-      this.#look();
-      if (this.#active.size > 0) this.#watch();
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#clock.after(POLL_MS, () => {
+      this.#isScheduled = false;
+      this.#poll();
+      if (this.#active.size > 0) this.#schedule();
     });
   }
 }

@@ -1,24 +1,23 @@
 /**
- * The agents that are offered for download: `DIR/ARCH/fleet-agent`. A file is opened once, and what is said of it (size,
- * sha256, version) is said of that open file: one that is renamed into its place meanwhile changes nothing for who already
- * downloads. (H8)
+ * The agents offered for download: `DIR/ARCH/fleet-agent`. Size, sha256 and version always describe the file that was opened,
+ * so renaming another one into its place does not affect downloads in progress. (H8)
  */
 import { constants, type Stats } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { join } from "node:path";
 
-/** Processors, by the names the kernel gives them. */
+/** Processor architectures, by their kernel names. */
 export const AGENT_ARCHES = ["x86_64", "aarch64"] as const;
 export type AgentArch = (typeof AGENT_ARCHES)[number];
 
 const PIECE_BYTES = 1024 ** 2;
-/** Written into every binary by scripts/lib/build-binaries.ts. */
+/** scripts/lib/build-binaries.ts writes it into every binary. */
 const VERSION_MARK = Buffer.from("// fleet-version ");
 const VERSION = /^[0-9A-Za-z.+-]{1,64}(?=\n)/;
-/** With the line feed behind it. */
+/** Includes the line feed that ends it. */
 const VERSION_BYTES_MAX = 65;
 
-/** What a file is. `sha256` is hex; `version` is null when the file does not tell. */
+/** One file. `sha256` is hexadecimal; `version` is null if the file doesn't contain it. */
 export interface AgentBinary {
   readonly arch: AgentArch;
   readonly bytes: number;
@@ -26,13 +25,13 @@ export interface AgentBinary {
   readonly version: string | null;
 }
 
-/** An open file and what it is; whoever asked for it closes it. */
+/** An open file. The caller closes it. */
 export interface OpenAgentBinary extends AgentBinary {
   readonly fd: number;
   close(): void;
 }
 
-/** Why there is no file: nothing configured, the directory is gone, not this processor's, or it is being written just now. */
+/** Why there is no file. `no_file`: none for this architecture. `changing`: it is being written. */
 export type NoAgentBinary = "not_configured" | "no_directory" | "no_file" | "changing";
 
 interface Facts {
@@ -40,17 +39,17 @@ interface Facts {
   readonly version: string | null;
 }
 
-/** Looks at the files anew each time; remembers the latest digest for each processor. */
+/** Opens files on request. Caches the latest digest per architecture. */
 export class AgentBinaries {
   readonly #dir: string | undefined;
   readonly #latest = new Map<AgentArch, { readonly key: string; readonly facts: Promise<Facts> }>();
 
-  /** `dir` undefined: nothing is offered. */
+  /** Without `dir` nothing is offered. */
   constructor(dir: string | undefined) {
     this.#dir = dir;
   }
 
-  /** Opens the file for `arch`. The first to ask for a new file waits until it has been read; so do those who come meanwhile. */
+  /** Opens the file for `arch`. Callers wait while a new file is read once to compute its digest. */
   async open(arch: AgentArch): Promise<OpenAgentBinary | NoAgentBinary> {
     if (this.#dir === undefined) return "not_configured";
     const file = await openFile(join(this.#dir, arch, "fleet-agent"));
@@ -70,7 +69,7 @@ export class AgentBinaries {
     }
   }
 
-  /** What there is for each processor; empty when there is nothing. */
+  /** All files, in the order of AGENT_ARCHES. */
   async list(): Promise<readonly AgentBinary[] | NoAgentBinary> {
     const found: AgentBinary[] = [];
     for (const arch of AGENT_ARCHES) {
@@ -84,7 +83,7 @@ export class AgentBinaries {
     return found;
   }
 
-  /** Undefined when the file was written to while it was read: its digest is that of no version. */
+  /** Undefined if the file was written to while it was read, since its digest then matches no version. */
   async #factsOf(arch: AgentArch, file: FileHandle, stats: Stats): Promise<Facts | undefined> {
     const key = keyOf(stats);
     let latest = this.#latest.get(arch);
@@ -110,7 +109,7 @@ export class AgentBinaries {
 
 async function openFile(path: string): Promise<FileHandle | undefined> {
   try {
-    // Without waiting for somebody to write, should it be a pipe.
+    // Opening a FIFO must not wait for a writer.
     return await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
@@ -126,12 +125,12 @@ async function isDirectory(path: string): Promise<boolean> {
   );
 }
 
-/** Changes whenever the content may have: ctime can't be set back. */
+/** Differs whenever the content may differ: ctime can't be set back. */
 function keyOf({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string {
   return [dev, ino, size, mtimeMs, ctimeMs].join(":");
 }
 
-/** In pieces: the rest of the coordinator goes on between them, and no more than one is in memory. */
+/** Reads in pieces of PIECE_BYTES, so that memory is bounded and the coordinator is not blocked. */
 async function readFacts(file: FileHandle): Promise<Facts> {
   const hasher = new Bun.CryptoHasher("sha256");
   const overlap = VERSION_MARK.length + VERSION_BYTES_MAX;
@@ -145,7 +144,7 @@ async function readFacts(file: FileHandle): Promise<Facts> {
     at += bytesRead;
     const end = kept + bytesRead;
     version ??= versionIn(buffer.subarray(0, end));
-    // The mark may lie across two pieces.
+    // The mark may span two pieces.
     kept = Math.min(end, overlap);
     buffer.copy(buffer, 0, end - kept, end);
   }

@@ -1,22 +1,22 @@
-/** How many files and sockets this process may have open. */
+/** Derives the bound on frame connections from this process's limit of open files. Used by the frame port. */
 import { readFileSync } from "node:fs";
 
-/** Kept free for trackers, files and HTTP: this part of all, within these bounds. */
-const RESERVE_PART = 1 / 8;
+/** The share of descriptors reserved for trackers, files and HTTP, within the bounds below. */
+const RESERVE_SHARE = 1 / 8;
 const RESERVE_MIN = 32;
 const RESERVE_MAX = 1024;
 
 /**
- * The highest descriptor a frame connection may have. At the limit itself accept(2) fails, and what listens would be told
- * of the waiting connection again and again, which takes a whole core; so connections are turned away before.
+ * The highest descriptor that a frame connection may have; Infinity if the limit is unknown. Connections above it are refused,
+ * because at the limit itself accept(2) fails while the listener stays readable, which would keep a whole core busy.
  */
 export function frameDescriptorMax(limits = readLimits()): number {
   const limit = Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
-  const reserve = Math.min(RESERVE_MAX, Math.max(RESERVE_MIN, Math.floor(limit * RESERVE_PART)));
+  const reserve = Math.min(RESERVE_MAX, Math.max(RESERVE_MIN, Math.floor(limit * RESERVE_SHARE)));
   return limit - reserve - 1;
 }
 
-/** Empty where there is no /proc: then nothing is known, and nobody is turned away for it. */
+/** Empty without /proc. */
 function readLimits(): string {
   try {
     return readFileSync("/proc/self/limits", "utf8");

@@ -40,7 +40,7 @@ describe("the files of a certificate", () => {
       "garbage for a key",
       pair.cert,
       "x",
-      "key: k.pem holds no private key in PEM without a passphrase",
+      "key: k.pem holds no private key in PEM, or one with a passphrase",
     ],
     ["another's key", pair.cert, other.key, "key: k.pem is not the key of c.pem"],
     [

@@ -1,28 +1,28 @@
-/** The certificate of a listener and its key, as files: read, and checked as far as can be without a peer. */
+/** Reads a listener's certificate and key files and checks that they can be used together. Used by the config and TlsRenewal. */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createSecureContext } from "node:tls";
 
-/** Paths of PEM files. `cert` may be followed by the intermediate certificates; `key` has no passphrase. */
+/** Paths of PEM files. `cert` may also hold the intermediate certificates; `key` must have no passphrase. */
 export interface TlsFiles {
   readonly cert: string;
   readonly key: string;
 }
 
-/** What the files hold, as text. */
+/** The contents of both files. */
 export interface TlsPair {
   readonly cert: string;
   readonly key: string;
-  /** When the certificate ends, ms, Unix. */
+  /** When the certificate expires, Unix ms. */
   readonly expiresMs: number;
 }
 
-/** A pair that can be offered, or what is wrong with it: the file's key in the config, its path and the reason. */
+/** A usable pair, or the problem: the file's key in the config, its path and the reason. */
 export type TlsPairRead =
   | { readonly at: "ok"; readonly pair: TlsPair }
   | { readonly at: "bad"; readonly problem: string };
 
-/** Reads both files. An expired certificate is a pair like any other: who connects will refuse it and say why. */
+/** Reads both files. Accepts an expired certificate: clients refuse it and name the reason. */
 export function readTlsPair(files: TlsFiles): TlsPairRead {
   try {
     const cert = textOf("cert", files);
@@ -66,11 +66,11 @@ function privateKey(key: string, files: TlsFiles): KeyObject {
   try {
     return createPrivateKey(key);
   } catch {
-    throw new FileProblem("key", files, "holds no private key in PEM without a passphrase");
+    throw new FileProblem("key", files, "holds no private key in PEM, or one with a passphrase");
   }
 }
 
-/** What a listener would refuse, such as a chain with something else in it. */
+/** Catches what only a listener would refuse, such as a damaged chain. */
 function assertUsable(cert: string, key: string, files: TlsFiles): void {
   try {
     createSecureContext({ cert, key });

@@ -1,38 +1,39 @@
-/**
- * Keeps a listener's certificate that of its files: a pair that was replaced is taken up within a minute; one that can't be
- * used is logged once, and the one before stays. Used by the frame port and the HTTP server. (T1, H5)
- */
+/** Reloads a listener's certificate when its files change. Used by the frame port and the HTTP server. (T1, H5) */
 import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
 import { readTlsPair, type TlsFiles, type TlsPair } from "./tls-files.ts";
 
 const RENEW_MS = 60_000;
 
-/** What is renewed. A socket keeps what it was accepted with, so a new certificate takes a new listener. */
+/** A connection keeps the certificate it was accepted with, so a new certificate needs a new listener. */
 export interface TlsRenewalOptions {
   readonly files: TlsFiles;
   readonly clock: Clock;
   readonly log: Log;
-  /** The listener's name in the log, and its place in the config. */
+  /** The listener's name in the log. */
   readonly name: string;
+  /** The path of `files` in the config. */
   readonly place: string;
-  /** Listens with this pair, instead of with the one before. Open connections stay. May throw; then it listens no more. */
+  /** Replaces the listener by one with this pair. Open connections stay. If it throws, nothing listens until the next attempt. */
   readonly listen: (pair: TlsPair) => void;
 }
 
-/** See the head of this file. */
+/**
+ * Reads the files every minute. Listens anew if they hold a new pair; logs an unusable pair once and keeps the current one.
+ * Tries again after a failure to listen.
+ */
 export class TlsRenewal {
   readonly #options: TlsRenewalOptions;
   #pair: TlsPair | undefined;
   #isListening = false;
-  /** What was last said of a pair that can't be used. */
-  #complaint: string | undefined;
+  /** The problem logged last. */
+  #problem: string | undefined;
   #timer: Timer | undefined;
 
   constructor(options: TlsRenewalOptions) {
     this.#options = options;
   }
 
-  /** Listens for the first time. Throws what `listen` throws, or the problem: the files were checked with the config. */
+  /** Listens for the first time. Throws what `listen` throws, or an error if the files changed since the config was checked. */
   start(): void {
     const { files, clock, place } = this.#options;
     const read = readTlsPair(files);
@@ -56,7 +57,7 @@ export class TlsRenewal {
     const { files, log, name, place } = this.#options;
     const read = readTlsPair(files);
     if (read.at === "bad") {
-      this.#complain(`${place}.${read.problem}`);
+      this.#report(`${place}.${read.problem}`);
       return;
     }
     const { cert, key, expiresMs } = read.pair;
@@ -65,20 +66,20 @@ export class TlsRenewal {
       try {
         this.#listen(read.pair);
       } catch (error) {
-        this.#complain(`can't listen: ${String(error)}`);
+        this.#report(`can't listen: ${String(error)}`);
         return;
       }
       log.info({ expires: new Date(expiresMs).toISOString() }, `${name}: new certificate`);
     }
-    this.#complaint = undefined;
+    this.#problem = undefined;
   }
 
-  #complain(problem: string): void {
-    if (problem !== this.#complaint)
+  #report(problem: string): void {
+    if (problem !== this.#problem)
       this.#options.log.error(
         { problem },
         `${this.#options.name}: the new certificate can't be used`,
       );
-    this.#complaint = problem;
+    this.#problem = problem;
   }
 }
