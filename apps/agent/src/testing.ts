@@ -3,7 +3,7 @@ import { type Clock, type Log, seededRandom, systemClock } from "@fleet/daemon";
 import { FakeClock, type TestPair } from "@fleet/daemon/testing";
 import { instanceIdSchema, LineDecoder, nodeIdSchema, sensorNameSchema } from "@fleet/protocol";
 import { type SensorConfig, sensorConfig, sensorSchema } from "./config/sensor.ts";
-import type { Grant } from "./registration/grant.ts";
+import type { Grant } from "./registration/check-in.ts";
 import { DiskSpool } from "./spool/disk-spool.ts";
 import { Uplink } from "./uplink/uplink.ts";
 

@@ -21,7 +21,7 @@ import {
 } from "@fleet/daemon";
 import { KEEPALIVE_MS, PROTOCOL_VERSION, type SensorName, SILENT_MS_MAX } from "@fleet/protocol";
 import { certificateProblem } from "../registration/certificate-problem.ts";
-import type { Grant } from "../registration/grant.ts";
+import type { Grant } from "../registration/check-in.ts";
 import type { Spool } from "../spool/spool.ts";
 import { type SessionEnd, UplinkSession } from "./uplink-session.ts";
 
