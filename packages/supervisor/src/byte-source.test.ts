@@ -13,14 +13,14 @@ function aPipe(): Pipe {
 }
 
 async function textOf(source: ByteSource): Promise<string> {
-  const pieces: Uint8Array[] = [];
-  for (let piece = await source.read(); piece !== undefined; piece = await source.read())
-    pieces.push(piece);
-  return Buffer.concat(pieces).toString();
+  const chunks: Uint8Array[] = [];
+  for (let chunk = await source.read(); chunk !== undefined; chunk = await source.read())
+    chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
 }
 
-describe("the reading end of a pipe", () => {
-  test("gives what was written, then the end", async () => {
+describe("the read end of a pipe", () => {
+  test("yields what was written, then the end", async () => {
     const pipe = aPipe();
     const source = fdSource(pipe.takeRead());
     writeSync(pipe.writeFd, "one");
@@ -32,7 +32,7 @@ describe("the reading end of a pipe", () => {
     source.close();
   });
 
-  test("can be closed under a waiting read, and without any read", async () => {
+  test("can be closed during a pending read, and without any read", async () => {
     for (const reads of [true, false]) {
       const pipe = aPipe();
       const source = fdSource(pipe.takeRead());
@@ -45,7 +45,7 @@ describe("the reading end of a pipe", () => {
     }
   });
 
-  test("leaves no descriptor open, whether it was read to the end, closed early or never read", async () => {
+  test("leaves no descriptor open when read to the end, closed early or never read", async () => {
     const before = openFds();
     for (let i = 0; i < 60; i++) {
       const pipe = aPipe();
@@ -56,11 +56,11 @@ describe("the reading end of a pipe", () => {
       await waiting;
       source.close();
     }
-    // Bun closes its own copies a moment later.
+    // Bun closes its duplicates a moment later.
     while (openFds() > before + 5) await new Promise((resolve) => setImmediate(resolve));
   });
 
-  test("is closed with the pipe when nobody took it", () => {
+  test("is closed with the pipe when it was not taken", () => {
     const before = openFds();
     for (let i = 0; i < 20; i++) aPipe().close();
     expect(openFds()).toBeLessThanOrEqual(before);

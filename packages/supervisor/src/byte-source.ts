@@ -1,17 +1,17 @@
-/** How the outputs of a child are read: in pieces, without a thread, and only as fast as they are asked for. Used by spawn.ts. */
+/** Reads the outputs of a child in chunks, without a thread and with backpressure. Used by spawn.ts. */
 import { closeSync } from "node:fs";
 
-/** One output of a process, read in pieces. Nothing is read ahead of `read()` but a bounded piece, so not reading slows the writer. */
+/** One output of a process. At most one bounded chunk is read ahead of `read()`, so a slow reader slows the writer. */
 export interface ByteSource {
-  /** The next piece, never reused; undefined at the end or after `close()`. One call at a time. */
+  /** The next chunk, owned by the caller; undefined at the end or after `close()`. Calls must not overlap. */
   read(): Promise<Uint8Array | undefined>;
-  /** Ends a waiting `read()` and frees the descriptor. Safe to call twice. */
+  /** Ends a pending `read()` and closes the descriptor. Safe to call twice. */
   close(): void;
 }
 
 /**
- * Reads the pipe `fd`, which it owns. The reading is event-driven (no thread waits), in pieces of at most 256 KiB that are
- * allocated for the caller. `fd` is closed as soon as Bun has taken its own copy, at the first `read()`.
+ * Takes ownership of the pipe `fd` and reads it event-driven, in newly allocated chunks of at most 256 KiB. The first `read()` closes
+ * `fd`, since Bun has duplicated it by then.
  */
 export function fdSource(fd: number): ByteSource {
   const reader = Bun.file(fd).stream().getReader() as Reader;
@@ -24,7 +24,7 @@ export function fdSource(fd: number): ByteSource {
   return readerSource(reader, release);
 }
 
-/** Reads one of Bun's own streams. The stream must be taken at once: Bun buffers without bound until it is. */
+/** Reads one of Bun's own streams. Must be called immediately: until then Bun buffers without bound. */
 export function streamSource(stream: unknown): ByteSource {
   if (!(stream instanceof ReadableStream)) throw new TypeError("the output is not piped");
   return readerSource(stream.getReader() as Reader, () => {});

@@ -12,7 +12,7 @@ import { parseStat, processIdentity } from "./orphans.ts";
 const ENV = { PATH: process.env["PATH"] ?? "/usr/bin:/bin" };
 const FAR_MS = 60_000;
 
-/** What a supervised child did, and promises for what a test waits for. */
+/** A supervised child with its recorded events, and a way to wait for them. */
 class Watched {
   readonly child: Child;
   readonly states: ChildState["at"][] = [];
@@ -78,7 +78,7 @@ afterEach(async () => {
 const isAlive = (pid: number): boolean => processIdentity(pid) !== undefined;
 
 describe("a real child", () => {
-  test("gets all its output and its exit code handed over, in that order", async () => {
+  test("has all its output delivered, then its exit code", async () => {
     const w = new Watched("printf out; printf err >&2; exit 3");
     w.child.start();
     await w.until(() => w.child.state.at === "stopped");
@@ -86,13 +86,13 @@ describe("a real child", () => {
     expect(w.ends).toMatchObject([{ run: 1, code: 3, signal: undefined }]);
   });
 
-  test("leads its own session and group, reads /dev/null, and holds no descriptor of ours", async () => {
-    // Up, so that its loader no longer has a library open, and not replaced by its last command.
+  test("leads its own session and group, reads /dev/null, and inherits no descriptor", async () => {
+    // It prints `up` first, so that its loader has closed all libraries, and loops, so that the shell does not exec its last command.
     const w = new Watched("echo up; while :; do sleep 1000; done");
     w.child.start();
     await w.until(() => w.stdout === "up\n");
     const proc = `/proc/${w.child.pid}`;
-    // One word for a name, so the fields can be split: pid, name, state, parent, group, session.
+    // Fields: pid, name, state, parent, group, session. The name has no spaces here.
     const [pid, , , , group, session] = readFileSync(`${proc}/stat`, "utf8").split(" ");
     expect([pid, group, session]).toEqual(Array<string>(3).fill(String(w.child.pid)));
     expect(readlinkSync(`${proc}/fd/0`)).toBe("/dev/null");
@@ -113,7 +113,7 @@ describe("a real child", () => {
     expect(w.stdout).toMatch(/SigBlk:\s+0+\nSigIgn:\s+0+\n/);
   });
 
-  test("that is killed with -9 is restarted", async () => {
+  test("that is killed with SIGKILL is restarted", async () => {
     const w = new Watched("echo up; exec sleep 1000", { restart: "on-failure" });
     w.child.start();
     await w.until(() => w.stdout === "up\n");
@@ -133,7 +133,7 @@ describe("a real child", () => {
     expect(w.ends).toMatchObject([{ signal: "SIGKILL" }]);
   });
 
-  test("gets TERM with its whole group, and may end by itself within the grace", async () => {
+  test("receives TERM with its whole group, and can end by itself within the grace", async () => {
     const w = new Watched(
       'sleep 1000 & trap "wait; echo bye; exit 0" TERM; echo up; wait; while :; do wait; done',
     );
@@ -150,11 +150,11 @@ describe("a real child", () => {
     await w.until(() => w.child.state.at === "stopped");
     const grandchild = Number(/pid (\d+)/.exec(w.stdout)?.[1]);
     expect(grandchild).toBeGreaterThan(1);
-    // It was sent KILL; the kernel may take a moment.
+    // The kernel may take a moment to deliver SIGKILL.
     await until(() => !isAlive(grandchild));
   });
 
-  test("is not waited for through a process that left its group and holds its stdout", async () => {
+  test("is not kept waiting by a process that left its group and holds its stdout", async () => {
     const w = new Watched('setsid sleep 1000 & echo "pid $!"; sleep 0.1');
     w.child.start();
     await w.until(() => w.child.state.at === "stopped");
@@ -163,7 +163,7 @@ describe("a real child", () => {
     process.kill(escaped, "SIGKILL");
   });
 
-  test("that cannot be spawned says why and is tried again", async () => {
+  test("that cannot be spawned is logged with a reason and retried", async () => {
     const warnings: string[] = [];
     const log = { ...silentLog, warn: (_: object, text: string) => void warnings.push(text) };
     const child = new Child({
@@ -187,7 +187,7 @@ describe("a real child", () => {
     expect(child.state.at).toBe("stopped");
   });
 
-  test("is slowed down by a reader that is slow, and loses nothing", async () => {
+  test("is slowed down by a slow reader, and loses nothing", async () => {
     const total = 2_000_000;
     const held = Promise.withResolvers<void>();
     let received = 0;
@@ -198,7 +198,7 @@ describe("a real child", () => {
       },
     });
     w.child.start();
-    // It sleeps only in a write to a full pipe.
+    // The only thing it sleeps in is a write to a full pipe.
     await until(() => received > 0 && stateOf(w.child.pid ?? 0) === "S");
     expect(w.ends).toEqual([]);
     expect(received).toBeLessThan(600_000);
@@ -207,18 +207,18 @@ describe("a real child", () => {
     expect(received).toBe(total);
   });
 
-  test("hands over pieces that stay as they were", async () => {
-    const pieces: Uint8Array[] = [];
+  test("delivers chunks that are never overwritten", async () => {
+    const chunks: Uint8Array[] = [];
     const w = new Watched(["seq", "1", "200000"], {
-      onStdout: (chunk) => void pieces.push(chunk),
+      onStdout: (chunk) => void chunks.push(chunk),
     });
     w.child.start();
     await w.until(() => w.child.state.at === "stopped");
     const expected = Array.from({ length: 200_000 }, (_, i) => `${i + 1}\n`).join("");
-    expect(Buffer.concat(pieces).toString() === expected).toBe(true);
+    expect(Buffer.concat(chunks).toString() === expected).toBe(true);
   });
 
-  test("that somebody else reaped has ended all the same, nobody knows how", async () => {
+  test("that other code reaped has exited with an unknown status", async () => {
     const libc = dlopen("libc.so.6", {
       waitpid: { args: [FFIType.i32, FFIType.ptr, FFIType.i32], returns: FFIType.i32 },
     });
@@ -239,13 +239,13 @@ describe("a real child", () => {
     const before = readdirSync("/proc/self/fd").length;
     await w.until(() => w.ends.length >= 400);
     await w.stop();
-    // Bun closes what it is done with a moment later.
+    // Bun closes its descriptors a moment later.
     await until(() => readdirSync("/proc/self/fd").length <= before);
     expect(w.ends.map((end) => end.run)).toEqual(w.ends.map((_, i) => i + 1));
   });
 });
 
-test("an expendable child is taken before us when memory runs out (A10)", async () => {
+test("an expendable child is the first to be killed when memory runs out (A10)", async () => {
   const score = "until grep -x 1000 /proc/self/oom_score_adj; do :; done";
   const w = new Watched(score, { isExpendable: true });
   w.child.start();

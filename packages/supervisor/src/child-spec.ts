@@ -1,37 +1,37 @@
-/** What the owner of a supervised child says about it, and what it is told. Used with Child (child.ts). */
+/** The configuration of a supervised child (child.ts) and the callbacks through which its owner follows it. */
 import type { Clock, Log, Random } from "@fleet/daemon";
 
 import type { ChildPolicy, ChildState } from "./child-state.ts";
 import type { ProcessExit, Spawn, SpawnError, SpawnRequest } from "./spawn.ts";
 
-/** A run that has ended. `ranMs` counts from the spawn to the exit of the process itself. */
+/** A finished run. `ranMs` is the time from the spawn to the exit of the process. */
 export interface RunEnd extends ProcessExit {
   readonly run: number;
   readonly pid: number;
   readonly ranMs: number;
 }
 
-/** What to run, by which rules, and whom to tell. The callbacks must not throw; one that does is logged and goes on being called. */
+/** What to run, the restart policy, and callbacks. Callbacks must not throw; an exception is logged and otherwise ignored. */
 export interface ChildSpec extends SpawnRequest, ChildPolicy {
-  /** From TERM to KILL, ms. */
+  /** Time between TERM and KILL, ms. */
   readonly stopGraceMs: number;
-  /** With `ready: "manual"`: how long a run may take to `markReady()` before it is ended as a failure. Default: for ever. */
+  /** With `ready: "manual"`: a run that has not called `markReady()` after this time is stopped as a failure. Default: no limit. */
   readonly startTimeoutMs?: number;
-  /** How many runs earlier processes of ours made of it; `run` goes on from there. Default 0. */
+  /** Number of runs made by earlier supervisors; `run` continues from it. Default 0. */
   readonly runsBefore?: number;
-  /** A piece of stdout, the receiver's to keep. While a returned promise is unsettled nothing more is read, and a full pipe stops the child. */
+  /** Receives a chunk of stdout, which it may keep. Until a returned promise settles, nothing more is read, and a full pipe blocks the child. */
   readonly onStdout?: (chunk: Uint8Array, run: number) => void | Promise<void>;
-  /** A piece of stderr, the receiver's to keep. Its reading never pauses. */
+  /** Receives a chunk of stderr, which it may keep. Reading never pauses. */
   readonly onStderr?: (chunk: Uint8Array, run: number) => void;
-  /** A run that could not be begun, after the state that follows. Without this it is logged. */
+  /** Called when a spawn fails, after the resulting change of state. Without this callback the failure is logged. */
   readonly onSpawnFailed?: (error: SpawnError, run: number) => void;
-  /** After every change of state. */
+  /** Called after every change of state. */
   readonly onState?: (next: ChildState, previous: ChildState) => void;
-  /** Once for each run, before the state that follows it. */
+  /** Called once for each run, before the resulting change of state. */
   readonly onExit?: (end: RunEnd) => void;
 }
 
-/** What a child needs from outside. */
+/** Constructor options of Child. `spawn` defaults to `systemSpawn`. */
 export interface ChildOptions {
   readonly clock: Clock;
   readonly random: Random;

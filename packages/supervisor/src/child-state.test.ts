@@ -20,7 +20,7 @@ const exited = (atMs: number, clean = false): ChildEvent => ({
 });
 
 describe("a child's next state", () => {
-  test("is starting after a spawn until it is ready, or running at once", () => {
+  test("is starting after a spawn until it is ready, or running immediately", () => {
     const spawned: ChildEvent = { type: "spawned", pid: 7, atMs: 5 };
     const starting = nextState(STOPPED, spawned, POLICY);
     expect(starting).toEqual({ at: "starting", pid: 7, sinceMs: 5, failures: 0 });
@@ -33,7 +33,7 @@ describe("a child's next state", () => {
     expect(nextState(STOPPED, spawned, { ...POLICY, ready: "spawn" }).at).toBe("running");
   });
 
-  test("is a longer backoff after every run that was not stable", () => {
+  test("is a longer backoff after each run that was not stable", () => {
     expect(nextState(RUNNING, exited(100 + 9_999), POLICY)).toEqual({
       at: "backoff",
       failures: 4,
@@ -50,7 +50,7 @@ describe("a child's next state", () => {
       });
   });
 
-  test("is a failure when it exits before it was ready, however long that took and with code 0", () => {
+  test("is a failure when it exits before it was ready, even late and with code 0", () => {
     const policy: ChildPolicy = { ...POLICY, restart: "on-failure" };
     expect(nextState(STARTING, exited(99_999, true), policy)).toMatchObject({
       at: "backoff",
@@ -75,7 +75,7 @@ describe("a child's next state", () => {
     ).toEqual(STOPPED);
   });
 
-  test("counts a run that was given up as a failure once the process is gone", () => {
+  test("counts a failed run once the process has exited", () => {
     const failed: ChildEvent = { type: "failed", atMs: 300, killAtMs: 500 };
     const stopping = nextState(STARTING, failed, POLICY);
     expect(stopping).toEqual({
@@ -91,7 +91,7 @@ describe("a child's next state", () => {
     });
   });
 
-  test("counts a run that was given up after it was stable as the first failure", () => {
+  test("counts a failed run that was stable as the first failure", () => {
     const failed: ChildEvent = { type: "failed", atMs: 100 + 10_000, killAtMs: 20_000 };
     const stopping = nextState(RUNNING, failed, POLICY);
     expect(nextState(stopping, exited(12_000), POLICY)).toMatchObject({
@@ -100,8 +100,8 @@ describe("a child's next state", () => {
     });
   });
 
-  test("forgets failures when a restart was asked for, and is due at once", () => {
-    const asked: ChildEvent = { type: "restart_asked", atMs: 300, killAtMs: 900 };
+  test("resets the failures after a requested restart, which is due immediately", () => {
+    const asked: ChildEvent = { type: "restart_requested", atMs: 300, killAtMs: 900 };
     const stopping = nextState(RUNNING, asked, POLICY);
     expect(stopping).toMatchObject({ at: "stopping", then: "restart" });
     expect(nextState(stopping, exited(400), { ...POLICY, restart: "never" })).toEqual({
@@ -111,9 +111,9 @@ describe("a child's next state", () => {
     });
   });
 
-  test("lets a stop outrank a restart, in either order", () => {
-    const restart: ChildEvent = { type: "restart_asked", atMs: 300, killAtMs: 900 };
-    const stop: ChildEvent = { type: "stop_asked", killAtMs: 800 };
+  test("gives a stop precedence over a restart, in either order", () => {
+    const restart: ChildEvent = { type: "restart_requested", atMs: 300, killAtMs: 900 };
+    const stop: ChildEvent = { type: "stop_requested", killAtMs: 800 };
     for (const events of [
       [restart, stop],
       [stop, restart],
@@ -135,8 +135,8 @@ const anEvent: fc.Arbitrary<ChildEvent> = fc.oneof(
     clean: fc.boolean(),
     chance: aChance(),
   }),
-  fc.record({ type: fc.constant("restart_asked"), atMs: fc.nat(), killAtMs: fc.nat() }),
-  fc.record({ type: fc.constant("stop_asked"), killAtMs: fc.nat() }),
+  fc.record({ type: fc.constant("restart_requested"), atMs: fc.nat(), killAtMs: fc.nat() }),
+  fc.record({ type: fc.constant("stop_requested"), killAtMs: fc.nat() }),
 );
 
 function aChance(): fc.Arbitrary<number> {
@@ -172,8 +172,8 @@ function onEveryStep(
 
 const pidOf = (state: ChildState): number | undefined => ("pid" in state ? state.pid : undefined);
 
-describe("whatever happens to a child,", () => {
-  test("a process is taken on only by a spawn and let go of only by its exit", () => {
+describe("for any sequence of events,", () => {
+  test("a pid is set only by a spawn and cleared only by an exit", () => {
     onEveryStep((from, event, to) => {
       if (pidOf(from) === pidOf(to)) return;
       if (pidOf(from) === undefined)
@@ -182,7 +182,7 @@ describe("whatever happens to a child,", () => {
     });
   });
 
-  test("a child that is being stopped for good ends stopped, and its KILL never moves back", () => {
+  test("a child that is being stopped ends stopped, and its KILL is never postponed", () => {
     onEveryStep((from, event, to) => {
       if (from.at !== "stopping") return;
       if (to.at === "stopping") expect(to.killAtMs).toBeLessThanOrEqual(from.killAtMs);
@@ -194,11 +194,11 @@ describe("whatever happens to a child,", () => {
 
   test("a stop is never followed by a retry", () => {
     onEveryStep((_, event, to) => {
-      if (event.type === "stop_asked") expect(["stopped", "stopping"]).toContain(to.at);
+      if (event.type === "stop_requested") expect(["stopped", "stopping"]).toContain(to.at);
     });
   });
 
-  test("a retry lies at most the cap ahead, and one more failure counts one more at most", () => {
+  test("a retry is at most the cap ahead, and an event adds at most one failure", () => {
     onEveryStep((from, event, to, policy) => {
       if (to.at !== "backoff" || to === from) return;
       if (!("atMs" in event)) throw new Error(`backoff entered by ${event.type}`);
@@ -208,11 +208,11 @@ describe("whatever happens to a child,", () => {
     });
   });
 
-  test("with restart never, nothing but a restart that was asked for leads to a retry", () => {
+  test("with restart never, only a requested restart leads to a retry", () => {
     onEveryStep((from, event, to, policy) => {
       if (policy.restart !== "never" || to.at !== "backoff" || from.at === "backoff") return;
       const asked =
-        event.type === "restart_asked" || (from.at === "stopping" && from.then === "restart");
+        event.type === "restart_requested" || (from.at === "stopping" && from.then === "restart");
       expect(asked).toBe(true);
     });
   });

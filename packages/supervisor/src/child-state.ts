@@ -1,6 +1,6 @@
 /**
- * The states of one supervised child and the only function that moves between them. Pure: no clock, no process, no chance.
- * `Child` (child.ts) feeds it events and acts on the state that comes back.
+ * The states of a supervised child and the only function that makes transitions between them. Pure: time and randomness are part of
+ * the events. `Child` (child.ts) passes it events and acts on the returned state.
  *
  *   stopped  → starting | running (spawned) | backoff, stopped (spawn failed) | backoff (restart)
  *   starting → running (ready) | stopping (stop, restart, failed) | backoff, stopped (exit)
@@ -8,17 +8,17 @@
  *   backoff  → starting | running (spawned) | backoff, stopped (spawn failed) | backoff (restart) | stopped (stop)
  *   stopping → stopped | backoff (exit)
  *
- * An event that means nothing in a state leaves it as it is (the very same object).
+ * An event that does not apply to a state returns that state unchanged (the same object).
  */
 import { backoffMs, type BackoffOptions } from "@fleet/daemon";
 
-/** What becomes of a child that is being ended, once it is gone. A stop outranks a restart. */
+/** What follows once a stopping child has exited. A stop takes precedence over a restart. */
 export type AfterStopping = "stopped" | "restart" | "failure";
 
 /**
- * Where a child is. All times are monotonic ms. `failures` counts runs in a row that ended before they were stable.
- * `starting` waits for `markReady()`; with `ready: "spawn"` it is skipped. `backoff` with `failures: 0` is a restart that
- * was asked for: its `retryAtMs` is now.
+ * The state of a child. All times are monotonic ms. `failures` counts consecutive runs that ended before they were stable.
+ * `starting` waits for `markReady()`; `ready: "spawn"` skips it. `backoff` with `failures: 0` is a requested restart, which is due
+ * immediately.
  */
 export type ChildState =
   | { readonly at: "stopped" }
@@ -38,8 +38,8 @@ export type ChildState =
     };
 
 /**
- * What happens to a child. `atMs` is when (monotonic), `killAtMs` when TERM turns into KILL, `chance` a uniform number in
- * [0, 1) for the jitter of the delay that may follow, `clean` an exit with code 0.
+ * An event of a child. `atMs` is its time (monotonic), `killAtMs` the time when KILL follows TERM, `chance` a uniform random number
+ * in [0, 1) for the jitter of a backoff, `clean` whether the exit code was 0.
  */
 export type ChildEvent =
   | { readonly type: "spawned"; readonly pid: number; readonly atMs: number }
@@ -52,21 +52,21 @@ export type ChildEvent =
       readonly clean: boolean;
       readonly chance: number;
     }
-  | { readonly type: "restart_asked"; readonly atMs: number; readonly killAtMs: number }
-  | { readonly type: "stop_asked"; readonly killAtMs: number };
+  | { readonly type: "restart_requested"; readonly atMs: number; readonly killAtMs: number }
+  | { readonly type: "stop_requested"; readonly killAtMs: number };
 
-/** The rules a child lives by. */
+/** When and how a child is restarted. */
 export interface ChildPolicy {
-  /** Whether an exit that nobody asked for is followed by another run. A failure is anything but exit code 0 of a ready child. */
+  /** Whether another run follows an unrequested exit. Every exit is a failure except exit code 0 of a ready child. */
   readonly restart: "always" | "on-failure" | "never";
   readonly backoff: BackoffOptions;
-  /** A run that was `running` this long before it ended clears the failures counted before it. */
+  /** A run that was `running` for this long resets the count of failures. */
   readonly stableAfterMs: number;
-  /** Whether a child counts as running once it is spawned, or only after `markReady()`. */
+  /** Whether a child is `running` as soon as it is spawned, or only after `markReady()`. */
   readonly ready: "spawn" | "manual";
 }
 
-/** The state after `event`; `state` itself when the event means nothing there. */
+/** The state after `event`, or `state` itself when the event does not apply. */
 export function nextState(state: ChildState, event: ChildEvent, policy: ChildPolicy): ChildState {
   switch (event.type) {
     case "spawned":
@@ -79,15 +79,15 @@ export function nextState(state: ChildState, event: ChildEvent, policy: ChildPol
     case "failed":
       if (state.at !== "starting" && state.at !== "running") return state;
       return {
-        ...ending(state, event.killAtMs, "failure"),
+        ...toStopping(state, event.killAtMs, "failure"),
         failures: failuresBefore(state, event.atMs, policy),
       };
     case "exited":
       return onExited(state, event, policy);
-    case "restart_asked":
-      return onRestartAsked(state, event.atMs, event.killAtMs);
-    case "stop_asked":
-      return onStopAsked(state, event.killAtMs);
+    case "restart_requested":
+      return onRestartRequested(state, event.atMs, event.killAtMs);
+    case "stop_requested":
+      return onStopRequested(state, event.killAtMs);
   }
 }
 
@@ -112,17 +112,17 @@ function onExited(state: ChildState, event: Ended, policy: ChildPolicy): ChildSt
       return afterFailure(failuresBefore(state, event.atMs, policy), event, policy);
     }
     case "stopping":
-      return onEnded(state.then, state.failures, event, policy);
+      return afterStopping(state.then, state.failures, event, policy);
   }
 }
 
-/** Failures in a row before this run, which ends at `atMs`: none when it was stable. */
+/** Consecutive failures before a run that ends at `atMs`: 0 if the run was stable. */
 function failuresBefore(state: Live, atMs: number, policy: ChildPolicy): number {
   const stable = state.at === "running" && atMs - state.sinceMs >= policy.stableAfterMs;
   return stable ? 0 : state.failures;
 }
 
-function onEnded(
+function afterStopping(
   then: AfterStopping,
   failures: number,
   event: Ended,
@@ -138,11 +138,11 @@ function onEnded(
   }
 }
 
-function onRestartAsked(state: ChildState, atMs: number, killAtMs: number): ChildState {
+function onRestartRequested(state: ChildState, atMs: number, killAtMs: number): ChildState {
   switch (state.at) {
     case "starting":
     case "running":
-      return ending(state, killAtMs, "restart");
+      return toStopping(state, killAtMs, "restart");
     case "stopped":
     case "backoff":
       return { at: "backoff", failures: 0, retryAtMs: atMs };
@@ -151,11 +151,11 @@ function onRestartAsked(state: ChildState, atMs: number, killAtMs: number): Chil
   }
 }
 
-function onStopAsked(state: ChildState, killAtMs: number): ChildState {
+function onStopRequested(state: ChildState, killAtMs: number): ChildState {
   switch (state.at) {
     case "starting":
     case "running":
-      return ending(state, killAtMs, "stopped");
+      return toStopping(state, killAtMs, "stopped");
     case "stopped":
       return state;
     case "backoff":
@@ -166,7 +166,7 @@ function onStopAsked(state: ChildState, killAtMs: number): ChildState {
   }
 }
 
-function ending(
+function toStopping(
   state: Live,
   killAtMs: number,
   then: AfterStopping,

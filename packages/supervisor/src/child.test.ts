@@ -15,7 +15,7 @@ interface Rig {
   readonly clock: FakeClock;
   readonly fake: FakeSpawn;
   readonly child: Child;
-  /** States, pieces of output and exits, in the order in which the owner heard of them. */
+  /** States, chunks of output and exits, in the order of the callbacks. */
   readonly heard: string[];
   readonly ends: RunEnd[];
 }
@@ -58,7 +58,7 @@ const obey = (process: FakeProcess): void => {
 };
 
 describe("starting", () => {
-  test("spawns once, however often it is asked to", () => {
+  test("spawns once, even if called twice", () => {
     const { fake, child } = rig();
     child.start();
     child.start();
@@ -66,13 +66,13 @@ describe("starting", () => {
     expect([child.run, child.pid]).toEqual([1, fake.last.pid]);
   });
 
-  test("goes on from the runs of earlier processes", () => {
+  test("continues the run numbers of earlier supervisors", () => {
     const { child } = rig({ runsBefore: 41 });
     child.start();
     expect(child.run).toBe(42);
   });
 
-  test("with manual readiness waits for markReady, and only then counts as running", () => {
+  test("with manual readiness waits for markReady before the state is running", () => {
     const { child, clock } = rig({ ready: "manual", startTimeoutMs: 3000 });
     child.start();
     expect(child.state.at).toBe("starting");
@@ -84,7 +84,7 @@ describe("starting", () => {
     expect(clock.timers).toBe(0);
   });
 
-  test("that takes too long is ended and counts as a failure", async () => {
+  test("that takes too long is stopped and counts as a failure", async () => {
     const { child, clock, fake, ends } = rig({ ready: "manual", startTimeoutMs: 3000 });
     child.start();
     fake.last.onSignal = (signal) => signal === "SIGTERM" && fake.last.exit(0);
@@ -128,7 +128,7 @@ describe("after an unexpected exit a child", () => {
     expect(last.signals).toEqual(["SIGKILL"]);
   });
 
-  test("hands over all its output, then the exit, then the next state", async () => {
+  test("delivers all its output, then the exit, then the next state", async () => {
     const { child, fake, heard } = rig({ restart: "never" });
     child.start();
     fake.last.stdout.write("a");
@@ -146,7 +146,7 @@ describe("after an unexpected exit a child", () => {
     expect(heard.indexOf("err1:x")).toBeLessThan(heard.indexOf("exit1"));
   });
 
-  test("waits for output no longer than DRAIN_SILENT_MS when something still holds the pipe", async () => {
+  test("waits for output no longer than DRAIN_SILENT_MS when another process holds the pipe", async () => {
     const { child, clock, fake, heard } = rig({ restart: "never" });
     child.start();
     const { last } = fake;
@@ -166,22 +166,22 @@ describe("after an unexpected exit a child", () => {
     expect([last.stdout.closed, last.stderr.closed, clock.timers]).toEqual([true, true, 0]);
   });
 
-  test("is not kept by something that goes on writing to its pipe", async () => {
+  test("is not kept alive by another process that keeps writing to its pipe", async () => {
     const { child, fake } = rig({ restart: "never", onStdout: () => {} });
     child.start();
     const { last } = fake;
     last.stderr.end();
     last.exit(0, { holdsOutputs: true });
-    const piece = new Uint8Array(64 * 1024);
-    for (let sent = 0; sent < DRAIN_BYTES_MAX; sent += piece.byteLength) {
+    const chunk = new Uint8Array(64 * 1024);
+    for (let sent = 0; sent < DRAIN_BYTES_MAX; sent += chunk.byteLength) {
       expect(child.state.at).toBe("running");
-      last.stdout.write(piece);
+      last.stdout.write(chunk);
       await settle();
     }
     expect(child.state.at).toBe("stopped");
   });
 
-  test("waits for a slow reader with the next run, so that runs never mix", async () => {
+  test("is not spawned again before a slow reader is done, so that runs never mix", async () => {
     const held = Promise.withResolvers<void>();
     const taken: string[] = [];
     const { child, clock, fake, ends } = rig({
@@ -210,7 +210,7 @@ describe("output", () => {
     const held = Promise.withResolvers<void>();
     const { child, fake, heard } = rig({ onStdout: () => held.promise });
     child.start();
-    for (const piece of ["1", "2", "3"]) fake.last.stdout.write(piece);
+    for (const chunk of ["1", "2", "3"]) fake.last.stdout.write(chunk);
     fake.last.stderr.write("still read");
     await settle();
     expect(fake.last.stdout.unread).toBe(2);
@@ -220,19 +220,19 @@ describe("output", () => {
     expect(fake.last.stdout.unread).toBe(0);
   });
 
-  test("goes on when a callback throws or rejects", async () => {
-    let pieces = 0;
+  test("continues when a callback throws or rejects", async () => {
+    let chunks = 0;
     const { child, fake } = rig({
       onStdout: () => {
-        pieces++;
-        if (pieces === 1) throw new Error("thrown");
+        chunks++;
+        if (chunks === 1) throw new Error("thrown");
         return Promise.reject(new Error("rejected"));
       },
     });
     child.start();
-    for (const piece of ["1", "2", "3"]) fake.last.stdout.write(piece);
+    for (const chunk of ["1", "2", "3"]) fake.last.stdout.write(chunk);
     await settle();
-    expect(pieces).toBe(3);
+    expect(chunks).toBe(3);
   });
 });
 
@@ -248,7 +248,7 @@ describe("a spawn that fails", () => {
     expect([child.state.at, child.run]).toEqual(["running", 3]);
   });
 
-  test("ends a child that is never restarted", async () => {
+  test("stops a child that is never restarted", async () => {
     const failures: string[] = [];
     const { child, fake, heard } = rig({
       restart: "never",
@@ -263,7 +263,7 @@ describe("a spawn that fails", () => {
 });
 
 describe("stopping", () => {
-  test("sends TERM, then KILL after the grace, and gives the same promise each time", async () => {
+  test("sends TERM, then KILL after the grace, and returns the same promise each time", async () => {
     const { child, clock, fake } = rig();
     child.start();
     const { last } = fake;
@@ -279,7 +279,7 @@ describe("stopping", () => {
     expect(child.stop(FAR_MS)).toBe(stopped);
   });
 
-  test("kills before the deadline when that is nearer than the grace, and a later call may bring it forward", () => {
+  test("kills before the deadline when that precedes the end of the grace, and a later call can bring it forward", () => {
     const { child, clock, fake } = rig();
     child.start();
     void child.stop(4000);
@@ -291,7 +291,7 @@ describe("stopping", () => {
     expect(fake.last.signals).toEqual(["SIGTERM", "SIGKILL"]);
   });
 
-  test("kills at once when the deadline has passed", () => {
+  test("kills immediately when the deadline has passed", () => {
     const { child, clock, fake } = rig();
     child.start();
     clock.advance(5000);
@@ -300,7 +300,7 @@ describe("stopping", () => {
     expect(fake.last.signals).toEqual(["SIGTERM", "SIGKILL"]);
   });
 
-  test("rejects at the deadline when the process is still there, and is not started again meanwhile", async () => {
+  test("rejects at the deadline when the process still runs, and cannot be started again meanwhile", async () => {
     const { child, clock, fake } = rig();
     child.start();
     const stopped = child.stop(1000);
@@ -313,7 +313,7 @@ describe("stopping", () => {
     expect(child.state.at).toBe("stopped");
   });
 
-  test("gives up the rest of the output at the deadline", async () => {
+  test("discards the rest of the output at the deadline", async () => {
     const { child, clock, fake, ends } = rig({ onStdout: () => new Promise<void>(() => {}) });
     child.start();
     fake.last.stdout.write("a");
@@ -338,7 +338,7 @@ describe("stopping", () => {
     expect(fake.processes.length).toBe(0);
   });
 
-  test("works before the start and after the end", async () => {
+  test("works before the start and after the exit", async () => {
     const { child, fake } = rig({ restart: "never" });
     await child.stop(FAR_MS);
     child.start();
@@ -348,7 +348,7 @@ describe("stopping", () => {
     expect(child.state.at).toBe("stopped");
   });
 
-  test("does not signal a process whose exit was already seen", async () => {
+  test("does not signal a process that has already exited", async () => {
     const { child, fake } = rig();
     child.start();
     const { last } = fake;
@@ -361,7 +361,7 @@ describe("stopping", () => {
     expect(last.signals).toEqual(["SIGKILL"]);
   });
 
-  test("may be followed by another start, with the next run number", async () => {
+  test("can be followed by another start, with the next run number", async () => {
     const { child, fake } = rig();
     child.start();
     obey(fake.last);
@@ -376,8 +376,8 @@ describe("stopping", () => {
   });
 });
 
-describe("a restart that is asked for", () => {
-  test("ends the run and begins the next without delay", async () => {
+describe("a requested restart", () => {
+  test("stops the run and spawns the next without delay", async () => {
     const { child, fake, heard } = rig();
     child.start();
     obey(fake.last);
@@ -387,7 +387,7 @@ describe("a restart that is asked for", () => {
     expect(child.state).toMatchObject({ failures: 0 });
   });
 
-  test("cuts a backoff short, and revives a child that had finished", async () => {
+  test("cuts a backoff short, and revives a finished child", async () => {
     const { child, fake } = rig({ restart: "on-failure" });
     fake.fail();
     child.start();
@@ -423,8 +423,8 @@ describe("a restart that is asked for", () => {
   });
 });
 
-describe("an owner that acts from inside a callback", () => {
-  test("may stop the child as it comes up", async () => {
+describe("an owner, in a callback,", () => {
+  test("can stop the child as soon as it runs", async () => {
     const states: ChildState["at"][] = [];
     const { child, fake } = rig({
       onState: (next) => {
@@ -438,7 +438,7 @@ describe("an owner that acts from inside a callback", () => {
     expect(states).toEqual(["running", "stopping", "stopped"]);
   });
 
-  test("may stop or restart it from its exit", async () => {
+  test("can stop or restart it on its exit", async () => {
     for (const act of ["stop", "restart"] as const) {
       const { child, fake } = rig({
         onExit: () => void (act === "stop" ? child.stop(FAR_MS) : child.restart("again")),
@@ -452,7 +452,7 @@ describe("an owner that acts from inside a callback", () => {
     }
   });
 
-  test("may cut a backoff short as it begins", async () => {
+  test("can cut a backoff short as it begins", async () => {
     const { child, clock, fake } = rig({
       onState: (next) => {
         if (next.at === "backoff" && next.failures > 0) child.restart("at once");

@@ -1,9 +1,9 @@
 /**
- * One child process under supervision: spawned, watched, restarted with backoff, stopped by TERM then KILL to its group.
- * The agent keeps its sensors this way, the coordinator its trackers. The rules are in child-state.ts; this file acts on them.
+ * Supervises one child process: spawns it, reads its outputs, restarts it with backoff, and stops it with TERM, then KILL, to its
+ * process group. Used by the agent for sensors and by the coordinator for trackers. The state transitions are in child-state.ts.
  *
- * Guarantees: at most one process at a time; nothing of a run's group outlives the run; every output of a run is handed over
- * before its `onExit`, and that before the next run; what an older run does is never taken for the current one. (A11, A12, T5, T6)
+ * Guarantees: at most one process at a time; no member of a run's group outlives the run; all output of a run is delivered before its
+ * `onExit`, and that call precedes the next run; events of an older run never affect the current one. (A11, A12, T5, T6)
  */
 import {
   type Clock,
@@ -26,7 +26,7 @@ import {
   systemSpawn,
 } from "./spawn.ts";
 
-/** How long before a stop's deadline KILL is sent at the latest, so that the exit is still seen in time. */
+/** KILL is sent at least this long before a stop's deadline, so that the exit can be observed in time. */
 export const KILL_MARGIN_MS = 200;
 
 interface Run {
@@ -45,7 +45,7 @@ interface Stopping {
   timer: Timer | undefined;
 }
 
-/** See the head of this file. May be started again once a stop has finished. */
+/** A supervised child process. It can be started again after a completed stop. */
 export class Child implements Service {
   readonly #clock: Clock;
   readonly #random: Random;
@@ -77,12 +77,12 @@ export class Child implements Service {
     return this.#runNumber;
   }
 
-  /** The process id while there is a process. */
+  /** The process id; undefined while there is no process. */
   get pid(): number | undefined {
     return "pid" in this.#state ? this.#state.pid : undefined;
   }
 
-  /** Spawns the first run; a spawn that fails is retried like any failure. No-op when started. Throws while a stop is under way. */
+  /** Spawns the first run; a failed spawn is retried like any failure. No-op when already started. Throws during a stop. */
   start(): void {
     if (this.#started) {
       if (this.#stopping !== undefined) throw new Error("start() while the child is stopping");
@@ -90,47 +90,47 @@ export class Child implements Service {
     }
     this.#started = true;
     this.#stopping = undefined;
-    this.#begin();
+    this.#spawnRun();
   }
 
   /**
-   * Ends the child for good: TERM to its group, KILL after `stopGraceMs` or KILL_MARGIN_MS before `deadlineMs` (monotonic),
-   * whichever is first. Resolves when the process is gone and its output handed over; at the deadline the rest of the output
-   * is given up. Rejects with `DeadlineError` if the process is still there then. Calling it again gives the same promise and
-   * may bring the deadline forward.
+   * Stops the child without a restart: sends TERM to its group, and KILL after `stopGraceMs` or KILL_MARGIN_MS before `deadlineMs`
+   * (monotonic), whichever is earlier. Resolves when the process has exited and its output is delivered; at the deadline, remaining
+   * output is discarded. Rejects with `DeadlineError` if the process still runs then. Another call returns the same promise and can
+   * only bring the deadline forward.
    */
   stop(deadlineMs: number): Promise<void> {
     this.#stopping ??= newStopping();
     const stopping = this.#stopping;
     if (this.#started) {
-      this.#apply({ type: "stop_asked", killAtMs: this.#killAtMs(deadlineMs) });
-      if (this.#state.at !== "stopped") this.#holdTo(stopping, deadlineMs);
+      this.#apply({ type: "stop_requested", killAtMs: this.#killAtMs(deadlineMs) });
+      if (this.#state.at !== "stopped") this.#enforceDeadline(stopping, deadlineMs);
     }
     if (this.#state.at === "stopped") this.#finishStop();
     return stopping.promise;
   }
 
-  /** Ends the current run, if any, and begins the next at once, with no failures counted. No-op unless started. */
+  /** Stops the current run, if any, and spawns the next without delay, with the failures reset. No-op unless started. */
   restart(reason: string): void {
     if (!this.#started || this.#stopping !== undefined) return;
-    this.#log.info({ reason, run: this.#runNumber }, "restart asked for");
+    this.#log.info({ reason, run: this.#runNumber }, "restarting");
     const atMs = this.#clock.monotonicMs();
     this.#apply({
-      type: "restart_asked",
+      type: "restart_requested",
       atMs,
       killAtMs: this.#killAtMs(Number.POSITIVE_INFINITY),
     });
   }
 
-  /** Ends the current run, if any, as one that has failed: the next comes after the backoff. */
+  /** Stops the current run, if any, as a failure: the next run follows after the backoff. */
   fail(reason: string): void {
     if (this.#current === undefined || this.#state.at === "stopping") return;
-    this.#log.warn({ reason, run: this.#runNumber, pid: this.pid }, "ending it");
+    this.#log.warn({ reason, run: this.#runNumber, pid: this.pid }, "stopping the failed run");
     const killAtMs = this.#killAtMs(Number.POSITIVE_INFINITY);
     this.#apply({ type: "failed", atMs: this.#clock.monotonicMs(), killAtMs });
   }
 
-  /** Says that the current run is up, with `ready: "manual"`. No-op in any state but `starting`. */
+  /** Reports that the current run is ready, with `ready: "manual"`. No-op in states other than `starting`. */
   markReady(): void {
     this.#apply({ type: "ready", atMs: this.#clock.monotonicMs() });
   }
@@ -140,17 +140,17 @@ export class Child implements Service {
     return Math.max(nowMs, Math.min(nowMs + this.#spec.stopGraceMs, deadlineMs - KILL_MARGIN_MS));
   }
 
-  /** The one setter of the state: moves, acts on what was entered, tells the owner. */
+  /** The only setter of the state: makes the transition, acts on it, and notifies the owner. */
   #apply(event: ChildEvent): void {
     const previous = this.#state;
     const next = nextState(previous, event, this.#spec);
     if (next === previous) return;
     this.#state = next;
     this.#enter(next, previous);
-    this.#tell(() => this.#spec.onState?.(next, previous));
-    // The owner may have acted on the news; only a state that still stands is gone on from.
+    this.#notify(() => this.#spec.onState?.(next, previous));
+    // The owner may have changed the state in its callback; then that change has already been acted on.
     if (this.#state !== next) return;
-    if (next.at === "backoff") this.#armRetry(next.failures, next.retryAtMs);
+    if (next.at === "backoff") this.#scheduleRetry(next.failures, next.retryAtMs);
     if (next.at === "stopped" && this.#stopping !== undefined) this.#finishStop();
   }
 
@@ -169,13 +169,13 @@ export class Child implements Service {
     }
   }
 
-  #armRetry(failures: number, retryAtMs: number): void {
-    if (failures === 0) return this.#begin();
+  #scheduleRetry(failures: number, retryAtMs: number): void {
+    if (failures === 0) return this.#spawnRun();
     const delayMs = Math.max(0, retryAtMs - this.#clock.monotonicMs());
-    this.#timer = this.#clock.after(delayMs, () => this.#begin());
+    this.#timer = this.#clock.after(delayMs, () => this.#spawnRun());
   }
 
-  #begin(): void {
+  #spawnRun(): void {
     const number = ++this.#runNumber;
     const spawnedMs = this.#clock.monotonicMs();
     let child: SpawnedProcess;
@@ -186,12 +186,12 @@ export class Child implements Service {
       if (this.#spec.onSpawnFailed === undefined)
         this.#log.warn({ run: number, errno: error.errno }, error.message);
       this.#apply({ type: "spawn_failed", atMs: spawnedMs, chance: this.#random.next() });
-      this.#tell(() => this.#spec.onSpawnFailed?.(error, number));
+      this.#notify(() => this.#spec.onSpawnFailed?.(error, number));
       return;
     }
     const outputs = new Outputs(this.#clock, child, {
-      onStdout: (chunk) => this.#guard(() => this.#spec.onStdout?.(chunk, number)),
-      onStderr: (chunk) => this.#tell(() => this.#spec.onStderr?.(chunk, number)),
+      onStdout: (chunk) => this.#notifyAsync(() => this.#spec.onStdout?.(chunk, number)),
+      onStderr: (chunk) => this.#notify(() => this.#spec.onStderr?.(chunk, number)),
     });
     const run: Run = { number, process: child, outputs, spawnedMs, exit: undefined };
     this.#current = run;
@@ -208,7 +208,7 @@ export class Child implements Service {
       pid: run.process.pid,
       ranMs: atMs - run.spawnedMs,
     };
-    // Now or never: while the group has members its id cannot be reused, later it can.
+    // The group must be killed now: its id can be reused as soon as the group is empty.
     run.process.signalGroup("SIGKILL");
     if (this.#current === run) this.#timer?.cancel();
     await run.outputs.drain();
@@ -219,9 +219,9 @@ export class Child implements Service {
     this.#current = undefined;
     const { run, pid, code, signal, ranMs } = end;
     const fields = { run, pid, code, signal, ran_ms: Math.round(ranMs) };
-    if (this.#state.at === "stopping") this.#log.debug(fields, "ended");
+    if (this.#state.at === "stopping") this.#log.debug(fields, "stopped");
     else this.#log.warn(fields, "exited");
-    this.#tell(() => this.#spec.onExit?.(end));
+    this.#notify(() => this.#spec.onExit?.(end));
     this.#apply({
       type: "exited",
       atMs,
@@ -235,7 +235,7 @@ export class Child implements Service {
     if (run !== undefined && run.exit === undefined) run.process.signalGroup(signal);
   }
 
-  #holdTo(stopping: Stopping, deadlineMs: number): void {
+  #enforceDeadline(stopping: Stopping, deadlineMs: number): void {
     if (stopping.deadlineMs <= deadlineMs) return;
     stopping.deadlineMs = deadlineMs;
     stopping.timer?.cancel();
@@ -243,7 +243,7 @@ export class Child implements Service {
     stopping.timer = this.#clock.after(delayMs, () => {
       const run = this.#current;
       if (run?.exit === undefined) stopping.reject(new DeadlineError());
-      run?.outputs.cut();
+      run?.outputs.close();
     });
   }
 
@@ -253,29 +253,29 @@ export class Child implements Service {
     this.#started = false;
   }
 
-  #tell(call: () => void): void {
+  #notify(call: () => void): void {
     try {
       call();
     } catch (error) {
-      this.#log.error({ err: error, run: this.#runNumber }, "a callback of the child threw");
+      this.#log.error({ err: error, run: this.#runNumber }, "a callback threw");
     }
   }
 
-  #guard(call: () => void | Promise<void>): void | Promise<void> {
+  #notifyAsync(call: () => void | Promise<void>): void | Promise<void> {
     try {
       const busy = call();
       return busy?.catch((error: unknown) =>
-        this.#log.error({ err: error, run: this.#runNumber }, "a callback of the child rejected"),
+        this.#log.error({ err: error, run: this.#runNumber }, "a callback rejected"),
       );
     } catch (error) {
-      this.#log.error({ err: error, run: this.#runNumber }, "a callback of the child threw");
+      this.#log.error({ err: error, run: this.#runNumber }, "a callback threw");
     }
   }
 }
 
 function newStopping(): Stopping {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  // Whoever awaits the promise hears of a rejection; nobody has to.
+  // A caller that does not await the promise must not cause an unhandled rejection.
   promise.catch(() => {});
   return { promise, resolve, reject, deadlineMs: Number.POSITIVE_INFINITY, timer: undefined };
 }

@@ -1,4 +1,4 @@
-/** A spawn without processes: tests feed output, end runs and see the signals. Goes with FakeClock. */
+/** A spawn without processes: tests write the output, end the runs and inspect the signals. To be used with FakeClock. */
 import type { ByteSource } from "./byte-source.ts";
 import {
   type GroupSignal,
@@ -11,11 +11,11 @@ import {
 
 const FIRST_PID = 10_001;
 
-/** Hand its `spawn` to what is tested. */
+/** Its `spawn` replaces `systemSpawn` in the tested code. */
 export class FakeSpawn {
-  /** Every process begun, oldest first. */
+  /** All spawned processes, oldest first. */
   readonly processes: FakeProcess[] = [];
-  /** Called with each new process, before its parent sees it: the place to script what it does. */
+  /** Called with each new process before `spawn` returns, to script its behaviour. */
   onSpawn: ((process: FakeProcess) => void) | undefined;
   readonly #failures: SpawnError[] = [];
 
@@ -38,20 +38,20 @@ export class FakeSpawn {
   /** Makes the next `times` spawns fail. */
   fail(times = 1, errno = "ENOENT"): void {
     for (let i = 0; i < times; i++)
-      this.#failures.push(new SpawnError(errno, `told to fail with ${errno}`));
+      this.#failures.push(new SpawnError(errno, `failing with ${errno} as requested by the test`));
   }
 }
 
-/** A process that does what the test says. Left alone it runs for ever and ignores signals. */
+/** A process controlled by the test. By default it runs forever and ignores signals. */
 export class FakeProcess implements SpawnedProcess {
   readonly pid: number;
   readonly request: SpawnRequest;
   readonly stdout = new FakeSource();
   readonly stderr = new FakeSource();
   readonly exited: Promise<ProcessExit>;
-  /** Every signal sent to its group, those after its exit too. */
+  /** All signals sent to its group, including those after its exit. */
   readonly signals: GroupSignal[] = [];
-  /** Called with each signal; `(_, process) => process.exit(0)` makes it obedient. */
+  /** Called with each signal; `(_, process) => process.exit(0)` makes it exit on a signal. */
   onSignal: ((signal: GroupSignal, process: FakeProcess) => void) | undefined;
   readonly #exit = Promise.withResolvers<ProcessExit>();
 
@@ -66,7 +66,7 @@ export class FakeProcess implements SpawnedProcess {
     this.onSignal?.(signal, this);
   }
 
-  /** Ends it with a code or by a signal; its outputs end too, unless something else `holdsOutputs`. */
+  /** Ends it with a code or by a signal. Its outputs end too, unless `holdsOutputs` simulates another process that keeps them open. */
   exit(how: number | string, options: { readonly holdsOutputs?: boolean } = {}): void {
     if (options.holdsOutputs !== true) {
       this.stdout.end();
@@ -78,24 +78,24 @@ export class FakeProcess implements SpawnedProcess {
   }
 }
 
-/** An output that holds what was written until it is read. */
+/** An output that buffers what the test writes. */
 export class FakeSource implements ByteSource {
   readonly #chunks: Uint8Array[] = [];
   #waiting: ((chunk: Uint8Array | undefined) => void) | undefined;
   #ended = false;
   #closed = false;
 
-  /** How many pieces were written and not read yet. */
+  /** Number of chunks written but not read yet. */
   get unread(): number {
     return this.#chunks.length;
   }
 
-  /** Whether the reader gave it up. */
+  /** Whether the reader has closed it. */
   get closed(): boolean {
     return this.#closed;
   }
 
-  /** Writes one piece. */
+  /** Writes a chunk. */
   write(data: string | Uint8Array): void {
     const chunk = typeof data === "string" ? new TextEncoder().encode(data) : data;
     const waiting = this.#waiting;
@@ -104,7 +104,7 @@ export class FakeSource implements ByteSource {
     else if (!this.#closed) this.#chunks.push(chunk);
   }
 
-  /** Closes the writing end. */
+  /** Ends the output. */
   end(): void {
     this.#ended = true;
     this.#waiting?.(undefined);

@@ -10,7 +10,7 @@ const dir = mkdtempSync(join(tmpdir(), "supervisor-launch-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 describe("the launcher's arguments (A10)", () => {
-  test("name every setting that is given, with processor time in whole seconds", () => {
+  test("list every setting, with CPU time in whole seconds", () => {
     const limits = {
       openFiles: 64,
       processes: 8,
@@ -24,7 +24,7 @@ describe("the launcher's arguments (A10)", () => {
     );
   });
 
-  test("ask to be taken first when memory runs out, of what is expendable", () => {
+  test("set the OOM score of an expendable process", () => {
     const words = launchArguments({ limits: { coreBytes: 0 }, isExpendable: true });
     expect(words?.join(" ")).toBe("oom 1000 core 0 --");
     expect(launchArguments({ isExpendable: true })).toBeUndefined();
@@ -39,7 +39,7 @@ describe("the launcher's arguments (A10)", () => {
 });
 
 describe("the program of a launch", () => {
-  test("is looked for along the PATH of its environment, from its working directory", () => {
+  test("is searched on the PATH of its environment, from its working directory", () => {
     writeFileSync(join(dir, "tool"), "#!/bin/sh\n");
     chmodSync(join(dir, "tool"), 0o755);
     expect(locateProgram(["tool", "-x"], { PATH: `/nowhere:${dir}` }, undefined)).toEqual([
@@ -50,7 +50,7 @@ describe("the program of a launch", () => {
     expect(locateProgram(["tool"], {}, undefined)).toBeUndefined();
   });
 
-  test("is taken as it is when it is a path", () => {
+  test("is used unchanged when it is a path", () => {
     expect(locateProgram(["/bin/sh"], {}, undefined)).toEqual(["/bin/sh"]);
     expect(locateProgram(["./sh"], {}, "/bin")).toEqual(["./sh"]);
     expect(locateProgram(["/no/such"], {}, undefined)).toBeUndefined();
@@ -65,14 +65,14 @@ describe("a process with limits", () => {
     writeFileSync(launcher, `#!/bin/sh\necho "$@"\n`);
     chmodSync(launcher, 0o755);
     const child = createSpawn(launcher)(request);
-    const piece = await child.stdout.read();
-    expect(new TextDecoder().decode(piece)).toMatch(/^nofile 9 -- \/(usr\/)?bin\/sh\n$/);
+    const chunk = await child.stdout.read();
+    expect(new TextDecoder().decode(chunk)).toMatch(/^nofile 9 -- \/(usr\/)?bin\/sh\n$/);
     expect(await child.exited).toEqual({ code: 0, signal: undefined });
     child.stdout.close();
     child.stderr.close();
   });
 
-  test("can't be started without a launcher, nor without its program", () => {
+  test("cannot be started without a launcher or without its program", () => {
     const errnoOf = (work: () => unknown) => {
       try {
         work();

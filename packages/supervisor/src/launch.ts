@@ -1,44 +1,44 @@
 /**
- * Limits and another user for a child. Neither Bun nor the kernel can set these from outside before the child's first
- * instruction, so the child starts as the static file's launcher (packages/static-elf/loader/launch.h), which applies them
- * and becomes the program. Used by spawn.ts. (A10)
+ * Runs a child with resource limits or as another user. These must be set inside the child before its first instruction, which Bun
+ * cannot do, so the child starts as the launcher in our static executable (packages/static-elf/loader/launch.h), which applies them
+ * and then executes the program. Used by spawn.ts. (A10)
  */
 import { existsSync, writeFileSync } from "node:fs";
 import { LIBC } from "@fleet/daemon/version";
 
-/** What a process and its children may use; each is both the soft and the hard limit of setrlimit(2). Whole numbers ≥ 0. */
+/** Limits of a process and its children, each set as soft and hard limit of setrlimit(2). Integers ≥ 0. */
 export interface ResourceLimits {
   readonly openFiles?: number | undefined;
-  /** Of the user, in all its processes: it counts what others of the same uid run, too. Not held against root. */
+  /** Processes of the user. The kernel counts all processes with the same uid, and does not apply the limit to root. */
   readonly processes?: number | undefined;
-  /** Address space, which is more than what is resident. */
+  /** Address space, which is larger than the resident memory. */
   readonly memoryBytes?: number | undefined;
-  /** Rounded up to whole seconds of processor time. */
+  /** CPU time, rounded up to whole seconds. */
   readonly cpuMs?: number | undefined;
-  /** The largest file it may write. */
+  /** Size of the largest file it may write. */
   readonly fileBytes?: number | undefined;
   readonly coreBytes?: number | undefined;
 }
 
-/** Who runs it, and with what. `uid` and `gid` go together; supplementary groups are given up with them. */
+/** User and limits of a process. `uid` and `gid` must be set together; supplementary groups are then dropped. */
 export interface LaunchSettings {
   readonly uid?: number | undefined;
   readonly gid?: number | undefined;
   readonly limits?: ResourceLimits | undefined;
-  /** The kernel is to take it before us when memory runs out: it is cheaper to lose. As far as the kernel lets us. */
+  /** Makes the kernel kill this process rather than ours when memory runs out, as far as the kernel permits. */
   readonly isExpendable?: boolean | undefined;
 }
 
-/** "Always first" (proc(5)). Less would not do: pages of our own file count as ours, though the container is not charged for them. */
+/** The maximum (proc(5)), so the process is always chosen first. Lower values do not suffice, because the mapped pages of our executable count towards our size. */
 const OOM_SCORE = "1000";
 
-/** The name under which the static file is the launcher. */
+/** Called by this name, our static executable acts as the launcher. */
 export const LAUNCHER_NAME = "fleet-launch";
 
-/** The launcher of this process: its own file, also when that was replaced or removed meanwhile; undefined when it is not a static one. */
+/** The launcher: this process's own executable, even if the file has been replaced or removed; undefined unless it is a static build. */
 export const OWN_LAUNCHER: string | undefined = LIBC === null ? undefined : "/proc/self/exe";
 
-/** The launcher's arguments, up to and with its `--`; undefined when nothing is to be set and no launcher is needed. */
+/** The launcher's arguments up to and including `--`; undefined when nothing needs a launcher. */
 export function launchArguments(launch: LaunchSettings): string[] | undefined {
   const { uid, gid, limits = {}, isExpendable = false } = launch;
   const { openFiles, processes, memoryBytes, cpuMs, fileBytes, coreBytes } = limits;
@@ -52,25 +52,25 @@ export function launchArguments(launch: LaunchSettings): string[] | undefined {
     uid,
     gid,
   };
-  const words = Object.entries(settings).flatMap(([name, value]) =>
+  const args = Object.entries(settings).flatMap(([name, value]) =>
     value === undefined ? [] : [name, String(value)],
   );
-  if (words.length === 0) return undefined;
-  return [...(isExpendable ? ["oom", OOM_SCORE] : []), ...words, "--"];
+  if (args.length === 0) return undefined;
+  return [...(isExpendable ? ["oom", OOM_SCORE] : []), ...args, "--"];
 }
 
-/** Does for a process that needed no launcher what the launcher would have done. */
+/** Sets `isExpendable` for a process that was started without the launcher. */
 export function makeExpendable(pid: number): void {
   try {
     writeFileSync(`/proc/${pid}/oom_score_adj`, OOM_SCORE);
   } catch {
-    // It has ended already, or its files are another's: it is taken by its size, then.
+    // It has already exited, or belongs to another user. The kernel then judges it by its size.
   }
 }
 
 /**
- * `command` with its program as a path, since the launcher looks nothing up. Undefined when there is no such program;
- * whether it may be executed is for the launcher to find out, as the user it becomes.
+ * `command` with its program resolved to a path, because the launcher does not search PATH. Undefined when the program does not
+ * exist. Whether it is executable is left to the launcher, which runs as the child's user.
  */
 export function locateProgram(
   command: readonly string[],

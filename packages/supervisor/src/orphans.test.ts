@@ -15,7 +15,7 @@ import { signalGroup, type SpawnedProcess, systemSpawn } from "./spawn.ts";
 const ENV = { PATH: process.env["PATH"] ?? "/usr/bin:/bin" };
 const LONG = { clock: systemClock, graceMs: 60_000 };
 
-/** A process that has said that it is up. */
+/** Spawns a process and waits for its first output. */
 async function begin(script: string): Promise<{ process: SpawnedProcess; id: ProcessIdentity }> {
   const process = systemSpawn({ command: ["sh", "-c", script], env: ENV });
   await process.stdout.read();
@@ -41,7 +41,7 @@ describe("the identity of a process", () => {
     expect(processIdentity(a.process.pid)).toBeUndefined();
   });
 
-  test("is read right whatever the process is called", () => {
+  test("is parsed correctly for any process name", () => {
     for (const name of ["sh", "a b", "a) R 1 (b", ")", "("])
       expect(parseStat(`42 (${name}) S 1 41 40 0 -1 1 2 3 4 5 6 7 8 9 20 0 1 0 777 0`)).toEqual({
         state: "S",
@@ -62,11 +62,11 @@ describe("the identity of a process", () => {
 });
 
 describe("an orphan", () => {
-  test("is ended by TERM, and what else is in its group with it", async () => {
+  test("is ended by TERM, together with the rest of its group", async () => {
     const { process, id } = await begin('(trap "" TERM; exec sleep 1000) & echo $!; wait');
     expect(await endOrphan(id, LONG)).toBe("ended");
     expect(await process.exited).toEqual({ code: undefined, signal: "SIGTERM" });
-    // The one that ignored TERM held the pipe.
+    // The process that ignored TERM held the pipe.
     while ((await process.stdout.read()) !== undefined);
     await end(process);
   });
@@ -78,13 +78,13 @@ describe("an orphan", () => {
     await end(process);
   });
 
-  test("that has gone is gone", async () => {
+  test("that has exited is reported as gone", async () => {
     const { process, id } = await begin("echo up; exec sleep 1000");
     await end(process);
     expect(await endOrphan(id, LONG)).toBe("gone");
   });
 
-  test("is not a process that has its pid now, started at another time or on another boot", async () => {
+  test("is not confused with another process of the same pid, from another time or boot", async () => {
     const { process, id } = await begin("echo up; exec sleep 1000");
     expect(await endOrphan({ ...id, startTicks: id.startTicks - 1 }, LONG)).toBe("not_ours");
     expect(await endOrphan({ ...id, bootId: "another" }, LONG)).toBe("not_ours");
@@ -92,7 +92,7 @@ describe("an orphan", () => {
     await end(process);
   });
 
-  test("that has gone leaves the members of its group to be found", async () => {
+  test("that has exited leaves the members of its group to be found", async () => {
     const { process, id } = await begin("sleep 1000 & echo $!; exec sleep 1000");
     const [member] = groupMembers(id);
     expect(parseStat(await Bun.file(`/proc/${member}/stat`).text())?.group).toBe(id.pid);
@@ -103,13 +103,13 @@ describe("an orphan", () => {
     await end(process);
   });
 
-  test("is never ourselves", async () => {
+  test("is never this process", async () => {
     const self = processIdentity(process.pid);
     if (self === undefined) throw new Error("no /proc");
     expect(await endOrphan(self, LONG)).toBe("not_ours");
   });
 
-  test("that leads no group is ended alone", async () => {
+  test("that does not lead its group is ended alone", async () => {
     const { process: leader, id } = await begin("sleep 1000 & echo $!; exec sleep 1000");
     leader.stdout.close();
     const member = await memberOf(id);
@@ -119,28 +119,28 @@ describe("an orphan", () => {
   });
 });
 
-describe("orphans that nobody wrote down", () => {
+describe("unrecorded orphans", () => {
   const SCRIPT = "echo up; while :; do sleep 1000; done";
 
-  /** A session leader, called by `mark`; its parent ends at once unless it is to stay. */
-  async function left(mark: string, parent: "goes" | "stays"): Promise<number> {
-    const script = `setsid sh -c '${SCRIPT}' "$1" & echo $!; ${parent === "goes" ? "" : "wait"}`;
+  /** Starts a session leader with `mark` as its last argument; its parent exits immediately or stays. */
+  async function left(mark: string, parent: "exits" | "stays"): Promise<number> {
+    const script = `setsid sh -c '${SCRIPT}' "$1" & echo $!; ${parent === "exits" ? "" : "wait"}`;
     const { stdout } = systemSpawn({ command: ["sh", "-c", script, "sh", mark], env: ENV });
-    let said = "";
-    while (!said.includes("up")) said += new TextDecoder().decode(await stdout.read());
+    let printed = "";
+    while (!printed.includes("up")) printed += new TextDecoder().decode(await stdout.read());
     stdout.close();
-    return Number.parseInt(said.replace("up", ""), 10);
+    return Number.parseInt(printed.replace("up", ""), 10);
   }
 
-  test("are known by their arguments, their session and their missing parent; those of others are not", async () => {
+  test("are recognised by their arguments, their session and their missing parent; other processes are not", async () => {
     const mark = `mark-${process.pid}-${crypto.randomUUID()}`;
-    const [orphan, minded] = [await left(mark, "goes"), await left(mark, "stays")];
-    const other = await left(`other-${mark}`, "goes");
+    const [orphan, supervised] = [await left(mark, "exits"), await left(mark, "stays")];
+    const other = await left(`other-${mark}`, "exits");
     const found = findOrphans((argv) => argv.at(-1) === mark);
     expect(found).toEqual([processIdentity(orphan)!]);
     expect(findOrphans(() => false)).toEqual([]);
     expect(await endOrphan(found[0]!, LONG)).toBe("ended");
-    for (const pid of [minded, other]) {
+    for (const pid of [supervised, other]) {
       expect(processIdentity(pid)).toBeDefined();
       signalGroup(pid, "SIGKILL");
     }

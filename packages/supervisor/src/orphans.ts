@@ -1,6 +1,6 @@
 /**
- * Processes a killed predecessor of ours left behind: recognised by pid, start time and boot, and ended. (T5)
- * A pid alone proves nothing, it is reused; with the start time, on the same boot, it names one process. Linux only (/proc).
+ * Finds and ends processes left behind by a killed predecessor of this process. A pid alone is ambiguous because it is reused;
+ * together with the start time and the boot id it identifies one process. Linux only (/proc). (T5)
  */
 import { readdirSync, readFileSync } from "node:fs";
 
@@ -10,27 +10,27 @@ import { type GroupSignal, signalGroup } from "./spawn.ts";
 
 const BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id";
 const POLL_MS = 20;
-/** How long a killed orphan may take to go. */
+/** How long a killed orphan may take to exit. */
 const KILL_WAIT_MS = 2000;
 
-/** What names one process for ever: `startTicks` is field 22 of /proc/PID/stat (clock ticks since boot), `bootId` a UUID. */
+/** Identifies one process uniquely: `startTicks` is field 22 of /proc/PID/stat (clock ticks since boot), `bootId` a UUID. */
 export interface ProcessIdentity {
   readonly pid: number;
   readonly startTicks: number;
   readonly bootId: string;
 }
 
-/** What became of an orphan. `not_ours`: the pid is another process's now, or ourselves. `survived`: it may not be signalled, or KILL did not end it in 2 s. */
+/** The result of `endOrphan`. `gone`: it had already exited. `not_ours`: the pid now belongs to another process, or to this one. `survived`: it may not be signalled, or KILL did not end it within KILL_WAIT_MS. */
 export type OrphanEnd = "gone" | "ended" | "not_ours" | "survived";
 
-/** The identity of the process that has `pid` now. Undefined when there is none, or only a zombie. Record it right after the spawn. */
+/** The identity of the process that currently has `pid`; undefined when there is none, or only a zombie. To be recorded right after a spawn. */
 export function processIdentity(pid: number): ProcessIdentity | undefined {
   const stat = readStat(pid);
   if (stat === undefined) return undefined;
   return { pid, startTicks: stat.startTicks, bootId: readFileSync(BOOT_ID_PATH, "utf8").trim() };
 }
 
-/** Ends the process `identity` names, if it still runs: TERM to its group, KILL after `graceMs`. Others are left alone. */
+/** Ends the identified process, if it still runs: sends TERM to its group, and KILL after `graceMs`. Never signals another process. */
 export async function endOrphan(
   identity: ProcessIdentity,
   options: { readonly clock: Clock; readonly graceMs: number },
@@ -38,20 +38,21 @@ export async function endOrphan(
   const { clock, graceMs } = options;
   const now = processIdentity(identity.pid);
   if (now === undefined) return "gone";
-  if (!same(now, identity) || identity.pid === process.pid || identity.pid <= 1) return "not_ours";
-  if (!signal(identity, "SIGTERM")) return isThere(identity) ? "survived" : "ended";
+  if (!isSameProcess(now, identity) || identity.pid === process.pid || identity.pid <= 1)
+    return "not_ours";
+  if (!signalOrphan(identity, "SIGTERM")) return isRunning(identity) ? "survived" : "ended";
   if (!(await isGoneWithin(clock, identity, graceMs))) {
-    signal(identity, "SIGKILL");
+    signalOrphan(identity, "SIGKILL");
     return (await isGoneWithin(clock, identity, KILL_WAIT_MS)) ? "ended" : "survived";
   }
-  // What else was in its group did not take the hint.
+  // Other members of its group may have ignored TERM.
   signalGroup(identity.pid, "SIGKILL");
   return "ended";
 }
 
 /**
- * The living processes of the group and session that `leader` began, itself left out. It may be gone: then they are the
- * leader's only as far as its id was not used again since, which the caller has to make sure of.
+ * The running processes in the group and session of `leader`, without the leader itself. If the leader has exited, the caller must
+ * make sure that its pid has not been reused since.
  */
 export function groupMembers(leader: ProcessIdentity): number[] {
   return readdirSync("/proc")
@@ -68,9 +69,9 @@ export function groupMembers(leader: ProcessIdentity): number[] {
 }
 
 /**
- * Processes that nobody minds any more: of our user, leading a session as all that a supervisor begins, handed to an init
- * (process 1 or an ancestor of ours) when whoever began them went. `matches` looks at their arguments. For what was begun
- * too shortly before a kill to be written down.
+ * Finds processes without a supervisor: they belong to our user, lead a session as every supervised process does, and were
+ * reparented to an init (process 1 or one of our ancestors). `matches` filters by argv. For processes spawned so shortly before a
+ * kill that their identity was not recorded.
  */
 export function findOrphans(matches: (argv: readonly string[]) => boolean): ProcessIdentity[] {
   const inits = ancestors();
@@ -94,10 +95,10 @@ function ancestors(): ReadonlySet<number> {
   return found;
 }
 
-/** Empty when it is another user's, or gone. */
+/** Empty when the process belongs to another user or has exited. */
 function argvOf(pid: number, uid: number | undefined): readonly string[] {
   try {
-    // The owner of the files in /proc is root for a process that may not be dumped.
+    // The owner of /proc/PID cannot be used: it is root for a process that is not dumpable.
     const owner = /^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
     if (Number(owner) !== uid) return [];
     return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").slice(0, -1);
@@ -106,13 +107,13 @@ function argvOf(pid: number, uid: number | undefined): readonly string[] {
   }
 }
 
-function same(a: ProcessIdentity, b: ProcessIdentity): boolean {
+function isSameProcess(a: ProcessIdentity, b: ProcessIdentity): boolean {
   return a.pid === b.pid && a.startTicks === b.startTicks && a.bootId === b.bootId;
 }
 
-function isThere(identity: ProcessIdentity): boolean {
+function isRunning(identity: ProcessIdentity): boolean {
   const now = processIdentity(identity.pid);
-  return now !== undefined && same(now, identity);
+  return now !== undefined && isSameProcess(now, identity);
 }
 
 async function isGoneWithin(
@@ -121,7 +122,7 @@ async function isGoneWithin(
   waitMs: number,
 ): Promise<boolean> {
   const endMs = clock.monotonicMs() + waitMs;
-  while (isThere(identity)) {
+  while (isRunning(identity)) {
     const leftMs = endMs - clock.monotonicMs();
     if (leftMs <= 0) return false;
     await sleep(clock, Math.min(POLL_MS, leftMs));
@@ -129,8 +130,8 @@ async function isGoneWithin(
   return true;
 }
 
-/** To the group it leads; to itself alone when it leads none. */
-function signal(identity: ProcessIdentity, name: GroupSignal): boolean {
+/** Signals the group it leads, or the process alone if it leads none. */
+function signalOrphan(identity: ProcessIdentity, name: GroupSignal): boolean {
   const stat = readStat(identity.pid);
   if (stat?.startTicks !== identity.startTicks) return false;
   if (stat.group === identity.pid) return signalGroup(identity.pid, name);
@@ -148,7 +149,7 @@ interface Stat {
   readonly startTicks: number;
 }
 
-/** Fields of /proc/PID/stat. The second one, the name, may hold spaces and parentheses, so fields count from the last `)`. */
+/** Parses /proc/PID/stat. The second field, the name, may contain spaces and parentheses, so fields are counted from the last `)`. */
 export function parseStat(text: string): (Stat & { readonly state: string }) | undefined {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   const [state, parent, group, session] = fields;

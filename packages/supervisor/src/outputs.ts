@@ -1,27 +1,28 @@
 /**
- * Reads the two outputs of one process to their end. Guarantees: pieces arrive in order; a slow reader of stdout slows the
- * process; after the process is gone the reading ends in bounded time, whoever still holds the pipes. Used by Child and runOnce.
+ * Reads stdout and stderr of one process to their end. Guarantees: chunks are delivered in order; a slow reader of stdout slows the
+ * process down; after the exit of the process, reading ends in bounded time even if other processes hold the pipes open. Used by
+ * Child and runOnce.
  */
 import type { Clock, Timer } from "@fleet/daemon";
 
 import type { ByteSource } from "./byte-source.ts";
 import type { SpawnedProcess } from "./spawn.ts";
 
-/** How long a dead process's output may be silent before it is given up: only a process outside its group can hold it open. */
+/** After an exit, an output that stays silent for this long is closed: only a process outside the group can hold it open. */
 export const DRAIN_SILENT_MS = 500;
 
-/** How much is still read of each output of a dead process. A pipe holds at most 1 MiB, so more comes from someone else. */
+/** Bytes read from each output after the exit. A pipe holds at most 1 MiB, so anything beyond comes from another process. */
 export const DRAIN_BYTES_MAX = 2 * 1024 * 1024;
 
-/** Where the pieces go. A promise pauses the reading of that output until it settles. Must not throw or reject. */
+/** Receivers of the chunks. Returning a promise pauses reading until it settles. Must not throw or reject. */
 export interface OutputSinks {
   readonly onStdout: (chunk: Uint8Array) => void | Promise<void>;
   readonly onStderr: (chunk: Uint8Array) => void;
 }
 
-/** The reading of one process's outputs. */
+/** Reads the outputs of one process. */
 export class Outputs {
-  /** Settles when both outputs have ended; no piece is handed over afterwards. */
+  /** Resolves when both outputs have ended; no chunk is delivered afterwards. */
   readonly ended: Promise<void>;
   readonly #out: Pump;
   readonly #err: Pump;
@@ -32,17 +33,17 @@ export class Outputs {
     this.ended = Promise.all([this.#out.ended, this.#err.ended]).then(() => {});
   }
 
-  /** The process is gone: reads what is left, at most DRAIN_BYTES_MAX of each, until the end or DRAIN_SILENT_MS of silence. */
+  /** To be called after the exit: reads what is left, at most DRAIN_BYTES_MAX of each output, until its end or DRAIN_SILENT_MS of silence. */
   drain(): Promise<void> {
     this.#out.drain();
     this.#err.drain();
     return this.ended;
   }
 
-  /** Ends the reading now. What a sink is still busy with is not waited for. */
-  cut(): void {
-    this.#out.cut();
-    this.#err.cut();
+  /** Stops reading immediately, without waiting for a busy sink. */
+  close(): void {
+    this.#out.close();
+    this.#err.close();
   }
 }
 
@@ -51,10 +52,10 @@ class Pump {
   readonly #clock: Clock;
   readonly #source: ByteSource;
   readonly #sink: (chunk: Uint8Array) => void | Promise<void>;
-  readonly #cut = Promise.withResolvers<void>();
+  readonly #closed = Promise.withResolvers<void>();
   #draining = false;
   #reading = false;
-  #isCut = false;
+  #isClosed = false;
   #bytesLeft = DRAIN_BYTES_MAX;
   #silence: Timer | undefined;
 
@@ -62,7 +63,7 @@ class Pump {
     this.#clock = clock;
     this.#source = source;
     this.#sink = sink;
-    this.ended = Promise.race([this.#run(), this.#cut.promise]);
+    this.ended = Promise.race([this.#run(), this.#closed.promise]);
   }
 
   drain(): void {
@@ -70,11 +71,11 @@ class Pump {
     if (this.#reading) this.#watchSilence();
   }
 
-  cut(): void {
-    this.#isCut = true;
+  close(): void {
+    this.#isClosed = true;
     this.#source.close();
     this.#silence?.cancel();
-    this.#cut.resolve();
+    this.#closed.resolve();
   }
 
   async #run(): Promise<void> {
@@ -84,7 +85,7 @@ class Pump {
       const chunk = await this.#source.read();
       this.#reading = false;
       this.#silence?.cancel();
-      if (chunk === undefined || this.#isCut) break;
+      if (chunk === undefined || this.#isClosed) break;
       const busy = this.#sink(chunk);
       if (busy !== undefined) await busy;
       if (this.#draining && (this.#bytesLeft -= chunk.byteLength) <= 0) break;
@@ -94,6 +95,6 @@ class Pump {
 
   #watchSilence(): void {
     this.#silence?.cancel();
-    this.#silence = this.#clock.after(DRAIN_SILENT_MS, () => this.cut());
+    this.#silence = this.#clock.after(DRAIN_SILENT_MS, () => this.close());
   }
 }

@@ -12,7 +12,7 @@ import { runOnce, type RunOnceOptions, type RunOnceResult } from "./run-once.ts"
 
 const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 
-/** A killed process takes the kernel a moment to end. */
+/** Waits until a killed process has exited, which takes the kernel a moment. */
 async function untilGone(pid: number): Promise<void> {
   while (processIdentity(pid) !== undefined) await settle();
 }
@@ -30,14 +30,14 @@ function run(script: string, options: Partial<RunOnceOptions> = {}): Promise<Run
 }
 
 describe("a real process run once", () => {
-  test("gives its output and how it ended", async () => {
+  test("returns its output and exit status", async () => {
     const result = await run("echo out; echo err >&2; exit 4");
     if (result.ended !== "exit") throw new Error(result.ended);
     expect([result.code, result.signal]).toEqual([4, undefined]);
     expect([textOf(result.stdout), textOf(result.stderr)]).toEqual(["out\n", "err\n"]);
   });
 
-  test("sees exactly the environment and directory it is given", async () => {
+  test("sees exactly the environment and directory passed to it", async () => {
     const result = await run("env | grep -v -e ^PWD= -e ^_= -e ^SHLVL=; pwd", {
       env: { PATH: "/usr/bin:/bin", A: "1" },
       cwd: "/",
@@ -50,7 +50,7 @@ describe("a real process run once", () => {
     ]);
   });
 
-  test("says by which signal it died", async () => {
+  test("is reported with the signal that killed it", async () => {
     expect(await run("kill -SEGV $$")).toMatchObject({
       ended: "exit",
       code: undefined,
@@ -58,7 +58,7 @@ describe("a real process run once", () => {
     });
   });
 
-  test("is killed with its whole group at the timeout, TERM-proof or not, and gives what it said", async () => {
+  test("is killed with its whole group at the timeout, even if it ignores TERM, and its output is returned", async () => {
     const result = await run('trap "" TERM; sleep 1000 & echo $!; wait', { timeoutMs: 100 });
     if (result.ended !== "timeout") throw new Error(result.ended);
     const grandchild = Number(textOf(result.stdout));
@@ -66,7 +66,7 @@ describe("a real process run once", () => {
     await untilGone(grandchild);
   });
 
-  test("may end by itself within the grace, and is killed after it", async () => {
+  test("can end by itself within the grace, and is killed after it", async () => {
     const obeys = 'trap "echo bye; exit 0" TERM; while :; do sleep 0.01; done';
     const polite = await run(obeys, { timeoutMs: 100, graceMs: 60_000 });
     expect(polite).toMatchObject({ ended: "timeout" });
@@ -76,7 +76,7 @@ describe("a real process run once", () => {
     await untilGone(Number("stdout" in killed && textOf(killed.stdout)));
   });
 
-  test("has its stderr handed over as it comes", async () => {
+  test("has its stderr delivered as it is written", async () => {
     const abort = new AbortController();
     let stderr = "";
     const result = await run("echo up >&2; exec sleep 1000", {
@@ -101,12 +101,12 @@ describe("a real process run once", () => {
     expect(textOf(result.stdout)).toBe("y\n".repeat(500));
   });
 
-  test("may print exactly as much as it is allowed to, and not one byte more", async () => {
+  test("can print exactly as much as the limit, and not one byte more", async () => {
     expect(await run("printf %01000d 0")).toMatchObject({ ended: "exit", code: 0 });
     expect(await run("printf %01001d 0")).toMatchObject({ ended: "flood" });
   });
 
-  test("keeps only the last of its stderr", async () => {
+  test("returns only the last bytes of its stderr", async () => {
     const result = await run("seq 1 100000 >&2");
     if (result.ended !== "exit") throw new Error(result.ended);
     expect(result.stderr.byteLength).toBe(100);
@@ -125,13 +125,13 @@ describe("a process that cannot be spawned", () => {
     ["no-such-program", "ENOENT", '"no-such-program" was not found in PATH'],
     ["/no/such/program", "ENOENT", '"/no/such/program" was not found'],
     ["", "ENOENT", '"" was not found in PATH'],
-    [file("plain", "#!/bin/sh\n", 0o644), "EACCES", "may not be executed"],
-    [dir, "EACCES", "may not be executed"],
+    [file("plain", "#!/bin/sh\n", 0o644), "EACCES", "is not executable"],
+    [dir, "EACCES", "is not executable"],
     [file("text", "hello\n", 0o755), "ENOEXEC", "is not a program for this machine"],
     [file("lost", "#!/no/such/sh\n", 0o755), "ENOENT", "the interpreter or loader it names"],
   ] as const;
 
-  test("is named with the reason", async () => {
+  test("is reported with the reason", async () => {
     for (const [command, errno, message] of cases) {
       const result = await run("", { command: [command] });
       expect(result).toMatchObject({ ended: "spawn_failed", errno });
@@ -140,14 +140,14 @@ describe("a process that cannot be spawned", () => {
     rmSync(dir, { recursive: true });
   });
 
-  test("for want of its working directory says so", async () => {
+  test("because its working directory is missing, is reported so", async () => {
     expect(await run("true", { cwd: "/no/such/dir" })).toMatchObject({
       ended: "spawn_failed",
-      message: 'the working directory "/no/such/dir" is not there',
+      message: 'the working directory "/no/such/dir" does not exist',
     });
   });
 
-  test("for its arguments says so", async () => {
+  test("because of its arguments, is reported so", async () => {
     expect(
       await run("true", { command: ["sh", "-c", "true", "x".repeat(3_000_000)] }),
     ).toMatchObject({ ended: "spawn_failed", errno: "E2BIG" });
@@ -168,7 +168,7 @@ describe("within a timeout, a process", () => {
     return { clock, fake, result };
   }
 
-  test("that ends in time leaves no timer behind", async () => {
+  test("that exits in time leaves no timer behind", async () => {
     const { clock, fake, result } = begin();
     clock.advance(1999);
     fake.last.stdout.write("frame\n");
@@ -177,7 +177,7 @@ describe("within a timeout, a process", () => {
     expect([fake.last.signals, clock.timers]).toEqual([["SIGKILL"], 0]);
   });
 
-  test("that does not is killed at the timeout", async () => {
+  test("that does not exit in time is killed", async () => {
     const { clock, fake, result } = begin();
     fake.last.onSignal = (signal, process) => process.exit(signal);
     clock.advance(1999);
@@ -187,7 +187,7 @@ describe("within a timeout, a process", () => {
     expect(clock.timers).toBe(0);
   });
 
-  test("that cannot be killed is answered for without it", async () => {
+  test("that cannot be killed does not block the result", async () => {
     const { clock, fake, result } = begin();
     clock.advance(2000);
     await settle();
@@ -196,7 +196,7 @@ describe("within a timeout, a process", () => {
     expect([fake.last.stdout.closed, fake.last.stderr.closed]).toEqual([true, true]);
   });
 
-  test("is killed when it is aborted, and not even spawned when that was before", async () => {
+  test("is killed on abort, and not even spawned if aborted before", async () => {
     const abort = new AbortController();
     const { fake, result } = begin({ signal: abort.signal });
     fake.last.onSignal = (signal, process) => process.exit(signal);
@@ -207,7 +207,7 @@ describe("within a timeout, a process", () => {
     expect(late.fake.processes.length).toBe(0);
   });
 
-  test("that left a flood in its pipe as it exited is a flood", async () => {
+  test("that left too much output in its pipe is a flood", async () => {
     const { fake, result } = begin({ stdoutBytesMax: 3 });
     fake.last.exit(0, { holdsOutputs: true });
     await settle();

@@ -1,6 +1,6 @@
 /**
- * Runs a process to its end and returns what it said: bounded in time and in output, with nothing of its group left behind.
- * For poll sensors (A11) and other short commands; supervised processes are Child's.
+ * Runs a process to its end and returns its output. Time and output are bounded, and no member of its group is left behind.
+ * For poll sensors (A11) and other short commands; Child supervises long-running processes.
  */
 import { type Clock, sleep } from "@fleet/daemon";
 
@@ -14,28 +14,28 @@ import {
 } from "./spawn.ts";
 import { StderrRing } from "./stderr-ring.ts";
 
-/** How long a killed process may take to go before `runOnce` answers without it. */
+/** How long `runOnce` waits for a killed process to exit before it returns without it. */
 const KILL_WAIT_MS = 2000;
 
-/** What to run and within which bounds. */
+/** What to run, and its limits. */
 export interface RunOnceOptions extends SpawnRequest {
   readonly clock: Clock;
   readonly spawn?: Spawn;
-  /** From the spawn to its end. */
+  /** Time limit, from the spawn. */
   readonly timeoutMs: number;
-  /** From TERM to KILL when it is over its time or aborted. Default 0: KILL at once. */
+  /** Time between TERM and KILL after a timeout or an abort. Default 0: KILL immediately. */
   readonly graceMs?: number;
-  /** More stdout than this ends the process as a `flood`. */
+  /** A process that writes more stdout than this is killed as a `flood`. */
   readonly stdoutBytesMax: number;
-  /** Of stderr the last this many bytes are kept. */
+  /** Number of the last bytes of stderr that are kept. */
   readonly stderrBytesMax: number;
-  /** A piece of stderr as it comes, the receiver's to keep. Must not throw. */
+  /** Receives each chunk of stderr, which it may keep. Must not throw. */
   readonly onStderr?: (chunk: Uint8Array) => void;
-  /** Ends the process when aborted. */
+  /** Kills the process when aborted. */
   readonly signal?: AbortSignal;
 }
 
-/** What a process said before it ended: stdout (≤ `stdoutBytesMax`) and the last bytes of stderr. `ranMs` counts from the spawn. */
+/** The output of a process: stdout (≤ `stdoutBytesMax`) and the last bytes of stderr. `ranMs` is the time since the spawn. */
 export interface RunOutput {
   readonly stdout: Uint8Array;
   readonly stderr: Uint8Array;
@@ -43,24 +43,24 @@ export interface RunOutput {
 }
 
 /**
- * How it went. `exit`: it ended by itself, with this code or by this signal. `timeout`, `flood`, `aborted`: it was killed for
- * that. `spawn_failed`: it never ran; `errno` and `message` as in SpawnError.
+ * The outcome. `exit`: the process ended by itself, with a code or by a signal. `timeout`, `flood`, `aborted`: why it was killed.
+ * `spawn_failed`: it never ran; `errno` and `message` are those of SpawnError.
  */
 export type RunOnceResult =
   | ({ readonly ended: "exit" } & ProcessExit & RunOutput)
   | ({ readonly ended: "timeout" | "flood" | "aborted" } & RunOutput)
   | { readonly ended: "spawn_failed"; readonly errno: string; readonly message: string };
 
-/** See the head of this file. Never rejects, but for a programmer's error. */
+/** Runs the process and waits for its end. Rejects only for programmer errors. */
 export async function runOnce(options: RunOnceOptions): Promise<RunOnceResult> {
   const { clock, signal, graceMs = 0 } = options;
   const spawnedMs = clock.monotonicMs();
   const output = (): RunOutput => ({
-    stdout: concat(pieces, bytes),
+    stdout: concat(chunks, bytes),
     stderr: stderr.bytes(),
     ranMs: clock.monotonicMs() - spawnedMs,
   });
-  const pieces: Uint8Array[] = [];
+  const chunks: Uint8Array[] = [];
   const stderr = new StderrRing(Math.max(1, options.stderrBytesMax));
   let bytes = 0;
   if (signal?.aborted) return { ended: "aborted", ...output() };
@@ -77,7 +77,7 @@ export async function runOnce(options: RunOnceOptions): Promise<RunOnceResult> {
     onStdout: (chunk) => {
       const room = options.stdoutBytesMax - bytes;
       if (chunk.byteLength > room) killed.resolve("flood");
-      pieces.push(chunk.subarray(0, room));
+      chunks.push(chunk.subarray(0, room));
       bytes += Math.min(chunk.byteLength, room);
     },
     onStderr: (chunk) => {
@@ -91,8 +91,8 @@ export async function runOnce(options: RunOnceOptions): Promise<RunOnceResult> {
 
   let isGone = false;
   const exited = child.exited.then(async (exit) => {
-    // Now or never: while the group has members its id cannot be reused, later it can.
     isGone = true;
+    // The group must be killed now: its id can be reused as soon as the group is empty.
     child.signalGroup("SIGKILL");
     await outputs.drain();
     return exit;
@@ -101,35 +101,35 @@ export async function runOnce(options: RunOnceOptions): Promise<RunOnceResult> {
   timer.cancel();
   signal?.removeEventListener("abort", abort);
   if (typeof first !== "string") {
-    // Too much output may also come out of the pipe after the exit.
+    // The output may also exceed its limit when the pipe is drained after the exit.
     const flooded = await Promise.race([killed.promise, Promise.resolve(undefined)]);
     if (flooded === "flood") return { ended: "flood", ...output() };
     return { ended: "exit", ...first, ...output() };
   }
   if (first !== "flood" && graceMs > 0) {
     child.signalGroup("SIGTERM");
-    await settledWithin(clock, graceMs, exited);
+    await waitAtMost(clock, graceMs, exited);
   }
   if (!isGone) child.signalGroup("SIGKILL");
-  await settledWithin(clock, KILL_WAIT_MS, exited);
-  outputs.cut();
+  await waitAtMost(clock, KILL_WAIT_MS, exited);
+  outputs.close();
   return { ended: first, ...output() };
 }
 
-async function settledWithin(clock: Clock, waitMs: number, what: Promise<unknown>): Promise<void> {
-  const waited = new AbortController();
-  await Promise.race([what, sleep(clock, waitMs, waited.signal).catch(() => {})]);
-  waited.abort();
+async function waitAtMost(clock: Clock, waitMs: number, promise: Promise<unknown>): Promise<void> {
+  const timer = new AbortController();
+  await Promise.race([promise, sleep(clock, waitMs, timer.signal).catch(() => {})]);
+  timer.abort();
 }
 
-function concat(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
-  const only = pieces[0];
-  if (pieces.length === 1 && only !== undefined) return only;
+function concat(chunks: readonly Uint8Array[], bytes: number): Uint8Array {
+  const only = chunks[0];
+  if (chunks.length === 1 && only !== undefined) return only;
   const whole = new Uint8Array(bytes);
   let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.byteLength;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.byteLength;
   }
   return whole;
 }

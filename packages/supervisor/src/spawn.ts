@@ -1,10 +1,10 @@
 /**
- * The seam between supervision and the operating system: how a process is begun, read and signalled.
- * `systemSpawn` is the real one; `FakeSpawn` (@fleet/supervisor/testing) the one tests drive by hand.
+ * The interface between supervision and the operating system: spawns processes, reads their output and signals them. `systemSpawn`
+ * is the real implementation; tests use `FakeSpawn` (@fleet/supervisor/testing).
  *
- * Every process leads a session and a process group of its own, reads /dev/null or, where there is none, a pipe that has
- * ended, and holds no descriptor of ours but its two outputs. These are pipes, because Bun's own `stdout: "pipe"` is a
- * socket, and a socket cannot be opened through /dev/stdout or /dev/stderr, which shell scripts do. (A11, A12)
+ * Every process leads its own session and process group. Its stdin is /dev/null, or a closed pipe if there is no /dev/null; it
+ * inherits no descriptor but its two outputs. These are pipes, because Bun's own `stdout: "pipe"` is a socket, which cannot be opened
+ * through /dev/stdout or /dev/stderr as shell scripts do. (A11, A12)
  */
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 
@@ -22,8 +22,8 @@ import { openPipe } from "./pipe.ts";
 const NULL_DEVICE = "/dev/null";
 
 /**
- * What to run. `command` is argv; its first word is a path, or a name looked up in `env.PATH`. `env` is the whole environment.
- * A process that may not have its user or limits ends with 126 and a line on stderr, one whose program is not there with 127.
+ * What to run. `command` is argv; its first element is a path, or a name looked up in `env.PATH`. `env` is the complete environment.
+ * If the user or a limit cannot be set, the process exits with 126 and a line on stderr; if its program is missing, with 127.
  */
 export interface SpawnRequest extends LaunchSettings {
   readonly command: readonly string[];
@@ -31,7 +31,7 @@ export interface SpawnRequest extends LaunchSettings {
   readonly cwd?: string | undefined;
 }
 
-/** How a process ended: an exit code, or the signal that killed it. Never both; neither when somebody else reaped it. */
+/** How a process ended: an exit code or the signal that killed it. Both are undefined if another part of the process reaped it. */
 export interface ProcessExit {
   readonly code: number | undefined;
   readonly signal: string | undefined;
@@ -45,16 +45,16 @@ export interface SpawnedProcess {
   readonly pid: number;
   readonly stdout: ByteSource;
   readonly stderr: ByteSource;
-  /** Settles once, when the process itself is gone; its outputs may still hold data. Never rejects. */
+  /** Resolves when the process has exited; its outputs may still hold data. Never rejects. */
   readonly exited: Promise<ProcessExit>;
-  /** Signals every member of the group; an empty group is not an error. Not to be called long after `exited`: the id may be reused. */
+  /** Signals every member of the group; an empty group is not an error. Must not be called long after `exited`, since the id may be reused. */
   signalGroup(signal: GroupSignal): void;
 }
 
-/** Begins a process. Throws `SpawnError`. */
+/** Spawns a process. Throws `SpawnError`. */
 export type Spawn = (request: SpawnRequest) => SpawnedProcess;
 
-/** A process could not be begun. `errno` is the system's name for why (`ENOENT`, `EACCES`, …); the message is for people. */
+/** A process could not be spawned. `errno` is the system's error code (`ENOENT`, `EACCES`, …); the message is for people. */
 export class SpawnError extends Error {
   readonly code = "spawn_failed";
   readonly errno: string;
@@ -64,10 +64,10 @@ export class SpawnError extends Error {
   }
 }
 
-/** Begins a real process. Throws `SpawnError`, with nothing left open. */
+/** Spawns a real process. Throws `SpawnError` and then leaves no descriptor open. */
 export const systemSpawn: Spawn = createSpawn(OWN_LAUNCHER);
 
-/** `systemSpawn` with this file as its launcher. Without one, a request for another user or limits is an error. */
+/** Like `systemSpawn`, with the given file as launcher. Without a launcher, requesting another user or limits is an error. */
 export function createSpawn(launcher: string | undefined): Spawn {
   return (request) => spawn(request, launcher);
 }
@@ -79,7 +79,7 @@ function spawn(request: SpawnRequest, launcher: string | undefined): SpawnedProc
   try {
     const child = Bun.spawn(argv, {
       ...(argv0 === undefined ? {} : { argv0 }),
-      stdin: canUse(NULL_DEVICE) ? "ignore" : "pipe",
+      stdin: isAccessible(NULL_DEVICE) ? "ignore" : "pipe",
       stdout: out?.writeFd ?? "pipe",
       stderr: err?.writeFd ?? "pipe",
       detached: true,
@@ -98,13 +98,13 @@ function spawn(request: SpawnRequest, launcher: string | undefined): SpawnedProc
           code: child.exitCode ?? undefined,
           signal: child.signalCode === null ? undefined : String(child.signalCode),
         }),
-        // Somebody else has waited for it (ECHILD): it is gone, and how is not known.
+        // ECHILD: other code in this process has already waited for it, so its exit status is unknown.
         () => ({ code: undefined, signal: undefined }),
       ),
       signalGroup: (signal) => void signalGroup(pid, signal),
     };
   } catch (error) {
-    throw explain(request, error);
+    throw toSpawnError(request, error);
   } finally {
     out?.close();
     err?.close();
@@ -113,21 +113,21 @@ function spawn(request: SpawnRequest, launcher: string | undefined): SpawnedProc
 
 interface CommandLine {
   readonly argv: string[];
-  /** When it is to be called otherwise than by its path. */
+  /** The name to call it by, if not its path. */
   readonly argv0?: string;
 }
 
 function commandLine(request: SpawnRequest, launcher: string | undefined): CommandLine {
-  const words = launchArguments(request);
-  if (words === undefined) return { argv: [...request.command] };
+  const launchArgs = launchArguments(request);
+  if (launchArgs === undefined) return { argv: [...request.command] };
   if (launcher === undefined)
     throw new SpawnError("ENOSYS", "only a static build can set a user or limits for a process");
   const command = locateProgram(request.command, request.env, request.cwd);
-  if (command === undefined) throw explain(request, { code: "ENOENT" });
-  return { argv: [launcher, ...words, ...command], argv0: LAUNCHER_NAME };
+  if (command === undefined) throw toSpawnError(request, { code: "ENOENT" });
+  return { argv: [launcher, ...launchArgs, ...command], argv0: LAUNCHER_NAME };
 }
 
-/** Signals the group that `pid` leads. False when there is none, or it may not be signalled. */
+/** Signals the group led by `pid`. Returns false when it does not exist or this user may not signal it. */
 export function signalGroup(pid: number, signal: GroupSignal): boolean {
   if (!Number.isInteger(pid) || pid <= 1) throw new RangeError(`not a process group: ${pid}`);
   try {
@@ -137,21 +137,21 @@ export function signalGroup(pid: number, signal: GroupSignal): boolean {
   }
 }
 
-function explain(request: SpawnRequest, cause: unknown): SpawnError {
+function toSpawnError(request: SpawnRequest, cause: unknown): SpawnError {
   if (cause instanceof SpawnError) return cause;
   const errno = (cause as { code?: unknown }).code;
   const code = typeof errno === "string" ? errno : "UNKNOWN";
   const name = JSON.stringify(request.command[0] ?? "");
   const text = (message: string): SpawnError => new SpawnError(code, message, cause);
   if (request.cwd !== undefined && !isDirectory(request.cwd))
-    return text(`the working directory ${JSON.stringify(request.cwd)} is not there`);
+    return text(`the working directory ${JSON.stringify(request.cwd)} does not exist`);
   switch (code) {
     case "ENOENT":
       return name.includes("/") && existsSync(request.command[0] ?? "")
-        ? text(`${name} is there, but the interpreter or loader it names is not`)
+        ? text(`${name} exists, but the interpreter or loader it names does not`)
         : text(`${name} was not found${name.includes("/") ? "" : " in PATH"}`);
     case "EACCES":
-      return text(`${name} may not be executed`);
+      return text(`${name} is not executable`);
     case "ENOEXEC":
       return text(`${name} is not a program for this machine, nor a script with a #! line`);
     case "E2BIG":
@@ -163,8 +163,8 @@ function explain(request: SpawnRequest, cause: unknown): SpawnError {
   }
 }
 
-/** Bun opens it for `stdin: "ignore"`, and a bare root may lack it: then nothing could be started. */
-function canUse(path: string): boolean {
+/** Whether a file can be opened. Bun opens /dev/null for `stdin: "ignore"` and fails without it, as in a minimal image. */
+function isAccessible(path: string): boolean {
   try {
     accessSync(path, constants.R_OK | constants.W_OK);
     return true;

@@ -6,7 +6,7 @@ import { StderrRing } from "./stderr-ring.ts";
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 describe("a stderr ring", () => {
-  test("holds exactly the last bytesMax bytes of whatever is pushed, and counts the others", () => {
+  test("holds exactly the last bytesMax bytes pushed, and counts the others", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 3000 }),
@@ -24,7 +24,7 @@ describe("a stderr ring", () => {
     );
   });
 
-  test("does not keep the pieces it is given", () => {
+  test("copies the chunks pushed", () => {
     const ring = new StderrRing(10);
     const chunk = bytesOf("abc");
     ring.push(chunk);
@@ -32,7 +32,7 @@ describe("a stderr ring", () => {
     expect(ring.text()).toBe("abc");
   });
 
-  test("begins at a whole line once it has dropped something", () => {
+  test("starts at a complete line once it has dropped bytes", () => {
     const ring = new StderrRing(10);
     ring.push(bytesOf("one\ntwo\n"));
     expect(ring.text()).toBe("one\ntwo\n");
@@ -40,7 +40,7 @@ describe("a stderr ring", () => {
     expect(ring.text()).toBe("three\n");
   });
 
-  test("keeps the end of a line that is longer than itself", () => {
+  test("keeps the end of a line that is longer than the ring", () => {
     const ring = new StderrRing(4);
     ring.push(bytesOf("abcdefgh"));
     expect(ring.text()).toBe("efgh");
@@ -48,7 +48,7 @@ describe("a stderr ring", () => {
     expect(ring.text()).toBe("fgh\n");
   });
 
-  test("gives the last lines, with or without a last line end, and whatever the bytes", () => {
+  test("returns the last lines, with or without a final line terminator, even of invalid UTF-8", () => {
     const ring = new StderrRing(100);
     ring.push(bytesOf("a\nb\nc\n"));
     expect(ring.lines(2)).toEqual(["b", "c"]);
@@ -58,7 +58,7 @@ describe("a stderr ring", () => {
     expect([ring.lines(9), ring.droppedBytes]).toEqual([[], 0]);
   });
 
-  test("refuses a bound that is none", () => {
+  test("rejects an invalid bound", () => {
     for (const bad of [0, -1, 1.5, Number.NaN]) expect(() => new StderrRing(bad)).toThrow();
   });
 });

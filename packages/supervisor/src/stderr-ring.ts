@@ -1,13 +1,13 @@
-/** The last bytes a process wrote to stderr, for the log line or the answer that says why it died. Owners feed it from `onStderr`. */
+/** Keeps the last bytes a process wrote to stderr, to explain its end in a log line or an answer. Owners fill it from `onStderr`. */
 
 const FIRST_CAPACITY = 1024;
 const LF = 0x0a;
 
-/** Keeps the last `bytesMax` bytes (≥ 1) pushed; memory grows with what is pushed up to that, however small the pieces. */
+/** A ring buffer of the last `bytesMax` (≥ 1) bytes. Memory grows on demand up to that size. */
 export class StderrRing {
   readonly #bytesMax: number;
   #buffer = new Uint8Array(0);
-  /** Where the oldest byte lies. Always 0 until the buffer has its full size. */
+  /** Index of the oldest byte; 0 until the buffer has its full size. */
   #start = 0;
   #length = 0;
   #droppedBytes = 0;
@@ -18,7 +18,7 @@ export class StderrRing {
     this.#bytesMax = bytesMax;
   }
 
-  /** How many bytes were pushed and are no longer held. */
+  /** Number of pushed bytes that are no longer held. */
   get droppedBytes(): number {
     return this.#droppedBytes;
   }
@@ -38,7 +38,7 @@ export class StderrRing {
     this.#start = (this.#start + over) % Math.max(1, capacity);
   }
 
-  /** What is held, oldest first: a copy. */
+  /** A copy of the held bytes, oldest first. */
   bytes(): Uint8Array {
     const copy = new Uint8Array(this.#length);
     const head = this.#buffer.subarray(this.#start, this.#start + this.#length);
@@ -47,7 +47,7 @@ export class StderrRing {
     return copy;
   }
 
-  /** What is held as text, from the first whole line when older bytes were dropped. Bytes that are not UTF-8 become U+FFFD. */
+  /** The held bytes as text, starting at the first complete line if older bytes were dropped. Invalid UTF-8 becomes U+FFFD. */
   text(): string {
     const bytes = this.bytes();
     const firstLf = this.#droppedBytes === 0 ? -1 : bytes.indexOf(LF);
@@ -55,14 +55,14 @@ export class StderrRing {
     return new TextDecoder().decode(bytes.subarray(cut + 1));
   }
 
-  /** The last `countMax` lines of `text()`, without their line ends. */
+  /** The last `countMax` lines of `text()`, without line terminators. */
   lines(countMax: number): string[] {
     const lines = this.text().split("\n");
     if (lines.at(-1) === "") lines.pop();
     return lines.slice(Math.max(0, lines.length - countMax));
   }
 
-  /** Forgets everything; for the start of another run. */
+  /** Discards everything, for the next run. */
   clear(): void {
     this.#buffer = new Uint8Array(0);
     this.#start = 0;

@@ -1,1 +1,1 @@
-export { FakeProcess, FakeSource, FakeSpawn } from "./fake-spawn.ts";
+export { FakeSpawn } from "./fake-spawn.ts";
