@@ -1,3 +1,4 @@
+/** @fleet/daemon: what every long-running program here needs: time, logs, signals, services, configuration and files. */
 export { backoffMs, type BackoffOptions } from "./time/backoff.ts";
 export { type Clock, every, sleep, systemClock, type Timer } from "./time/clock.ts";
 export { parseBytes, parseDurationMs } from "./time/duration.ts";
@@ -14,12 +15,5 @@ export { fileProblem } from "./process/file-problem.ts";
 export { Counts } from "./observe/counts.ts";
 export { LogLimiter } from "./observe/log-limiter.ts";
 export { type Random, seededRandom, systemRandom } from "./time/random.ts";
-export {
-  DeadlineError,
-  type NamedService,
-  type Service,
-  ServiceGroup,
-  type StopProblem,
-  withDeadline,
-} from "./process/service.ts";
+export { DeadlineError, type Service, ServiceGroup, withDeadline } from "./process/service.ts";
 export { exitCodeOf, onStopSignals, type StopSignal } from "./process/signals.ts";

@@ -1,4 +1,4 @@
-/** A certificate authority for tests: makes X.509 certificates (RFC 5280) that real TLS servers and clients take. */
+/** A certificate authority for tests: issues X.509 certificates (RFC 5280) that real TLS servers and clients accept. */
 import { generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:crypto";
 import { isIPv4 } from "node:net";
 
@@ -8,7 +8,7 @@ export interface TestPair {
   readonly key: string;
 }
 
-/** What is put into a certificate. Years are those of its first and last day, both before 2050. */
+/** The contents of a certificate. `from` and `to` are the years of its first and last day, both before 2050. */
 export interface TestCertificate {
   /** DNS names and IPv4 addresses. */
   readonly names?: readonly string[];
@@ -23,7 +23,7 @@ interface Signed {
   readonly years: readonly [from: number, to: number];
 }
 
-/** Its own certificate is `cert`; nobody trusts it who was not given that. */
+/** `cert` is its own certificate, which clients must trust explicitly. */
 export class TestAuthority {
   readonly cert: string;
   readonly #name: string;
@@ -42,7 +42,7 @@ export class TestAuthority {
     });
   }
 
-  /** A pair for a server that is reached by `names`, on the loopback unless told otherwise. */
+  /** A pair for a server that is reached by `names`, by default on the loopback interface. */
   issue({
     names = ["localhost", "127.0.0.1"],
     from = 2020,
@@ -89,7 +89,7 @@ export class TestAuthority {
   }
 }
 
-/** A value in the distinguished encoding rules of ASN.1: tag, length, content. */
+/** A value in ASN.1's distinguished encoding rules: tag, length, content. */
 function der(tag: number, content: Buffer): Buffer {
   const { length } = content;
   const size =
@@ -113,7 +113,7 @@ function utcTime(text: string): Buffer {
   return der(0x17, Buffer.from(text));
 }
 
-/** A name that is a common name alone. */
+/** A distinguished name that consists of a common name. */
 function nameOf(common: string): Buffer {
   return sequence(der(0x31, sequence(oid("550403"), der(0x0c, Buffer.from(common)))));
 }

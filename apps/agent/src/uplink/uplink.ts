@@ -203,7 +203,7 @@ export class Uplink implements Service {
         },
         data: (_socket, chunk) => {
           if (!this.#isCurrent(attempt)) return;
-          attempt.keepalive?.heard();
+          attempt.keepalive?.received();
           attempt.session.receive(chunk);
         },
         drain: () => {
@@ -233,7 +233,7 @@ export class Uplink implements Service {
       spool,
       write: (bytes) => {
         const { keepalive, socket } = attempt();
-        keepalive?.said();
+        keepalive?.sent();
         return socket?.write(bytes) ?? -1;
       },
       onOpen: () => this.#welcomed(attempt()),
@@ -255,9 +255,9 @@ export class Uplink implements Service {
     attempt.greeting?.cancel();
     attempt.keepalive = new Keepalive({
       clock: this.#options.clock,
-      quietMs: KEEPALIVE_MS,
+      idleMs: KEEPALIVE_MS,
       deadMs: SILENT_MS_MAX,
-      onQuiet: () => attempt.session.keepAlive(),
+      onIdle: () => attempt.session.keepAlive(),
       onDead: () => this.#lost(attempt, `nothing heard for ${SILENT_MS_MAX / 1000} s`),
     });
     this.#failures = 0;

@@ -1,4 +1,4 @@
-/** Named counts, for what was refused or dropped and why. Reasons are literals of ours, so their number is bounded. */
+/** Counters by reason, for refused or dropped items. Reasons are literals in the code, so their number is bounded. */
 export class Counts {
   readonly #counts = new Map<string, number>();
 

@@ -1,11 +1,11 @@
-/** Structured logs: one JSON object a line on stderr, through pino. stdout stays free for a command's own output. */
+/** Structured logs through pino: one JSON object per line on stderr. stdout is reserved for the output of commands. */
 import pino from "pino";
 
-/** The levels `--log-level` takes. */
+/** The levels that `--log-level` accepts. */
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** What a module needs of a logger. Fields first, then the message; keys are snake_case. */
+/** The logger that modules use. Fields first, then the message; keys are snake_case. */
 export interface Log {
   debug(fields: Record<string, unknown>, message: string): void;
   info(fields: Record<string, unknown>, message: string): void;
@@ -19,7 +19,7 @@ export function isLogLevel(value: string): value is LogLevel {
   return (LOG_LEVELS as readonly string[]).includes(value);
 }
 
-/** A logger that writes synchronously to stderr, so that the last line before a crash is there. Times are ISO 8601, UTC. */
+/** A logger that writes synchronously to stderr, so that no line before a crash is lost. Times are ISO 8601 in UTC. */
 export function createLog(level: LogLevel, service: string): Log {
   return pino(
     {
@@ -33,7 +33,7 @@ export function createLog(level: LogLevel, service: string): Log {
   );
 }
 
-/** A logger that says nothing. For tests and tools. */
+/** A logger that discards everything. For tests and tools. */
 export const silentLog: Log = {
   debug() {},
   info() {},

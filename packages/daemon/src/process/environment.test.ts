@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { revealEnvironment } from "./environment.ts";
 
-test("hidden variables get their own names back, in either case (A10)", () => {
+test("hidden variables get their real names back, in either case (A10)", () => {
   expect(
     revealEnvironment({
       "\x0cD_PRELOAD": "a.so",
@@ -23,20 +23,20 @@ test("hidden variables get their own names back, in either case (A10)", () => {
   });
 });
 
-test("a variable that stands under its own name is not overridden by a hidden one", () => {
+test("a hidden variable does not override one that is set under its real name", () => {
   expect(revealEnvironment({ "\x0cD_PRELOAD": "hidden", LD_PRELOAD: "own" })).toEqual({
     LD_PRELOAD: "own",
   });
 });
 
-describe("each name that the stub hides is given back as it was", () => {
+describe("every name that the stub hides is restored", () => {
   const source = readFileSync(
     join(import.meta.dirname, "../../../static-elf/loader/hidden.h"),
     "utf8",
   );
   const prefixes = [...source.matchAll(/^ {4}"(\w+)=?\\0"/gm)].map(([, prefix]) => prefix!);
 
-  /** As `hide_environment` does. */
+  /** Like `hide_environment` in hidden.h. */
   const hide = (name: string): string =>
     String.fromCharCode(name.charCodeAt(0) & 0x1f) + name.slice(1);
 
@@ -57,7 +57,7 @@ describe("each name that the stub hides is given back as it was", () => {
   );
 });
 
-test("what only looks hidden stays as it is", () => {
+test("names that only look hidden stay unchanged", () => {
   const env = { "": "a", "\x01": "b", "\x1bX": "c", _: "d" };
   expect(revealEnvironment(env)).toEqual(env);
 });

@@ -1,8 +1,7 @@
 /**
- * The environment a program was started with, as it was. A static binary's stub hides the variables by which an image could
- * steer the loader or Bun (`LD_*`, `BUN_*`, `NODE_*`, `*_PROXY`, …) before either sees them: it turns the first letter of
- * their names into its control character (packages/static-elf/loader/hidden.h). Children get them back under their own
- * names. (A10, DESIGN §5)
+ * Restores the environment a program was started with. The stub of a static binary hides the variables by which an image could
+ * influence the loader or Bun (`LD_*`, `BUN_*`, `NODE_*`, `*_PROXY`, …): it replaces the first letter of their names by the
+ * corresponding control character (packages/static-elf/loader/hidden.h). Children receive them under their real names. (A10)
  */
 
 /** Variables and their values. */
@@ -12,7 +11,7 @@ const CONTROL_LAST = 0x1a;
 const UPPER = 0x40;
 const LOWER = 0x60;
 
-/** A copy of `env` in which hidden variables have their own names again. One that is there under its own name too stays hidden. */
+/** A copy of `env` with the hidden variables under their real names. A variable that is also set under its real name keeps that value. */
 export function revealEnvironment(env: Environment): Environment {
   const revealed: Record<string, string | undefined> = {};
   const hidden: [string, string | undefined][] = [];
@@ -20,7 +19,7 @@ export function revealEnvironment(env: Environment): Environment {
     if (isHidden(name)) hidden.push([name, value]);
     else revealed[name] = value;
   }
-  for (const [name, value] of hidden) revealed[ownName(name)] ??= value;
+  for (const [name, value] of hidden) revealed[realName(name)] ??= value;
   return revealed;
 }
 
@@ -29,8 +28,8 @@ function isHidden(name: string): boolean {
   return first > 0 && first <= CONTROL_LAST && name.length > 1;
 }
 
-/** What is hidden begins with a capital, but for `*_proxy` in lower case throughout (hidden.h beside loader.c). */
-function ownName(hidden: string): string {
+/** Hidden names begin with an upper-case letter, except `*_proxy` in lower case (see hidden.h). */
+function realName(hidden: string): string {
   const rest = hidden.slice(1);
   const isLower = rest.endsWith("_proxy") && !/[A-Z]/.test(rest);
   return String.fromCharCode(hidden.charCodeAt(0) + (isLower ? LOWER : UPPER)) + rest;

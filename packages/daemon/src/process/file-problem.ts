@@ -1,8 +1,8 @@
-/** What to say of a path that can't be used: whose it is and who we are, since that is what has to be changed. */
+/** Explains why a path can't be used, with its owner and our uid, since one of these usually has to be changed. */
 import { statSync } from "node:fs";
 import { dirname } from "node:path";
 
-/** Why `path` can't be made or written, its name first, for what the file system threw. */
+/** A sentence that starts with `path` and says why it can't be created or written, given the error of the file system. */
 export function fileProblem(path: string, error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   switch (code) {
@@ -24,7 +24,7 @@ export function fileProblem(path: string, error: unknown): string {
   }
 }
 
-/** Of the path, or of the directory above it in which it would have to be made. */
+/** Owner and mode of the path, or of the nearest existing directory above it. */
 function ownership(path: string): string {
   for (let at = path; ; at = dirname(at)) {
     try {

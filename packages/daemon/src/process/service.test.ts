@@ -8,7 +8,7 @@ interface Scripted {
   readonly stop?: (deadlineMs: number) => Promise<void>;
 }
 
-/** Services that note what is asked of them. */
+/** Services that record their calls. */
 function group(
   clock: FakeClock,
   parts: Record<string, Scripted>,
@@ -31,7 +31,7 @@ function group(
 }
 
 describe("a group of services", () => {
-  test("starts in order, each after the one before is up, and stops in reverse under one deadline", async () => {
+  test("starts in order, each after the previous one has started, and stops in reverse under one deadline", async () => {
     const clock = new FakeClock();
     const up = Promise.withResolvers<void>();
     const { group: all, heard } = group(clock, { a: { start: () => up.promise }, b: {} });
@@ -44,7 +44,7 @@ describe("a group of services", () => {
     expect(heard).toEqual(["start a", "start b", "stop b by 500", "stop a by 500"]);
   });
 
-  test("stops what had begun when one fails to start, and rethrows", async () => {
+  test("stops the services started so far when one fails to start, and rethrows", async () => {
     const clock = new FakeClock();
     clock.advance(1000);
     const failure = new Error("no port");
@@ -57,7 +57,7 @@ describe("a group of services", () => {
     expect(heard).toEqual(["start a", "start b", "stop b by 1100", "stop a by 1100"]);
   });
 
-  test("gives the same promise to everyone who stops it, and stops each part once", async () => {
+  test("returns the same promise from every stop, and stops each service once", async () => {
     const { group: all, heard } = group(new FakeClock(), { a: {} });
     await all.start(100);
     expect(all.stop(500)).toBe(all.stop(100));
@@ -65,7 +65,7 @@ describe("a group of services", () => {
     expect(heard).toEqual(["start a", "stop a by 500"]);
   });
 
-  test("that is stopped while it starts begins nothing more", async () => {
+  test("that is stopped during its start starts no further service", async () => {
     const up = Promise.withResolvers<void>();
     const { group: all, heard } = group(new FakeClock(), { a: { start: () => up.promise }, b: {} });
     const started = all.start(100);
@@ -75,7 +75,7 @@ describe("a group of services", () => {
     expect(heard).toEqual(["start a", "stop a by 500"]);
   });
 
-  test("names the parts that threw or outlived the deadline, and still stops the others", async () => {
+  test("reports the services that threw or exceeded the deadline, and still stops the others", async () => {
     const clock = new FakeClock();
     const failure = new Error("disk full");
     const { group: all, heard } = group(clock, {
@@ -108,7 +108,7 @@ describe("a group of services", () => {
 });
 
 describe("a deadline", () => {
-  test("lets a promise that settles in time through, and leaves no timer", async () => {
+  test("passes on a promise that settles in time, and leaves no timer", async () => {
     const clock = new FakeClock();
     const failure = new Error("refused");
     expect(await withDeadline(clock, 100, Promise.resolve(7))).toBe(7);
@@ -119,7 +119,7 @@ describe("a deadline", () => {
     expect(clock.timers).toBe(0);
   });
 
-  test("rejects at its time, not before, and does not mind what the promise does later", async () => {
+  test("rejects at its time, not before, and ignores a later rejection of the promise", async () => {
     const clock = new FakeClock();
     clock.advance(50);
     const late = Promise.withResolvers<void>();
@@ -134,7 +134,7 @@ describe("a deadline", () => {
     await settle();
   });
 
-  test("that has passed still lets through what is settled already", async () => {
+  test("that has passed still passes on a settled promise", async () => {
     const clock = new FakeClock();
     clock.advance(500);
     expect(await withDeadline(clock, 100, Promise.resolve("done"))).toBe("done");

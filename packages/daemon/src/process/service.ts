@@ -1,32 +1,32 @@
 /**
- * The two verbs of everything that runs, and the order in which several of them run.
- * Composition roots build a list of services; `ServiceGroup` starts it in order and stops it in reverse.
+ * The lifecycle of everything that runs: `start()` and `stop()`. Composition roots build a list of services, which `ServiceGroup`
+ * starts in order and stops in reverse.
  */
 import type { Clock } from "../time/clock.ts";
 
-/** Something that runs between `start()` and `stop()`. */
+/** A component that runs between `start()` and `stop()`. */
 export interface Service {
   start(): Promise<void> | void;
-  /** Ends it by `deadlineMs` (on the monotonic clock). Calling it twice gives the same promise. */
+  /** Stops it by `deadlineMs` (monotonic). A second call returns the same promise. */
   stop(deadlineMs: number): Promise<void>;
 }
 
-/** A service with the name it has in logs. */
+/** A service with its name in logs. */
 export interface NamedService {
   readonly name: string;
   readonly service: Service;
 }
 
-/** Why a part could not be stopped cleanly; the others were stopped all the same. */
+/** Why a service could not be stopped cleanly. */
 export interface StopProblem {
   readonly name: string;
   readonly cause: unknown;
 }
 
 /**
- * Starts services in order and stops them in reverse under one deadline. A failed start stops what had begun and
- * rethrows. A part that throws while stopping, or outlives the deadline, is reported in the result and does not keep
- * the others from being stopped.
+ * Starts services in order and stops them in reverse under one deadline. If a start fails, the services started so far are stopped
+ * and the error is rethrown. A service whose stop throws or exceeds the deadline is reported in the result; the others are still
+ * stopped.
  */
 export class ServiceGroup {
   readonly #clock: Clock;
@@ -70,7 +70,7 @@ export class ServiceGroup {
   }
 }
 
-/** A promise was not settled by its deadline. */
+/** A promise did not settle by its deadline. */
 export class DeadlineError extends Error {
   readonly code = "deadline";
   constructor() {
@@ -78,7 +78,7 @@ export class DeadlineError extends Error {
   }
 }
 
-/** Settles as `promise` does, or rejects with `DeadlineError` at `deadlineMs` (monotonic). */
+/** Settles like `promise`, or rejects with `DeadlineError` at `deadlineMs` (monotonic). */
 export function withDeadline<T>(clock: Clock, deadlineMs: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = clock.after(Math.max(0, deadlineMs - clock.monotonicMs()), () =>

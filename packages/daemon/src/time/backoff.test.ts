@@ -13,7 +13,7 @@ describe("a retry delay", () => {
     expect(delays).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
   });
 
-  test("lies in the upper half of its range, whatever the options and the chance", () => {
+  test("is in the upper half of its range, for any options and random number", () => {
     fc.assert(
       fc.property(
         fc.nat({ max: 1e6 }),
@@ -37,7 +37,7 @@ describe("a retry delay", () => {
     expect(Math.max(...delays) - Math.min(...delays)).toBeGreaterThan(10_000);
   });
 
-  test("is that of the first failure when none is counted", () => {
+  test("without failures equals that of the first failure", () => {
     expect(backoffMs(OPTIONS, 0, lowest)).toBe(500);
   });
 });

@@ -1,4 +1,4 @@
-/** Retry delays: exponential, capped, then jittered, so that a crowd that failed together does not return together. */
+/** Retry delays: exponential, capped, then jittered, so that clients that failed together do not retry together. */
 import type { Random } from "./random.ts";
 
 /** `baseMs` doubles with each failure up to `capMs`. */
@@ -8,8 +8,8 @@ export interface BackoffOptions {
 }
 
 /**
- * The delay before the next try after `failures` (≥ 1) failures in a row: uniform in the upper half of
- * `min(capMs, baseMs · 2^(failures − 1))`. The jitter comes after the cap, so capped retries still spread.
+ * The delay before the next attempt after `failures` (≥ 1) consecutive failures: uniform in the upper half of
+ * `min(capMs, baseMs · 2^(failures − 1))`. The jitter is applied after the cap, so capped retries still spread.
  */
 export function backoffMs(options: BackoffOptions, failures: number, random: Random): number {
   const exponent = Math.min(Math.max(1, failures) - 1, 30);

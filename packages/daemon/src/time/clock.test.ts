@@ -4,13 +4,13 @@ import { every, sleep, systemClock } from "./clock.ts";
 import { FakeClock, settle } from "./fake-clock.ts";
 
 describe("the host's clock", () => {
-  test("has a monotonic time that does not go back, and a wall time in Unix ms", () => {
+  test("has a monotonic time that does not decrease, and a wall-clock time in Unix ms", () => {
     const first = systemClock.monotonicMs();
     expect(systemClock.monotonicMs()).toBeGreaterThanOrEqual(first);
     expect(Math.abs(systemClock.nowMs() - new Date().getTime())).toBeLessThan(1000);
   });
 
-  test("does not fire a cancelled timer, nor one that is further off than a host timer reaches", async () => {
+  test("does not fire a cancelled timer, nor one beyond the range of a host timer", async () => {
     const fired: string[] = [];
     const far = systemClock.after(Number.MAX_SAFE_INTEGER, () => fired.push("far"));
     const near = systemClock.after(0, () => fired.push("cancelled"));
@@ -21,7 +21,7 @@ describe("the host's clock", () => {
     expect(fired).toEqual([]);
   });
 
-  test("takes a delay below 0 as 0", async () => {
+  test("treats a negative delay as 0", async () => {
     const fired = Promise.withResolvers<void>();
     const timer = systemClock.after(-5, fired.resolve);
     await fired.promise;
@@ -43,7 +43,7 @@ describe("sleep", () => {
     expect(clock.timers).toBe(0);
   });
 
-  test("rejects with the signal's reason when aborted, before or meanwhile, and drops its timer", async () => {
+  test("rejects with the signal's reason when aborted before or during the sleep, and drops its timer", async () => {
     const clock = new FakeClock();
     const controller = new AbortController();
     const reason = new Error("enough");
@@ -58,7 +58,7 @@ describe("sleep", () => {
 });
 
 describe("every", () => {
-  test("calls each period, the first time one period from now, until it is cancelled", () => {
+  test("calls once per period, first after one period, until it is cancelled", () => {
     const clock = new FakeClock();
     const calls: number[] = [];
     const timer = every(clock, 10, () => void calls.push(clock.monotonicMs()));
@@ -94,7 +94,7 @@ describe("every", () => {
     }
   });
 
-  test("goes on after a call that throws or rejects, and says so", async () => {
+  test("continues after a call that throws or rejects, and reports the error", async () => {
     const clock = new FakeClock();
     const errors: unknown[] = [];
     let calls = 0;

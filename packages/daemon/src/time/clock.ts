@@ -1,25 +1,25 @@
 /**
- * Time, as a value that is passed in. Everything that needs the time takes a `Clock`, so tests can step it.
- * This is the only file that reads the host's clocks (lint forbids it elsewhere).
+ * Injected time: all code that depends on time takes a `Clock`, so that tests can control it. This is the only file that reads the
+ * host's clocks (lint forbids it elsewhere).
  */
 
 /** A pending timer. */
 export interface Timer {
-  /** Stops the timer from firing. Safe to call twice and after it fired. */
+  /** Prevents the timer from firing. Safe to call twice and after it fired. */
   cancel(): void;
 }
 
-/** Wall time for records, monotonic time for ages and deadlines. */
+/** Wall-clock time for records, monotonic time for ages and deadlines. */
 export interface Clock {
   /** Unix time, ms. Jumps when the host's clock is set. */
   nowMs(): number;
-  /** Ms since an arbitrary start; never goes back. */
+  /** Ms since an arbitrary start; never decreases. */
   monotonicMs(): number;
-  /** Calls `fn` once, `delayMs` (≥ 0) from now. */
+  /** Calls `fn` once after `delayMs` (≥ 0). */
   after(delayMs: number, fn: () => void): Timer;
 }
 
-/** The longest delay a host timer takes (2^31 − 1 ms); a longer one is cut to it. */
+/** The longest delay a host timer supports (2^31 − 1 ms); longer ones are clamped. */
 const TIMER_DELAY_MS_MAX = 2_147_483_647;
 
 /** The host's clocks. */
@@ -32,7 +32,7 @@ export const systemClock: Clock = {
   },
 };
 
-/** Resolves `delayMs` from now; rejects with the signal's reason when it is aborted first. */
+/** Resolves after `delayMs`; rejects with the signal's reason if it is aborted first. */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const abort = (): void => {
@@ -49,8 +49,8 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
 }
 
 /**
- * Calls `fn` every `periodMs`, the first time one period from now. A slow `fn` delays the next call, calls never overlap.
- * What `fn` throws goes to `onError` and the calls go on; without `onError` it is nobody's, and so ends the process. (F4)
+ * Calls `fn` every `periodMs`, first after one period. A slow `fn` delays the next call, so calls never overlap. Errors of `fn` are
+ * passed to `onError` and the calls continue; without `onError` they are unhandled and end the process. (F4)
  */
 export function every(
   clock: Clock,

@@ -16,7 +16,7 @@ describe("a duration", () => {
     expect(parseDurationMs("7d")).toBe(604_800_000);
   });
 
-  test("is nothing else", () => {
+  test("has no other form", () => {
     for (const text of [
       "",
       "5",
@@ -36,7 +36,7 @@ describe("a duration", () => {
       expect(parseDurationMs(text)).toBeUndefined();
   });
 
-  test("is exact to the ms, or refused", () => {
+  test("is rounded to ms, or rejected if too large", () => {
     expect(parseDurationMs("0.1ms")).toBe(0);
     expect(parseDurationMs("9007199254740991ms")).toBe(Number.MAX_SAFE_INTEGER);
     expect(parseDurationMs("9007199254740992ms")).toBeUndefined();
@@ -51,7 +51,7 @@ describe("a size", () => {
     expect(parseBytes("1TiB")).toBe(1_099_511_627_776);
   });
 
-  test("is nothing else", () => {
+  test("has no other form", () => {
     for (const text of ["", "5", "MiB", "5MB", "5mib", "5 MiB", "-1B", "1e3B"])
       expect(parseBytes(text)).toBeUndefined();
     expect(parseBytes("8192TiB")).toBeUndefined();

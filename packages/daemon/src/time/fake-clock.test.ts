@@ -5,7 +5,7 @@ import { sleep } from "./clock.ts";
 import { FakeClock } from "./fake-clock.ts";
 
 describe("a fake clock", () => {
-  test("moves only when told to, both times together", () => {
+  test("moves only when advanced, both times together", () => {
     const clock = new FakeClock(5000);
     expect([clock.monotonicMs(), clock.nowMs()]).toEqual([0, 5000]);
     clock.advance(7);
@@ -16,7 +16,7 @@ describe("a fake clock", () => {
     expect(() => clock.advance(Number.NaN)).toThrow(RangeError);
   });
 
-  test("fires timers in order of time, then of making, each at its own time", () => {
+  test("fires timers in order of time, then of creation, each at its own time", () => {
     fc.assert(
       fc.property(
         fc.array(fc.integer({ min: -5, max: 50 }), { maxLength: 30 }),
@@ -39,7 +39,7 @@ describe("a fake clock", () => {
     );
   });
 
-  test("fires what a firing timer sets, if it falls due, and not what one cancels", () => {
+  test("fires due timers that other timers set, and not those they cancel", () => {
     const clock = new FakeClock();
     const fired: string[] = [];
     const doomed = clock.after(20, () => fired.push("doomed"));
@@ -52,14 +52,14 @@ describe("a fake clock", () => {
     expect(fired).toEqual(["in time"]);
   });
 
-  test("does not go back when a timer moves it on", () => {
+  test("does not go back when a timer advances it", () => {
     const clock = new FakeClock();
     clock.after(5, () => clock.advance(100));
     clock.advance(10);
     expect(clock.monotonicMs()).toBe(105);
   });
 
-  test("runs what waits on promises between timers, when asked to", async () => {
+  test("lets promises settle between timers in `run`", async () => {
     const clock = new FakeClock();
     const woken: number[] = [];
     void (async () => {

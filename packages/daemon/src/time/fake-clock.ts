@@ -1,4 +1,4 @@
-/** A clock that moves only when told to. For tests. */
+/** A manually advanced clock for tests. */
 import type { Clock, Timer } from "./clock.ts";
 
 interface Pending {
@@ -7,7 +7,7 @@ interface Pending {
   readonly fn: () => void;
 }
 
-/** Steps time by hand: `advance` fires what falls due, in order of its time, then of its making. */
+/** A clock that only the test moves. Due timers fire in order of their time, then of their creation. */
 export class FakeClock implements Clock {
   #monotonicMs = 0;
   #wallOffsetMs: number;
@@ -36,24 +36,24 @@ export class FakeClock implements Clock {
     return { cancel: () => void this.#pending.delete(pending) };
   }
 
-  /** How many timers are waiting. */
+  /** Number of pending timers. */
   get timers(): number {
     return this.#pending.size;
   }
 
-  /** Moves the wall clock alone, as an administrator or NTP does. */
+  /** Moves only the wall clock, as an administrator or NTP does. */
   jumpWall(byMs: number): void {
     this.#wallOffsetMs += byMs;
   }
 
-  /** Moves time on by `byMs` (≥ 0) while nothing runs, as when the process is stopped: what falls due fires late, with the next `advance`. */
+  /** Advances time by `byMs` (≥ 0) without firing timers, as if the process were suspended: due timers fire late, in the next `advance`. */
   stall(byMs: number): void {
     this.#monotonicMs = this.#endAfter(byMs);
   }
 
   /**
-   * Moves time on by `byMs` (≥ 0), firing each timer at its own time. Timers set by a firing timer fire too when they fall
-   * due; those set by promises that settle meanwhile do not, see `run`.
+   * Advances time by `byMs` (≥ 0) and fires each due timer at its time, including timers set by other timers. Timers set by promise
+   * callbacks are not seen; use `run` for these.
    */
   advance(byMs: number): void {
     const endMs = this.#endAfter(byMs);
@@ -61,7 +61,7 @@ export class FakeClock implements Clock {
     this.#monotonicMs = Math.max(this.#monotonicMs, endMs);
   }
 
-  /** As `advance`, but lets promises settle before the first timer, between timers and after the last. */
+  /** Like `advance`, but lets promises settle before the first timer, between timers and after the last. */
   async run(byMs: number): Promise<void> {
     const endMs = this.#endAfter(byMs);
     do await settle();
@@ -70,7 +70,7 @@ export class FakeClock implements Clock {
   }
 
   #endAfter(byMs: number): number {
-    if (!(byMs >= 0)) throw new RangeError(`time does not go back: ${byMs}`);
+    if (!(byMs >= 0)) throw new RangeError(`time can only advance: ${byMs}`);
     return this.#monotonicMs + byMs;
   }
 
@@ -97,7 +97,7 @@ export class FakeClock implements Clock {
   }
 }
 
-/** Resolves when every promise that can settle without a timer or outside event has. */
+/** Resolves when all promises have settled that need no timer or external event. */
 export function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,52 +1,52 @@
 /**
- * Finds out that a peer has gone although its connection still looks open: says something when nothing was said for a
- * while, and gives up who is not heard. One timer, however much is said and heard in between.
+ * Detects a peer that has gone although its connection still looks open: asks for a message after a period without one, and reports
+ * a peer from which nothing was received. Uses a single timer regardless of the traffic.
  */
 import type { Clock, Timer } from "./clock.ts";
 
-/** How long each end may be quiet, and what happens then. */
+/** How long each side may be silent, and the callbacks for it. */
 export interface KeepaliveOptions {
   readonly clock: Clock;
-  /** Our own silence after which `onQuiet` is called, and again after each such time. */
-  readonly quietMs: number;
-  /** The peer's silence after which `onDead` is called, once. */
+  /** `onIdle` is called whenever nothing was sent for this long. */
+  readonly idleMs: number;
+  /** `onDead` is called once, when nothing was received for this long. */
   readonly deadMs: number;
-  /** Something has to be said. */
-  readonly onQuiet: () => void;
-  /** The peer was not heard for `deadMs` while we listened. Nothing is called after it. */
+  /** Must send something to the peer. */
+  readonly onIdle: () => void;
+  /** The peer was silent for `deadMs` while we were reading. No callback follows. */
   readonly onDead: () => void;
 }
 
-/** Runs from when it is made until `stop`. */
+/** Runs from construction until `stop`. */
 export class Keepalive {
   readonly #options: KeepaliveOptions;
-  #saidMs: number;
-  #heardMs: number;
-  #listens = true;
+  #sentMs: number;
+  #receivedMs: number;
+  #isReading = true;
   #timer: Timer | undefined;
 
   constructor(options: KeepaliveOptions) {
     this.#options = options;
-    this.#saidMs = options.clock.monotonicMs();
-    this.#heardMs = this.#saidMs;
+    this.#sentMs = options.clock.monotonicMs();
+    this.#receivedMs = this.#sentMs;
     this.#arm();
   }
 
-  /** Something went to the peer. */
-  said(): void {
-    this.#saidMs = this.#options.clock.monotonicMs();
+  /** Reports that something was sent to the peer. */
+  sent(): void {
+    this.#sentMs = this.#options.clock.monotonicMs();
   }
 
-  /** Something came from the peer. */
-  heard(): void {
-    this.#heardMs = this.#options.clock.monotonicMs();
+  /** Reports that something was received from the peer. */
+  received(): void {
+    this.#receivedMs = this.#options.clock.monotonicMs();
   }
 
-  /** Whether what the peer says is read. While it is not, its silence means nothing; afterwards it counts from anew. */
-  listens(yes: boolean): void {
-    if (this.#listens === yes) return;
-    this.#listens = yes;
-    this.heard();
+  /** Reports whether the connection is being read. While it is not, silence is not counted; afterwards it is counted from zero. */
+  setReading(isReading: boolean): void {
+    if (this.#isReading === isReading) return;
+    this.#isReading = isReading;
+    this.received();
     this.#arm();
   }
 
@@ -55,7 +55,7 @@ export class Keepalive {
     this.#timer = undefined;
   }
 
-  /** Due times only move on while it waits, so the timer may come early but never late. */
+  /** Due times only move to later while the timer is pending, so it may fire early but never late. */
   #arm(): void {
     const { clock } = this.#options;
     this.#timer?.cancel();
@@ -63,26 +63,26 @@ export class Keepalive {
   }
 
   #dueMs(): number {
-    const quietAtMs = this.#saidMs + this.#options.quietMs;
-    return this.#listens ? Math.min(quietAtMs, this.#deadAtMs()) : quietAtMs;
+    const idleAtMs = this.#sentMs + this.#options.idleMs;
+    return this.#isReading ? Math.min(idleAtMs, this.#deadAtMs()) : idleAtMs;
   }
 
   #deadAtMs(): number {
-    return this.#heardMs + this.#options.deadMs;
+    return this.#receivedMs + this.#options.deadMs;
   }
 
   #due(): void {
-    const { clock, quietMs, onQuiet, onDead } = this.#options;
+    const { clock, idleMs, onIdle, onDead } = this.#options;
     const nowMs = clock.monotonicMs();
-    if (this.#listens && nowMs >= this.#deadAtMs()) {
+    if (this.#isReading && nowMs >= this.#deadAtMs()) {
       this.stop();
       onDead();
       return;
     }
-    const isQuiet = nowMs >= this.#saidMs + quietMs;
-    // First, so that what is done in `onQuiet`, `stop` included, is not undone.
-    if (isQuiet) this.said();
+    const isIdle = nowMs >= this.#sentMs + idleMs;
+    // Before the callback, so that nothing `onIdle` does, such as `stop`, is undone.
+    if (isIdle) this.sent();
     this.#arm();
-    if (isQuiet) onQuiet();
+    if (isIdle) onIdle();
   }
 }

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { seededRandom, systemRandom } from "./random.ts";
 
 describe("random numbers", () => {
-  test("lie in [0, 1) and fill it evenly", () => {
+  test("are in [0, 1) and uniform", () => {
     for (const random of [systemRandom, seededRandom(42)]) {
       const tenths = Array.from({ length: 10 }, () => 0);
       for (let i = 0; i < 20_000; i++) {

@@ -1,4 +1,4 @@
-/** Chance, as a value that is passed in, so tests can fix it. */
+/** Injected randomness, so that tests can control it. */
 
 /** Uniform numbers in [0, 1). */
 export interface Random {
@@ -8,7 +8,7 @@ export interface Random {
 /** The host's generator. Not for secrets. */
 export const systemRandom: Random = { next: () => Math.random() };
 
-/** A repeatable generator (mulberry32) for tests and simulations; `seed` is cut to 32 bits. */
+/** A repeatable generator (mulberry32) for tests and simulations; `seed` is truncated to 32 bits. */
 export function seededRandom(seed: number): Random {
   let state = seed >>> 0;
   return {

@@ -85,7 +85,7 @@ export class Session {
       return;
     }
     this.#paused = false;
-    this.#keepalive.listens(true);
+    this.#keepalive.setReading(true);
     link.resume();
   };
 
@@ -96,9 +96,9 @@ export class Session {
     this.#ackedSeq = parts.firstSeq - 1;
     this.#keepalive = new Keepalive({
       clock: parts.clock,
-      quietMs: KEEPALIVE_MS,
+      idleMs: KEEPALIVE_MS,
       deadMs: SILENT_MS_MAX,
-      onQuiet: () => this.#say({ type: "ack", seq: this.#ackedSeq }),
+      onIdle: () => this.#say({ type: "ack", seq: this.#ackedSeq }),
       onDead: () => parts.link.dead(),
     });
   }
@@ -106,7 +106,7 @@ export class Session {
   /** Takes a chunk off the wire. */
   data(chunk: Uint8Array, decoder: LineDecoder): void {
     const { tracker } = this.#parts;
-    this.#keepalive.heard();
+    this.#keepalive.received();
     this.#chunk = chunk;
     prepareFrames(chunk);
     decoder.push(chunk, this.#onLine, this.#onOversized);
@@ -118,7 +118,7 @@ export class Session {
     this.#sawFrames = false;
     if (tracker.queue.full && !this.#paused) {
       this.#paused = true;
-      this.#keepalive.listens(false);
+      this.#keepalive.setReading(false);
       this.#parts.link.pause();
       tracker.queue.onRoom(this.#resume);
     }
@@ -207,7 +207,7 @@ export class Session {
   }
 
   #say(line: ServerLine): void {
-    this.#keepalive.said();
+    this.#keepalive.sent();
     this.#parts.link.send(encodeLine(line));
   }
 
