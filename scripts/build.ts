@@ -1,38 +1,28 @@
-/**
- * `bun run build [NAME…] [--arch x86_64|aarch64] [--dynamic] [--force]`: compiles the apps, each into one static file with Bun
- * inside, in `dist/`, or in `dist/ARCH/` for another processor. A binary whose inputs are what they were is left alone.
- */
+/** `bun run build`: compiles the apps, each into one static file that contains Bun. */
 import { parseArgs } from "node:util";
 import { ensureInstalled } from "./lib/install.ts";
 import { ARCHES, type Built, buildBinaries, BuildError } from "./lib/build-binaries.ts";
 
 const EXIT_USAGE = 64;
+const USAGE = `usage: bun run build [NAME…] [--arch ${ARCHES.join("|")}] [--dynamic] [--force]
 
-function usage(problem: string): never {
-  console.error(`build: ${problem}`);
-  console.error("usage: bun run build [NAME…] [--arch x86_64|aarch64] [--dynamic] [--force]");
-  process.exit(EXIT_USAGE);
-}
+Compiles fleet-agent, fleet-coordinator and fleet-tracker, or only those named, into dist/. Skips a binary whose inputs have
+not changed.
 
-function readArgs() {
-  try {
-    return parseArgs({
-      allowPositionals: true,
-      options: {
-        arch: { type: "string" },
-        dynamic: { type: "boolean", default: false },
-        force: { type: "boolean", default: false },
-      },
-    });
-  } catch (error) {
-    return usage((error as Error).message);
-  }
-}
+  --arch ARCH  build for another processor, into dist/ARCH/; needs a C cross-compiler unless --dynamic is given
+  --dynamic    link dynamically; needs no C compiler, but the binary runs only where glibc is
+  --force      build even if nothing has changed
+  --help       print this help
+`;
 
 const { values, positionals } = readArgs();
+if (values.help) {
+  process.stdout.write(USAGE);
+  process.exit(0);
+}
 const arch = ARCHES.find((a) => a === values.arch);
 if (values.arch !== undefined && arch === undefined)
-  usage(`no processor is called ${values.arch}; there are ${ARCHES.join(", ")}`);
+  failUsage(`unknown processor ${values.arch}; choose ${ARCHES.join(" or ")}`);
 
 await ensureInstalled();
 try {
@@ -43,6 +33,27 @@ try {
   if (!(error instanceof BuildError)) throw error;
   console.error(error.message);
   process.exit(1);
+}
+
+function readArgs() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        arch: { type: "string" },
+        dynamic: { type: "boolean", default: false },
+        force: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+  } catch (error) {
+    return failUsage((error as Error).message);
+  }
+}
+
+function failUsage(problem: string): never {
+  process.stderr.write(`build: ${problem}\n\n${USAGE}`);
+  process.exit(EXIT_USAGE);
 }
 
 function describe({ path, bytes, ms }: Built): string {

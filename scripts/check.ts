@@ -1,6 +1,6 @@
 /**
- * `bun run check [--fix]`: format, lint, types and unused code, in parallel. Prints one line for each and the output of
- * those that fail. `--fix` first lets the formatter and the linter mend what they can.
+ * `bun run check [--fix]`: checks format, lint, types and unused code in parallel. Prints one line for each check, and the
+ * output of those that fail. `--fix` first lets the linter and the formatter fix what they can.
  */
 import { join } from "node:path";
 import { ensureInstalled } from "./lib/install.ts";
@@ -8,7 +8,7 @@ import { root } from "./lib/root.ts";
 
 interface Check {
   readonly name: string;
-  /** A script in node_modules; run by this bun, so the machine's Node version does not matter. */
+  /** A script in node_modules. Runs on this Bun, so that the machine's Node version does not matter. */
   readonly tool: string;
   readonly args: readonly string[];
 }
@@ -53,7 +53,7 @@ async function run(check: Check): Promise<Outcome> {
 }
 
 await ensureInstalled();
-// The linter's changes are formatted after it, and the checks below report what is left.
+// The formatter runs after the linter to format its changes. The checks below report what is left.
 if (process.argv.includes("--fix")) for (const fix of fixes) await run(fix);
 
 const outcomes = await Promise.all(checks.map(run));

@@ -1,6 +1,6 @@
 /**
- * `bun run dev [FLAG…]`: the coordinator from source, restarted when a file changes, without tokens, with its data in
- * `./data`. Flags go to `fleet-coordinator serve`.
+ * `bun run dev [FLAG…]`: runs the coordinator from source, without tokens and with its data in `./data`. Restarts it when a
+ * source file changes. Passes flags on to `fleet-coordinator serve`.
  */
 import { delimiter, join } from "node:path";
 import { buildBinaries, dist } from "./lib/build-binaries.ts";
@@ -22,14 +22,14 @@ const child = Bun.spawn(
   ],
   {
     cwd: root,
-    // A coordinator finds its tracker on PATH.
+    // The coordinator finds its tracker through PATH.
     env: { ...process.env, PATH: `${dist}${delimiter}${process.env["PATH"] ?? ""}` },
     stdin: "inherit",
     stdout: "inherit",
     stderr: "inherit",
   },
 );
-// Ctrl-C reaches the coordinator too, since it shares our terminal; wait for its orderly stop.
+// Ctrl-C also reaches the coordinator, which shares our terminal. Wait for its orderly stop.
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => child.kill("SIGTERM"));
 process.exit(await child.exited);

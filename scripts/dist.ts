@@ -1,11 +1,12 @@
 /**
- * `bun run dist`: builds everything for this machine's processor and, where its C compiler is there, the other one, and lays out
- * in `dist/images/` the roots of the images, which docker/Dockerfile copies; its own build stage runs this command, too:
+ * `bun run dist`: builds everything for this machine's processor and, if its C compiler is installed, for the other one. Lays
+ * out the root directories of the container images in `dist/images/`, which docker/Dockerfile copies (its build stage also
+ * runs this command):
  *
- *     here/ amd64/ arm64/     by processor (`here` is this machine's); in each agent/, coordinator/ and native/
- *     owned/                  directories of the coordinator's image that belong to its user
+ *     here/ amd64/ arm64/     by processor (`here` is this machine's), each with agent/, coordinator/ and native/
+ *     owned/                  directories in the coordinator's image that belong to its user
  *
- * The same binaries give the same roots to the bit: each file and directory has the same mode and time.
+ * The same binaries yield identical roots: every file and directory has a fixed mode and time.
  */
 import {
   chmodSync,
@@ -30,19 +31,19 @@ import { ensureInstalled } from "./lib/install.ts";
 import { root } from "./lib/root.ts";
 import { installedLicenses, type Lockfile, sbomOf } from "./lib/sbom.ts";
 
-/** Whatever the umask here is, everything can be read, and run if it is a program, by any user of an image. */
+/** Lets any user of an image read and run everything, independent of the umask here. */
 const MODE = 0o755;
 const SBOM_MODE = 0o644;
 const TIME_S = 0;
 
 const IMAGES = join(dist, "images");
-/** Agents read what is in `enroll`, nobody else what is in the others. */
+/** Mode of each directory. Agents read `enroll`; only the coordinator reads the others. */
 const OWNED = { data: 0o700, secrets: 0o700, enroll: 0o755 };
 const AGENT = "fleet-agent";
 const SENSOR = "demo-sensor";
 const SBOM = join(dist, "sbom.cdx.json");
 
-/** How containers call a processor. */
+/** The processor names that container tools use. */
 const PLATFORMS: Readonly<Record<Arch, string>> = { x86_64: "amd64", aarch64: "arm64" };
 
 await ensureInstalled();
@@ -56,7 +57,7 @@ try {
     layOut(PLATFORMS[arch], arch, built);
     if (arch === thisArch) layOut("here", arch, built);
   }
-  makeEven();
+  normalise();
   console.log(`dist/images: ${built.map((arch) => PLATFORMS[arch]).join(" and ")}`);
 } catch (error) {
   if (!(error instanceof BuildError)) throw error;
@@ -64,13 +65,13 @@ try {
   process.exit(1);
 }
 
-/** Gives the processors that could be built for. */
+/** Builds the binaries and the demo's sensor. Returns the processors it could build for. */
 async function buildAll(): Promise<readonly Arch[]> {
   const built: Arch[] = [];
   for (const arch of ARCHES) {
     const compiler = compilerFor(arch);
     if (compiler === undefined) {
-      console.log(`${arch}: left out, there is no C compiler for it`);
+      console.log(`${arch}: skipped, because there is no C compiler for it`);
       continue;
     }
     await buildBinaries([], { arch });
@@ -80,13 +81,13 @@ async function buildAll(): Promise<readonly Arch[]> {
   return built;
 }
 
-/** For this machine it is there, or the build says what it lacks. */
+/** Returns the C compiler for a processor. For this machine's, a missing one is reported by the build. */
 function compilerFor(arch: Arch): string | undefined {
   if (arch === thisArch) return Bun.which("gcc") ?? "cc";
   return Bun.which(`${arch}-linux-gnu-gcc`) ?? undefined;
 }
 
-/** The demo's sensor in C, for an image that has no library to link it with. */
+/** Compiles the demo's sensor in C statically, for an image without libraries. */
 function compileSensor(arch: Arch, compiler: string): void {
   const source = join(root, "scripts/demo/sensors/radar.c");
   const flags = ["-O2", "-s", "-static", "-Wl,--build-id=none"];
@@ -99,7 +100,7 @@ function builtFile(arch: Arch, name: string): string {
   return arch === thisArch ? join(dist, name) : join(dist, arch, name);
 }
 
-/** Puts links to the files, each of which is more than 100 MB, into the roots of one processor's images. */
+/** Fills the roots of one processor's images. Uses hard links, because the files exceed 100 MB each. */
 function layOut(platform: string, arch: Arch, agents: readonly Arch[]): void {
   const put = (file: string, image: string, dir: string): void => {
     const to = join(IMAGES, platform, image, dir);
@@ -111,12 +112,13 @@ function layOut(platform: string, arch: Arch, agents: readonly Arch[]): void {
   for (const name of ["fleet-coordinator", "fleet-tracker"])
     put(builtFile(arch, name), "coordinator", "usr/bin");
   put(SBOM, "coordinator", "usr/share/fleet");
-  // What it hands out (H8).
+  // The coordinator serves these for download. (H8)
   for (const other of agents)
     put(builtFile(other, AGENT), "coordinator", `usr/share/fleet/agents/${other}`);
 }
 
-function makeEven(): void {
+/** Sets the mode and time of everything in the images. */
+function normalise(): void {
   const inside = new Bun.Glob("**").scanSync({ cwd: IMAGES, onlyFiles: false });
   for (const path of inside) {
     chmodSync(join(IMAGES, path), path.endsWith(basename(SBOM)) ? SBOM_MODE : MODE);

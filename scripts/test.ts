@@ -1,6 +1,6 @@
 /**
- * `bun run test [PATH…]`: installs, builds the binaries (end-to-end tests run them), runs the tests, and says as its very
- * last line `N passed, M failed`. A crash, or a run without a test, counts as failed.
+ * `bun run test [PATH…]`: installs, builds the binaries for end-to-end tests, and runs the tests. Its last line is
+ * `N passed, M failed`. A crash or a run without any test counts as failed.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ import { ensureInstalled } from "./lib/install.ts";
 import { root } from "./lib/root.ts";
 import { countTests } from "./lib/test-report.ts";
 
-/** End-to-end tests start several processes, on machines that may be busy. */
+/** Generous, because end-to-end tests start several processes on machines that may be busy. */
 const TEST_TIMEOUT_MS = 60_000;
 
 const args = process.argv.slice(2);
@@ -43,7 +43,7 @@ const child = Bun.spawn(
   ],
   { cwd: root, stdin: "ignore", stdout: "inherit", stderr: "inherit" },
 );
-// Ctrl-C reaches the tests too, since they share our terminal; wait for them, so that they can clean up.
+// Ctrl-C also reaches the tests, which share our terminal. Wait until they have cleaned up.
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => child.kill("SIGTERM"));
 const code = await child.exited;
@@ -53,7 +53,7 @@ if (counts.passed + counts.failed === 0) finish(0, 1, `no test ran (exit ${code}
 if (code !== 0 && counts.failed === 0) finish(counts.passed, 1, `bun test ended with exit ${code}`);
 finish(counts.passed, counts.failed);
 
-/** Whether another processor's agent can be built here and run, emulated, by apps/agent/test/roots. */
+/** Whether the agent for another processor can be built here and run under emulation, as apps/agent/test/roots does. */
 function canRun(arch: string): boolean {
   if (arch === thisArch) return false;
   return [`${arch}-linux-gnu-gcc`, `qemu-${arch}-static`].every((tool) => Bun.which(tool) !== null);

@@ -1,8 +1,10 @@
 /**
- * What it costs to know the image: `bun scripts/bench/detect.ts [--short] [--root DIR]`. The whole process of `fleet-agent
- * --detect-only`, without and with its cache, by turns with the version command of each interpreter it finds, and with a shell script
- * that asks them one after the other. Medians, and ratios to the slowest single command. On this machine's image and, when the
- * tests have built it, on their Debian with many languages; or on the image in DIR alone, as nobody (needs root).
+ * The cost of detection: `bun scripts/bench/detect.ts [--short] [--root DIR]`. Measures whole runs of `fleet-agent
+ * --detect-only`, without and with its cache. Alternates them with the version command of each interpreter it finds, and with
+ * a shell script that runs these commands one after another. Prints medians, and ratios to the slowest single command.
+ *
+ * Examines this machine and, if the tests have built it, their Debian root with many languages; or only the image in DIR, as
+ * nobody (needs root).
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -19,11 +21,11 @@ const CACHED_MS_MAX = 25;
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const NAME_CHARS = 52;
 const NOBODY = 65_534;
-/** Where the agent, its state and the script lie in the image; in DIR, a file system of this run's own. */
+/** Directory in the image for the agent, its state and the script. In DIR, a file system of its own is mounted there. */
 const PLACE = "/tmp";
 
-/** How a person would ask. Others: `--version`. */
-const QUESTIONS: Readonly<Record<string, readonly string[]>> = {
+/** Arguments that make an interpreter print its version. The default is `--version`. */
+const VERSION_ARGS: Readonly<Record<string, readonly string[]>> = {
   shell: ["-c", 'echo "$BASH_VERSION"'],
   go: ["version"],
   java: ["-version"],
@@ -33,16 +35,19 @@ const QUESTIONS: Readonly<Record<string, readonly string[]>> = {
   dotnet: ["--list-runtimes"],
 };
 
-/** An image: what stands before each command, and its place as seen from outside. */
+/** An image to examine. */
 interface Image {
   readonly name: string;
+  /** Precedes each command. */
   readonly prefix: readonly string[];
+  /** Path of the agent inside the image. */
   readonly agent: string;
-  /** Inside and outside. */
+  /** The same directory as seen from inside and from outside. */
   readonly place: readonly [string, string];
 }
 
-interface Question {
+/** A command to measure. */
+interface Command {
   readonly name: string;
   readonly argv: readonly string[];
 }
@@ -68,11 +73,14 @@ if (values.root !== undefined) {
     rmSync(dir, { recursive: true, force: true });
   }
   const built = builtLanguagesRoot();
-  if (built === undefined) console.log("\nno Debian with many languages: the tests build it");
+  if (built === undefined)
+    console.log(
+      "\nSkipped the Debian root with many languages: run the tests of apps/agent to build it",
+    );
   else process.exit(enter(built));
 }
 
-/** Starts this program again where DIR has /proc, and a place with the agent that ends with it. */
+/** Runs this program again in a mount namespace in which DIR has /proc and a temporary directory with the agent. */
 function enter(dir: string): number {
   const outside = join(dir, PLACE);
   const script = `mount -t proc proc "$1/proc"
@@ -96,16 +104,18 @@ function measureRoot(dir: string): number {
   return 0;
 }
 
-/** Prints the figures of one image. */
+/** Measures one image and prints its figures. */
 function measure(image: Image): void {
   const detect = [image.agent, "--detect-only", "--json", "--state-dir", image.place[0]];
   const report = JSON.parse(run(image, [...detect, "--fresh"]).stdout) as Report;
-  const questions = questionsOf(report);
-  const script = questions.map(({ argv }) => `${argv.map(quote).join(" ")} >/dev/null 2>&1\n`);
+  const versionCommands = versionCommandsOf(report);
+  const script = versionCommands.map(
+    ({ argv }) => `${argv.map(quote).join(" ")} >/dev/null 2>&1\n`,
+  );
   writeFileSync(join(image.place[1], "ask.sh"), script.join(""));
 
-  const commands: readonly Question[] = [
-    ...questions,
+  const commands: readonly Command[] = [
+    ...versionCommands,
     { name: "loop", argv: ["/bin/sh", join(image.place[0], "ask.sh")] },
     { name: "empty", argv: [image.agent, "--version"] },
     { name: "cold", argv: [...detect, "--fresh"] },
@@ -116,27 +126,28 @@ function measure(image: Image): void {
   for (let round = 0; round < rounds; round++) {
     for (const { name, argv } of commands) {
       const { ms, cpuMs: ofCommand, stdout } = run(image, argv);
-      // While somebody changes the image, the cache is not used.
-      const isLook = name === "cold" || name === "cached";
-      const isCached = isLook && (JSON.parse(stdout) as Report).cached;
-      if (!isLook || isCached === (name === "cached")) times.get(name)!.push(ms);
-      if (questions.some((question) => question.name === name)) cpuMs += ofCommand / rounds;
+      // A change of the image makes the agent ignore its cache.
+      const isDetection = name === "cold" || name === "cached";
+      const isCached = isDetection && (JSON.parse(stdout) as Report).cached;
+      if (!isDetection || isCached === (name === "cached")) times.get(name)!.push(ms);
+      if (versionCommands.some((command) => command.name === name)) cpuMs += ofCommand / rounds;
     }
   }
-  for (const [name, all] of times) if (all.length === 0) throw new Error(`no look was ${name}`);
-  print(image, questions, (name) => median(times.get(name)!), cpuMs);
+  for (const [name, all] of times)
+    if (all.length === 0) throw new Error(`no detection was ${name}`);
+  print(image, versionCommands, (name) => median(times.get(name)!), cpuMs);
 }
 
 function print(
   image: Image,
-  questions: readonly Question[],
+  versionCommands: readonly Command[],
   msOf: (name: string) => number,
   cpuMs: number,
 ): void {
-  const slowest = questions.map(({ name }) => name).toSorted((a, b) => msOf(b) - msOf(a));
+  const slowest = versionCommands.map(({ name }) => name).toSorted((a, b) => msOf(b) - msOf(a));
   const base = msOf(slowest[0]!);
   console.log(
-    `\n${image.name}: ${questions.length} interpreters, medians of ${rounds}, slowest first`,
+    `\n${image.name}: ${versionCommands.length} interpreters, medians of ${rounds} runs, slowest first`,
   );
   const row = (name: string, ms: number, aim = ""): void => {
     const cells = [ms.toFixed(1).padStart(8), (ms / base).toFixed(2).padStart(6)];
@@ -145,7 +156,7 @@ function print(
   for (const name of slowest.slice(0, 3)) row(name, msOf(name));
   const cores = availableParallelism();
   row(`all of them: CPU time over ${cores} cores`, cpuMs / cores);
-  row("all of them: one after the other, by sh", msOf("loop"));
+  row("all of them: one after another, by sh", msOf("loop"));
   row("fleet-agent --version", msOf("empty"));
   const verdict = (isReached: boolean): string => (isReached ? "reached" : "NOT reached");
   const [cold, cached] = [msOf("cold"), msOf("cached")];
@@ -155,11 +166,11 @@ function print(
   row("fleet-agent --detect-only, cached", cached, cachedAim);
 }
 
-/** The version command of everything that works and was run. */
-function questionsOf(report: Report): Question[] {
+/** Returns the version command of every interpreter that the agent ran successfully. */
+function versionCommandsOf(report: Report): Command[] {
   return report.interpreters.flatMap((interpreter) => {
     if (interpreter.verdict !== "ok") return [];
-    const args = QUESTIONS[interpreter.name] ?? ["--version"];
+    const args = VERSION_ARGS[interpreter.name] ?? ["--version"];
     return [interpreter, ...interpreter.also].map(({ path }) => ({
       name: [path, ...args].join(" "),
       argv: [path, ...args],

@@ -1,6 +1,6 @@
 /**
- * `bun run bench frames [sessions|agent|drain|latency …]`: the frame path beside public servers, from one command. Both ends
- * of every server are equally light Bun processes; rounds alternate; what is quoted is the median of the ratios.
+ * `bun run bench frames [sessions|agent|drain|latency …]`: measures the frame path beside public servers. Both ends of every
+ * server are equally light Bun processes. Rounds alternate between the servers, and the result is the median of the ratios.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -26,7 +26,7 @@ const sections: readonly string[] = positionals.length > 0 ? positionals : FRAME
 
 const small: Sample = { name: `${SMALL_FRAME.length} B`, lines: [SMALL_FRAME], natsAim: 1.5 };
 
-/** The radars' frames in turn, so that any stretch of them is like the whole. */
+/** Reads the recorded frames, one of each radar in turn, so that any part of them resembles the whole. */
 function radarSample(dir: string): Sample | undefined {
   const files = DATA_FILES.map((f) => join(dir, f)).filter((f) => existsSync(f));
   const radars = files.map((f) => readFileSync(f, "latin1").split(/(?<=\n)/));

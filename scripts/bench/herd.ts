@@ -1,7 +1,7 @@
 /**
- * `bun run bench herd`: thousands of agents on one coordinator, each with its own registration (the agent's own code) and an
- * open event stream; then the coordinator is killed and started again. Beside it the same number of clients on mosquitto
- * and of leases in etcd, in the same run. The load curve of the restart goes to `--picture FILE`, if that is given.
+ * `bun run bench herd`: thousands of agents on one coordinator, each with a registration (the agent's own code) and an open
+ * event stream; then the coordinator is killed and restarted. Beside it, in the same run, as many clients on mosquitto and
+ * leases in etcd. `--picture FILE` draws the load during the restart, `--only NAME` measures one server.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,9 +21,9 @@ const AGENTS = 10_000;
 const AGENTS_SHORT = 1000;
 const INTERVAL_MS = 30_000;
 const PROCESSES = 4;
-/** Clients on their way in at once, in each process. */
+/** Clients that enter at the same time, per process. */
 const IN_FLIGHT = 64;
-/** Descriptors that are not clients'. */
+/** Descriptors that are not for clients. */
 const SPARE_DESCRIPTORS = 1000;
 const SETTLE_MS = 3000;
 const STEADY_MS = 60_000;
@@ -40,7 +40,7 @@ const { values } = parseArgs({
   },
 });
 
-/** What one server did with the herd. */
+/** The figures of one server. */
 interface Figures {
   readonly entriesPerS: number;
   readonly entry: readonly [p50Ms: number, p99Ms: number];
@@ -52,7 +52,7 @@ interface Figures {
   readonly serverErrors: number;
 }
 
-/** The processes the clients are in. */
+/** The processes that run the clients. */
 class Clients {
   readonly #children: readonly Bun.Subprocess[];
   readonly #waiting = new Set<(from: Bun.Subprocess, answer: Answer) => void>();
@@ -62,11 +62,11 @@ class Clients {
       Bun.spawn([process.execPath, join(import.meta.dir, "herd/clients.ts")], {
         stdio: ["ignore", "inherit", "inherit"],
         ipc: (answer: Answer, from) => {
-          for (const hear of this.#waiting) hear(from, answer);
+          for (const onAnswer of this.#waiting) onAnswer(from, answer);
         },
         onExit: (_child, code) => {
           if (code === null) return;
-          console.error(`bench: a process of clients ended with ${code}`);
+          console.error(`bench: a client process ended with exit code ${code}`);
           process.exit(1);
         },
       }),
@@ -110,33 +110,33 @@ class Clients {
     await end(this.#children, "SIGKILL");
   }
 
-  /** Resolves when every process has given such an answer. */
+  /** Calls `ask` for every process. Resolves when each has sent an answer of the kind `at`. */
   #all(
     at: Answer["at"],
     ask: (child: Bun.Subprocess, index: number) => void,
   ): Promise<readonly Answer[]> {
     const { promise, resolve, reject } = Promise.withResolvers<readonly Answer[]>();
     const answers = new Map<Bun.Subprocess, Answer>();
-    const hear = (from: Bun.Subprocess, answer: Answer): void => {
+    const onAnswer = (from: Bun.Subprocess, answer: Answer): void => {
       if (answer.at === at) answers.set(from, answer);
       if (answers.size === this.#children.length) done(() => resolve([...answers.values()]));
     };
     const timer = setTimeout(
-      () => done(() => reject(new Error(`"${at}" did not come from every process`))),
+      () => done(() => reject(new Error(`not every client process answered "${at}"`))),
       BACK_MS_MAX,
     );
     const done = (then: () => void): void => {
       clearTimeout(timer);
-      this.#waiting.delete(hear);
+      this.#waiting.delete(onAnswer);
       then();
     };
-    this.#waiting.add(hear);
+    this.#waiting.add(onAnswer);
     for (const [i, child] of this.#children.entries()) ask(child, i);
     return promise;
   }
 }
 
-/** What a process keeps in memory, bytes. */
+/** Returns the resident memory of a process, in bytes. */
 function rssBytes(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
@@ -199,7 +199,7 @@ async function measure(contender: Contender, dir: string, agents: number): Promi
   }
 }
 
-/** When each member was first answered again, sorted. */
+/** Returns the time at which each member got its first answer after the kill, sorted. */
 function backTimes(samples: readonly Sample[], killedMs: number): number[] {
   const first = new Map<number, number>();
   for (const { index, atMs, ms, outcome } of samples) {
@@ -227,17 +227,19 @@ function aim(what: string, reached: boolean, value: string): string {
   return `aim: ${what}: ${value} — ${reached ? "reached" : "NOT reached"}`;
 }
 
-/** As many as were asked for, and as descriptors allow: each client is one of the server's for good, and at times two. */
-function agentsMax(wanted: number): number {
+/** Limits the number of agents to what file descriptors allow. Each client takes one of the server's, at times two. */
+function limitAgents(wanted: number): number {
   const limits = readFileSync("/proc/self/limits", "utf8");
   const descriptors = Number(/Max open files\s+(\d+)/.exec(limits)?.[1] ?? Infinity);
   const fit = Math.floor((descriptors - SPARE_DESCRIPTORS) / 1.5);
   if (fit < wanted)
-    console.log(`${descriptors} open files are allowed here: ${fit} clients instead of ${wanted}`);
+    console.log(
+      `The limit of ${descriptors} open files allows ${fit} clients instead of ${wanted}`,
+    );
   return Math.min(wanted, fit);
 }
 
-const agents = agentsMax(Number(values.agents ?? (values.short ? AGENTS_SHORT : AGENTS)));
+const agents = limitAgents(Number(values.agents ?? (values.short ? AGENTS_SHORT : AGENTS)));
 await buildBinaries(["fleet-coordinator"]);
 const dir = mkdtempSync(join(tmpdir(), "fleet-bench-"));
 const found = new Map<string, Figures>();
@@ -245,7 +247,7 @@ try {
   for (const contender of CONTENDERS) {
     if (values.only !== undefined && values.only !== contender.name) continue;
     if (contender.version === undefined) {
-      console.log(`${contender.name} is not installed: left out`);
+      console.log(`${contender.name} is not installed: skipped`);
       continue;
     }
     console.log(`${contender.name} ${contender.version}: ${contender.does}`);

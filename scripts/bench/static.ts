@@ -1,8 +1,7 @@
 /**
- * What it costs that fleet-agent is one static file: `bun scripts/bench/static.ts [--short]`. The same compiled program is
- * measured linked and unlinked, run by turns: time of `--version` (median), memory of an idle agent (resident; proportional
- * set size of one and of four at once), size of the file raw and under zstd -19, and what the file is made of. `--short` takes few
- * runs and zstd -3.
+ * The cost of static linking: `bun scripts/bench/static.ts [--short]`. Compares the same compiled program linked statically and
+ * dynamically, in alternating runs: time of `--version` (median), memory of an idle agent (resident, and proportional set size
+ * of one and of four at once), size of the file, raw and with zstd -19, and its parts. `--short` does fewer runs with zstd -3.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -31,7 +30,7 @@ const runs = values.short ? 20 : 200;
 const level = values.short ? 3 : 19;
 
 const dir = mkdtempSync(join(tmpdir(), "bench-static-"));
-let slow = false;
+let isSlow = false;
 try {
   const { files, parts } = await build();
   const start = startTimes(files);
@@ -62,12 +61,12 @@ try {
   const packed = mapPair(bytes, (b) => Bun.zstdCompressSync(b, { level }).length / MIB);
   compare(`  zstd -${level}, MiB`, packed, 1);
   printParts(bytes.plain, parts);
-  slow = start.static / start.plain > RATIO_MAX;
-  if (slow) console.log(`start takes more than ${RATIO_MAX} × the plain file's`);
+  isSlow = start.static / start.plain > RATIO_MAX;
+  if (isSlow) console.log(`start takes more than ${RATIO_MAX} × as long as with the plain file`);
 } finally {
   rmSync(dir, { recursive: true, force: true });
 }
-process.exit(slow ? 1 : 0);
+process.exit(isSlow ? 1 : 0);
 
 async function build(): Promise<{ files: Pair<string>; parts: readonly Part[] }> {
   const files = { plain: join(dir, "plain/fleet-agent"), static: join(dir, "static/fleet-agent") };
@@ -105,7 +104,7 @@ interface Memory {
   readonly pss: number;
 }
 
-/** Mean over `count` agents that run at once and find no coordinator. */
+/** Returns the mean over `count` agents that run at once and reach no coordinator. */
 async function idle(files: Pair<string>, count: number): Promise<Pair<Memory>> {
   const measure = async (form: Form): Promise<Memory> => {
     const agents = Array.from({ length: count }, (_, i) => startAgent(files[form], `${form}-${i}`));
@@ -147,7 +146,7 @@ function compare(name: string, pair: Pair<number>, digits: number): void {
   row(name, [pair.plain.toFixed(digits), pair.static.toFixed(digits), ratio]);
 }
 
-/** The segments of the program and what was appended, each raw and packed alone. */
+/** Prints the sizes of the program's segments and the appended parts, raw and compressed separately. */
 function printParts(plain: Uint8Array, parts: readonly Part[]): void {
   const kinds = ["constants", "code", "data and JavaScript"];
   const segments = new Elf("fleet-agent", plain).segments.filter((s) => s.type === PT_LOAD);
@@ -160,7 +159,7 @@ function printParts(plain: Uint8Array, parts: readonly Part[]): void {
   const whole = readFileSync(join(dir, "static/fleet-agent"));
   for (const part of parts)
     rows.push([part.name, whole.subarray(part.offset, part.offset + part.bytes)]);
-  row("\nmade of, KiB", ["raw", `zstd -${level}`]);
+  row("\nparts, KiB", ["raw", `zstd -${level}`]);
   for (const [name, bytes] of rows) {
     const packed = Bun.zstdCompressSync(bytes, { level });
     row(

@@ -1,27 +1,31 @@
 /**
- * How good and how fast fleet-tracker is: `bun scripts/bench/tracker.ts [--short] [--data DIR] [--only TEXT] [--seed N]
- * [--command "…"]`. Generated skies of many kinds, then the recorded sets of DIR (default `../shared/data` beside the
- * repository) with the public tracker's figures below. Each is sent over TCP to a new process, all at once; frames
- * per second count from the first byte sent to the last byte of events, of a recorded set the best of three runs. Much of
- * that second is the warming up of a new process, so "sustained" is what it does with a recorded set ten times over, a
- * backlog of 100 minutes. `--short` takes one sky of each kind and runs once; `--only` takes the kinds with TEXT in their names; `--seed` is the first sky's. `--command` measures
- * another tracker with the same command line; the default is fleet-tracker from source.
+ * Quality and speed of fleet-tracker: `bun scripts/bench/tracker.ts [--short] [--data DIR] [--only TEXT] [--seed N]
+ * [--command "…"]`. Measures generated skies of many kinds, then the recorded sets in DIR, with the public tracker's figures
+ * below. Each set is sent over TCP to a new process, all at once. Frames per second count from the first byte sent to the last
+ * byte of events; of a recorded set, the best of three runs counts. That includes the warm-up of a new process, so "sustained"
+ * is the rate for a recorded set ten times over, a backlog of 100 minutes.
+ *
+ *   --short      one sky of each kind, and one run
+ *   --data DIR   the recorded sets (default `../shared/data` beside the repository)
+ *   --only TEXT  only kinds with TEXT in their name
+ *   --seed N     seed of the first sky
+ *   --command …  another tracker with the same command line (default fleet-tracker from source)
  */
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ensureInstalled } from "../lib/install.ts";
 import { root } from "../lib/root.ts";
 import { table } from "./shared/figures.ts";
-import { givenSets } from "./tracker/given.ts";
-import { track, trackOften } from "./tracker/run.ts";
+import { recordedSets } from "./tracker/recorded-sets.ts";
+import { track, trackRepeatedly } from "./tracker/run.ts";
 import { addScores, type Score, scoreEvents } from "./tracker/score.ts";
-import { generatedSets } from "./tracker/sets.ts";
+import { generatedSets } from "./tracker/generated-sets.ts";
 import { makeSky } from "./tracker/sky.ts";
 
 const SKIES = 4;
 const RUNS = 3;
 
-/** A recorded set is run so often in one process. */
+/** How often a recorded set is repeated in one process. */
 const SUSTAINED_TIMES = 10;
 
 type Timed = Score & { readonly framesPerS: number; readonly sustainedPerS?: number };
@@ -43,7 +47,7 @@ function row(name: string, score: Timed): readonly string[] {
   return [name, ...COLUMNS.map(([, cell]) => cell(score))];
 }
 
-/** All scores as one; frames per second of all of them together. */
+/** Combines scores into one, with the overall frames per second. */
 function total(scores: readonly Timed[]): Timed {
   const sum = addScores(scores);
   const seconds = scores.reduce((before, one) => before + one.frames / one.framesPerS, 0);
@@ -85,7 +89,7 @@ if (generated.length > 0) console.log(`generated\n${table([header, ...generated]
 const recorded: (readonly string[])[] = [];
 const ours: Timed[] = [];
 const theirs: Timed[] = [];
-for (const { node, input, frames, targets, baseline } of givenSets(resolve(values.data))) {
+for (const { node, input, frames, targets, baseline } of recordedSets(resolve(values.data))) {
   if (!node.includes(values.only)) continue;
   let best = await track(command, input);
   for (let run = 1; run < (values.short ? 1 : RUNS); run++) {
@@ -93,7 +97,7 @@ for (const { node, input, frames, targets, baseline } of givenSets(resolve(value
     if (next.seconds < best.seconds) best = next;
   }
   const score = scoreEvents(frames, targets, best.events);
-  const sustainedS = await trackOften(command, input, SUSTAINED_TIMES);
+  const sustainedS = await trackRepeatedly(command, input, SUSTAINED_TIMES);
   ours.push({
     ...score,
     framesPerS: frames.length / best.seconds,

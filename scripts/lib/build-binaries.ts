@@ -1,4 +1,4 @@
-/** Compiles apps into stand-alone binaries. Used by build, test, demo and bench. */
+/** Compiles the apps into standalone binaries. Used by build, dist, test, demo, dev, chaos and bench. */
 import {
   copyFileSync,
   existsSync,
@@ -13,23 +13,23 @@ import { join, relative } from "node:path";
 import rootPackage from "../../package.json" with { type: "json" };
 import { root } from "./root.ts";
 
-/** What can be built, and the directories of `apps/` that go into it. Their first has the `src/main.ts`. */
+/** The binaries, and the directories in `apps/` that go into each. The first one has the `src/main.ts`. */
 const BINARIES: Readonly<Record<string, readonly string[]>> = {
   "fleet-agent": ["agent"],
   "fleet-coordinator": ["coordinator"],
   "fleet-tracker": ["tracker"],
 };
 
-/** Files beside the sources that decide what comes out. */
+/** Files besides the sources that affect the output. */
 const RECIPE = ["bun.lock", "package.json", "tsconfig.json", "scripts/lib/build-binaries.ts"];
 
-/** The licenses of what the static linker puts in. */
+/** The licenses of the libraries that the static linker adds. */
 const NOTICE = "packages/static-elf/NOTICE";
 
-/** Where the binaries are. */
+/** The directory of the binaries. */
 export const dist = join(root, "dist");
 
-/** A binary in `dist/`; `ms` is undefined when it was there already. */
+/** A binary in `dist/`. `ms` is undefined if it was already up to date. */
 export interface Built {
   /** Relative to the repository. */
   readonly path: string;
@@ -37,34 +37,34 @@ export interface Built {
   readonly ms: number | undefined;
 }
 
-/** An app did not compile, or there is none of that name. The message is for the user. */
+/** An app did not compile, or no binary has that name. The message is for the user. */
 export class BuildError extends Error {
   readonly code = "build_failed";
 }
 
-/** Processors a build can be for. */
+/** The supported processors. */
 export const ARCHES = ["x86_64", "aarch64"] as const;
 export type Arch = (typeof ARCHES)[number];
 
-/** How to build. */
+/** Build options. */
 export interface BuildOptions {
-  /** Build even when nothing has changed. */
+  /** Build even if nothing has changed. */
   readonly force?: boolean;
-  /** Leave the system's loader and C library out of the file: needs no C compiler, starts only where glibc is. */
+  /** Link dynamically. Needs no C compiler, but the binary runs only where glibc is. */
   readonly dynamic?: boolean;
-  /** Without a C compiler, build dynamically instead of failing. */
+  /** Without a C compiler, link dynamically instead of failing. */
   readonly dynamicIfNeeded?: boolean;
-  /** Default: this machine's. Another one's binaries go to `dist/ARCH/`. */
+  /** Default: this machine's. Binaries for the other one go to `dist/ARCH/`. */
   readonly arch?: Arch;
 }
 
 /** The processor of this machine. */
 export const thisArch: Arch = process.arch === "arm64" ? "aarch64" : "x86_64";
 
-/** For CPUs without AVX2 too. */
+/** Bun's compile targets. `baseline` also runs on CPUs without AVX2. */
 const TARGETS = { x86_64: "bun-linux-x64-baseline", aarch64: "bun-linux-arm64" } as const;
 
-/** Builds the binaries called `names` (all when empty), in parallel. */
+/** Builds the named binaries in parallel, or all if `names` is empty. Throws `BuildError`. */
 export async function buildBinaries(
   names: readonly string[] = [],
   options: BuildOptions = {},
@@ -72,7 +72,7 @@ export async function buildBinaries(
   for (const name of names) {
     if (BINARIES[name] === undefined)
       throw new BuildError(
-        `no binary is called ${name}; there are ${Object.keys(BINARIES).join(", ")}`,
+        `unknown binary ${name}; choose from ${Object.keys(BINARIES).join(", ")}`,
       );
   }
   const wanted = names.length > 0 ? names : Object.keys(BINARIES);
@@ -104,8 +104,8 @@ async function buildOne(name: string, options: BuildOptions): Promise<Built> {
   const path = relative(root, outfile);
   if (unchanged) return { path, bytes: statSync(outfile).size, ms: undefined };
   const startMs = performance.now();
-  // A file of its own, then a rename: the binary may be running, or be built by someone else just now. In a directory of its
-  // own, since the name of the file goes into it, and two builds shall give the same bytes.
+  // Write a new file and rename it, because the binary may be running or another process may be building it. The new file has
+  // the final name, in a directory of its own, because the name becomes part of the binary and builds must be reproducible.
   const partialDir = join(dir, `.${name}.${process.pid}`);
   const partial = join(partialDir, name);
   try {
@@ -124,13 +124,13 @@ async function buildOne(name: string, options: BuildOptions): Promise<Built> {
 }
 
 interface Linker {
-  /** The C library that goes in. */
+  /** The C library that is linked in. */
   readonly libc: string;
   link(path: string): void;
 }
 
-/** The static linker, loaded late because it exists only once dependencies are installed. */
-async function loadLinker(arch: Arch, mayLack: boolean): Promise<Linker | undefined> {
+/** Loads the static linker. Imports it late, because it exists only once dependencies are installed. */
+async function loadLinker(arch: Arch, isOptional: boolean): Promise<Linker | undefined> {
   const { compileStub, glibcVersion, linkStatic, StaticElfError } =
     await import("@fleet/static-elf");
   try {
@@ -145,18 +145,17 @@ async function loadLinker(arch: Arch, mayLack: boolean): Promise<Linker | undefi
     };
   } catch (error) {
     if (!(error instanceof StaticElfError)) throw error;
-    if (mayLack) return undefined;
-    throw new BuildError(
-      `${error.message}; --dynamic builds without it, for roots that have glibc`,
-      { cause: error },
-    );
+    if (isOptional) return undefined;
+    throw new BuildError(`${error.message}; --dynamic builds without it, for systems with glibc`, {
+      cause: error,
+    });
   }
 }
 
 /**
- * Compiles an app, dynamically linked. ESM, because Bun 1.4.5 takes `--bytecode` with top-level await only in that format (its default with bytecode is CommonJS,
- * which refuses it). Names are kept: only the syntax is minified, and class names show up in logs. The binary must not
- * read `.env` and `bunfig.toml` of whatever directory it is started in: either can make it run foreign code.
+ * Compiles an app, dynamically linked. Uses ESM because Bun 1.4.5 accepts bytecode with top-level await only in that format.
+ * Minifies only the syntax, because class names appear in logs. The binary must not read `.env` or `bunfig.toml` from the
+ * directory it is started in, because either can make it run foreign code.
  */
 export async function compile(
   entry: string,
@@ -171,13 +170,13 @@ export async function compile(
     format: "esm",
     bytecode: true,
     minify: { syntax: true },
-    // Tells the version to who can't run the file: the coordinator's downloads are for other processors too.
+    // Lets the coordinator read the version of a binary that it cannot run, such as one for another processor.
     banner: `// fleet-version ${rootPackage.version}`,
     define: {
       FLEET_VERSION: JSON.stringify(rootPackage.version),
       FLEET_COMMIT: JSON.stringify(commit),
       FLEET_LIBC: JSON.stringify(libc),
-      // Bun writes the build machine's directory in place of this. It would mean nothing where the binary runs.
+      // Bun would insert the build machine's directory here, which means nothing where the binary runs.
       __dirname: JSON.stringify("/$bunfs/root"),
     },
     compile: {
@@ -210,18 +209,21 @@ function hashInputs(dirs: readonly string[]): string {
   return hasher.digest("hex");
 }
 
-/** The last commit that touched `paths`, with a `+` when they have changed since; outside a git clone FLEET_REVISION, or "unknown". */
+/**
+ * Returns the last commit that touched `paths`, with a `+` if they have uncommitted changes. Outside a git clone, returns
+ * FLEET_REVISION or "unknown".
+ */
 function commitOf(paths: readonly string[]): string {
-  const told = process.env["FLEET_REVISION"] || "unknown";
+  const fallback = process.env["FLEET_REVISION"] || "unknown";
   const git = (...args: string[]): string | undefined => {
     const { exitCode, stdout } = Bun.spawnSync(["git", ...args, "--", ...paths], { cwd: root });
     return exitCode === 0 ? stdout.toString().trim() : undefined;
   };
   try {
     const commit = git("log", "-1", "--format=%h");
-    if (commit === undefined || commit === "") return told;
+    if (commit === undefined || commit === "") return fallback;
     return git("status", "--porcelain") === "" ? commit : `${commit}+`;
   } catch {
-    return told;
+    return fallback;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Brings `node_modules` up to date before anything that needs it. Called first by every script, so that one command is
- * enough on a fresh machine; therefore scripts import no package of others when they load.
+ * Brings `node_modules` up to date. Every script calls this first, so that one command is enough on a fresh machine. Scripts
+ * must therefore not import third-party packages when they load.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,11 +8,11 @@ import { root } from "./root.ts";
 
 const stampFile = join(root, "node_modules", ".installed");
 
-/** Installs exactly what `bun.lock` says unless that was done before. Says nothing unless it fails; then it exits with 1. */
+/** Installs the versions in `bun.lock`, unless that is done already. Prints nothing unless it fails, and then exits with 1. */
 export async function ensureInstalled(): Promise<void> {
   const wanted = Bun.hash(readFileSync(join(root, "bun.lock"))).toString(16);
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === wanted) return;
-  // Not bare `bun`: under `npx -y bun@… run` it is not on every shell's PATH.
+  // Not plain `bun`, which need not be on PATH under `npx -y bun@… run`.
   const child = Bun.spawn([process.execPath, "install", "--frozen-lockfile"], {
     cwd: root,
     stdin: "ignore",

@@ -1,4 +1,4 @@
 import { resolve } from "node:path";
 
-/** The top of the repository. */
+/** The root directory of the repository. */
 export const root = resolve(import.meta.dir, "../..");

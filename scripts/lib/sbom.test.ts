@@ -11,7 +11,7 @@ const FACTS: SbomFacts = {
   licenseOf: (name) => (name === "left" ? "MIT" : undefined),
 };
 
-/** The agent needs `left` by way of a package of ours; `left` needs its own `right`, not the other one. Tests need `mock`. */
+/** The agent depends on `left` through a workspace package. `left` has its own, nested `right`. Nothing depends on `mock`. */
 const LOCK: Lockfile = {
   workspaces: {
     "": { name: "fleet" },
@@ -43,8 +43,8 @@ function sbom(lock: Lockfile = LOCK, facts: SbomFacts = FACTS): Sbom {
   return sbomOf(lock, facts) as Sbom;
 }
 
-describe("the list of what the binaries are made of", () => {
-  test("has what the apps need at run time, Bun and the C library, and nothing else", () => {
+describe("the bill of materials", () => {
+  test("lists what the apps need at run time, Bun and the C library, and nothing else", () => {
     const { components, metadata } = sbom();
     expect(metadata.component.version).toBe("1.2.3");
     expect(components.map(({ name, version }) => [name, version])).toEqual([
@@ -56,14 +56,14 @@ describe("the list of what the binaries are made of", () => {
     ]);
   });
 
-  test("says how each is licensed and what its archive's hash is, where that is known", () => {
+  test("states the license and the archive's hash of each component, where known", () => {
     const [left, right] = sbom().components.slice(3);
     expect(left!.licenses).toEqual([{ expression: "MIT" }]);
     expect(left!.hashes!.map(({ content }) => content)).toEqual(["000102"]);
     expect(right).not.toHaveProperty("licenses");
   });
 
-  test("says what needs what", () => {
+  test("states the dependencies", () => {
     const { dependencies } = sbom();
     expect(dependencies.find(({ ref }) => ref === "fleet")!.dependsOn).toContain(
       "pkg:npm/left@1.0.0",
@@ -73,12 +73,12 @@ describe("the list of what the binaries are made of", () => {
     ]);
   });
 
-  test("leaves the C library out of dynamic builds", () => {
+  test("omits the C library for dynamic builds", () => {
     const names = sbom(LOCK, { ...FACTS, libc: null }).components.map(({ name }) => name);
     expect(names).toEqual(["bun", "left", "@at/right"]);
   });
 
-  test("is refused when the lockfile lacks something", () => {
+  test("fails if the lockfile lacks a dependency", () => {
     const { left } = LOCK.packages;
     const packages = { left: left! };
     expect(() => sbom({ ...LOCK, packages })).toThrow(
@@ -86,7 +86,7 @@ describe("the list of what the binaries are made of", () => {
     );
   });
 
-  test("names a license for every package of this repository, and refers to nothing that isn't in it", () => {
+  test("states a license for every package of this repository, and refers only to listed components", () => {
     const lock = Bun.JSONC.parse(readFileSync(join(root, "bun.lock"), "utf8")) as Lockfile;
     const { components, dependencies } = sbom(lock, {
       ...FACTS,

@@ -1,6 +1,6 @@
 /**
- * What the binaries are made of, as CycloneDX 1.6 JSON: every package of bun.lock that one of the apps needs at run time, Bun, and the
- * C library the static linker puts in. Neither time nor chance goes in: the same lockfile gives the same bytes. (A1)
+ * The software bill of materials of the binaries, as CycloneDX 1.6 JSON: every package in bun.lock that an app needs at run
+ * time, Bun, and the C library that the static linker adds. The same lockfile yields the same bytes. (A1)
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,10 +9,10 @@ import { join } from "node:path";
 const APPS = ["@fleet/agent", "@fleet/coordinator", "@fleet/tracker"];
 const WORKSPACE_SCOPE = "@fleet/";
 
-/** What `bun.lock` says, as far as it matters here. */
+/** The parts of `bun.lock` that are used here. */
 export interface Lockfile {
   readonly workspaces: Readonly<Record<string, LockedWorkspace>>;
-  /** By the path it is installed at: `["name@version", registry, details, integrity]`, or a workspace's one element. */
+  /** By installation path. A workspace has only the first element. */
   readonly packages: Readonly<Record<string, LockedPackage>>;
 }
 
@@ -28,13 +28,13 @@ type LockedPackage = readonly [
   integrity?: string,
 ];
 
-/** What is not in the lockfile. */
+/** Facts that are not in the lockfile. */
 export interface SbomFacts {
   readonly version: string;
   readonly bunVersion: string;
-  /** As `fleet-agent --version --json` has it: "Debian GLIBC 2.36-9+deb12u14"; null for a dynamic build. */
+  /** As `fleet-agent --version --json` prints it, such as "Debian GLIBC 2.36-9+deb12u14"; null for a dynamic build. */
   readonly libc: string | null;
-  /** The SPDX expression a package names in its package.json, where one is known. */
+  /** Returns the SPDX expression in a package's package.json, if there is one. */
   licenseOf(name: string, version: string): string | undefined;
 }
 
@@ -48,7 +48,7 @@ interface Component {
   readonly hashes?: readonly { readonly alg: string; readonly content: string }[];
 }
 
-/** Makes the document. Throws when the lockfile lacks a package that it says is needed. */
+/** Builds the document. Throws if the lockfile lacks a package that another one depends on. */
 export function sbomOf(lock: Lockfile, facts: SbomFacts): object {
   const needed = neededPackages(lock);
   const components = [
@@ -82,7 +82,7 @@ export function sbomOf(lock: Lockfile, facts: SbomFacts): object {
   };
 }
 
-/** The packages of others that our apps and the packages they use name themselves. */
+/** Returns the third-party packages that the apps and their workspace packages depend on directly. */
 function directDependencies(lock: Lockfile): readonly string[] {
   const byName = new Map(Object.values(lock.workspaces).map((w) => [w.name, w]));
   const found = new Set<string>();
@@ -99,7 +99,7 @@ function directDependencies(lock: Lockfile): readonly string[] {
   return [...found].toSorted();
 }
 
-/** Every package that is needed, by its key, with the keys of those it needs itself. */
+/** Returns the keys of all needed packages, each with the keys of its own dependencies. */
 function neededPackages(lock: Lockfile): ReadonlyMap<string, readonly string[]> {
   const needed = new Map<string, readonly string[]>();
   const visit = (key: string): void => {
@@ -113,7 +113,7 @@ function neededPackages(lock: Lockfile): ReadonlyMap<string, readonly string[]> 
   return needed;
 }
 
-/** As node does: the one installed below whoever asks, else further up. */
+/** Resolves a name like Node: nested below the dependent package first, then further up. */
 function resolve(lock: Lockfile, from: string, name: string): string {
   for (let at = from; at !== ""; at = at.slice(0, Math.max(0, at.lastIndexOf("/")))) {
     if (lock.packages[`${at}/${name}`] !== undefined) return `${at}/${name}`;
@@ -156,7 +156,7 @@ function bunComponent(version: string): Component {
   return { type: "application", "bom-ref": purl, name: "bun", version, purl, licenses };
 }
 
-/** glibc, and the unwinder of GCC that comes with it; see packages/static-elf/NOTICE. */
+/** glibc, and GCC's unwinder, which it needs. See packages/static-elf/NOTICE. */
 function libcComponents(libc: string | null): readonly Component[] {
   if (libc === null) return [];
   const [, vendor, version] = /^(\S+) GLIBC (\S+)$/.exec(libc) ?? [undefined, undefined, libc];
@@ -184,11 +184,11 @@ function systemRefs(components: readonly Component[]): readonly string[] {
   return components.map((c) => c["bom-ref"]).filter((ref) => !ref.startsWith("pkg:npm/"));
 }
 
-/** Looks into what is installed below `root`. */
+/** Returns a lookup of licenses in the packages installed below `root`. */
 export function installedLicenses(root: string): SbomFacts["licenseOf"] {
   return (name, version) => {
     const store = join(root, "node_modules/.bun");
-    // Behind the version there may be a hash of the package's peers.
+    // A hash of the package's peer dependencies may follow the version.
     const id = `${name.replace("/", "+")}@${version}`;
     const dirs = [...new Bun.Glob(`${id}{,+*}`).scanSync({ cwd: store, onlyFiles: false })];
     for (const dir of dirs.toSorted()) {

@@ -1,10 +1,10 @@
-/** What a run of `bun test` came to. Skipped and todo tests are neither. */
+/** The result of `bun test`. Skipped and todo tests count as neither. */
 export interface TestCounts {
   readonly passed: number;
   readonly failed: number;
 }
 
-/** Reads the totals of a JUnit report; zeros when it has none, as after a crash. */
+/** Reads the totals of a JUnit report. Returns zeros if it has none, as after a crash. */
 export function countTests(junit: string): TestCounts {
   const totals = /<testsuites\b[^>]*>/.exec(junit)?.[0] ?? "";
   const read = (name: string): number =>

@@ -1,17 +1,15 @@
-/** The frames that benches send. */
-
-/** Frames of one kind, as lines. */
+/** Frames of one kind, as lines, for the benches to send. */
 export interface Sample {
   readonly name: string;
   readonly lines: readonly string[];
-  /** What DESIGN §9 wants beside nats core. */
+  /** The aim: at least this many times the frames per second of nats core. */
   readonly natsAim: number;
 }
 
-/** A prime: frames are taken from all over the sample, so that any number of them is like the whole. */
+/** A prime, so that frames are taken from all over the sample and any number of them resembles the whole. */
 const STRIDE = 7919;
 
-/** Frames of at least `bytes` in all, or `count` of them. */
+/** Returns frames of at least `bytes` in total, but at most `count` of them. */
 export function sampleLines(sample: Sample, bytes: number, count = Infinity): string[] {
   const lines: string[] = [];
   let sum = 0;

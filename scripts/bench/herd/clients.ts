@@ -1,11 +1,11 @@
-/** One process of the herd bench, with thousands of clients in it. Started by `herd.ts`, ends with it. */
+/** A process of the herd bench that runs thousands of clients. `herd.ts` starts it; it ends when `herd.ts` does. */
 import { etcdMember } from "./etcd-member.ts";
 import { FleetMember } from "./fleet-member.ts";
 import type { Member, MemberOptions, Sample } from "./member.ts";
 import { mqttMember } from "./mqtt-member.ts";
 import type { Answer, Order } from "./orders.ts";
 
-/** Each uses another loopback address of the server's, since ports towards one address run out. */
+/** Loopback addresses to spread the clients over, because the ports towards one address run out. */
 const ADDRESSES = 16;
 
 type Enter = Extract<Order, { do: "enter" }>;

@@ -1,4 +1,4 @@
-/** A client that holds a lease in etcd, through its JSON gateway, and keeps it alive every interval. */
+/** A client that holds a lease in etcd and renews it every interval, through the JSON gateway. */
 import {
   backoffMs,
   type BackoffOptions,
@@ -11,7 +11,7 @@ import { wallMs } from "../shared/wall-clock.ts";
 
 const BACKOFF: BackoffOptions = { baseMs: 250, capMs: 5000 };
 const FIRST_RETRY_WINDOW_MS = 100;
-/** As long as an agent may be silent before it is STALE. */
+/** Intervals until a lease expires: as many as an agent may miss before it is STALE. */
 const INTERVALS = 3;
 
 export function etcdMember(options: MemberOptions): Member {

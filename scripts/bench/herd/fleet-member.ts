@@ -1,6 +1,6 @@
 /**
- * An agent as far as the coordinator can tell: the agent's own registration and requests, and its event stream on a socket of
- * its own. A stream that was lost is opened again; that counts as heard, so the next check-in is the regular one.
+ * A client that looks like an agent to the coordinator: it uses the agent's own registration and requests, and opens an event
+ * stream on a socket of its own. It reopens a lost stream; success counts as contact, so the next check-in stays regular.
  */
 import {
   backoffMs,
@@ -28,8 +28,8 @@ import { wallMs } from "../shared/wall-clock.ts";
 const STREAM_BACKOFF: BackoffOptions = { baseMs: 100, capMs: 5000 };
 const log = createLog("error", "herd");
 
-/** The agent's client, with each request written down. */
-class NotingClient extends CoordinatorClient {
+/** The agent's client, recording each request. */
+class RecordingClient extends CoordinatorClient {
   readonly #member: MemberOptions;
 
   constructor(member: MemberOptions) {
@@ -52,7 +52,7 @@ function outcomeOf(reply: Reply): Outcome {
   return reply.status >= 500 ? "server_error" : "refused";
 }
 
-/** What the agent says of itself. */
+/** What the agent registers. */
 function requestOf(index: number, nodeId: NodeId): RegisterRequest {
   return {
     node_id: nodeId,
@@ -68,7 +68,7 @@ function requestOf(index: number, nodeId: NodeId): RegisterRequest {
   };
 }
 
-/** See the head of this file. */
+/** An agent with its registration and event stream. */
 export class FleetMember implements Member {
   readonly #options: MemberOptions;
   readonly #nodeId: NodeId;
@@ -82,7 +82,7 @@ export class FleetMember implements Member {
     this.#nodeId = nodeId;
     const nowhere = { name: nodeId, stateDir: undefined, hostname: nodeId };
     this.#registration = new Registration({
-      client: new NotingClient(options),
+      client: new RecordingClient(options),
       clock: systemClock,
       random: systemRandom,
       log,
@@ -111,15 +111,15 @@ export class FleetMember implements Member {
     const atMs = wallMs();
     let outcome: Outcome | undefined;
     let isOver = false;
-    const became = (what: Outcome): void => {
-      outcome ??= what;
+    const record = (result: Outcome): void => {
+      outcome ??= result;
       note({ index, atMs, ms: wallMs() - atMs, outcome });
     };
     const gone = (): void => {
       if (isOver) return;
       isOver = true;
       this.#isStreaming = false;
-      if (outcome === undefined) became("lost");
+      if (outcome === undefined) record("lost");
       const delayMs = backoffMs(STREAM_BACKOFF, ++this.#failures, systemRandom);
       systemClock.after(delayMs, () => this.#openStream());
     };
@@ -137,8 +137,8 @@ export class FleetMember implements Member {
         data: (_socket, chunk) => {
           if (outcome !== undefined) return;
           const status = Number(chunk.toString("latin1", 9, 12));
-          became(status === 200 ? "ok" : status >= 500 ? "server_error" : "refused");
-          // A check-in finds out why.
+          record(status === 200 ? "ok" : status >= 500 ? "server_error" : "refused");
+          // The next check-in finds out why.
           if (outcome !== "ok") return this.#registration.nudge();
           this.#failures = 0;
           onUp();

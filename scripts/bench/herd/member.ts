@@ -1,9 +1,9 @@
-/** What each simulated client of the herd bench is, whatever it speaks, and how what happens to it is written down. */
+/** The interface of the herd bench's simulated clients, and how they record their requests. */
 
-/** How a request ended: answered, answered with a failure of the server's, refused otherwise, or not at all. */
+/** How a request ended: with success, a 5xx status, another refusal, or without an answer. */
 export type Outcome = "ok" | "server_error" | "refused" | "lost";
 
-/** One request. Times are Unix ms; `index` is the member's. */
+/** One request. `atMs` is its start, Unix ms; `ms` its duration; `index` the member's. */
 export interface Sample {
   readonly index: number;
   readonly atMs: number;
@@ -11,22 +11,22 @@ export interface Sample {
   readonly outcome: Outcome;
 }
 
-/** Where a member is, whom it tells. */
+/** Where a member connects, and how it reports. */
 export interface MemberOptions {
   readonly index: number;
   readonly host: string;
   readonly port: number;
-  /** How often it checks in, ms. */
+  /** Time between check-ins, ms. */
   readonly intervalMs: number;
   readonly note: (sample: Sample) => void;
-  /** It has a working connection again, or is in for the first time. */
+  /** Called when the member has a working connection, for the first time or again. */
   readonly onUp: () => void;
 }
 
-/** A client. */
+/** A simulated client. */
 export interface Member {
-  /** Comes in, and stays by itself for ever after. */
+  /** Connects for the first time. From then on the member reconnects by itself. */
   enter(): void;
-  /** Hears that the server has gone, where its protocol has no connection that would tell. */
+  /** Tells the member that the server is gone, for protocols without a connection that would show it. */
   lost(): void;
 }

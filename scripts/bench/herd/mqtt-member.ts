@@ -1,4 +1,4 @@
-/** An MQTT 3.1.1 client that connects, pings every interval, and comes back when it is cut off. */
+/** An MQTT 3.1.1 client that connects, pings every interval, and reconnects when its connection is lost. */
 import {
   backoffMs,
   type BackoffOptions,
@@ -10,7 +10,7 @@ import { type Member, type MemberOptions } from "./member.ts";
 import { wallMs } from "../shared/wall-clock.ts";
 
 const BACKOFF: BackoffOptions = { baseMs: 250, capMs: 5000 };
-/** As an agent's check-in after a lost connection. */
+/** As for an agent's check-in after a lost connection. */
 const FIRST_RETRY_WINDOW_MS = 100;
 const PING = Uint8Array.of(0xc0, 0);
 
@@ -41,7 +41,7 @@ export function mqttMember(options: MemberOptions): Member {
       socket: {
         open: (socket) => void socket.write(connectPacket(index, intervalMs)),
         data: (socket) => {
-          // One answer to each question: CONNACK, then PINGRESP.
+          // One response to each request: CONNACK, then PINGRESP.
           note({ index, atMs, ms: wallMs() - atMs, outcome: "ok" });
           const isFirst = !isUp;
           if (isFirst) {

@@ -1,10 +1,10 @@
-/** What the herd bench and its processes of clients say to one another, over Bun's channel between them. */
+/** The messages between the herd bench and its client processes, over Bun's IPC channel. */
 import type { Sample } from "./member.ts";
 
-/** Who the clients are. */
+/** The kinds of clients. */
 export type Kind = "fleet" | "mqtt" | "etcd";
 
-/** To a process of clients. */
+/** A message to a client process. */
 export type Order =
   | {
       readonly do: "enter";
@@ -13,16 +13,16 @@ export type Order =
       readonly first: number;
       readonly count: number;
       readonly intervalMs: number;
-      /** Clients that are on their way in at once. */
+      /** Clients that enter at the same time. */
       readonly inFlight: number;
       readonly enrollToken: string;
     }
-  /** Answers with `samples` and forgets them. */
+  /** Asks for `samples`, which the process then forgets. */
   | { readonly do: "take" }
-  /** The server has been killed; `up` comes when every client is back. */
+  /** The server has been killed. The process answers `up` when every client is back. */
   | { readonly do: "outage" };
 
-/** From a process of clients. */
+/** A message from a client process. */
 export type Answer =
   | { readonly at: "ready" }
   | { readonly at: "up" }

@@ -1,4 +1,4 @@
-/** Draws what a coordinator goes through when it is killed and a herd comes back: requests by outcome, and agents that are back. */
+/** Draws the return of a herd after a kill of the coordinator: requests by outcome, and the share of agents that are back. */
 import type { Outcome, Sample } from "./member.ts";
 
 const WIDTH = 860;
@@ -13,13 +13,13 @@ const COLOURS: Readonly<Record<Outcome, string>> = {
 };
 const NAMES: Readonly<Record<Outcome, string>> = {
   ok: "answered",
-  lost: "not reached",
+  lost: "no answer",
   refused: "refused",
   server_error: "5xx",
 };
 const OUTCOMES = ["lost", "ok", "refused", "server_error"] as const;
 
-/** An SVG of `samples` from the kill at `killedMs` on. `backMs` is when each agent was back, sorted. */
+/** Returns an SVG of `samples` after the kill at `killedMs`. `backMs` holds the sorted times at which agents were back. */
 export function outagePicture(
   samples: readonly Sample[],
   backMs: readonly number[],

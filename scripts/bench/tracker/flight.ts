@@ -1,6 +1,6 @@
 /**
- * Aircraft seen by one bistatic radar: paths of straight legs and turns in the plane, at a constant height and speed,
- * and what a receiver at the origin measures of them. Called by `sky.ts`.
+ * Aircraft seen by one bistatic radar: paths of straight legs and turns at constant height and speed, and what a receiver at
+ * the origin measures of them. Used by `sky.ts`.
  */
 import type { Random } from "../../../packages/daemon/src/index.ts";
 
@@ -30,14 +30,14 @@ export interface Flight {
   readonly legs: readonly Leg[];
 }
 
-/** Where the illuminator stands, and how fast its wave oscillates. */
+/** Position and carrier frequency of the illuminator. */
 export interface Geometry {
   readonly txXKm: number;
   readonly txYKm: number;
   readonly fcHz: number;
 }
 
-/** What a radar without noise would measure: bistatic delay in km, Doppler in Hz. */
+/** What a radar would measure without noise: bistatic delay in km, Doppler in Hz. */
 export interface Echo {
   readonly delayKm: number;
   readonly dopplerHz: number;
@@ -46,7 +46,7 @@ export interface Echo {
 /** How the aircraft of a sky turn. */
 export type Turns = "gentle" | "hard";
 
-/** Length of a leg and strength of a turn, from least to most. */
+/** Ranges for the length of legs and the acceleration in turns. */
 const STYLES = {
   gentle: { straightS: [15, 60], turnS: [10, 40], g: [0.2, 0.6] },
   hard: { straightS: [5, 20], turnS: [4, 12], g: [1.5, 3] },
@@ -56,7 +56,7 @@ function between(random: Random, [least, most]: readonly [number, number]): numb
   return least + (most - least) * random.next();
 }
 
-/** Where a leg has led after `elapsedS`. */
+/** Returns the heading `elapsedS` after a leg's start. */
 function follow({ from, turnRate }: Leg, speedKmS: number, elapsedS: number): Heading {
   const course = from.course + turnRate * elapsedS;
   if (turnRate === 0) {
@@ -74,13 +74,13 @@ function follow({ from, turnRate }: Leg, speedKmS: number, elapsedS: number): He
   };
 }
 
-/** Where a flight is at `timeS` ≥ its start. */
+/** Returns a flight's heading at `timeS`, which is not before its start. */
 export function headingAt(flight: Flight, timeS: number): Heading {
   const leg = flight.legs.findLast(({ startS }) => startS <= timeS) ?? flight.legs[0]!;
   return follow(leg, flight.speedKmS, timeS - leg.startS);
 }
 
-/** A flight from a random place within 75 km on a random course; `turns` undefined keeps it straight. */
+/** Returns a flight from a random place within 75 km on a random course. It is straight if `turns` is undefined. */
 export function randomFlight(
   random: Random,
   startS: number,
@@ -113,8 +113,8 @@ export function randomFlight(
 }
 
 /**
- * A straight flight whose echo meets `other`'s in delay and Doppler at `meetS`, or undefined when no course is found: it
- * passes the mirror image, across the baseline, of where the other one is, on another course and at another speed.
+ * Returns a straight flight whose echo meets `other`'s in delay and Doppler at `meetS`, or undefined if it finds no course. At
+ * that time the flight is at the mirror image of `other` across the baseline, on another course and at another speed.
  */
 export function crossingFlight(
   random: Random,
@@ -144,12 +144,12 @@ export function crossingFlight(
   return undefined;
 }
 
-/** The echo of a flight at `timeS`. */
+/** Returns the echo of a flight at `timeS`. */
 export function echoAt(flight: Flight, timeS: number, geometry: Geometry): Echo {
   return echoOf(headingAt(flight, timeS), flight, geometry);
 }
 
-/** Doppler is −fc/c times the delay rate, the sum of both ranges' rates. */
+/** Doppler is −fc/c times the delay rate, which is the sum of the rates of both ranges. */
 function echoOf(
   { x, y, course }: Heading,
   { speedKmS, heightKm }: Pick<Flight, "speedKmS" | "heightKm">,

@@ -1,7 +1,7 @@
 /**
  * Draws tracks over detections: `bun scripts/bench/tracker/picture.ts FRAMES.jsonl FROM_S TO_S > tracker.svg` runs
- * fleet-tracker over the file and shows this part of it, delay and Doppler over time. Detections are grey; each track's
- * have a colour of their own and are joined.
+ * fleet-tracker on the file and draws this part of it, delay and Doppler over time. Detections are grey; each track is a line
+ * in its own colour.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,10 +12,10 @@ import type { ScoredFrame } from "./score.ts";
 const WIDTH = 1000;
 const PANEL_HEIGHT = 380;
 const MARGIN = { left: 56, right: 24, top: 14, bottom: 40 };
-/** Colours that are told apart by people who see red and green alike, too. */
+/** Colours that are distinguishable with red-green colour blindness. */
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#6a3d9a"];
 
-/** A detection in seconds from the start, km and Hz. */
+/** A detection: seconds since the first frame, km and Hz. */
 interface Point {
   readonly timeS: number;
   readonly delay: number;
@@ -85,7 +85,7 @@ class Panel {
 }
 
 const [path, from = "0", to = "120"] = process.argv.slice(2);
-if (path === undefined) throw new Error("picture: give a file of frames");
+if (path === undefined) throw new Error("usage: picture.ts FRAMES.jsonl [FROM_S] [TO_S]");
 const [fromS, toS] = [Number(from), Number(to)];
 const input = readFileSync(path);
 const frames = input

@@ -1,15 +1,15 @@
-/** Runs a tracker with retina-tracker's command line over a whole set of frames. Called by the bench and its tests. */
+/** Runs a tracker with retina-tracker's command line on a set of frames. Used by the tracker bench and its tests. */
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 
 const HOST = "127.0.0.1";
 const START_MS_MAX = 5000;
 
-/** What came of it. */
+/** The result of a run. */
 export interface Run {
   /** JSONL. */
   readonly events: string;
-  /** From the first byte sent to the last byte of events. */
+  /** Time from the first byte sent to the last byte of events. */
   readonly seconds: number;
 }
 
@@ -22,8 +22,8 @@ export async function track(command: readonly string[], frames: Uint8Array): Pro
   return { events: Buffer.concat(chunks).toString(), seconds };
 }
 
-/** Seconds for `times` times the same frames, with a RESET before each. */
-export function trackOften(
+/** Sends the same frames `times` times, each time after a RESET. Returns the seconds taken. */
+export function trackRepeatedly(
   command: readonly string[],
   frames: Uint8Array,
   times: number,
@@ -66,11 +66,11 @@ async function freePort(): Promise<number> {
   const address = server.address();
   server.close();
   await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
+  if (address === null || typeof address === "string") throw new Error("the server has no port");
   return address.port;
 }
 
-/** Connects as soon as someone listens. */
+/** Connects as soon as something listens on the port. */
 async function connectTo(port: number): Promise<Socket> {
   const giveUpMs = performance.now() + START_MS_MAX;
   for (;;) {
@@ -80,7 +80,8 @@ async function connectTo(port: number): Promise<Socket> {
       socket.once("error", () => done(false));
     });
     if (connected) return socket;
-    if (performance.now() > giveUpMs) throw new Error("the tracker does not listen");
+    if (performance.now() > giveUpMs)
+      throw new Error(`the tracker did not listen within ${START_MS_MAX / 1000} s`);
     await Bun.sleep(2);
   }
 }

@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "../../lib/root.ts";
-import { givenSets, toScore } from "./given.ts";
+import { recordedSets, toScore } from "./recorded-sets.ts";
 import { type ScoredFrame, scoreEvents, type Target } from "./score.ts";
 
 const DATA = join(root, "..", "shared", "data");
 
-/** A target at 50 km and 100 Hz in frames 0 to 19, and one at 20 km and −50 Hz. */
+/** A target at 50 km and 100 Hz, and one at 20 km and −50 Hz, both in frames 0 to 19. */
 const TARGETS: readonly Target[] = [
   {
     id: "a",
@@ -35,7 +35,7 @@ const FRAMES: readonly ScoredFrame[] = Array.from({ length: 20 }, (_, index) => 
   doppler: [100, -50, 10],
 }));
 
-/** An event of a track with detections of `target` (0, 1; 2 is clutter) in frames `from` to `to`, exclusive. */
+/** Returns an event with the detections of `target` (0 or 1; 2 is clutter) in frames `from` up to, but not including, `to`. */
 function event(id: string, target: number, from: number, to: number): string {
   const detections = FRAMES.slice(from, to).map(({ timestamp, delay, doppler }) => ({
     timestamp,
@@ -46,7 +46,7 @@ function event(id: string, target: number, from: number, to: number): string {
 }
 
 describe("scoreEvents", () => {
-  test("is content with one track for each target", () => {
+  test("finds no fault with one track for each target", () => {
     const score = scoreEvents(FRAMES, TARGETS, event("1", 0, 0, 20) + event("2", 1, 0, 20));
     expect(score).toEqual({
       frames: 20,
@@ -63,7 +63,7 @@ describe("scoreEvents", () => {
     });
   });
 
-  test("counts false tracks, switches, second tracks, late confirmation and numbers of no frame", () => {
+  test("counts false tracks, switches, second tracks, late confirmation and altered detections", () => {
     const altered = event("2", 1, 0, 20).replace('"delay":20', '"delay":20.5');
     const score = scoreEvents(
       FRAMES,
@@ -81,10 +81,10 @@ describe("scoreEvents", () => {
     expect(score.timeCoverage).toBeCloseTo((2 + 4) / 8, 9);
   });
 
-  const sets = givenSets(DATA);
-  test.skipIf(sets.length === 0)("gives the figures of score.py on a recorded set", async () => {
+  const sets = recordedSets(DATA);
+  test.skipIf(sets.length === 0)("computes the figures of score.py on a recorded set", async () => {
     const { node, frames, targets } = sets.at(-1)!;
-    // A poor tracker: events of the truth itself with faults of every kind in them.
+    // Events of a poor tracker: derived from the truth, with faults of every kind.
     const events = targets
       .map((target, index) => {
         const own = frames
@@ -121,7 +121,7 @@ describe("scoreEvents", () => {
   });
 });
 
-/** The detection that agrees best with a target, if one does. */
+/** Returns the detection that agrees best with a target, if one does. */
 function nearestTo(
   { samples }: Target,
   timestamp: number,

@@ -1,21 +1,21 @@
 /**
- * How well a tracker's events agree with ground truth: the figures of the data set's own `score.py`, computed the same
- * way, so that generated skies and recorded ones are judged alike (a test holds the two against each other). A detection
- * agrees with a target within 2 km and 10 Hz of the interpolated truth. Called by the bench and its tests.
+ * Scores a tracker's events against ground truth. Computes the same figures as the data set's `score.py`, so that generated and
+ * recorded skies are judged alike (a test compares the two). A detection agrees with a target if it is within 2 km and 10 Hz of
+ * the interpolated truth. Used by the tracker bench and its tests.
  */
 import { median, quantile } from "../shared/figures.ts";
 
 const DELAY_KM_MAX = 2;
 const DOPPLER_HZ_MAX = 10;
-/** So many agreeing detections make a track a target's. */
+/** A track belongs to a target if it has this many agreeing detections. */
 const HITS_MIN = 3;
 /** A track with a smaller share of agreeing detections is false. */
 const PURITY_MIN = 0.5;
 const BIN_MS = 2500;
-/** Truth reaches this much beyond its ends. */
+/** How far the truth is extended beyond its ends. */
 const EDGE_MS = 250;
 
-/** One aircraft's truth; `samples` are [ms Unix, delay km, Doppler Hz], in order. */
+/** The truth of one aircraft. `samples` are [Unix ms, delay km, Doppler Hz], in order. */
 export interface Target {
   readonly id: string;
   readonly startMs: number;
@@ -23,31 +23,32 @@ export interface Target {
   readonly samples: readonly (readonly [number, number, number])[];
 }
 
-/** The numbers of a frame; arrays of one length. */
+/** The detections of a frame. Both arrays have the same length. */
 export interface ScoredFrame {
   readonly timestamp: number;
   readonly delay: readonly number[];
   readonly doppler: readonly number[];
 }
 
+/** The figures of a set of frames. */
 export interface Score {
   readonly frames: number;
   readonly targets: number;
   readonly covered: number;
-  /** Share of the 2.5 s bins of all targets in which a track held them. */
+  /** Share of the 2.5 s bins of all targets in which a track holds the target. */
   readonly timeCoverage: number;
   readonly tracks: number;
   readonly falseTracks: number;
   readonly idSwitches: number;
   readonly tracksPerTarget: number;
-  /** Seconds from a target's appearance to the first event of a track of it; median. */
+  /** Median of the seconds from a target's appearance to the first event of one of its tracks. */
   readonly confirmS: number;
-  /** Detections in events that no frame had. */
+  /** Detections in events that are in no frame. */
   readonly altered: number;
   readonly events: number;
 }
 
-/** Several scores as one: counts are added, the others weighted by what they are shares of, the medians' median taken. */
+/** Combines scores: adds counts, weights shares by what they are shares of, and takes the median of medians. */
 export function addScores(scores: readonly Score[]): Score {
   const add = (of: (score: Score) => number): number => sum(scores.map(of));
   const covered = add((s) => s.covered);
@@ -80,7 +81,7 @@ interface ScoredTrack {
   readonly firstEventMs: number;
 }
 
-/** Scores `events`, the tracker's output as text, one JSON object a line. */
+/** Scores `events`, the tracker's output with one JSON object per line. */
 export function scoreEvents(
   frames: readonly ScoredFrame[],
   targets: readonly Target[],
@@ -128,7 +129,7 @@ function sum(values: readonly number[]): number {
   return values.reduce((before, value) => before + value, 0);
 }
 
-/** Where a target is, as [delay, Doppler]; undefined outside its time. */
+/** Returns a target's [delay, Doppler]; undefined outside its time. */
 function positionAt({ samples, startMs, endMs }: Target, ms: number): [number, number] | undefined {
   if (ms < startMs - EDGE_MS || ms > endMs + EDGE_MS) return undefined;
   let low = 0;
@@ -145,7 +146,7 @@ function positionAt({ samples, startMs, endMs }: Target, ms: number): [number, n
   return [beforeKm + share * (afterKm - beforeKm), beforeHz + share * (afterHz - beforeHz)];
 }
 
-/** Squared distance in units of what still agrees; undefined when it does not. */
+/** Returns the squared distance in units of the tolerances; undefined if the detection does not agree. */
 function distance(target: Target, ms: number, delay: number, doppler: number): number | undefined {
   const at = positionAt(target, ms);
   if (at === undefined) return undefined;
@@ -171,7 +172,7 @@ function nearest(
   return best;
 }
 
-/** The union of each track's detections. */
+/** Collects the detections of each track over all its events. */
 function readTracks(events: string, targets: readonly Target[]) {
   const tracks = new Map<string, { hits: Map<string, Hit>; firstEventMs: number }>();
   let count = 0;
@@ -208,9 +209,9 @@ function isTrue({ hits }: ScoredTrack): boolean {
 }
 
 /**
- * Which track held each target at each time (as in CLEAR MOT; K. Bernardin and R. Stiefelhagen, EURASIP J. Image Video
- * Process. 2008): a target keeps its track while that still has an agreeing detection; the others are paired one to one,
- * the nearest first.
+ * Returns which track holds each target at each time. A target keeps its track while that has an agreeing detection; the
+ * others are paired one to one, the nearest first. (CLEAR MOT; K. Bernardin and R. Stiefelhagen, EURASIP J. Image Video
+ * Process. 2008)
  */
 function match(
   tracks: ReadonlyMap<string, ScoredTrack>,
@@ -247,7 +248,7 @@ function match(
   return matches;
 }
 
-/** How one target was held. A switch is a change between tracks that each held it three times running. */
+/** Judges how one target was held. A switch is a change between tracks that each held it three times in a row. */
 function judge(
   { startMs, endMs }: Target,
   held: ReadonlyMap<number, string>,

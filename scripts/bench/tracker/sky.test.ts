@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { generatedSets } from "./sets.ts";
+import { generatedSets } from "./generated-sets.ts";
 import { makeSky } from "./sky.ts";
 
 const LIGHT_KM_S = 299_792.458;
@@ -10,14 +10,14 @@ function specOf(kind: string) {
 }
 
 describe("a generated sky", () => {
-  test("is the same for the same seed and another for the next", () => {
+  test("depends on the seed", () => {
     const spec = specOf("everything");
     expect(makeSky(spec)).toEqual(makeSky(spec));
     expect(makeSky(spec).frames).not.toEqual(makeSky({ ...spec, seed: spec.seed + 1 }).frames);
   });
 
   test.each(["plain", "hard turns", "fc 1.2 GHz"])(
-    "ties Doppler to the delay rate, as physics does: %s",
+    "has a Doppler that matches the delay rate: %s",
     (kind) => {
       const spec = specOf(kind);
       for (const { samples } of makeSky(spec).targets) {
@@ -34,7 +34,7 @@ describe("a generated sky", () => {
     },
   );
 
-  test("has the clutter, the misses and the gaps of its spec", () => {
+  test("has the clutter, misses and gaps of its spec", () => {
     const spec = { ...specOf("gaps"), detectionProbability: 0.7, falseAlarmsPerFrame: 8 };
     const { frames, targets } = makeSky(spec);
     const detections = frames.reduce((sum, frame) => sum + frame.delay.length, 0);
@@ -46,7 +46,7 @@ describe("a generated sky", () => {
     expect(longest).toBeWithin(3500, 12_501);
   });
 
-  test("lets aircraft meet in delay and Doppler when they are to cross", () => {
+  test("makes crossing aircraft meet in delay and Doppler", () => {
     const { targets } = makeSky(specOf("crossing"));
     const meetings = targets.flatMap((one, index) =>
       targets

@@ -1,7 +1,7 @@
 /**
- * Skies to try a tracker on, with ground truth: aircraft on physical paths, missed detections, false alarms, noise that
- * grows as echoes get weaker, all from a seed. Every frame and truth sample obeys doppler = −(fc/c)·d(delay)/dt.
- * Called by the bench and its tests.
+ * Generates skies with ground truth from a seed: aircraft on physical paths, missed detections, false alarms, and noise that
+ * grows as echoes get weaker. Every frame and truth sample obeys doppler = −(fc/c)·d(delay)/dt. Used by the tracker bench and
+ * its tests.
  */
 import { type Random, seededRandom } from "../../../packages/daemon/src/index.ts";
 import {
@@ -15,31 +15,31 @@ import {
 } from "./flight.ts";
 import type { Target } from "./score.ts";
 
-/** What a sky is like. */
+/** The properties of a sky. */
 export interface SkySpec {
   readonly seed: number;
   readonly frames: number;
-  /** Time between frames; when it is irregular, their mean. */
+  /** Time between frames, or its mean if irregular. */
   readonly intervalMs: number;
   readonly isIrregular: boolean;
-  /** Now and then no frame comes for 3 to 12 s. */
+  /** At times there is no frame for 3 to 12 s. */
   readonly hasGaps: boolean;
   readonly fcHz: number;
   readonly aircraftAtOnce: number;
   readonly turns: Turns;
-  /** Aircraft come in pairs whose echoes meet in delay and Doppler. */
+  /** Aircraft fly in pairs whose echoes meet in delay and Doppler. */
   readonly isCrossing: boolean;
-  /** Now and then an aircraft is not detected for 3 to 8 s. */
+  /** At times an aircraft is not detected for 3 to 8 s. */
   readonly hasFades: boolean;
   readonly detectionProbability: number;
   readonly falseAlarmsPerFrame: number;
-  /** More of them within 15 Hz of zero Doppler and 40 km, as echoes from the ground. */
+  /** Additional false alarms within 15 Hz of zero Doppler and 40 km, like echoes from the ground. */
   readonly groundEchoesPerFrame: number;
   /** Measurement noise as a multiple of 0.13 km and 1.5 Hz at 10 dB. */
   readonly noiseScale: number;
 }
 
-/** A line of input. */
+/** A frame, as a line of the tracker's input. */
 export interface SkyFrame {
   readonly timestamp: number;
   readonly delay: readonly number[];
@@ -48,15 +48,16 @@ export interface SkyFrame {
   readonly adsb: readonly (Readonly<Record<string, unknown>> | null)[];
 }
 
+/** Frames with their ground truth. */
 export interface Sky {
   readonly frames: readonly SkyFrame[];
   readonly targets: readonly Target[];
 }
 
 const START_MS = 1_790_000_000_000;
-/** The instrumented range: an aircraft further out is no target. */
+/** The instrumented range. An aircraft further away is not a target. */
 const DELAY_KM_MAX = 110;
-/** A bistatic range shrinks by at most this. */
+/** The highest rate at which a bistatic range changes. */
 const RANGE_RATE_KM_S_MAX = 0.55;
 const DELAY_SD_KM = 0.13;
 const DOPPLER_SD_HZ = 1.5;
@@ -70,17 +71,17 @@ const FADE_EVERY_S = 40;
 const TARGET_S_MIN = 10;
 const LABELLED_SHARE = 0.4;
 
-/** One aircraft with what the radar makes of it. */
+/** One aircraft, and how the radar sees it. */
 interface Visitor {
   readonly flight: Flight;
   readonly hex: string | undefined;
   readonly snrDb: number;
   readonly fades: readonly (readonly [number, number])[];
-  /** Its echo at the time of each frame it is in range, by index of the frame. */
+  /** The echo in each frame in which the aircraft is in range, by the frame's index. */
   readonly truth: ReadonlyMap<number, Echo>;
 }
 
-/** The sky of a spec: the same for the same spec. */
+/** Generates a sky, which depends only on its spec. */
 export function makeSky(spec: SkySpec): Sky {
   const random = seededRandom(spec.seed);
   const angle = 2 * Math.PI * random.next();
@@ -108,7 +109,7 @@ function toMs(timeS: number): number {
   return START_MS + Math.round(timeS * 1000);
 }
 
-/** From when it comes into range until it leaves it. */
+/** Returns the echoes from the time the aircraft comes into range until it leaves. */
 function truthOf(
   flight: Flight,
   timesS: readonly number[],
@@ -142,7 +143,7 @@ function frameTimes(spec: SkySpec, random: Random): number[] {
   return times;
 }
 
-/** Each of `aircraftAtOnce` places in the sky is taken by one aircraft after the other. */
+/** Returns the flights: one aircraft after another in each of `aircraftAtOnce` places. */
 function flightsOf(
   spec: SkySpec,
   geometry: Geometry,
@@ -242,7 +243,7 @@ function adsbOf({ hex, flight }: Visitor): Readonly<Record<string, unknown>> {
   return { hex, gs: Math.round((flight.speedKmS / 0.000_514_444) * 10) / 10 };
 }
 
-/** Numbers as radars print them: hundredths. */
+/** Rounds numbers to hundredths, as radars print them. */
 function toFrame(timestamp: number, detections: readonly Detection[]): SkyFrame {
   const rounded = (value: number): number => Math.round(value * 100) / 100;
   return {
@@ -261,7 +262,7 @@ function shuffled<T>(values: readonly T[], random: Random): T[] {
     .map(({ value }) => value);
 }
 
-/** Normally distributed with standard deviation 1 (Box and Muller 1958). */
+/** Draws from the standard normal distribution. (Box and Muller 1958) */
 function gaussian(random: Random): number {
   return Math.sqrt(2 * exponential(random)) * Math.cos(2 * Math.PI * random.next());
 }
@@ -270,7 +271,7 @@ function exponential(random: Random): number {
   return -Math.log(1 - random.next());
 }
 
-/** Knuth's product of uniform numbers; `mean` is small. */
+/** Draws from a Poisson distribution with a small mean. (Knuth's product of uniform numbers) */
 function poisson(random: Random, mean: number): number {
   const limit = Math.exp(-mean);
   let count = 0;

@@ -1,19 +1,19 @@
-/** What the bench tells its sources and sinks, in a file that is their one argument. */
+/** The orders of a source or sink. The bench passes them in a file, whose path is the only argument. */
 import { readFileSync } from "node:fs";
 
-/** The ways frames travel here: agent sessions, the client protocols of the servers beside, and bare lines. */
+/** The protocols: agent sessions, the client protocols of the other servers, and plain lines. */
 export type Wire = "session" | "nats" | "jetstream" | "mqtt" | "lines";
 
-/** Orders of one source and one sink, each with `streams` connections. */
+/** The orders of a round's source and sink, which open a connection for each stream. */
 export interface Orders {
   readonly controlPort: number;
   readonly wire: Wire;
-  /** The server's. */
+  /** The server's port. */
   readonly port: number;
-  /** Where the sink listens: for stand-ins of trackers to name the ports they were given, or for bare lines. */
+  /** The port on which the sink listens for stand-in trackers, or for plain lines. */
   readonly sinkPort: number;
   readonly streams: number;
-  /** A file of frames, which every stream sends `repeats` times. */
+  /** A file with `frames` frames of `bytes` bytes in total, which every stream sends `repeats` times. */
   readonly file: string;
   readonly frames: number;
   readonly bytes: number;
@@ -22,13 +22,13 @@ export interface Orders {
   readonly hellos: readonly object[];
 }
 
-/** Reads the orders of this process. */
+/** Reads this process's orders. */
 export function readOrders(): Orders {
   return JSON.parse(readFileSync(process.argv[2]!, "utf8")) as Orders;
 }
 
-/** What a part finds in its way ends the round. */
-export function fail(what: string): never {
-  console.error(`bench: ${what}`);
+/** Prints a problem and exits, which fails the round. */
+export function fail(problem: string): never {
+  console.error(`bench: ${problem}`);
   process.exit(1);
 }

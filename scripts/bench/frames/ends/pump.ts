@@ -1,17 +1,17 @@
-/** Writes a block of ready-made messages over and over, no further ahead of the acknowledgements than a window allows. */
+/** Writes a block of prepared messages repeatedly, within a window beyond the acknowledged ones. */
 
-/** Messages one after the other, and where each ends. */
+/** Concatenated messages, and the offset at which each ends. */
 export interface Block {
   readonly bytes: Uint8Array;
   readonly ends: readonly number[];
 }
 
-/** Where the bytes go: the part of a Bun socket that is used here. */
+/** The part of a Bun socket that is used here. */
 interface Out {
   write(bytes: Uint8Array, offset: number, length: number): number;
 }
 
-/** The sending half of one stream. Positions count bytes from the start of the first repeat. */
+/** The sender of one stream. Positions are in bytes from the start of the first repeat. */
 export class Pump {
   readonly #block: Block;
   readonly #totalBytes: number;
@@ -41,11 +41,11 @@ export class Pump {
   }
 
   /** Whether every message has been written. */
-  get written(): boolean {
+  get isWritten(): boolean {
     return this.#sent === this.#totalBytes;
   }
 
-  /** Writes what is allowed and fits; called again when the limit has moved or the socket has drained. */
+  /** Writes as much as the window allows and the socket takes. Call it again when either changes. */
   pump(out: Out): void {
     const { bytes } = this.#block;
     const end = Math.min(this.#limit, this.#totalBytes);

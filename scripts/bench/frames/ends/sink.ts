@@ -1,6 +1,6 @@
 /**
- * The receiving side of a round: one process for all streams, as light as can be. It counts what comes and reports `ready`,
- * `first` and `done`. In the place of trackers it listens on the ports that their stand-ins (coordinator.ts) name to it.
+ * The receiving side of a round: one light process for all streams. It counts what arrives and reports `ready`, `first` and
+ * `done`. In place of trackers, it listens on the ports that their stand-ins (servers/coordinator.ts) send to it.
  */
 import { readFileSync } from "node:fs";
 import { sendReport } from "../control.ts";
@@ -13,7 +13,7 @@ const HOST = "127.0.0.1";
 
 const orders = readOrders();
 const { streams, repeats, controlPort } = orders;
-const tell = (event: "ready" | "first" | "done"): void =>
+const reportEvent = (event: "ready" | "first" | "done"): void =>
   void sendReport(controlPort, { part: "sink", event });
 
 let received = 0;
@@ -21,14 +21,14 @@ let connected = 0;
 const expectedBytes = orders.bytes * repeats * streams;
 
 function countBytes(_socket: unknown, chunk: Buffer): void {
-  if (received === 0) tell("first");
+  if (received === 0) reportEvent("first");
   received += chunk.length;
-  if (received === expectedBytes) tell("done");
-  else if (received > expectedBytes) fail(`${received - expectedBytes} bytes too many came`);
+  if (received === expectedBytes) reportEvent("done");
+  else if (received > expectedBytes) fail(`${received - expectedBytes} bytes too many arrived`);
 }
 
-/** The port that a stand-in names is ours for as long as the stand-in lives. */
-function inPlaceOfTrackers(): void {
+/** Listens on the port that a stand-in tracker sends for as long as the stand-in runs. */
+function listenForTrackers(): void {
   Bun.listen<Bun.TCPSocketListener | undefined>({
     hostname: HOST,
     port: orders.sinkPort,
@@ -40,7 +40,7 @@ function inPlaceOfTrackers(): void {
           port,
           socket: {
             open: () => {
-              if (++connected === streams) tell("ready");
+              if (++connected === streams) reportEvent("ready");
             },
             data: countBytes,
           },
@@ -51,9 +51,9 @@ function inPlaceOfTrackers(): void {
   });
 }
 
-function lines(): void {
+function listenForLines(): void {
   Bun.listen({ hostname: HOST, port: orders.sinkPort, socket: { data: countBytes } });
-  tell("ready");
+  reportEvent("ready");
 }
 
 function subscribe(ends: readonly SinkEnd[]): void {
@@ -70,21 +70,21 @@ function subscribe(ends: readonly SinkEnd[]): void {
           const before = end.received;
           const answer = end.read(chunk);
           if (answer !== undefined) socket.write(answer);
-          if (end.ready && !isReady) {
+          if (end.isReady && !isReady) {
             isReady = true;
-            if (++readyCount === ends.length) tell("ready");
+            if (++readyCount === ends.length) reportEvent("ready");
           }
-          if (received === 0 && end.received > 0) tell("first");
+          if (received === 0 && end.received > 0) reportEvent("first");
           received += end.received - before;
-          if (received >= total && before < end.received) tell("done");
+          if (received >= total && before < end.received) reportEvent("done");
         },
-        close: () => fail(`${orders.wire} sink: a connection was closed`),
+        close: () => fail(`${orders.wire} sink: the server closed a connection`),
       },
     });
   }
 }
 
-function all(make: (stream: number) => SinkEnd): SinkEnd[] {
+function endOfEachStream(make: (stream: number) => SinkEnd): SinkEnd[] {
   return Array.from({ length: streams }, (_, stream) => make(stream));
 }
 
@@ -92,16 +92,16 @@ const frames = readFileSync(orders.file);
 const framesOfStream = orders.frames * repeats;
 switch (orders.wire) {
   case "session":
-    inPlaceOfTrackers();
+    listenForTrackers();
     break;
   case "lines":
-    lines();
+    listenForLines();
     break;
   case "nats":
-    subscribe(all((stream) => natsSink(stream, frames, repeats)));
+    subscribe(endOfEachStream((stream) => natsSink(stream, frames, repeats)));
     break;
   case "mqtt":
-    subscribe(all((stream) => mqttSink(stream, framesOfStream)));
+    subscribe(endOfEachStream((stream) => mqttSink(stream, framesOfStream)));
     break;
   case "jetstream":
     subscribe([jetstreamSink(framesOfStream * streams)]);

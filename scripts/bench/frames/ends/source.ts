@@ -1,4 +1,4 @@
-/** The sending side of a round: one process with a connection for each stream. Reports `ready`, waits for `go`, reports `done`. */
+/** The sending side of a round: a process with one connection per stream. Reports `ready`, waits for `go`, reports `done`. */
 import { readFileSync } from "node:fs";
 import { sendReport } from "../control.ts";
 import { fail, readOrders } from "./orders.ts";
@@ -6,7 +6,7 @@ import { Pump } from "./pump.ts";
 import { mqttSource } from "./wires/mqtt.ts";
 import { natsSource } from "./wires/nats.ts";
 import { sessionSource } from "./wires/session.ts";
-import { blockOf, eachFrame, type SourceEnd } from "./wires/wire.ts";
+import { blockOf, splitFrames, type SourceEnd } from "./wires/wire.ts";
 
 const orders = readOrders();
 const { streams, repeats, controlPort } = orders;
@@ -16,10 +16,10 @@ interface Stream {
   readonly end: SourceEnd;
   readonly pump: Pump;
   socket: Bun.Socket | undefined;
-  done: boolean;
+  isDone: boolean;
 }
 
-let going = false;
+let isGoing = false;
 let readyCount = 0;
 let doneCount = 0;
 
@@ -36,9 +36,9 @@ function sourceEnd(stream: number): SourceEnd {
     case "lines":
       return {
         opening: "",
-        block: blockOf(eachFrame(frames).map((frame) => [frame, "\n"])),
+        block: blockOf(splitFrames(frames).map((frame) => [frame, "\n"])),
         window: undefined,
-        ready: true,
+        isReady: true,
         acked: 0,
         read: () => undefined,
       };
@@ -47,21 +47,21 @@ function sourceEnd(stream: number): SourceEnd {
 
 function advance(stream: Stream): void {
   const { end, pump, socket } = stream;
-  if (!going || socket === undefined) return;
+  if (!isGoing || socket === undefined) return;
   const { window, acked } = end;
   if (window === undefined) pump.allowBytes(0, Infinity);
   else if ("bytes" in window) pump.allowBytes(acked, window.bytes);
   else pump.allowMessages(acked, window.messages);
   pump.pump(socket);
-  if (stream.done || !(window === undefined ? pump.written : pump.isDone(acked))) return;
-  stream.done = true;
+  if (stream.isDone || !(window === undefined ? pump.isWritten : pump.isDone(acked))) return;
+  stream.isDone = true;
   if (++doneCount === streams) void sendReport(controlPort, { part: "source", event: "done" });
 }
 
 function noteReady(): void {
   if (++readyCount < streams) return;
   void sendReport(controlPort, { part: "source", event: "ready" }).then(() => {
-    going = true;
+    isGoing = true;
     for (const stream of all) advance(stream);
   });
 }
@@ -75,19 +75,19 @@ async function open(stream: Stream): Promise<void> {
       open(socket) {
         stream.socket = socket;
         socket.write(stream.end.opening);
-        isReady = stream.end.ready;
+        isReady = stream.end.isReady;
         if (isReady) noteReady();
       },
       drain: () => advance(stream),
       data(socket, chunk) {
         const answer = stream.end.read(chunk);
         if (answer !== undefined) socket.write(answer);
-        if (!isReady && stream.end.ready) {
+        if (!isReady && stream.end.isReady) {
           isReady = true;
           noteReady();
         } else advance(stream);
       },
-      close: () => fail(`${orders.wire} source: a connection was closed`),
+      close: () => fail(`${orders.wire} source: the server closed a connection`),
     },
   });
 }
@@ -95,6 +95,6 @@ async function open(stream: Stream): Promise<void> {
 const all: Stream[] = [];
 for (let i = 0; i < streams; i++) {
   const end = sourceEnd(i);
-  all.push({ end, pump: new Pump(end.block, repeats), socket: undefined, done: false });
+  all.push({ end, pump: new Pump(end.block, repeats), socket: undefined, isDone: false });
 }
 for (const stream of all) await open(stream);

@@ -1,7 +1,7 @@
 /**
- * Both ends of the latency bench in one process, so that one clock times a frame's way: it writes a frame of one stream after
- * the other, evenly over each period, and notes when each comes out at the other end. Reports `ready`, waits for `go`, reports
- * `done` with p50, p99 and the longest in ms, and how many frames were timed.
+ * Both ends of the latency bench in one process, so that one clock times a frame's way. It sends one frame of each stream per
+ * period, evenly spread, and records when each arrives at the other end. Reports `ready`, waits for `go`, and reports `done`
+ * with p50, p99 and the maximum in ms, and the number of frames timed.
  */
 import { readFileSync } from "node:fs";
 import { sendReport } from "../control.ts";
@@ -13,8 +13,9 @@ import { sessionSource } from "../ends/wires/session.ts";
 
 const HOST = "127.0.0.1";
 const TICK_MS = 1;
-const LAST_ONES_MS = 1000;
-/** A session that says nothing for 30 s is given up. (docs/protocol.md) */
+/** Time for the last frames to arrive. */
+const LAST_FRAMES_MS = 1000;
+/** The coordinator closes a session that is silent for 30 s. (docs/protocol.md) */
 const KEEPALIVE_MS = 10_000;
 const KEEPALIVE = '{"type":"skip","to":1}\n';
 
@@ -22,10 +23,10 @@ const orders = JSON.parse(readFileSync(process.argv[2]!, "utf8")) as LatencyOrde
 const { streams, periodMs, periods, hellos } = orders;
 const frame = Buffer.from(orders.frame);
 const sources: Bun.Socket[] = [];
-/** When each stream's frame on the way was written; a stream has one at a time, unless it is slower than a period. */
+/** The send times of each stream's frames in flight: one at a time, unless a frame takes longer than a period. */
 const sentMs = Array.from({ length: streams }, (): number[] => []);
-const took: number[] = [];
-/** Ends of connections that wait for the server's leave to begin: a source and a sink a stream. */
+const tookMs: number[] = [];
+/** Connections that the server has not accepted yet: a source and a sink for each stream. */
 let waitingEnds = 2 * streams;
 const allReady = Promise.withResolvers<void>();
 
@@ -33,21 +34,22 @@ function noteReady(): void {
   if (--waitingEnds === 0) allReady.resolve();
 }
 
-function came(stream: number, nowMs: number): void {
+function recordArrival(stream: number, nowMs: number): void {
   const sent = sentMs[stream]!.shift();
-  if (sent !== undefined) took.push(nowMs - sent);
+  if (sent !== undefined) tookMs.push(nowMs - sent);
 }
 
-/** Splits what comes for a stream into frames by their length alone. */
+/** Counts the frames of a stream by their length alone. */
 function frameCounter(stream: number, frameBytes: number): (chunk: Buffer) => void {
   let bytes = 0;
   return (chunk) => {
     const nowMs = performance.now();
-    for (bytes += chunk.length; bytes >= frameBytes; bytes -= frameBytes) came(stream, nowMs);
+    for (bytes += chunk.length; bytes >= frameBytes; bytes -= frameBytes)
+      recordArrival(stream, nowMs);
   };
 }
 
-/** Until all are ready: hundreds of trackers take their time to start. */
+/** Keeps a session open until all are ready, because hundreds of trackers take a while to start. */
 function keepAlive(socket: Bun.Socket): void {
   const timer = setInterval(() => socket.write(KEEPALIVE), KEEPALIVE_MS);
   void allReady.promise.then(() => clearInterval(timer));
@@ -68,18 +70,18 @@ async function connectSources(): Promise<readonly Uint8Array[]> {
         data(socket, chunk) {
           const answer = end.read(chunk);
           if (answer !== undefined) socket.write(answer);
-          if (end.ready && !isReady) {
+          if (end.isReady && !isReady) {
             noteReady();
             ready.resolve();
             if (orders.wire === "session") keepAlive(socket);
           }
-          isReady = end.ready;
+          isReady = end.isReady;
         },
-        close: () => fail("latency: a source's connection was closed"),
+        close: () => fail("latency: the server closed a source's connection"),
       },
     });
     sources[i].setNoDelay(true);
-    // One after the other: a server that starts hundreds of trackers at once may answer the last hello too late.
+    // One after another: a server that starts hundreds of trackers at once may answer the last hello too late.
     await ready.promise;
   }
   return ends.map((end) => end.block.bytes);
@@ -102,14 +104,14 @@ async function subscribe(): Promise<void> {
             noteReady();
           }
         },
-        close: () => fail("latency: a subscriber's connection was closed"),
+        close: () => fail("latency: the server closed a subscriber's connection"),
       },
     });
   }
 }
 
-/** Trackers' stand-ins name their port and stream here. */
-function standForTrackers(): void {
+/** Listens for the stand-in trackers, which report their port and stream, and takes their place. */
+function listenForTrackers(): void {
   const names = new Map(
     hellos.map((h, i) => {
       const { node_id, sensor } = h as { node_id: string; sensor: string };
@@ -133,7 +135,7 @@ function standForTrackers(): void {
   });
 }
 
-/** Every stream once each period, in turn. A tick that comes late makes up for what it missed. */
+/** Sends one frame of each stream per period, in turn. A late tick catches up. */
 async function send(messages: readonly Uint8Array[]): Promise<void> {
   const startMs = performance.now();
   const total = streams * periods;
@@ -145,17 +147,17 @@ async function send(messages: readonly Uint8Array[]): Promise<void> {
       sources[stream]!.write(messages[stream]!);
     }
   }
-  await Bun.sleep(LAST_ONES_MS);
+  await Bun.sleep(LAST_FRAMES_MS);
 }
 
 if (orders.wire === "nats") await subscribe();
-else standForTrackers();
+else listenForTrackers();
 const messages = await connectSources();
 await allReady.promise;
 await sendReport(orders.controlPort, { part: "latency", event: "ready" });
 await send(messages);
-const lost = streams * periods - took.length;
-if (lost !== 0) fail(`latency: ${lost} frames did not come`);
-const sorted = took.toSorted((a, b) => a - b);
+const lost = streams * periods - tookMs.length;
+if (lost !== 0) fail(`latency: ${lost} frames did not arrive`);
+const sorted = tookMs.toSorted((a, b) => a - b);
 const figures = [quantile(sorted, 0.5), quantile(sorted, 0.99), sorted.at(-1)!, sorted.length];
 await sendReport(orders.controlPort, { part: "latency", event: "done", figures });

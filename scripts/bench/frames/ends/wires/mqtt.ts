@@ -1,6 +1,6 @@
-/** Publisher and subscriber of MQTT 3.1.1 (OASIS, sections 3.1 to 3.9) at QoS 1: every message is acknowledged on both sides. */
+/** MQTT 3.1.1 publisher and subscriber at QoS 1, where both sides acknowledge every message. (OASIS, sections 3.1 to 3.9) */
 import { fail } from "../orders.ts";
-import { blockOf, eachFrame, type SinkEnd, type SourceEnd } from "./wire.ts";
+import { blockOf, splitFrames, type SinkEnd, type SourceEnd } from "./wire.ts";
 
 const PUBLISH_QOS_1 = 0x32;
 const PUBACK = 0x40;
@@ -8,14 +8,14 @@ const CONNACK = 0x20;
 const SUBACK = 0x90;
 const ACK_BYTES = 4;
 const KEEP_ALIVE_S = 600;
-/** Messages in flight of all publishers together. Packet ids are unique within a block, so a block bounds it too. */
+/** Messages in flight, over all publishers. Packet ids are unique within a block, so the block's size is another bound. */
 const IN_FLIGHT = 1000;
 
 function topic(stream: number): string {
   return `f/${stream}`;
 }
 
-/** A string or a payload with its length in front. (1.5.3) */
+/** A string or payload preceded by its length. (1.5.3) */
 function field(text: string): Buffer {
   return Buffer.concat([word(text.length), Buffer.from(text, "latin1")]);
 }
@@ -24,7 +24,7 @@ function word(value: number): Buffer {
   return Buffer.of(value >> 8, value & 255);
 }
 
-/** A fixed header: type and flags, then the remaining length in groups of 7 bits. (2.2.3) */
+/** A fixed header: type and flags, followed by the remaining length in groups of 7 bits. (2.2.3) */
 function header(first: number, length: number): Buffer {
   const bytes = [first];
   let rest = length;
@@ -41,9 +41,10 @@ function connect(name: string): Buffer {
   return Buffer.concat([header(0x10, body.length), body]);
 }
 
+/** Publishes the frames of one stream. */
 export function mqttSource(stream: number, frames: Buffer, streams: number): SourceEnd {
   const name = field(topic(stream));
-  const all = eachFrame(frames).slice(0, 65_535);
+  const all = splitFrames(frames).slice(0, 65_535);
   let bytes = 0;
   const end: SourceEnd = {
     opening: connect(`source-${stream}`),
@@ -56,12 +57,13 @@ export function mqttSource(stream: number, frames: Buffer, streams: number): Sou
       ]),
     ),
     window: { messages: Math.min(all.length, Math.max(10, Math.floor(IN_FLIGHT / streams))) },
-    ready: false,
+    isReady: false,
     acked: 0,
     read(chunk) {
-      if (!end.ready) {
-        if (chunk[0] !== CONNACK || chunk[3] !== 0) fail(`MQTT: no CONNACK but ${chunk[0]}`);
-        end.ready = true;
+      if (!end.isReady) {
+        if (chunk[0] !== CONNACK || chunk[3] !== 0)
+          fail(`MQTT: expected a successful CONNACK, got type ${chunk[0]}`);
+        end.isReady = true;
         return undefined;
       }
       bytes += chunk.length;
@@ -72,12 +74,13 @@ export function mqttSource(stream: number, frames: Buffer, streams: number): Sou
   return end;
 }
 
+/** Subscribes to one stream's topic and counts messages. */
 export function mqttSink(stream: number, messages: number): SinkEnd {
   const filter = Buffer.concat([word(1), field(topic(stream)), Buffer.of(1)]);
   let carry: Buffer = Buffer.alloc(0);
   const end: SinkEnd = {
     opening: Buffer.concat([connect(`sink-${stream}`), header(0x82, filter.length), filter]),
-    ready: false,
+    isReady: false,
     received: 0,
     expected: messages,
     read(chunk) {
@@ -87,11 +90,11 @@ export function mqttSink(stream: number, messages: number): SinkEnd {
       for (;;) {
         const next = packetEnd(bytes, at);
         if (next > bytes.length) break;
-        if (bytes[at] === SUBACK) end.ready = true;
+        if (bytes[at] === SUBACK) end.isReady = true;
         else if ((bytes[at]! & 0xf0) === 0x30) acks.push(packetIdAt(bytes, at));
         at = next;
       }
-      // The chunk is only ours during the call.
+      // Copy, because the chunk is valid only during the call.
       carry = Buffer.from(bytes.subarray(at));
       end.received += acks.length;
       return acks.length === 0 ? undefined : pubAcks(acks);
@@ -100,7 +103,7 @@ export function mqttSink(stream: number, messages: number): SinkEnd {
   return end;
 }
 
-/** Where the packet at `at` ends; Infinity while its length has not come. */
+/** Returns the end of the packet at `at`; Infinity if its length is incomplete. */
 function packetEnd(bytes: Buffer, at: number): number {
   let length = 0;
   for (let i = 1, shift = 0; at + i < bytes.length; i++, shift += 7) {
@@ -111,7 +114,7 @@ function packetEnd(bytes: Buffer, at: number): number {
   return Infinity;
 }
 
-/** The packet id of a PUBLISH, which stands behind its topic. */
+/** Returns the packet id of a PUBLISH, which follows its topic. */
 function packetIdAt(bytes: Buffer, at: number): number {
   let body = at + 1;
   while (bytes[body]! > 127) body++;

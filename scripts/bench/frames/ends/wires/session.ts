@@ -1,14 +1,15 @@
-/** An agent's end of one session: hello, frames within the window, acks. (docs/protocol.md) */
+/** The agent's end of a session: hello, frames within the window, acks. (docs/protocol.md) */
 import { fail } from "../orders.ts";
-import { blockOf, eachFrame, type SourceEnd } from "./wire.ts";
+import { blockOf, splitFrames, type SourceEnd } from "./wire.ts";
 
+/** Sends the frames of one stream. */
 export function sessionSource(hello: object, frames: Buffer): SourceEnd {
   let text = "";
   const end: SourceEnd = {
     opening: `${JSON.stringify(hello)}\n`,
-    block: blockOf(eachFrame(frames).map((frame) => [frame, "\n"])),
+    block: blockOf(splitFrames(frames).map((frame) => [frame, "\n"])),
     window: undefined,
-    ready: false,
+    isReady: false,
     acked: 0,
     read(chunk) {
       text += chunk.toString("latin1");
@@ -19,12 +20,12 @@ export function sessionSource(hello: object, frames: Buffer): SourceEnd {
     },
   };
   function take(line: string): void {
-    const said = JSON.parse(line) as { type: string; window_bytes?: number; seq?: number };
-    if (said.type === "welcome") {
-      end.window = { bytes: said.window_bytes! };
-      end.ready = true;
-    } else if (said.type === "ack") end.acked = said.seq!;
-    else fail(`a session was told ${line}`);
+    const message = JSON.parse(line) as { type: string; window_bytes?: number; seq?: number };
+    if (message.type === "welcome") {
+      end.window = { bytes: message.window_bytes! };
+      end.isReady = true;
+    } else if (message.type === "ack") end.acked = message.seq!;
+    else fail(`unexpected message in a session: ${line}`);
   }
   return end;
 }

@@ -1,34 +1,34 @@
-/** What a source and a sink know of a protocol. Each is as light as can be, so that the server is what is measured. */
+/** The protocol-specific parts of a source and a sink. They are light, so that the bench measures the server. */
 import type { Block } from "../pump.ts";
 
-/** One stream's end of a connection that sends. */
+/** The sending end of one stream. */
 export interface SourceEnd {
-  /** What it writes when the connection opens. */
+  /** Written when the connection opens. */
   readonly opening: string | Uint8Array;
   readonly block: Block;
-  /** How far ahead of the acks it may be; undefined where there are no acks. The server may say it in `read`. */
+  /** How far it may send beyond the acks; undefined without acks. `read` may change it. */
   window: { readonly bytes: number } | { readonly messages: number } | undefined;
-  /** Whether the server has let it begin. */
-  ready: boolean;
+  /** Whether the server has accepted the connection. */
+  isReady: boolean;
   /** Messages acknowledged so far. */
   acked: number;
-  /** Takes what the server says; what it gives back is written. */
+  /** Reads what the server sends. Returns the answer to write, if any. */
   read(chunk: Buffer): string | undefined;
 }
 
-/** One stream's end of a connection that receives. */
+/** The receiving end of one stream. */
 export interface SinkEnd {
   readonly opening: string | Uint8Array;
-  ready: boolean;
-  /** What has come so far, in the unit of `expected`. */
+  isReady: boolean;
+  /** How much has arrived, in the unit of `expected`. */
   received: number;
-  /** What `received` is when all frames of the stream have come. */
+  /** The value of `received` once all frames of the stream have arrived. */
   readonly expected: number;
   read(chunk: Buffer): string | Uint8Array | undefined;
 }
 
-/** The frames of a block, each without its line end. */
-export function eachFrame(frames: Buffer): Buffer[] {
+/** Splits a block into frames without their LF. */
+export function splitFrames(frames: Buffer): Buffer[] {
   const found: Buffer[] = [];
   let start = 0;
   for (let at = frames.indexOf(10); at >= 0; at = frames.indexOf(10, start)) {
@@ -38,7 +38,7 @@ export function eachFrame(frames: Buffer): Buffer[] {
   return found;
 }
 
-/** Messages made of parts. */
+/** Joins messages, each given as parts, into a block. */
 export function blockOf(messages: readonly (readonly (string | Uint8Array)[])[]): Block {
   const ends: number[] = [];
   let at = 0;

@@ -1,4 +1,4 @@
-/** The kinds of sky the bench generates, each one thing harder than the plain one. Called by the bench and its tests. */
+/** The kinds of generated skies. Each differs from the plain one in one respect. Used by the tracker bench and its tests. */
 import type { SkySpec } from "./sky.ts";
 
 const PLAIN: SkySpec = {
@@ -18,7 +18,7 @@ const PLAIN: SkySpec = {
   noiseScale: 1,
 };
 
-/** What differs from the plain sky, by the kind's name. */
+/** The differences from the plain sky, by the name of the kind. */
 const KINDS: Readonly<Record<string, Partial<SkySpec>>> = {
   plain: {},
   "detected 80 %": { detectionProbability: 0.8 },
@@ -54,7 +54,7 @@ const KINDS: Readonly<Record<string, Partial<SkySpec>>> = {
   },
 };
 
-/** Kinds by name, each with its skies' specs: `seeds` of them, counted from `firstSeed`. */
+/** Returns every kind with the specs of `seeds` skies, whose seeds count up from `firstSeed`. */
 export function generatedSets(
   seeds: number,
   firstSeed: number,

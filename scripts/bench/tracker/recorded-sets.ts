@@ -1,15 +1,16 @@
-/** The recorded sets that come with ground truth, as their README describes them. Called by the bench and its tests. */
+/** Reads the recorded sets with ground truth. Used by the tracker bench and its tests. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Score, ScoredFrame, Target } from "./score.ts";
 
-export interface GivenSet {
+/** The frames of one radar. */
+export interface RecordedSet {
   readonly node: string;
   /** The file's bytes, JSONL. */
   readonly input: Uint8Array;
   readonly frames: readonly ScoredFrame[];
   readonly targets: readonly Target[];
-  /** What the public tracker reaches. */
+  /** The figures of the public tracker. */
   readonly baseline: (Score & { readonly framesPerS: number }) | undefined;
 }
 
@@ -34,8 +35,8 @@ interface BaselineFile {
   readonly nodes: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
-/** The sets in `dir`; none when it is not there. */
-export function givenSets(dir: string): readonly GivenSet[] {
+/** Reads the sets in `dir`. Returns none if it does not exist. */
+export function recordedSets(dir: string): readonly RecordedSet[] {
   if (!existsSync(join(dir, "truth.json"))) return [];
   const truth = JSON.parse(readFileSync(join(dir, "truth.json"), "utf8")) as TruthFile;
   const baselines = JSON.parse(readFileSync(join(dir, "baseline.json"), "utf8")) as BaselineFile;
@@ -68,7 +69,7 @@ function linesOf(text: string): readonly ScoredFrame[] {
     .map((line) => JSON.parse(line) as ScoredFrame);
 }
 
-/** A score as `score.py` prints it. */
+/** Converts the figures that the data set's `score.py` prints. */
 export function toScore(figures: Readonly<Record<string, number>>) {
   const figure = (name: string): number => figures[name] ?? Number.NaN;
   return {
