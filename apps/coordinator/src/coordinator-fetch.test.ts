@@ -8,7 +8,7 @@ import { configuredTokens, RecordingLog, tempDir } from "./testing.ts";
 
 const TRACKER = join(import.meta.dirname, "../test/light-tracker.ts");
 
-test("a node of the config that is fetched over HTTP comes out as tracks, in the list of nodes and in the metrics; its password nowhere (T2, T7)", async () => {
+test("a configured node that is fetched over HTTP appears in tracks, nodes and metrics; its password appears nowhere (T2, T7)", async () => {
   using dir = tempDir();
   const log = new RecordingLog();
   let authorization: string | null = null;

@@ -39,7 +39,7 @@ async function get(port: number, path: string): Promise<unknown> {
   return response.json();
 }
 
-test("a plain node's frame comes out as a track event, in the API and in the file (T2, T9)", async () => {
+test("a plain node's frame becomes a track event in the API and in the track file (T2, T9)", async () => {
   using dir = tempDir();
   const coordinator = coordinatorIn(dir.path);
   await coordinator.start();
@@ -73,7 +73,7 @@ test("a plain node's frame comes out as a track event, in the API and in the fil
   expect(readdirSync(join(dir.path, "tracks", "hill"))).toHaveLength(1);
 });
 
-test("credentials outlive a restart of the coordinator: no agent has to register again (R3, H5)", async () => {
+test("credentials survive a restart of the coordinator, so no agent has to register again (R3, H5)", async () => {
   using dir = tempDir();
   const log = new RecordingLog();
   const first = coordinatorIn(dir.path, { log });
@@ -102,7 +102,7 @@ test("credentials outlive a restart of the coordinator: no agent has to register
   await second.stop(systemClock.monotonicMs() + 5000);
 });
 
-test("a start that fails stops what had begun and says why; nothing goes on listening", async () => {
+test("a failed start stops what had started and names the reason; nothing stays listening", async () => {
   using dir = tempDir();
   const taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
   const coordinator = coordinatorIn(dir.path, { httpPort: taken.port });
@@ -121,7 +121,7 @@ test("a start that fails stops what had begun and says why; nothing goes on list
   expect(reached).toBe(false);
 });
 
-test("a damaged key file keeps the coordinator from being made, and leaves the data directory free", () => {
+test("a damaged key file prevents the start and leaves the data directory unlocked", () => {
   using dir = tempDir();
   writeFileSync(join(dir.path, "jwt.key"), "short");
   expect(() => coordinatorIn(dir.path)).toThrow("jwt.key should hold 32 bytes");

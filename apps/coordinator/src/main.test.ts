@@ -44,7 +44,7 @@ function serveArgs(dir: string, ...more: readonly string[]): string[] {
 const ANY = ["--http", "127.0.0.1:0", "--frames", "127.0.0.1:0"];
 
 describe("the command line", () => {
-  test("explains itself and exits 0; what it doesn't know exits 64", async () => {
+  test("prints help with exit code 0, and usage errors with 64", async () => {
     const [help, serveHelp, version, nothing, unknown, flag, port, level] = await Promise.all([
       run(["--help"]),
       run(["serve", "--help"]),
@@ -65,7 +65,7 @@ describe("the command line", () => {
     expect(level.err).toContain("trace, debug, info");
   });
 
-  test("check-config lists every problem and exits 78, or says ok", async () => {
+  test("check-config lists every problem and exits 78, or prints ok", async () => {
     using dir = tempDir();
     const [good, bad] = [join(dir.path, "good.yaml"), join(dir.path, "bad.yaml")];
     writeFileSync(good, "http: { port: 7701 }\n");
@@ -85,7 +85,7 @@ describe("the command line", () => {
 });
 
 describe("serve", () => {
-  test("refuses to start without tokens, with a token that opens other doors, or without a tracker (H5)", async () => {
+  test("refuses to start without tokens, with one token for two kinds, or without a tracker (H5)", async () => {
     using dir = tempDir();
     const args = serveArgs(dir.path, ...ANY);
     const [none, same, alike, file, noTracker] = await Promise.all([
@@ -104,7 +104,7 @@ describe("serve", () => {
     expect(noTracker.err).toContain("tracker.command");
   });
 
-  test("starts with tokens that were made in its data directory alone, even when they have expired (H5)", async () => {
+  test("starts with tokens created in its data directory, even if they have expired (H5)", async () => {
     using dir = tempDir();
     const data = ["--data-dir", join(dir.path, "data")];
     const made = ["token", "create"];
@@ -121,7 +121,7 @@ describe("serve", () => {
     await child.exited;
   });
 
-  test("takes the token before the current one too, of each kind, and tells which are short enough to be guessed (H5)", async () => {
+  test("accepts the previous token of each kind, and warns of tokens short enough to be guessed (H5)", async () => {
     using dir = tempDir();
     const long = "0123456789abcdef0123456789abcdef";
     const child = start(serveArgs(dir.path, ...ANY), {
@@ -152,7 +152,7 @@ describe("serve", () => {
     await child.exited;
   });
 
-  test("names a port that is taken and the flag that changes it, and exits 1", async () => {
+  test("names a port that is in use and the flag that changes it, and exits 1", async () => {
     using dir = tempDir();
     const taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     const address = `127.0.0.1:${taken.port}`;
@@ -175,7 +175,7 @@ describe("serve", () => {
     );
   });
 
-  test("runs until SIGTERM, answers health, keeps its data directory to itself, and exits 143", async () => {
+  test("runs until SIGTERM, answers health, locks its data directory, and exits 143", async () => {
     using dir = tempDir();
     const args = serveArgs(dir.path, ...ANY);
     const child = start(args, TOKENS);
@@ -191,7 +191,7 @@ describe("serve", () => {
     expect((await run(["health", "--url", url])).code).toBe(1);
   });
 
-  test("without tokens stays on loopback, even with a config file that doesn't say where", async () => {
+  test("listens on loopback without tokens, even with a config file that names no host", async () => {
     using dir = tempDir();
     const child = start([...serveArgs(dir.path), "--insecure-dev", "--http", "127.0.0.1:0"]);
     const listening = await readUntil(
@@ -204,7 +204,7 @@ describe("serve", () => {
     expect(listening[1] ?? listening[2]).toBe("127.0.0.1");
   });
 
-  test("offers the agents of FLEET_AGENT_BINARIES or the config, to anybody with --insecure-dev (H8)", async () => {
+  test("offers the agents in FLEET_AGENT_BINARIES or the config, to everybody with --insecure-dev (H8)", async () => {
     using dir = tempDir();
     for (const name of ["variable", "file"]) {
       mkdirSync(join(dir.path, name, "x86_64"), { recursive: true });
@@ -239,7 +239,7 @@ describe("serve", () => {
 });
 
 describe("backup and restore (H10)", () => {
-  test("back up beside a running coordinator; restore waits for its end, and for --force", async () => {
+  test("backup works while the coordinator runs; restore needs it stopped, and --force", async () => {
     using dir = tempDir();
     const [data, file] = [join(dir.path, "data"), join(dir.path, "fleet.backup")];
     const child = start(serveArgs(dir.path, ...ANY), TOKENS);
@@ -262,7 +262,7 @@ describe("backup and restore (H10)", () => {
     expect(forced.out).toContain("the previous files are in ");
   });
 
-  test("a damaged database ends serve with 65 and names the way out", async () => {
+  test("serve exits 65 on a damaged database and names the remedy", async () => {
     using dir = tempDir();
     const data = join(dir.path, "data");
     mkdirSync(data);

@@ -34,7 +34,7 @@ class Rig {
 }
 
 describe("the audit log (H5)", () => {
-  test("has an operator's act on disk at once, and an agent's within a second", () => {
+  test("writes an operator's act at once, and an agent's within a second", () => {
     const rig = new Rig();
     rig.audit.record(act("a"));
     expect(rig.written).toEqual(["a"]);
@@ -44,7 +44,7 @@ describe("the audit log (H5)", () => {
     expect(rig.written).toEqual(["a", "b"]);
   });
 
-  test("has the very same act of an agent once an hour, and each that differs", () => {
+  test("records a repeated act of an agent once an hour, and every different one", () => {
     const rig = new Rig();
     const soon = (subject: string, address = "192.0.2.1"): void => {
       rig.audit.recordSoon({ ...act(subject), address });
@@ -61,7 +61,7 @@ describe("the audit log (H5)", () => {
     expect(rig.written.slice(-2)).toEqual(["operator", "operator"]);
   });
 
-  test("remembers only so many acts of agents, the latest", () => {
+  test("remembers the latest 20 000 acts of agents", () => {
     const rig = new Rig();
     for (let i = 0; i <= 20_000; i++) {
       rig.audit.recordSoon(act(String(i)));
@@ -75,7 +75,7 @@ describe("the audit log (H5)", () => {
     expect(rig.written.at(-1)).toBe("0");
   });
 
-  test("holds no token, not even one that was sent in the place of an id", () => {
+  test("holds no token, even if one was sent in place of an id", () => {
     const rig = new Rig();
     const token = makeToken("push");
     rig.audit.record(act(`x${token}y`));
@@ -83,7 +83,7 @@ describe("the audit log (H5)", () => {
     expect(JSON.stringify(rig.log.lines)).not.toContain(token);
   });
 
-  test("lists the newest first, page by page, to the end", () => {
+  test("lists entries page by page, newest first", () => {
     const rig = new Rig();
     for (const subject of ["a", "b", "c"]) rig.audit.record(act(subject, `was ${subject}`));
     const first = rig.audit.list(2);
@@ -93,7 +93,7 @@ describe("the audit log (H5)", () => {
     expect(second).toEqual({ entries: [{ ...act("a", "was a"), at: rig.clock.nowMs(), id: 1 }] });
   });
 
-  test("keeps what a full disk refused, in order, and writes it when it can", () => {
+  test("keeps entries that a full disk refused, and writes them in order later", () => {
     const rig = new Rig();
     refuseWrites(rig.db, true);
     rig.audit.record(act("a"));
@@ -105,7 +105,7 @@ describe("the audit log (H5)", () => {
     expect(rig.audit.lost).toBe(0);
   });
 
-  test("that can't be written for long drops the oldest of ten thousand, and counts them", () => {
+  test("drops and counts the oldest of more than ten thousand waiting entries", () => {
     const rig = new Rig();
     refuseWrites(rig.db, true);
     for (let i = 0; i < 10_003; i++) rig.audit.recordSoon(act(String(i)));
@@ -114,13 +114,13 @@ describe("the audit log (H5)", () => {
     expect([rig.audit.lost, rig.written.length, rig.written[0]]).toEqual([3, 10_000, "3"]);
   });
 
-  test("holds no more entries than it may, the newest", () => {
+  test("keeps the newest rowsMax entries", () => {
     const rig = new Rig({ rowsMax: 3, keepMs: DAY_MS });
     for (const subject of ["a", "b", "c", "d", "e"]) rig.audit.record(act(subject));
     expect(rig.written).toEqual(["c", "d", "e"]);
   });
 
-  test("forgets what is too old, in small steps, so that a wrong clock does not cost all of it", async () => {
+  test("deletes old entries in small steps, so that a wrong clock does not erase the log", async () => {
     const rig = new Rig({ rowsMax: 10_000, keepMs: DAY_MS });
     for (let i = 0; i < 2500; i++) rig.audit.recordSoon(act(String(i)));
     rig.clock.advance(1000);

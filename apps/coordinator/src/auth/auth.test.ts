@@ -13,8 +13,8 @@ function made(settings: TokenSettings = SETTINGS): { auth: Auth; log: RecordingL
   return { log, auth: new Auth(openDb(MEMORY).db, MEMORY, new FakeClock(), log, settings) };
 }
 
-describe("a token is identified (A9, H5)", () => {
-  test("by what it opens, and as nothing when it opens nothing", async () => {
+describe("identify (A9, H5)", () => {
+  test("returns the kind and bearer of a valid token, and undefined for any other", async () => {
     const { auth } = made();
     const { accessToken, refreshToken } = await auth.credentials.issue(CLAIMS);
     const { nodeId: radar3 } = CLAIMS;
@@ -27,7 +27,7 @@ describe("a token is identified (A9, H5)", () => {
       expect(await auth.identify(token)).toBeUndefined();
   });
 
-  test("with insecure-dev and no enrolment token, as one that enrols unless it is another", async () => {
+  test("takes any other token as an enrolment token with insecure-dev and none configured", async () => {
     const { auth } = made({ ...configuredTokens({ push: "push" }), insecureDev: true });
     for (const token of [undefined, "any"])
       expect(await auth.identify(token)).toMatchObject({ kind: "enroll", nodeId: undefined });
@@ -35,7 +35,7 @@ describe("a token is identified (A9, H5)", () => {
   });
 });
 
-test("wrong tokens are counted by where they were shown, and logged once a minute for each address (H5)", () => {
+test("wrong tokens are counted per port and logged once a minute per address (H5)", () => {
   const { auth, log } = made();
   for (let i = 0; i < FAILURES_MAX; i++) auth.addFailure("192.0.2.1", "http");
   auth.addFailure("192.0.2.2", "frames");

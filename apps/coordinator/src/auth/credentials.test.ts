@@ -16,7 +16,7 @@ function made(dataDir = ":memory:"): { credentials: Credentials; clock: FakeCloc
 }
 
 describe("an agent's credentials (H5, R9)", () => {
-  test("say who it is; access lasts an hour, refresh a week, to the second", async () => {
+  test("name the agent; access expires after an hour, refresh after a week, to the second", async () => {
     const { credentials, clock } = made();
     clock.advance(1234);
     const { accessToken, accessExpiresMs, refreshToken } = await credentials.issue(CLAIMS);
@@ -36,14 +36,14 @@ describe("an agent's credentials (H5, R9)", () => {
     expect(await credentials.verifyRefresh(refreshToken)).toBeUndefined();
   });
 
-  test("are each good for one thing", async () => {
+  test("can't be used in place of each other", async () => {
     const { credentials } = made();
     const { accessToken, refreshToken } = await credentials.issue(CLAIMS);
     expect(await credentials.verifyAccess(refreshToken)).toBeUndefined();
     expect(await credentials.verifyRefresh(accessToken)).toBeUndefined();
   });
 
-  test("carry the groups that the enrolment was limited to", async () => {
+  test("carry the groups that the enrolment token was limited to", async () => {
     const { credentials } = made();
     const { refreshToken } = await credentials.issue(CLAIMS, ["radar"]);
     expect(await credentials.verifyRefresh(refreshToken)).toEqual({
@@ -52,7 +52,7 @@ describe("an agent's credentials (H5, R9)", () => {
     });
   });
 
-  test("that have expired were ours; what we never signed was not", async () => {
+  test("count as issued here after they expire, unlike tokens that were never signed here", async () => {
     const { credentials, clock } = made();
     const { accessToken, refreshToken } = await credentials.issue(CLAIMS);
     clock.advance(30 * 24 * HOUR_MS);
@@ -63,7 +63,7 @@ describe("an agent's credentials (H5, R9)", () => {
       expect(await credentials.isIssuedHere(token)).toBe(false);
   });
 
-  test("outlive a restart with the same key, and nobody's else", async () => {
+  test("survive a restart with the same key, and are invalid with another", async () => {
     using dir = tempDir();
     using other = tempDir();
     const { credentials, clock } = made(dir.path);
@@ -72,7 +72,7 @@ describe("an agent's credentials (H5, R9)", () => {
     expect(await made(other.path).credentials.verifyAccess(accessToken)).toBeUndefined();
   });
 
-  test("outlive one change of the key, also over a restart, and end with the second", async () => {
+  test("survive one key rotation, also after a restart, and end with the second", async () => {
     using dir = tempDir();
     const { credentials, clock } = made(dir.path);
     const old = await credentials.issue(CLAIMS);
@@ -88,7 +88,7 @@ describe("an agent's credentials (H5, R9)", () => {
     expect(await credentials.verifyRefresh(current.refreshToken)).toEqual(REFRESH);
   });
 
-  test("can't be made without the key, of another issuer, or with ids that are none", async () => {
+  test("are rejected with another issuer, with invalid claims, and without a signature", async () => {
     using dir = tempDir();
     const { credentials, clock } = made(dir.path);
     const key = readFileSync(join(dir.path, "jwt.key"));

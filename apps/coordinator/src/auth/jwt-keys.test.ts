@@ -7,7 +7,7 @@ import { KeyFileError, loadJwtKeys, rotateJwtKeys } from "./jwt-keys.ts";
 const mode = (path: string): number => statSync(path).mode & 0o777;
 
 describe("the key file (H5)", () => {
-  test("is made once, for its owner alone, and kept", () => {
+  test("is created once, readable by its owner only, and kept", () => {
     using dir = tempDir();
     const { current } = loadJwtKeys(dir.path);
     expect(current.length).toBe(32);
@@ -19,7 +19,7 @@ describe("the key file (H5)", () => {
   });
 
   test.each(["jwt.key", "jwt-previous.key"])(
-    "%s that is damaged is refused and left as it is, for a new one would turn all agents away",
+    "%s that is damaged is refused and left unchanged, because a new key would lock all agents out",
     (name) => {
       using dir = tempDir();
       const path = join(dir.path, name);
@@ -31,7 +31,7 @@ describe("the key file (H5)", () => {
     },
   );
 
-  test("left half made by a crash is made anew, still for its owner alone", () => {
+  test("that a crash left incomplete is created again, readable by its owner only", () => {
     using dir = tempDir();
     writeFileSync(join(dir.path, "jwt.key.new"), "half");
     chmodSync(join(dir.path, "jwt.key.new"), 0o644);
@@ -39,14 +39,14 @@ describe("the key file (H5)", () => {
     expect(mode(join(dir.path, "jwt.key"))).toBe(0o600);
   });
 
-  test("is not there for :memory:, whose keys differ", () => {
+  test("is not written for :memory:, where each load makes a new key", () => {
     const [one, two] = [loadJwtKeys(":memory:"), loadJwtKeys(":memory:")];
     expect(Buffer.from(one.current)).not.toEqual(Buffer.from(two.current));
     expect(Buffer.from(rotateJwtKeys(":memory:", one).previous!)).toEqual(Buffer.from(one.current));
     expect(existsSync(":memory:")).toBe(false);
   });
 
-  test("rotated keeps the one before for the next start, and drops the one before that", () => {
+  test("that is rotated keeps its predecessor across restarts and drops older ones", () => {
     using dir = tempDir();
     const first = loadJwtKeys(dir.path);
     const second = rotateJwtKeys(dir.path, first);
@@ -58,7 +58,7 @@ describe("the key file (H5)", () => {
     expect(Buffer.from(loadJwtKeys(dir.path).previous!)).toEqual(Buffer.from(second.current));
   });
 
-  test("that is gone with the one before still there is made anew", () => {
+  test("that is missing is created again, even if its predecessor exists", () => {
     using dir = tempDir();
     const first = loadJwtKeys(dir.path);
     rotateJwtKeys(dir.path, first);

@@ -44,7 +44,7 @@ class Rig {
 }
 
 describe("a configured token (H5)", () => {
-  test("opens the door it is for and no other, under the name of its variable", () => {
+  test("is valid for its kind only, and is named after its variable", () => {
     const { tokens } = new Rig();
     for (const kind of ["enroll", "push", "operator"] as const) {
       expect(tokens.find(kind, kind)).toMatchObject({
@@ -56,13 +56,13 @@ describe("a configured token (H5)", () => {
     }
   });
 
-  test("is the whole token: nothing, nothing at all, a part or more of it do not do", () => {
+  test("must match completely", () => {
     const rig = new Rig();
     for (const token of [undefined, "", "enrol", "enroll ", "enroll\0", "ENROLL"])
       expect(rig.name("enroll", token)).toBeUndefined();
   });
 
-  test("has no row, and can't be revoked", () => {
+  test("can't be revoked, because it has no row", () => {
     const rig = new Rig();
     expect(rig.tokens.revoke("env:FLEET_PUSH_TOKEN")).toBe("configured");
     expect(rig.name("push", "push")).toBe("env:FLEET_PUSH_TOKEN");
@@ -72,7 +72,7 @@ describe("a configured token (H5)", () => {
     ]);
   });
 
-  test("that is not there lets nobody in, and with insecure-dev everybody, until there is one", () => {
+  test("that is missing admits nobody; with insecure-dev it admits everybody until a token is created", () => {
     const closed = new Rig(configuredTokens({}));
     expect([closed.name("push", ""), closed.name("push", undefined)]).toEqual([
       undefined,
@@ -89,8 +89,8 @@ describe("a configured token (H5)", () => {
   });
 });
 
-describe("a token that is made (H5)", () => {
-  test("opens its door at once and after a restart; of it only a hash is kept", () => {
+describe("a created token (H5)", () => {
+  test("is valid at once and after a restart; only its hash is stored", () => {
     const rig = new Rig();
     const { secret } = rig.create("hill");
     expect(secret).toMatch(/^fle_p_/);
@@ -103,7 +103,7 @@ describe("a token that is made (H5)", () => {
     expect(JSON.stringify(rig.log.lines) + JSON.stringify(rig.tokens.list())).not.toContain(secret);
   });
 
-  test("has the role it was given", () => {
+  test("has the requested role", () => {
     const rig = new Rig();
     for (const role of ["viewer", "operator", "admin"] as const) {
       const { secret } = rig.create(role, { kind: "operator", role });
@@ -111,7 +111,7 @@ describe("a token that is made (H5)", () => {
     }
   });
 
-  test("ends with its time, to the millisecond, and whoever came in with it hears of it once", () => {
+  test("expires to the millisecond and is reported once", () => {
     const rig = new Rig();
     const { secret } = rig.create("hill", { expires_in_ms: HOUR_MS });
     rig.clock.advance(HOUR_MS - 1);
@@ -123,7 +123,7 @@ describe("a token that is made (H5)", () => {
     expect(rig.tokens.list().at(-1)).toMatchObject({ name: "hill", state: "EXPIRED" });
   });
 
-  test("ends when it is revoked, at once, for good, and over a restart; twice is once", () => {
+  test("ends at once when revoked, and stays revoked after a restart; revoking it again changes nothing", () => {
     const rig = new Rig();
     const { id, secret } = rig.create("hill");
     expect(rig.tokens.revoke(id)).toBe("revoked");
@@ -140,14 +140,14 @@ describe("a token that is made (H5)", () => {
     expect(rig.tokens.revoke("nothing")).toBe("unknown");
   });
 
-  test("has a name of its own", () => {
+  test("has a unique name", () => {
     const rig = new Rig();
     rig.create("hill");
     const order = createTokenRequestSchema.parse({ name: "hill", kind: "enroll" });
     expect(rig.tokens.create(order, "boss").at).toBe("name_taken");
   });
 
-  test("takes the place of the oldest that has ended when there are the most there may be", () => {
+  test("replaces the oldest ended token when TOKENS_MAX are stored", () => {
     const rig = new Rig();
     const made = Array.from({ length: TOKENS_MAX }, (_, i) => rig.create(`t${i}`));
     const order = createTokenRequestSchema.parse({ name: "more", kind: "push" });
@@ -161,7 +161,7 @@ describe("a token that is made (H5)", () => {
     expect(names()).toHaveLength(TOKENS_MAX + SETTINGS.configured.length);
   });
 
-  test("that has just expired is told to those it let in, even if another takes its place at once", () => {
+  test("that has just expired is reported even if it is replaced at once", () => {
     const rig = new Rig();
     rig.create("short", { expires_in_ms: HOUR_MS });
     for (let i = 1; i < TOKENS_MAX; i++) rig.create(`t${i}`);
@@ -171,7 +171,7 @@ describe("a token that is made (H5)", () => {
     expect(rig.ended).toEqual(["short"]);
   });
 
-  test("that the database refuses is not made, and one it refuses to revoke goes on", () => {
+  test("is not created if the database refuses it, and stays valid if its revocation is refused", () => {
     const rig = new Rig();
     const { id, secret } = rig.create("hill");
     refuseWrites(rig.db, true);
@@ -181,7 +181,7 @@ describe("a token that is made (H5)", () => {
     expect(rig.name("push", secret)).toBe("hill");
   });
 
-  test("remembers to the minute when it was last used, over a restart, as soon as the disk takes it", async () => {
+  test("records to the minute when it was last used, and stores that once the disk accepts it", async () => {
     const rig = new Rig();
     const { secret } = rig.create("hill");
     const usedAt = (): unknown => rig.tokens.list().at(-1)?.last_used_at;
@@ -221,24 +221,25 @@ describe("a token's limits (H5)", () => {
   });
 });
 
-describe("an order for a token", () => {
-  const isGood = (order: unknown): boolean => createTokenRequestSchema.safeParse(order).success;
+describe("a request for a token", () => {
+  const isValid = (request: unknown): boolean =>
+    createTokenRequestSchema.safeParse(request).success;
 
-  test("names a role for operators and for nobody else, and nodes and groups for the others", () => {
-    expect(isGood({ name: "a", kind: "operator", role: "viewer" })).toBe(true);
-    expect(isGood({ name: "a", kind: "operator" })).toBe(false);
-    expect(isGood({ name: "a", kind: "push", role: "viewer" })).toBe(false);
-    expect(isGood({ name: "a", kind: "operator", role: "viewer", nodes: ["*"] })).toBe(false);
-    expect(isGood({ name: "a", kind: "operator", role: "viewer", groups: ["g"] })).toBe(false);
+  test("needs a role for an operator, and allows nodes and groups for the other kinds only", () => {
+    expect(isValid({ name: "a", kind: "operator", role: "viewer" })).toBe(true);
+    expect(isValid({ name: "a", kind: "operator" })).toBe(false);
+    expect(isValid({ name: "a", kind: "push", role: "viewer" })).toBe(false);
+    expect(isValid({ name: "a", kind: "operator", role: "viewer", nodes: ["*"] })).toBe(false);
+    expect(isValid({ name: "a", kind: "operator", role: "viewer", groups: ["g"] })).toBe(false);
   });
 
-  test("has a name that no variable has, patterns that ids can match, and an end that is near enough", () => {
+  test("has a valid name, patterns that ids can match, and a bounded lifetime", () => {
     for (const name of ["", "env:FLEET_PUSH_TOKEN", "a b", "-a", "x".repeat(65)])
-      expect(isGood({ name, kind: "push" })).toBe(false);
+      expect(isValid({ name, kind: "push" })).toBe(false);
     for (const node of ["", "a.b", "a/b", "x".repeat(65)])
-      expect(isGood({ name: "a", kind: "push", nodes: [node] })).toBe(false);
+      expect(isValid({ name: "a", kind: "push", nodes: [node] })).toBe(false);
     for (const expires of [0, -1, 1.5, 1e15])
-      expect(isGood({ name: "a", kind: "push", expires_in_ms: expires })).toBe(false);
-    expect(isGood({ name: "a", kind: "push", nodes: ["*"], expires_in_ms: 1 })).toBe(true);
+      expect(isValid({ name: "a", kind: "push", expires_in_ms: expires })).toBe(false);
+    expect(isValid({ name: "a", kind: "push", nodes: ["*"], expires_in_ms: 1 })).toBe(true);
   });
 });

@@ -38,7 +38,7 @@ async function ask(
 const OK = { code: 0, out: "ok\n", err: "" };
 
 describe("health (H1)", () => {
-  test("asks where serve listens with the same flag, file or variable; 0.0.0.0 is asked on loopback", async () => {
+  test("finds the coordinator by the flags, file and variable of serve; asks 0.0.0.0 on loopback", async () => {
     using dir = tempDir();
     const port = wellServer();
     const yaml = join(dir.path, "c.yaml");
@@ -58,7 +58,7 @@ describe("health (H1)", () => {
     ).toEqual([OK, OK, OK, OK, OK]);
   });
 
-  test("says in one line why not, and exits 1", async () => {
+  test("prints the reason in one line and exits 1", async () => {
     using dir = tempDir();
     const bad = join(dir.path, "bad.yaml");
     writeFileSync(bad, "http: { port: x }\n");
@@ -86,7 +86,7 @@ describe("health (H1)", () => {
     }
   });
 
-  test("gives up on one that takes the connection and says nothing", async () => {
+  test("gives up on a server that accepts the connection and does not respond", async () => {
     const port = serve(() => new Promise<Response>(() => {}));
     const { code, err } = await ask(["--http", `127.0.0.1:${port}`]);
     expect([code, err]).toEqual([
@@ -95,7 +95,7 @@ describe("health (H1)", () => {
     ]);
   });
 
-  test("leaves help and mistakes to the full command line", async () => {
+  test("leaves help and usage errors to the full command line", async () => {
     for (const args of [
       ["health", "--help"],
       ["health", "--http", "x"],

@@ -68,7 +68,7 @@ function failure(dirs: readonly string[]): SecretsError {
 }
 
 describe("secrets (H1, H5)", () => {
-  test("makes what is missing: a token that says what it is for and a line feed, readable as asked whatever the umask", async () => {
+  test("creates missing files, each with a token and a line feed, and with the requested mode whatever the umask", async () => {
     const before = process.umask(0o077);
     makeAll(a);
     process.umask(before);
@@ -79,7 +79,7 @@ describe("secrets (H1, H5)", () => {
     expect(readdirSync(a).toSorted()).toEqual([...SECRET_NAMES]);
   });
 
-  test("never overwrites: a second run finds all, and one that somebody put there stays", () => {
+  test("never overwrites a file, whoever created it", () => {
     writeFileSync(join(a, "push_token"), "mine");
     makeAll(a);
     const before = SECRET_NAMES.map((name) => read(a, name));
@@ -88,7 +88,7 @@ describe("secrets (H1, H5)", () => {
     expect(SECRET_NAMES.map((name) => read(a, name))).toEqual(before);
   });
 
-  test("puts the same token into several directories, whichever has it already", () => {
+  test("puts the same token into several directories, whichever of them has it already", () => {
     makeSecret("enroll_token", [b], MODE);
     const first = makeSecret("enroll_token", [a, b], MODE);
     expect(first).toEqual({
@@ -104,7 +104,7 @@ describe("secrets (H1, H5)", () => {
     );
   });
 
-  test("of many runs at once, naming the directories in either order, one token is left that all see", async () => {
+  test("settles on one token when many runs name the directories in different orders at once", async () => {
     const results = await Promise.all(
       Array.from({ length: RUNS }, (_, n) => run(n % 2 === 0 ? [a, b] : [b, "--agents", c, a])),
     );
@@ -122,7 +122,7 @@ describe("secrets (H1, H5)", () => {
     expect(JSON.stringify(results)).not.toContain(read(a, "enroll_token").trim());
   });
 
-  test("refuses tokens that differ, and a file that holds none", () => {
+  test("refuses tokens that differ, and a file without a token", () => {
     writeFileSync(join(a, "enroll_token"), "x");
     writeFileSync(join(b, "enroll_token"), "y");
     expect([failure([a, b]).code, failure([a, b]).message]).toEqual([
@@ -136,7 +136,7 @@ describe("secrets (H1, H5)", () => {
     expect(read(a, "enroll_token")).toBe("x");
   });
 
-  test("names a directory that is missing or none, each with an exit code of its own", async () => {
+  test("names a path that is missing or is not a directory, and exits 66", async () => {
     const file = join(top, "file");
     writeFileSync(file, "");
     const [missing, none, usage, mode, only] = await Promise.all([
@@ -156,7 +156,7 @@ describe("secrets (H1, H5)", () => {
     expect(readdirSync(a)).toEqual([]);
   });
 
-  test("--agents gets the enrolment token and nothing else; --mode is that of the files", async () => {
+  test("puts only the enrolment token into --agents, and sets --mode on the files", async () => {
     const { code, out } = await run([a, "--agents", b, "--mode", "0400"]);
     expect([code, out]).toEqual([
       0,
@@ -166,7 +166,7 @@ describe("secrets (H1, H5)", () => {
     expect(statSync(join(b, "enroll_token")).mode & 0o777).toBe(0o400);
   });
 
-  test("--show prints one token for people, and makes nothing", async () => {
+  test("prints one token with --show and creates nothing", async () => {
     makeAll(a);
     const [shown, none] = await Promise.all([
       run(["--show", "operator_token", a]),
@@ -182,7 +182,7 @@ describe("secrets (H1, H5)", () => {
   });
 
   test.skipIf(process.getuid!() !== 0)(
-    "names the owner of a directory that can't be written, and who we are",
+    "names the owner of a directory that it can't write, and its own user",
     () => {
       chownSync(a, 7, 7);
       process.seteuid!(NOBODY);

@@ -25,8 +25,8 @@ async function token(args: readonly string[], env: Record<string, string> = {}) 
   return { code, out, err };
 }
 
-describe("token, of a running coordinator (H2, H5)", () => {
-  test("makes one and prints it alone, lists it, and ends it by its name", async () => {
+describe("token, with a running coordinator (H2, H5)", () => {
+  test("creates a token and prints only its secret, lists it, and revokes it by name", async () => {
     await using api = new Api();
     const env = { FLEET_COORDINATOR_URL: api.url(""), FLEET_OPERATOR_TOKEN: OPERATOR };
     const args = ["--kind", "push", "--nodes", "mast*", "hill?", "--expires", "90d"];
@@ -45,7 +45,7 @@ describe("token, of a running coordinator (H2, H5)", () => {
     expect(api.auth.tokens.find("push", made.out.trim())).toBeUndefined();
   });
 
-  test("takes the operator's token from a file, and changes the key of credentials", async () => {
+  test("reads the operator's token from a file, and rotates the signing key", async () => {
     await using api = new Api();
     using dir = tempDir();
     const file = join(dir.path, "operator_token");
@@ -56,7 +56,7 @@ describe("token, of a running coordinator (H2, H5)", () => {
     expect(entry?.action).toBe("POST /api/v1/auth/rotate-key");
   });
 
-  test("says in one line what is wrong, without the token", async () => {
+  test("prints errors in one line, without the token", async () => {
     await using api = new Api();
     const env = { FLEET_COORDINATOR_URL: api.url(""), FLEET_OPERATOR_TOKEN: "not-the-token" };
     const results = await Promise.all([
@@ -80,7 +80,7 @@ describe("token, of a running coordinator (H2, H5)", () => {
 });
 
 describe("token --data-dir (H5)", () => {
-  test("does the same where no coordinator runs, and writes down who it was", async () => {
+  test("does the same without a coordinator, and writes the audit log", async () => {
     using dir = tempDir();
     const at = ["--data-dir", dir.path];
     const args = ["create", "boss", "--kind", "operator", "--role", "admin", ...at];

@@ -16,7 +16,7 @@ function problemsOf(value: unknown): readonly string[] {
 }
 
 describe("a configuration", () => {
-  test("that is empty is the defaults of the design (R5, T1–T4)", () => {
+  test("that is empty has the documented defaults (R5, T1–T4)", () => {
     using dir = tempDir();
     const path = join(dir.path, "empty.yaml");
     writeFileSync(path, "# nothing\n");
@@ -55,7 +55,7 @@ describe("a configuration", () => {
     expect(config.output.rotate_bytes).toBe(1024 ** 2);
   });
 
-  test("is refused with every problem and its path, all at once", () => {
+  test("is refused with all problems at once, each with its path", () => {
     const problems = problemsOf({
       htpp: {},
       http: { port: 70_000, colour: "red" },
@@ -96,7 +96,7 @@ describe("a configuration", () => {
     );
   });
 
-  test("whose port range is upside down is refused", () => {
+  test("with a reversed port range is refused", () => {
     const range = { auto_provision_port_start: 31_010, auto_provision_port_end: 31_009 };
     expect(problemsOf({ tcp_server: range })).toEqual([
       "tcp_server.auto_provision_port_end: must not be below auto_provision_port_start",
@@ -112,7 +112,7 @@ describe("a configuration", () => {
     expect(() => loadConfig(path)).toThrow("(top)");
   });
 
-  test("that can't be read, or isn't YAML, says which file and why", () => {
+  test("that can't be read or parsed is refused with its path and the reason", () => {
     using dir = tempDir();
     const path = join(dir.path, "none.yaml");
     expect(() => loadConfig(path)).toThrow(`${path}:\n  can't be read: ENOENT`);
@@ -120,7 +120,7 @@ describe("a configuration", () => {
     expect(() => loadConfig(path)).toThrow(`${path}:\n  is not valid`);
   });
 
-  test("that names a certificate is refused when the files are no pair, with the key and the file (T1)", () => {
+  test("whose certificate and key don't belong together is refused with the config key and the file (T1)", () => {
     using dir = tempDir();
     const authority = new TestAuthority();
     const [one, other] = [authority.issue(), authority.issue()];
@@ -145,7 +145,7 @@ describe("a configuration", () => {
 });
 
 describe("a secret", () => {
-  test("comes from its variable, else from the file the variable names, else from the config's", () => {
+  test("is read from its variable, else from the file the variable names, else from the config's", () => {
     using dir = tempDir();
     const [one, two] = [join(dir.path, "one"), join(dir.path, "two")];
     writeFileSync(one, "from one\n");
@@ -157,7 +157,7 @@ describe("a secret", () => {
     expect(readSecret({ T: "" }, "T", "")).toBeUndefined();
   });
 
-  test("whose file is missing or empty is refused: no secret is not what was meant", () => {
+  test("whose file is missing or empty is refused", () => {
     using dir = tempDir();
     const path = join(dir.path, "secret");
     expect(() => readSecret({ T_FILE: path }, "T")).toThrow(/T from .*ENOENT/s);

@@ -18,7 +18,7 @@ function problemsOf(trackers: unknown): readonly string[] {
 }
 
 describe("trackers in the configuration (T2, T7)", () => {
-  test("are for the node they name, or the one they are called after; http ones are asked twice a second", () => {
+  test("default to the node of their own name, and to two requests a second", () => {
     const config = parseConfig("c", {
       trackers: [
         { name: "radar3", mode: "tcp" },
@@ -53,7 +53,7 @@ describe("trackers in the configuration (T2, T7)", () => {
     ] as never);
   });
 
-  test("keep user and password out of what is asked for and what is shown", () => {
+  test("keep user and password out of the URL that is requested and the one that is shown", () => {
     const { trackers } = parseConfig("c", {
       trackers: [{ name: "hill", mode: "http", detection_url: "https://me:p%40ss@hill/d#there" }],
     });
@@ -69,7 +69,7 @@ describe("trackers in the configuration (T2, T7)", () => {
   });
 
   test.each([["hill:8080/api"], ["ftp://hill/d"], ["http://"], [""], ["http://a:%zz@hill/secret"]])(
-    "are not fetched from %p, which an error does not repeat",
+    "reject the URL %p without repeating it in the error",
     (url) => {
       const problems = problemsOf([{ name: "hill", mode: "http", detection_url: url }]);
       expect(problems).toEqual([
@@ -78,7 +78,7 @@ describe("trackers in the configuration (T2, T7)", () => {
     },
   );
 
-  test("may trust an authority of their own, whose file is read with the config", () => {
+  test("may name a CA file, which is read with the config", () => {
     using dir = tempDir();
     const [good, bad] = [join(dir.path, "ca.pem"), join(dir.path, "bad.pem")];
     const { cert } = new TestAuthority();
@@ -94,7 +94,7 @@ describe("trackers in the configuration (T2, T7)", () => {
     expect(problemsOf(entry("/none"))).toEqual(["trackers.0.ca_file: /none can't be read: ENOENT"]);
   });
 
-  test("stand in the list once: each name, and each node, so that no stream has two sources", () => {
+  test("have unique names and nodes, so that no stream has two sources", () => {
     const http = { mode: "http", detection_url: URL_HILL };
     expect(
       problemsOf([

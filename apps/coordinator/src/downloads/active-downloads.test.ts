@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { FakeClock } from "@fleet/daemon/testing";
 import { ActiveDownloads } from "./active-downloads.ts";
 
-test("one more than the most is turned away until one has ended, however it ended (H8)", () => {
+test("a download above the limit is refused until another one has ended (H8)", () => {
   const downloads = new ActiveDownloads(new FakeClock(), 2);
   const open = [true, true];
   const ended: number[] = [];
@@ -14,7 +14,7 @@ test("one more than the most is turned away until one has ended, however it ende
   expect([downloads.count, ended]).toEqual([2, [1]]);
 });
 
-test("what a download holds is let go within a second of its end; with none under way no timer runs", async () => {
+test("listeners are called within a second of a download's end, and no timer runs without downloads", async () => {
   const clock = new FakeClock();
   const downloads = new ActiveDownloads(clock, 2);
   let isOpen = true;
@@ -31,7 +31,7 @@ test("what a download holds is let go within a second of its end; with none unde
   expect([ends, downloads.count, clock.timers]).toEqual([2, 0, 0]);
 });
 
-test("what a download that ended before it began to send holds is let go at once", () => {
+test("a listener added after the end of a download is called at once", () => {
   const downloads = new ActiveDownloads(new FakeClock(), 1);
   let isOpen = true;
   const gone = downloads.begin(() => isOpen)!;

@@ -37,8 +37,8 @@ function contentOf({ fd, bytes }: OpenAgentBinary): string {
   return buffer.toString("utf8", 0, readSync(fd, buffer, 0, bytes, 0));
 }
 
-describe("the agents offered (H8)", () => {
-  test("are told with size, sha256 and the version that is written into them", async () => {
+describe("agent binaries (H8)", () => {
+  test("are listed with size, sha256 and the version written into them", async () => {
     put("x86_64", "\x7fELF…// fleet-version 1.2.3-rc.1+7\ncode");
     put("aarch64", "no mark");
     const list = await binaries.list();
@@ -53,7 +53,7 @@ describe("the agents offered (H8)", () => {
     ]);
   });
 
-  test("tell their version wherever it lies, also across the pieces they are read in", async () => {
+  test("contain their version anywhere, even across two pieces", async () => {
     const mark = "// fleet-version 1.2.3\n";
     for (let before = PIECE_BYTES - mark.length; before <= PIECE_BYTES; before++) {
       const content = Buffer.concat([Buffer.alloc(before), Buffer.from(mark), Buffer.alloc(9)]);
@@ -64,7 +64,7 @@ describe("the agents offered (H8)", () => {
     }
   });
 
-  test("stay what they are for who has one open, when another is renamed into place", async () => {
+  test("stay unchanged while open, even if another file is renamed into place", async () => {
     put("x86_64", "old");
     const old = await open("x86_64");
     put("x86_64", "newer");
@@ -75,7 +75,7 @@ describe("the agents offered (H8)", () => {
     newer.close();
   });
 
-  test("are read once for all who ask at the same time", async () => {
+  test("are read once for concurrent requests", async () => {
     const content = Buffer.alloc(3 * PIECE_BYTES, "x");
     put("x86_64", content);
     const all = await Promise.all(Array.from({ length: 20 }, () => open("x86_64")));
@@ -85,7 +85,7 @@ describe("the agents offered (H8)", () => {
     }
   });
 
-  test("are not there: nothing configured, directory gone, other processor, or no file", async () => {
+  test("are missing for a reason: not configured, no directory, or no file for the architecture", async () => {
     expect(await new AgentBinaries(undefined).open("x86_64")).toBe("not_configured");
     expect(await new AgentBinaries(undefined).list()).toBe("not_configured");
     expect(await binaries.open("x86_64")).toBe("no_file");

@@ -9,14 +9,11 @@ test.each([
   [1024, 1024 - 128 - 1],
   [1_048_576, 1_048_576 - 1024 - 1],
   ["unlimited", Number.POSITIVE_INFINITY],
-])(
-  "of %p descriptors the last ones are not for frame connections, so that accepting never fails for want of one",
-  (soft, max) => {
-    expect(frameDescriptorMax(limits(soft))).toBe(max);
-  },
-);
+])("of %p descriptors some are reserved, so that accept never runs out of them", (soft, max) => {
+  expect(frameDescriptorMax(limits(soft))).toBe(max);
+});
 
-test("where the limit can't be read, there is none; where it can, it is this process's", () => {
+test("the limit is that of this process, or none if it can't be read", () => {
   expect(frameDescriptorMax("")).toBe(Number.POSITIVE_INFINITY);
   expect(frameDescriptorMax()).toBeGreaterThan(0);
 });

@@ -22,8 +22,8 @@ function read(cert: string | undefined, key: string | undefined): unknown {
   }
 }
 
-describe("the files of a certificate", () => {
-  test("are read as they are, intermediate certificates included, with the day it ends", () => {
+describe("certificate and key files", () => {
+  test("are read unchanged, with intermediate certificates, together with the expiry", () => {
     const expiresMs = Date.UTC(2049, 11, 31, 23, 59, 59);
     expect(read(pair.cert, pair.key)).toEqual({ ...pair, expiresMs });
     const chain = pair.cert + authority.cert;
@@ -49,11 +49,11 @@ describe("the files of a certificate", () => {
       pair.key,
       "key: k.pem is not the key of c.pem",
     ],
-  ])("with %s are named with what is wrong", (_what, cert, key, problem) => {
+  ])("with %s are refused with the file and the reason", (_what, cert, key, problem) => {
     expect(read(cert, key)).toBe(problem);
   });
 
-  test("with a chain that is cut in the middle are refused, whatever the system says of it", () => {
+  test("with a truncated chain are refused", () => {
     const cut = authority.cert.slice(0, 200);
     expect(read(pair.cert + cut, pair.key)).toStartWith("cert: c.pem can't be used: ");
   });
