@@ -90,7 +90,7 @@ async function orExit<T>(fn: () => Promise<T>): Promise<T> {
   try {
     return await fn();
   } catch (error) {
-    const { ConfigError } = await import("./config/config.ts");
+    const { ConfigError } = await import("@fleet/daemon/config-error");
     if (error instanceof ConfigError) {
       complain(error.problems);
       return process.exit(EXIT_CONFIG);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { type AgentConfig, ConfigError } from "./config/config.ts";
+import { ConfigError } from "@fleet/daemon";
+import type { AgentConfig } from "./config/config.ts";
 import type { Detection } from "./detection/detect.ts";
 import { Reload } from "./reload.ts";
 import { recordingLog } from "./testing.ts";
@@ -57,7 +58,7 @@ describe("the config is read again (A12)", () => {
 
   test("and stays in force as it was when the new one is wrong, with every problem told", async () => {
     const { reload, applied, lines } = setUp(() => {
-      throw new ConfigError(["a: is wrong", "b: is too"]);
+      throw new ConfigError("config", ["a: is wrong", "b: is too"]);
     });
     await reload.ask();
     expect(applied).toEqual([]);

@@ -2,8 +2,8 @@
  * Reads the config again while the agent runs, on SIGHUP. What is wrong with it is told and changes nothing; what can only
  * be taken up by a new process is named and stays as it was. (A12)
  */
-import type { Log } from "@fleet/daemon";
-import { type AgentConfig, ConfigError } from "./config/config.ts";
+import { ConfigError, type Log } from "@fleet/daemon";
+import type { AgentConfig } from "./config/config.ts";
 import type { Detection } from "./detection/detect.ts";
 
 /** What reloading needs. `load` throws `ConfigError`. */

@@ -1,7 +1,17 @@
 /** @fleet/daemon: what every long-running program here needs: time, logs, signals, services, configuration and files. */
 export { backoffMs, type BackoffOptions } from "./time/backoff.ts";
 export { type Clock, every, sleep, systemClock, type Timer } from "./time/clock.ts";
-export { parseBytes, parseDurationMs } from "./time/duration.ts";
+export { ConfigError } from "./config/config-error.ts";
+export {
+  durationBetween,
+  type HostPort,
+  parseBytes,
+  parseDurationMs,
+  type Parsed,
+  parseHostPort,
+  sizeBetween,
+} from "./config/units.ts";
+export { syncDirectory, writeFileAtomically } from "./process/atomic-write.ts";
 export { Keepalive } from "./time/keepalive.ts";
 export {
   createLog,

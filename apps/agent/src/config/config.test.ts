@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TestAuthority } from "@fleet/daemon/testing";
 import type { RunFlags } from "./run-flags.ts";
-import { ConfigError, loadConfig, loadDetectionConfig } from "./config.ts";
+import { ConfigError } from "@fleet/daemon";
+import { loadConfig, loadDetectionConfig } from "./config.ts";
 
 let dir: string;
 let path: string;

@@ -3,7 +3,7 @@
  * wrong is reported together, with where it stands. Called by main.ts. (A5, A6, A8, DESIGN §11)
  */
 import { readFileSync } from "node:fs";
-import { isLogLevel, LOG_LEVELS, type LogLevel } from "@fleet/daemon";
+import { ConfigError, isLogLevel, LOG_LEVELS, type LogLevel } from "@fleet/daemon";
 import { type NodeClass, type NodeId, nodeIdSchema } from "@fleet/protocol";
 import type { CustomInterpreter } from "@fleet/runtimes";
 import { readCaFile } from "./ca-file.ts";
@@ -49,16 +49,6 @@ export interface AgentConfig {
   readonly logLevel: LogLevel;
 }
 
-/** Something in the settings can't be used. `problems` holds one line for each, with its path. */
-export class ConfigError extends Error {
-  readonly code = "bad_config";
-  readonly problems: readonly string[];
-  constructor(problems: readonly string[]) {
-    super(problems.join("\n"));
-    this.problems = problems;
-  }
-}
-
 /** What the settings come to in spite of what is wrong with them. */
 export interface ConfigSurvey {
   readonly config: Omit<AgentConfig, "coordinatorUrl"> & {
@@ -71,7 +61,8 @@ export interface ConfigSurvey {
 export function loadConfig(flags: RunFlags, env: Environment): AgentConfig {
   const { config, problems } = surveyConfig(flags, env, openStateDir);
   const { coordinatorUrl } = config;
-  if (problems.length > 0 || coordinatorUrl === undefined) throw new ConfigError(problems);
+  if (problems.length > 0 || coordinatorUrl === undefined)
+    throw new ConfigError("configuration", problems);
   return { ...config, coordinatorUrl };
 }
 
@@ -130,7 +121,7 @@ export function surveyConfig(
 export function loadDetectionConfig(flags: RunFlags, env: Environment): DetectionConfig {
   const problems: string[] = [];
   const { file } = readFile(flags, env, problems);
-  if (problems.length > 0) throw new ConfigError(problems);
+  if (problems.length > 0) throw new ConfigError("configuration", problems);
   return { runtimes: file.runtimes, interpreters: file.interpreters };
 }
 

@@ -1,38 +1,35 @@
-/** Durations and sizes in agent.yaml, each with bounds of its own. Durations come out in ms, sizes in bytes. */
-import { parseBytes, parseDurationMs } from "@fleet/daemon";
+/** Durations, sizes and addresses in agent.yaml, as schemas. Durations become ms, sizes bytes. */
+import {
+  durationBetween,
+  type HostPort,
+  type Parsed,
+  parseHostPort,
+  sizeBetween,
+} from "@fleet/daemon";
 import { z } from "zod";
 
-const LISTEN = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9][A-Za-z0-9.-]*)):(\d{1,5})$/;
-
-/** A duration from `min` to `max`, both as written (`"10ms"`, `"7d"`). */
+/** A duration from `min` to `max`, both written as such (`"10ms"`, `"7d"`). */
 export function durationFrom(min: string, max: string) {
-  const [minMs, maxMs] = [parseDurationMs(min)!, parseDurationMs(max)!];
-  return z.string().transform((written, context) => {
-    const ms = parseDurationMs(written);
-    if (ms !== undefined && ms >= minMs && ms <= maxMs) return ms;
-    context.addIssue(`must be a duration such as "500ms", "30s" or "5m", from ${min} to ${max}`);
-    return z.NEVER;
-  });
+  return setting(durationBetween(min, max));
 }
 
-/** An address to listen on, as `0.0.0.0:7701`, `[::1]:7701` or `radar3:7701`. An IPv6 host comes out without its brackets. */
-export const listenAddress = z.string().transform((written, context) => {
-  const [, v6, name, digits] = LISTEN.exec(written) ?? [];
-  const [host, port] = [v6 ?? name, Number(digits)];
-  if (host !== undefined && port >= 1 && port <= 65_535) return { host, port };
-  context.addIssue('must be HOST:PORT, such as "0.0.0.0:7701"');
-  return z.NEVER;
+/** A size of at least `min` and at most `max`, if given; both written as such (`"64KiB"`). */
+export function sizeFrom(min: string, max?: string) {
+  return setting(sizeBetween(min, max));
+}
+
+/** An address to listen on, such as `0.0.0.0:7701`, `[::1]:7701` or `radar3:7701`. */
+export const listenAddress = setting((text): Parsed<HostPort> => {
+  const value = parseHostPort(text);
+  if (value !== undefined && value.port >= 1) return { at: "ok", value };
+  return { at: "bad", problem: 'must be HOST:PORT, such as "0.0.0.0:7701"' };
 });
 
-/** A size of at least `min` and, where there is one, at most `max`, both as written (`"64KiB"`). */
-export function sizeFrom(min: string, max?: string) {
-  const minBytes = parseBytes(min)!;
-  const maxBytes = max === undefined ? Number.MAX_SAFE_INTEGER : parseBytes(max)!;
-  const range = max === undefined ? `at least ${min}` : `from ${min} to ${max}`;
-  return z.string().transform((written, context) => {
-    const bytes = parseBytes(written);
-    if (bytes !== undefined && bytes >= minBytes && bytes <= maxBytes) return bytes;
-    context.addIssue(`must be a size such as "64MiB", ${range}`);
+function setting<T>(parse: (text: string) => Parsed<T>) {
+  return z.string().transform((text, context) => {
+    const parsed = parse(text);
+    if (parsed.at === "ok") return parsed.value;
+    context.addIssue(parsed.problem);
     return z.NEVER;
   });
 }

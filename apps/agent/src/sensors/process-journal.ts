@@ -5,24 +5,14 @@
  * The file is replaced as a whole but not synced: whoever reads it is on the same boot, and what was written before a crash
  * of the machine names processes of a boot that is over. A process that was begun in the instant before a kill may be missing.
  */
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Log } from "@fleet/daemon";
+import { type Log, writeFileAtomically } from "@fleet/daemon";
 import { type SensorName, sensorNameSchema } from "@fleet/protocol";
 import { type ProcessIdentity, processIdentity, type Spawn } from "@fleet/supervisor";
 import { z } from "zod";
 
 const FILE_NAME = "processes.json";
-const FILE_MODE = 0o600;
 const FILE_BYTES_MAX = 256 * 1024;
 /** Far more than there are sensors, each with one process at a time. */
 const ENTRIES_MAX = 1024;
@@ -81,7 +71,6 @@ export class ProcessJournal {
 
   #save(): void {
     const path = this.#path!;
-    const temporary = `${path}.tmp`;
     const body = [...this.#entries.values()].map(({ sensor, pid, startTicks, bootId }) => ({
       sensor,
       pid,
@@ -89,9 +78,7 @@ export class ProcessJournal {
       boot_id: bootId,
     }));
     try {
-      rmSync(temporary, { force: true });
-      writeFileSync(temporary, `${JSON.stringify(body)}\n`, { flag: "wx", mode: FILE_MODE });
-      renameSync(temporary, path);
+      writeFileAtomically(path, `${JSON.stringify(body)}\n`, { isSynced: false });
       this.#isFailing = false;
     } catch (err) {
       if (!this.#isFailing)

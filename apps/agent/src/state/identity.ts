@@ -2,23 +2,14 @@
  * Who this agent is: a node id of its own, and the refresh token that proves it, in `<state-dir>/identity.json`.
  * The id comes from the flag, variable or config, else from that file, else from the host's name. (A14, H5)
  */
-import {
-  closeSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
-import type { Clock, Log } from "@fleet/daemon";
+import { type Clock, type Log, writeFileAtomically } from "@fleet/daemon";
 import { type NodeId, nodeIdFrom, nodeIdSchema } from "@fleet/protocol";
 import { z } from "zod";
 
 /** Its file in the state directory. */
 export const IDENTITY_FILE = "identity.json";
-const FILE_MODE = 0o600;
 const FILE_BYTES_MAX = 64 * 1024;
 const SUFFIX_CHARS = 6;
 const BASE32 = "abcdefghijklmnopqrstuvwxyz234567";
@@ -81,7 +72,7 @@ export class Identity {
     if (this.#path === undefined) return;
     const body = { node_id: this.nodeId, refresh_token: this.#refreshToken };
     try {
-      writeAtomically(this.#path, `${JSON.stringify(body)}\n`);
+      writeFileAtomically(this.#path, `${JSON.stringify(body)}\n`);
     } catch (err) {
       this.#log.warn({ err, path: this.#path }, "the identity could not be written");
     }
@@ -139,26 +130,4 @@ function generateId(hostname: string): NodeId {
   const bytes = crypto.getRandomValues(new Uint8Array(SUFFIX_CHARS));
   const suffix = Array.from(bytes, (byte) => BASE32[byte % BASE32.length]).join("");
   return nodeIdSchema.parse(`${host}-${suffix}`);
-}
-
-function writeAtomically(path: string, text: string): void {
-  const temporary = `${path}.tmp`;
-  rmSync(temporary, { force: true });
-  const fd = openSync(temporary, "wx", FILE_MODE);
-  try {
-    writeFileSync(fd, text);
-    fsyncSync(fd);
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  } finally {
-    closeSync(fd);
-  }
-  const dir = openSync(join(path, ".."), "r");
-  try {
-    fsyncSync(dir);
-  } finally {
-    closeSync(dir);
-  }
 }

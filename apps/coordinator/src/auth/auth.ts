@@ -2,9 +2,8 @@
  * Answers who presents a token and what it allows. The HTTP routes and the frame port share this one instance, so that
  * wrong tokens count the same on both. (H5)
  */
-import { type Clock, Counts, type Log, LogLimiter, type Service } from "@fleet/daemon";
+import { type Clock, ConfigError, Counts, type Log, LogLimiter, type Service } from "@fleet/daemon";
 import type { NodeId, Role, TokenKind } from "@fleet/protocol";
-import { ConfigError } from "../config/file.ts";
 import type { Db } from "../db/open.ts";
 import { Audit } from "./audit.ts";
 import { Credentials } from "./credentials.ts";

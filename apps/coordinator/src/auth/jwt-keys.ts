@@ -3,16 +3,9 @@
  * 32 bytes with mode 0600, so that a restart invalidates no credentials. For `:memory:` the keys are new each time. (H5)
  */
 import { randomBytes } from "node:crypto";
-import {
-  closeSync,
-  fchmodSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeSync,
-} from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { writeFileAtomically } from "@fleet/daemon";
 import { MEMORY } from "../db/open.ts";
 
 const KEY_BYTES = 32;
@@ -64,17 +57,6 @@ function readKey(path: string): Uint8Array | undefined {
 }
 
 function writeKey(dir: string, name: string, key: Uint8Array): Uint8Array {
-  const path = join(dir, name);
-  const staged = `${path}.new`;
-  const fd = openSync(staged, "w", 0o600);
-  // A file left behind by a crash keeps its mode.
-  fchmodSync(fd, 0o600);
-  writeSync(fd, key);
-  fsyncSync(fd);
-  closeSync(fd);
-  renameSync(staged, path);
-  const parent = openSync(dir, "r");
-  fsyncSync(parent);
-  closeSync(parent);
+  writeFileAtomically(join(dir, name), key);
   return key;
 }

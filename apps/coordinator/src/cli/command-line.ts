@@ -5,7 +5,7 @@
 import { isLogLevel, LOG_LEVELS, type LogLevel, systemClock } from "@fleet/daemon";
 import { VERSION } from "@fleet/daemon/version";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { type HostPort, parseHostPort } from "../config/host-port.ts";
+import { type HostPort, parseHostPort } from "@fleet/daemon/units";
 import type { BackupContents } from "../db/backup.ts";
 import { EXIT_HELP, exitCodeFor } from "./exit-codes.ts";
 import { health, type HealthFlags } from "./health.ts";

@@ -4,8 +4,9 @@
  */
 import { writeSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { ConfigError, readConfigFile } from "../config/file.ts";
-import { type HostPort, parseHostPort } from "../config/host-port.ts";
+import { ConfigError } from "@fleet/daemon/config-error";
+import { readConfigFile } from "../config/file.ts";
+import { type HostPort, parseHostPort } from "@fleet/daemon/units";
 
 const TIMEOUT_MS = 3000;
 const DEFAULT: HostPort = { host: "0.0.0.0", port: 7700 };

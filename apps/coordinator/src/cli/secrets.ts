@@ -17,7 +17,7 @@ import {
 import { join } from "node:path";
 import type { SharedTokenKind } from "@fleet/protocol";
 import { makeToken } from "../auth/secret-text.ts";
-import { fileProblem } from "@fleet/daemon";
+import { fileProblem, syncDirectory } from "@fleet/daemon";
 
 /** The file names. `serve` reads the files that the variables `FLEET_…_TOKEN_FILE` name. */
 export const SECRET_NAMES = ["enroll_token", "operator_token", "push_token"] as const;
@@ -153,12 +153,6 @@ function publish(dir: string, name: SecretName, token: string, mode: number): bo
   } finally {
     rmSync(staged, { force: true });
   }
-}
-
-function syncDirectory(dir: string): void {
-  const fd = openSync(dir, "r");
-  fsyncSync(fd);
-  closeSync(fd);
 }
 
 function asSecretsError(path: string, error: unknown): SecretsError {

@@ -8,16 +8,16 @@ import {
   onStopSignals,
   systemClock,
   systemRandom,
+  ConfigError,
+  type HostPort,
 } from "@fleet/daemon";
 import { revealEnvironment } from "@fleet/daemon/environment";
 import { VERSION } from "@fleet/daemon/version";
 import type { TokenSettings } from "../auth/auth.ts";
 import { isGuessable } from "../auth/secret-text.ts";
 import type { ConfiguredToken } from "../auth/tokens.ts";
-import { ConfigError } from "../config/file.ts";
 import { type Config, loadConfig, readSecret } from "../config/config.ts";
 import { createCoordinator, defaultTrackDir } from "../coordinator.ts";
-import type { HostPort } from "../config/host-port.ts";
 
 const STOP_MS = 15_000;
 const LOOPBACK = "127.0.0.1";

@@ -118,7 +118,7 @@ async function adminOf({ url, caFile, dataDir }: WhereFlags): Promise<TokenAdmin
   const { DatabaseTokenAdmin, ApiTokenAdmin } = await import("./token-admin.ts");
   if (dataDir !== undefined) return new DatabaseTokenAdmin(dataDir);
   const { readSecret } = await import("../config/config.ts");
-  const { ConfigError } = await import("../config/file.ts");
+  const { ConfigError } = await import("@fleet/daemon/config-error");
   const token = readSecret(process.env, "FLEET_OPERATOR_TOKEN");
   if (token === undefined)
     throw new ConfigError("FLEET_OPERATOR_TOKEN", [

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TestAuthority } from "@fleet/daemon/testing";
-import { ConfigError } from "./file.ts";
+import { ConfigError } from "@fleet/daemon";
 import { loadConfig, parseConfig, readSecret } from "./config.ts";
 import { tempDir } from "../testing.ts";
 
@@ -92,7 +92,7 @@ describe("a configuration", () => {
     expect(problems).toContain("htpp: unknown key");
     expect(problems).toContain("http.colour: unknown key");
     expect(problems).toContain(
-      `registry.stale_after: "soon" is not a duration like 500ms, 30s or 5m`,
+      'registry.stale_after: must be a duration such as "500ms", "30s" or "5m", at least 1ms',
     );
   });
 

@@ -4,7 +4,8 @@
  */
 import { readFileSync } from "node:fs";
 import { z } from "zod";
-import { ConfigError, readConfigFile } from "./file.ts";
+import { ConfigError } from "@fleet/daemon";
+import { readConfigFile } from "./file.ts";
 import { trackerEntriesSchema } from "./trackers.ts";
 import { duration, durationOrNever, size } from "./units.ts";
 import { readTlsPair, type TlsFiles } from "../net/tls-files.ts";

@@ -1,17 +1,8 @@
-/** Reading a configuration file as far as its form goes; config.ts knows what may be in it. Light, for `health` reads it too. */
+/** Reads a configuration file as far as its syntax; config.ts checks its content. Small, because `health` loads it too. */
 import { readFileSync } from "node:fs";
+import { ConfigError } from "@fleet/daemon/config-error";
 
-/** Every problem of a configuration, each with its path. */
-export class ConfigError extends Error {
-  readonly code = "config";
-  readonly problems: readonly string[];
-  constructor(source: string, problems: readonly string[]) {
-    super(`${source}:\n${problems.map((p) => `  ${p}`).join("\n")}`);
-    this.problems = problems;
-  }
-}
-
-/** What a YAML (or TOML, by its name) file holds; an empty one, nothing at all. Throws ConfigError. */
+/** The content of a YAML file, or TOML if its name ends in `.toml`; `{}` for an empty file. Throws ConfigError. */
 export function readConfigFile(path: string): unknown {
   let text: string;
   try {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TestAuthority } from "@fleet/daemon/testing";
-import type { ConfigError } from "./file.ts";
+import type { ConfigError } from "@fleet/daemon";
 import { parseConfig } from "./config.ts";
 import { tempDir } from "../testing.ts";
 

@@ -1,29 +1,27 @@
-/** Values with units as they stand in the configuration. */
-import { parseBytes, parseDurationMs } from "@fleet/daemon";
+/** Durations and sizes in the configuration, as schemas. Durations become ms, sizes bytes. */
+import { durationBetween, type Parsed, sizeBetween } from "@fleet/daemon";
 import { z } from "zod";
 
-/** `500ms`, `30s` or `5m`, more than nothing; gives ms. */
-export const duration = z.string().transform((text, ctx) => {
-  const ms = parseDurationMs(text);
-  if (ms !== undefined && ms > 0) return ms;
-  ctx.addIssue({ code: "custom", message: `"${text}" is not a duration like 500ms, 30s or 5m` });
-  return z.NEVER;
+const parseDuration = durationBetween("1ms");
+
+/** `500ms`, `30s` or `5m`; more than 0. */
+export const duration = setting(parseDuration);
+
+/** `64MiB` or `10GiB`; more than 0. */
+export const size = setting(sizeBetween("1B"));
+
+/** A duration, or `never`, which becomes Infinity. */
+export const durationOrNever = setting((text) => {
+  if (text === "never") return { at: "ok", value: Number.POSITIVE_INFINITY };
+  const parsed = parseDuration(text);
+  return parsed.at === "ok" ? parsed : { at: "bad", problem: `${parsed.problem}, or "never"` };
 });
 
-/** `64MiB` or `10GiB`, more than nothing; gives bytes. */
-export const size = z.string().transform((text, ctx) => {
-  const bytes = parseBytes(text);
-  if (bytes !== undefined && bytes > 0) return bytes;
-  ctx.addIssue({ code: "custom", message: `"${text}" is not a size like 64MiB or 10GiB` });
-  return z.NEVER;
-});
-
-/** A duration, or `never`, which is Infinity. */
-export const durationOrNever = z.string().transform((text, ctx) => {
-  if (text === "never") return Number.POSITIVE_INFINITY;
-  const ms = parseDurationMs(text);
-  if (ms !== undefined && ms > 0) return ms;
-  const message = `"${text}" is not a duration like 10m or 7d, and not never`;
-  ctx.addIssue({ code: "custom", message });
-  return z.NEVER;
-});
+function setting<T>(parse: (text: string) => Parsed<T>) {
+  return z.string().transform((text, context) => {
+    const parsed = parse(text);
+    if (parsed.at === "ok") return parsed.value;
+    context.addIssue(parsed.problem);
+    return z.NEVER;
+  });
+}
