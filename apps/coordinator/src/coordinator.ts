@@ -1,27 +1,19 @@
 /** The composition root: constructs the coordinator's parts, connects them, and starts and stops them in order. (T6) */
 import { join } from "node:path";
-import { type Clock, Counts, type Log, type Random, ServiceGroup } from "@fleet/daemon";
+import { type Clock, type Log, type Random, ServiceGroup } from "@fleet/daemon";
 import { Auth, type TokenSettings } from "./auth/auth.ts";
 import { Bus } from "./bus.ts";
 import type { Config } from "./config/config.ts";
 import { type Db, MEMORY, openDb, type OpenedDb } from "./db/open.ts";
-import { ActiveDownloads } from "./downloads/active-downloads.ts";
-import { AgentBinaries } from "./downloads/agent-binaries.ts";
-import { RegisterLimiter } from "./http/agents/register-limiter.ts";
+import { createHttp } from "./http/create-http.ts";
 import { AgentStreams } from "./agent-streams/agent-streams.ts";
-import { createApp } from "./http/app.ts";
-import { HttpServer } from "./http/server.ts";
-import { Metrics } from "./metrics/metrics.ts";
 import { StartupProbe } from "./registry/liveness/startup-probe.ts";
 import { Registry } from "./registry/registry.ts";
-import { createTrackers, type Trackers } from "./trackers/create-trackers.ts";
-import { createUplinks, type Uplinks } from "./uplinks/create-uplinks.ts";
+import { createTrackers } from "./trackers/create-trackers.ts";
+import { createUplinks } from "./uplinks/create-uplinks.ts";
 import { HealthPoller } from "./registry/liveness/health-poller.ts";
 
 const FAILED_START_MS = 5000;
-const ANY_HOST = "0.0.0.0";
-/** Concurrent agent downloads. Each costs an open file and bandwidth, but almost no memory. */
-const DOWNLOADS_MAX = 32;
 
 /** What `serve` has read from flags, environment and files. */
 export interface CoordinatorOptions {
@@ -86,11 +78,9 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     for (const node of nodes) streams.end(node, "token_revoked");
     uplinks.progress.forget(nodes);
   };
-  const parts: Parts = { auth, registry, trackers, uplinks, streams, bus };
-  const downloads = new ActiveDownloads(clock, DOWNLOADS_MAX);
-  const { host = ANY_HOST, port, tls } = config.http;
-  const app = createHttpApp(options, parts, downloads);
-  const http = new HttpServer({ host, port, tls }, app, clock, log);
+  const isWritable = (): boolean => !uplinks.progress.failing && !registry.failing;
+  const wired = { bus, auth, registry, trackers, uplinks, streams, isWritable };
+  const http = createHttp({ ...options, ...wired });
   const intervalMs = config.registry.heartbeat_interval;
   const group = new ServiceGroup(clock, [
     { name: "auth", service: auth },
@@ -100,69 +90,19 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     { name: "trackers", service: manager },
     { name: "fetchers", service: uplinks.fetchers },
     { name: "frames", service: uplinks.server },
-    { name: "downloads", service: downloads },
-    { name: "agents' streams", service: streams },
-    { name: "http", service: http },
+    ...http.services,
     { name: "probe", service: new StartupProbe({ registry, clock, log }) },
     { name: "rounds", service: new HealthPoller({ registry, clock, intervalMs }) },
   ]);
   return {
     ...lifecycle(group, opened, log),
     get httpPort() {
-      return http.port;
+      return http.server.port;
     },
     get framesPort() {
       return uplinks.server.port;
     },
   };
-}
-
-/** What the HTTP face shows and works with. */
-interface Parts {
-  readonly auth: Auth;
-  readonly registry: Registry;
-  readonly trackers: Trackers;
-  readonly uplinks: Uplinks;
-  readonly streams: AgentStreams;
-  readonly bus: Bus;
-}
-
-function createHttpApp(
-  { config, clock, random, log, version }: CoordinatorOptions,
-  { auth, registry, trackers, uplinks, streams, bus }: Parts,
-  downloads: ActiveDownloads,
-): ReturnType<typeof createApp> {
-  const answers = new Counts();
-  const isWritable = (): boolean => !uplinks.progress.failing && !registry.failing;
-  const registerLimiter = new RegisterLimiter(clock, random);
-  return createApp({
-    registry,
-    auth,
-    clock,
-    log,
-    manager: trackers.manager,
-    bus,
-    streams,
-    registerLimiter,
-    metrics: new Metrics({
-      auth,
-      registry,
-      trackers,
-      uplinks,
-      streams: () => streams.size,
-      deferred: () => registerLimiter.refused,
-      isWritable,
-      downloads: answers,
-    }),
-    binaries: new AgentBinaries(config.agent_binaries),
-    downloads,
-    answers,
-    version,
-    heartbeatIntervalMs: config.registry.heartbeat_interval,
-    reenroll: config.registry.reenroll === "allow",
-    frames: uplinks.endpoint,
-    isWritable,
-  });
 }
 
 function lifecycle(

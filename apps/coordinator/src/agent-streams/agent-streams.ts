@@ -1,43 +1,36 @@
 /**
- * The event stream of each agent, `GET /api/v1/agents/{id}/events` (server-sent events, WHATWG HTML §9.2): by its end an
- * agent learns at once that its coordinator, or its claim to the node, has gone. One stream per node; a new one replaces
- * the old. Bounded: an agent that leaves STREAM_BYTES_MAX unread is cut off. (C1, R9)
+ * The agents' event streams, `GET /api/v1/agents/{id}/events`. By the end of its stream an agent learns at once that its coordinator is
+ * gone or that it may no longer speak for its node. One stream per node; a new one replaces the old. An agent that leaves
+ * STREAM_BYTES_MAX unread is disconnected. (C1, R9)
  */
-import { type Clock, every, type Timer } from "@fleet/daemon";
+import { type Clock, every, EventWriter, type Timer } from "@fleet/daemon";
 import type { NodeId } from "@fleet/protocol";
 import type { AccessClaims } from "../auth/credentials.ts";
 
-/** How long a stream is silent at most, ms. (C1) */
+/** The longest silence on a stream, in ms. (C1) */
 const KEEPALIVE_MS = 15_000;
 const TICK_MS = 1000;
 const STREAM_BYTES_MAX = 64 * 1024;
-/** How long an agent that was cut off may take to read what was sent to it, seconds. */
-const CUT_S = 5;
+/** How long a disconnected agent may take to read what was already sent, in seconds. */
+const DRAIN_S = 5;
 
-/** Why a stream was ended; what a `bye` event says. */
+/** Why a stream ends; the code of its `bye` event. */
 export type StreamEnd = "replaced" | "superseded" | "token_expired" | "token_revoked" | "draining";
 
-/** The connection a stream is sent on. */
+/** The connection of a stream. */
 export interface StreamLink {
-  /** How long it may be silent, in seconds; 0 for ever. */
+  /** Sets how long the connection may be silent, in seconds; 0 means for ever. */
   readonly allowSilence: (seconds: number) => void;
 }
 
 interface Stream {
   readonly claims: AccessClaims;
-  readonly link: StreamLink;
-  readonly controller: Pick<
-    ReadableStreamDefaultController<Uint8Array>,
-    "enqueue" | "close" | "desiredSize"
-  >;
+  readonly writer: EventWriter;
+  /** When something was last written, in monotonic ms. */
   sentMs: number;
 }
 
-const encoder = new TextEncoder();
-const OPEN = encoder.encode(": open\n\n");
-const KEEPALIVE = encoder.encode(": keepalive\n\n");
-
-/** Keeps the open streams. */
+/** The open streams, by node. */
 export class AgentStreams {
   readonly #clock: Clock;
   readonly #streams = new Map<NodeId, Stream>();
@@ -47,7 +40,7 @@ export class AgentStreams {
     this.#clock = clock;
   }
 
-  /** How many are open. */
+  /** The number of open streams. */
   get size(): number {
     return this.#streams.size;
   }
@@ -61,26 +54,22 @@ export class AgentStreams {
     for (const stream of this.#streams.values()) this.#end(stream, "draining");
   }
 
-  /** The body of a new stream for the bearer of `claims`, which must be current. */
+  /** Opens a stream for the bearer of `claims`, which must be current, and returns the response's body. */
   open(claims: AccessClaims, link: StreamLink): ReadableStream<Uint8Array> {
     this.end(claims.nodeId, "replaced");
-    let forget = (): unknown => undefined;
-    return new ReadableStream<Uint8Array>(
-      {
-        start: (controller) => {
-          const stream: Stream = { claims, link, controller, sentMs: 0 };
-          forget = () => this.#forget(stream);
-          this.#streams.set(claims.nodeId, stream);
-          link.allowSilence(0);
-          this.#send(stream, OPEN);
-        },
-        cancel: () => void forget(),
-      },
-      { highWaterMark: STREAM_BYTES_MAX, size: (bytes) => bytes?.length ?? 0 },
-    );
+    const writer = new EventWriter({ bytes: STREAM_BYTES_MAX }, (cause) => {
+      // The node may have a newer stream.
+      if (this.#streams.get(claims.nodeId) === stream) this.#streams.delete(claims.nodeId);
+      if (cause === "server") link.allowSilence(DRAIN_S);
+    });
+    const stream: Stream = { claims, writer, sentMs: this.#clock.monotonicMs() };
+    this.#streams.set(claims.nodeId, stream);
+    link.allowSilence(0);
+    writer.comment("open");
+    return writer.body;
   }
 
-  /** Ends the stream of a node; false when there is none. */
+  /** Ends the node's stream; false when it has none. */
   end(node: NodeId, code: StreamEnd): boolean {
     const stream = this.#streams.get(node);
     if (stream !== undefined) this.#end(stream, code);
@@ -92,33 +81,15 @@ export class AgentStreams {
     const wallMs = this.#clock.nowMs();
     for (const stream of this.#streams.values()) {
       if (wallMs >= stream.claims.expiresMs) this.#end(stream, "token_expired");
-      else if (nowMs - stream.sentMs >= KEEPALIVE_MS) this.#send(stream, KEEPALIVE);
+      else if (nowMs - stream.sentMs >= KEEPALIVE_MS) {
+        stream.sentMs = nowMs;
+        stream.writer.comment("keepalive");
+      }
     }
   }
 
-  #send(stream: Stream, bytes: Uint8Array): void {
-    if ((stream.controller.desiredSize ?? 0) <= 0) {
-      this.#close(stream);
-      return;
-    }
-    stream.sentMs = this.#clock.monotonicMs();
-    stream.controller.enqueue(bytes);
-  }
-
-  #end(stream: Stream, code: StreamEnd): void {
-    this.#send(stream, encoder.encode(`event: bye\ndata: {"code":"${code}"}\n\n`));
-    this.#close(stream);
-  }
-
-  #close(stream: Stream): void {
-    if (!this.#forget(stream)) return;
-    stream.controller.close();
-    stream.link.allowSilence(CUT_S);
-  }
-
-  /** False when it had gone already. */
-  #forget(stream: Stream): boolean {
-    const { nodeId } = stream.claims;
-    return this.#streams.get(nodeId) === stream && this.#streams.delete(nodeId);
+  #end({ writer }: Stream, code: StreamEnd): void {
+    writer.send({ event: "bye", data: JSON.stringify({ code }) });
+    writer.close();
   }
 }

@@ -71,6 +71,7 @@ export class Tokens {
   /** Random per process, so that nobody can predict the index of a guess and lookup times reveal nothing. */
   readonly #indexKey = randomBytes(32);
   readonly #byIndex = new Map<string, Entry>();
+  readonly #byToken = new WeakMap<Token, Entry>();
   readonly #endListeners = new Set<(token: Token) => void>();
   readonly #timers: Timer[] = [];
 
@@ -118,6 +119,13 @@ export class Tokens {
   identify(secret: string | undefined): Token | undefined {
     const entry = secret === undefined ? undefined : this.#entryOf(secret);
     return entry?.token ?? (this.#acceptsAny("enroll") ? INSECURE.enroll : undefined);
+  }
+
+  /** Whether a token that was found earlier is still valid. */
+  isValid(token: Token | undefined): token is Token {
+    if (token === undefined) return false;
+    const entry = this.#byToken.get(token);
+    return entry === undefined ? this.#acceptsAny(token.kind) : this.#isValid(entry);
   }
 
   /** Calls `listener` with each token that is revoked or expires. Returns the function that removes the listener. */
@@ -189,6 +197,7 @@ export class Tokens {
       wasValid: true,
     };
     this.#byIndex.set(index, entry);
+    this.#byToken.set(token, entry);
     return entry;
   }
 

@@ -74,7 +74,7 @@ describe("token, with a running coordinator (H2, H5)", () => {
     expect(said[1]).toContain("FLEET_OPERATOR_TOKEN");
     expect(said[2]).toContain("can't be asked");
     expect(said[3]).toContain("no token is named nobody or has that id");
-    expect(said[6]).toContain("role: must be there");
+    expect(said[6]).toContain("role: is required");
     for (const text of said) expect(text).not.toContain("not-the-token");
   });
 });

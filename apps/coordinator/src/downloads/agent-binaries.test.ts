@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type AgentArch, AgentBinaries, type OpenAgentBinary } from "./agent-binaries.ts";
+import type { AgentArch } from "@fleet/protocol";
+import { AgentBinaries, type OpenAgentBinary } from "./agent-binaries.ts";
 
 const PIECE_BYTES = 1024 ** 2;
 

@@ -5,10 +5,7 @@
 import { constants, type Stats } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { join } from "node:path";
-
-/** Processor architectures, by their kernel names. */
-export const AGENT_ARCHES = ["x86_64", "aarch64"] as const;
-export type AgentArch = (typeof AGENT_ARCHES)[number];
+import { AGENT_ARCHES, type AgentArch } from "@fleet/protocol";
 
 const PIECE_BYTES = 1024 ** 2;
 /** scripts/lib/build-binaries.ts writes it into every binary. */

@@ -62,8 +62,7 @@ describe("every route (H5)", () => {
     const { access_token } = await api.register("radar3");
     const timers = api.clock.timers;
     for (const { path } of routes.filter((r) => r.method === "GET")) {
-      const isNode =
-        ACCESS[`GET ${path.replace("nobody", ":id")}` as keyof typeof ACCESS] === "node";
+      const isNode = ACCESS[`GET ${path.replace("nobody", ":id")}`] === "agent";
       const headers = {
         Authorization: `Bearer ${isNode ? access_token : OPERATOR}`,
         "X-Fleet-Protocol-Version": "1",

@@ -1,6 +1,9 @@
 /** The HTTP listener. */
 import type { Clock, Log } from "@fleet/daemon";
+import type { ErrorCode } from "@fleet/protocol";
 import type { Hono } from "hono";
+import type { Bearer } from "../auth/auth.ts";
+import type { AccessClaims, RefreshClaims } from "../auth/credentials.ts";
 import type { Token } from "../auth/tokens.ts";
 import { ListenError } from "../net/listen-error.ts";
 import type { TlsFiles, TlsPair } from "../net/tls-files.ts";
@@ -19,20 +22,26 @@ export interface HttpEnv {
   readonly peer: () => string | null;
 }
 
-/** What the middleware and the routes of one request tell each other. */
-interface RequestNotes {
-  /** The shared token that opened the door, of routes that take one. */
-  token?: Token;
-  /** A token that came neither as a bearer nor in a header. */
-  shownToken?: string;
-  /** What the audit log calls the thing that was acted on, where the path doesn't say. */
-  subject?: string;
-  /** Why it failed. */
-  errorCode?: string;
+/** What middleware finds out about a request, for the handler. Each is set by the access that the route's contract demands. */
+interface RequestVariables {
+  /** The shared token of the request: an operator's or, for a registration, an enrolment token. */
+  token: Token;
+  /** The claims of an agent's access token. */
+  claims: AccessClaims;
+  /** The claims of the refresh token that a registration presents. */
+  refresh: RefreshClaims | undefined;
+  /** Whoever the token belongs to, of routes that accept any token. */
+  bearer: Bearer;
+  /** A token that was sent in the body. */
+  shownToken: string | undefined;
+  /** The subject in the audit log when the path does not contain it. */
+  subject: string | undefined;
+  /** The code of the error response. */
+  errorCode: ErrorCode | undefined;
 }
 
 /** The application's types, for Hono. */
-export type AppEnv = { Bindings: HttpEnv; Variables: RequestNotes };
+export type AppEnv = { Bindings: HttpEnv; Variables: RequestVariables };
 
 /** Where to listen; port 0 takes any. Without `tls` it speaks in the clear. */
 export interface HttpServerOptions {

@@ -14,9 +14,7 @@ import { Auth } from "../auth/auth.ts";
 import { Bus } from "../bus.ts";
 import { parseConfig } from "../config/config.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
-import { ActiveDownloads } from "../downloads/active-downloads.ts";
-import { AgentBinaries } from "../downloads/agent-binaries.ts";
-import { Metrics } from "../metrics/metrics.ts";
+import type { ActiveDownloads } from "../downloads/active-downloads.ts";
 import { Registry } from "../registry/registry.ts";
 import {
   freePorts,
@@ -29,12 +27,12 @@ import {
 import type { TlsFiles } from "../net/tls-files.ts";
 import { createTrackers, type Trackers } from "../trackers/create-trackers.ts";
 import type { TrackerManager } from "../trackers/manager.ts";
-import { RegisterLimiter } from "./agents/register-limiter.ts";
+import type { RegisterLimiter } from "./agents/register-limiter.ts";
 import { AgentStreams } from "../agent-streams/agent-streams.ts";
-import { createApp } from "./app.ts";
+import { createHttp, type Http } from "./create-http.ts";
 import type { Frames } from "./agents/frame-endpoint.ts";
 import { openApiDocument } from "./openapi/document.ts";
-import { HttpServer } from "./server.ts";
+import type { HttpServer } from "./server.ts";
 
 export const ENROLL = "enroll-token";
 export const OPERATOR = "operator-token";
@@ -73,11 +71,11 @@ export class Api implements AsyncDisposable {
   );
   readonly registry: Registry;
   readonly manager: TrackerManager;
-  readonly app: ReturnType<typeof createApp>;
+  readonly app: Http["app"];
   readonly server: HttpServer;
   readonly downloads: ActiveDownloads;
   readonly streams = new AgentStreams(this.clock);
-  readonly registerLimiter = new RegisterLimiter(this.clock, seededRandom(5));
+  readonly registerLimiter: RegisterLimiter;
   advertised: ReturnType<Frames> = {
     host: undefined,
     port: 30_050,
@@ -88,15 +86,26 @@ export class Api implements AsyncDisposable {
 
   constructor(options: ApiOptions = {}) {
     this.#scheme = options.tls === undefined ? "http" : "https";
-    this.downloads = new ActiveDownloads(this.clock, options.max ?? 100);
-    const { clock, log, bus, db, auth } = this;
+    const { clock, log, bus, db, auth, streams } = this;
+    const config = parseConfig("test", {
+      http: { host: "127.0.0.1", port: 0 },
+      registry: { heartbeat_interval: "30s" },
+    });
     this.registry = new Registry(db, clock, log, bus, REGISTRY_OPTIONS);
     this.registry.start();
     const trackers = makeTrackers(this, options.ports ?? 1);
     this.manager = trackers.manager;
-    const answers = new Counts();
-    const isWritable = (): boolean => this.ready && !this.registry.failing;
-    const metrics = new Metrics({
+    const http = createHttp({
+      config: {
+        agent_binaries: options.dir,
+        http: { ...config.http, tls: options.tls },
+        registry: { ...config.registry, reenroll: options.reenroll === false ? "prove" : "allow" },
+      },
+      version: "1.2.3",
+      clock,
+      log,
+      random: seededRandom(5),
+      bus,
       auth,
       registry: this.registry,
       trackers,
@@ -104,37 +113,16 @@ export class Api implements AsyncDisposable {
         refused: this.counts,
         fetchers: { outcomes: () => [[streamId("hill"), this.counts]] },
         server: { connections: 3 },
+        endpoint: () => this.advertised,
       },
-      streams: () => this.streams.size,
-      deferred: () => this.registerLimiter.refused,
-      isWritable,
-      downloads: answers,
+      streams,
+      isWritable: () => this.ready && !this.registry.failing,
+      downloadsMax: options.max ?? 100,
     });
-    this.app = createApp({
-      registry: this.registry,
-      auth,
-      clock,
-      log,
-      manager: this.manager,
-      bus,
-      streams: this.streams,
-      registerLimiter: this.registerLimiter,
-      metrics,
-      binaries: new AgentBinaries(options.dir),
-      downloads: this.downloads,
-      answers,
-      version: "1.2.3",
-      heartbeatIntervalMs: 30_000,
-      reenroll: options.reenroll ?? true,
-      frames: () => this.advertised,
-      isWritable,
-    });
-    this.server = new HttpServer(
-      { host: "127.0.0.1", port: 0, tls: options.tls },
-      this.app,
-      clock,
-      log,
-    );
+    this.app = http.app;
+    this.server = http.server;
+    this.downloads = http.downloads;
+    this.registerLimiter = http.registerLimiter;
     auth.start();
     this.server.start();
     this.streams.start();

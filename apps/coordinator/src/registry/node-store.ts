@@ -4,7 +4,13 @@
  * by registry.ts. (R1, R4, R5, R9)
  */
 import type { Log } from "@fleet/daemon";
-import type { InstanceId, NodeEvent, NodeId, NodeState } from "@fleet/protocol";
+import {
+  type InstanceId,
+  NODE_EVENTS_MAX,
+  type NodeEvent,
+  type NodeId,
+  type NodeState,
+} from "@fleet/protocol";
 import { and, desc, eq, getTableColumns, lte, notInArray, sql } from "drizzle-orm";
 import type { Db } from "../db/open.ts";
 import { blockedNodes, knownNodes, nodeEvents, registryState, superseded } from "../db/schema.ts";
@@ -16,8 +22,6 @@ import type { Node, NodeRow } from "./node.ts";
 const SUPERSEDED_MAX = 16;
 /** Replaced instances of nodes that were removed which are remembered, the latest. */
 const ORPHANED_MAX = 10_000;
-/** Events that are kept of each node, the latest. */
-export const NODE_EVENTS_MAX = 100;
 /** Events that are kept in all, the latest. */
 const EVENTS_MAX = 200_000;
 const STATE_ID = 1;

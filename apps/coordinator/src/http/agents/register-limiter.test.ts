@@ -1,12 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { seededRandom } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
-import { RegisterLimiter, UNDER_WAY_MAX } from "./register-limiter.ts";
+import { RegisterLimiter, IN_PROGRESS_MAX } from "./register-limiter.ts";
 import { Api, ENROLL } from "../testing.ts";
 
 function crowd(registerLimiter: RegisterLimiter): () => void {
   const { promise, resolve } = Promise.withResolvers<void>();
-  for (let i = 0; i < UNDER_WAY_MAX; i++) void registerLimiter.admit(() => promise);
+  for (let i = 0; i < IN_PROGRESS_MAX; i++) void registerLimiter.run(() => promise);
   return resolve;
 }
 
@@ -15,7 +15,7 @@ describe("agents that all come at once (A13)", () => {
     const registerLimiter = new RegisterLimiter(new FakeClock(), seededRandom(1));
     const letGo = crowd(registerLimiter);
     const late = await Promise.all(
-      Array.from({ length: 5000 }, () => registerLimiter.admit(() => Promise.resolve("in"))),
+      Array.from({ length: 5000 }, () => registerLimiter.run(() => Promise.resolve("in"))),
     );
     const seconds = late.map((answer) => (typeof answer === "string" ? 0 : answer.retryAfterS));
     expect(seconds.every((s) => s >= 1 && s <= 11)).toBe(true);
@@ -27,13 +27,13 @@ describe("agents that all come at once (A13)", () => {
     letGo();
     await Promise.resolve();
     await Promise.resolve();
-    expect(await registerLimiter.admit(() => Promise.resolve("in"))).toBe("in");
+    expect(await registerLimiter.run(() => Promise.resolve("in"))).toBe("in");
   });
 
   test("leave their place when what they came for fails", async () => {
     const registerLimiter = new RegisterLimiter(new FakeClock(), seededRandom(1));
-    for (let i = 0; i < UNDER_WAY_MAX + 1; i++) {
-      const failed = registerLimiter.admit(() => Promise.reject(new Error("disk")));
+    for (let i = 0; i < IN_PROGRESS_MAX + 1; i++) {
+      const failed = registerLimiter.run(() => Promise.reject(new Error("disk")));
       expect(await failed.catch(String)).toBe("Error: disk");
     }
   });
@@ -61,7 +61,7 @@ describe("agents that all come at once (A13)", () => {
       `Content-Length: ${body.length}`,
     ];
     const slow = await Promise.all(
-      Array.from({ length: UNDER_WAY_MAX }, async () => {
+      Array.from({ length: IN_PROGRESS_MAX }, async () => {
         const socket = await Bun.connect({
           hostname: "127.0.0.1",
           port: api.server.port,

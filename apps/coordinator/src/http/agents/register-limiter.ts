@@ -1,24 +1,23 @@
 /**
- * How many agents may be on their way in at once. The others are told at once when to come back, spread over as many seconds
- * as those before them will take: a fleet that comes all together is let in one after the other, and nobody waits in a queue
- * that nobody bounds. (A13)
+ * Limits concurrent registrations. Beyond the limit an agent gets 503 with a Retry-After that spreads the returns over the time the
+ * backlog needs, so that nothing queues without bound when a whole fleet registers at once. (A13)
  */
 import type { Clock, Random } from "@fleet/daemon";
 
-/** Registers that are under way. */
-export const UNDER_WAY_MAX = 512;
-/** How many are taken to get in each second; a fraction of what a slow disk allows. */
-const EACH_SECOND = 500;
+/** The most registrations in progress. */
+export const IN_PROGRESS_MAX = 512;
+/** The assumed rate of registrations; a fraction of what a slow disk allows. */
+const PER_SECOND = 500;
 const RETRY_S_MAX = 25;
 const WINDOW_MS = 1000;
 
-/** Counts them. */
+/** Counts registrations in progress and those refused in the current second. */
 export class RegisterLimiter {
-  /** Agents that were told to come back. */
+  /** Registrations refused since the start. */
   refused = 0;
   readonly #clock: Clock;
   readonly #random: Random;
-  #underWay = 0;
+  #inProgress = 0;
   #windowMs = 0;
   #refusedInWindow = 0;
 
@@ -27,31 +26,28 @@ export class RegisterLimiter {
     this.#random = random;
   }
 
-  /** After how many seconds to come back, when too many are under way. Asked before more of a request is read. */
-  turnAway(): { readonly retryAfterS: number } | undefined {
-    return this.#underWay < UNDER_WAY_MAX ? undefined : { retryAfterS: this.#retryAfterS() };
-  }
-
-  /** Runs `work`, which waits for nobody outside, unless too many are under way. */
-  async admit<T>(work: () => Promise<T>): Promise<T | { readonly retryAfterS: number }> {
-    const later = this.turnAway();
-    if (later !== undefined) return later;
-    this.#underWay++;
-    try {
-      return await work();
-    } finally {
-      this.#underWay--;
-    }
-  }
-
-  #retryAfterS(): number {
+  /** Undefined while there is room; else counts a refusal and returns when to try again, in seconds. */
+  retryAfterS(): number | undefined {
+    if (this.#inProgress < IN_PROGRESS_MAX) return undefined;
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#windowMs >= WINDOW_MS) {
       this.#windowMs = nowMs;
       this.#refusedInWindow = 0;
     }
     this.refused++;
-    const spreadS = Math.min(RETRY_S_MAX, ++this.#refusedInWindow / EACH_SECOND);
+    const spreadS = Math.min(RETRY_S_MAX, ++this.#refusedInWindow / PER_SECOND);
     return 1 + Math.floor(this.#random.next() * spreadS);
+  }
+
+  /** Runs `work`, which must not wait for the client, unless too many registrations are in progress. */
+  async run<T>(work: () => Promise<T>): Promise<T | { readonly retryAfterS: number }> {
+    const retryAfterS = this.retryAfterS();
+    if (retryAfterS !== undefined) return { retryAfterS };
+    this.#inProgress++;
+    try {
+      return await work();
+    } finally {
+      this.#inProgress--;
+    }
   }
 }

@@ -1,59 +1,58 @@
 /**
- * `POST /api/nodes/register {node_id, agent_url}`: the minimal form of a register, for agents that answer `/health` and speak no more
- * of the protocol. On disk before it is answered, as the full one. It gives no credentials: such a node is heard when it
- * registers again, when it answers `/health` (registry/rounds.ts), and by lines with a push token. (R1, R5, DESIGN §8)
+ * `POST /api/nodes/register`: the minimal form of a registration, for agents that serve `/health` and implement nothing else of the
+ * protocol. It issues no credentials: the node is heard when it registers again, when `/health` answers (registry/liveness), and when
+ * frames arrive with a push token. (R1, R5)
  */
-import { registerUrlRequestSchema, type RegisterUrlResponse } from "@fleet/protocol";
-import { type Context, Hono } from "hono";
-import type { z } from "zod";
-import { isTokenFor, type Token } from "../../auth/tokens.ts";
-import { isSameAgent } from "../../registry/enrolment/epochs.ts";
+import {
+  agentsApi,
+  type RegisterUrlResponse,
+  routeOf,
+  type UrlRegistration,
+} from "@fleet/protocol";
+import type { Context } from "hono";
 import type { AgentRegistration } from "../../registry/node.ts";
-import { bearerToken } from "../middleware/body.ts";
 import { fail } from "../middleware/errors.ts";
-import { inTurn, refuse, type RegisterDeps } from "./register.ts";
+import { handle, type Route } from "../route.ts";
 import type { AppEnv } from "../server.ts";
+import { enrol, refuseEarly, type RegisterDeps, throttled } from "./enrol.ts";
 
-/** The route below `/api/nodes`. Who is let in or refused with an enrolment token is audited. */
-export function registerUrlRoutes(deps: RegisterDeps): Hono<AppEnv> {
-  const routes = new Hono<AppEnv>();
-  routes.post("/register", (c) => {
-    const shown = bearerToken(c);
-    if (deps.auth.tokens.find("enroll", shown) === undefined) return fail(c, "unauthorized");
-    return inTurn(deps, c, registerUrlRequestSchema, (request) => letIn(deps, c, request, shown));
-  });
-  return routes;
+/** The route. */
+export function registerUrlRoute(deps: RegisterDeps): Route {
+  return handle(
+    agentsApi.registerUrl,
+    (c, { body }) => throttled(deps, c, () => register(deps, c, body)),
+    (c) => refuseEarly(deps, c),
+  );
 }
 
-async function letIn(
+async function register(
   deps: RegisterDeps,
   c: Context<AppEnv>,
-  request: z.output<typeof registerUrlRequestSchema>,
-  shown: string | undefined,
-): Promise<Response> {
-  // The body may have been long in coming.
-  const token = deps.auth.tokens.find("enroll", shown);
-  if (token === undefined) return fail(c, "unauthorized");
-  const before = deps.registry.get(request.node_id)?.row;
-  const registration = registrationAt(request, before?.group ?? null);
-  const isKnown = isSameAgent(before, registration);
-  const isTakeover = before?.kind === "agent" && !isKnown;
-  const response = await admit(deps, c, registration, token, isTakeover);
-  // Some come again and again, in place of heartbeats.
-  if (isKnown && response.ok) return response;
-  deps.auth.audit.recordSoon({
-    actor: token.name,
-    address: c.env.peer(),
-    action: "POST /api/nodes/register",
-    subject: registration.node_id,
-    outcome: c.get("errorCode") ?? (isTakeover ? "reenrolled" : "ok"),
+  request: UrlRegistration,
+): Promise<RegisterUrlResponse | Response> {
+  const { registry, auth, log, heartbeatIntervalMs } = deps;
+  const { node_id } = request;
+  const token = c.get("token");
+  // The token may have ended while the body arrived.
+  if (!auth.tokens.isValid(token)) return fail(c, "unauthorized");
+  const previous = registry.get(node_id)?.row;
+  const outcome = await enrol(deps, c, {
+    registration: registrationOf(request, previous?.group ?? null),
+    proof: { at: "enrolment", token },
+    previous,
+    action: routeOf(agentsApi.registerUrl),
+    // These agents register again and again in place of heartbeats.
+    auditRepeats: false,
   });
-  return response;
+  if (outcome instanceof Response) return outcome;
+  const { epoch, created } = outcome;
+  log[created ? "info" : "debug"]({ node_id, epoch, by: token.name }, "node told its address");
+  return { node_id, epoch, heartbeat_interval_ms: heartbeatIntervalMs };
 }
 
-/** Who tells no more than where it is. In which group it is, which tokens may be limited to, stays as it was. */
-function registrationAt(
-  { node_id, agent_url }: z.output<typeof registerUrlRequestSchema>,
+/** The request knows nothing but the address. The group stays as it was, since tokens can be limited to groups. */
+function registrationOf(
+  { node_id, agent_url }: UrlRegistration,
   group: string | null,
 ): AgentRegistration {
   return {
@@ -69,27 +68,4 @@ function registrationAt(
     capabilities: [],
     platform: {},
   };
-}
-
-async function admit(
-  { registry, log, heartbeatIntervalMs, reenroll }: RegisterDeps,
-  c: Context<AppEnv>,
-  registration: AgentRegistration,
-  token: Token,
-  isTakeover: boolean,
-): Promise<Response> {
-  const { node_id, group = null } = registration;
-  if (!isTokenFor(token, node_id, group))
-    return fail(c, "forbidden", "the enrolment token is not for this node or its group");
-  if (isTakeover && !reenroll) return fail(c, "reenroll_refused");
-  const outcome = await registry.registerSoon(registration, "enrolment");
-  if (outcome.at !== "registered") return refuse(c, outcome);
-  const { epoch, created } = outcome;
-  log[created ? "info" : "debug"]({ node_id, epoch, by: token.name }, "node told its address");
-  const answer: RegisterUrlResponse = {
-    node_id,
-    epoch,
-    heartbeat_interval_ms: heartbeatIntervalMs,
-  };
-  return c.json(answer);
 }

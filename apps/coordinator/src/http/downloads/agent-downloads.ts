@@ -1,23 +1,20 @@
 /**
- * `/api/v1/agent/binary` and `/agent/info`: agents to be downloaded, for whoever has the enrolment token. The token comes in
- * a header, or as the body of a POST for clients that could only put a header where `ps` shows it. (H8, DESIGN §8)
+ * The routes that download an agent, for clients with an enrolment token or an operator token. A POST carries the enrolment token in its
+ * body, for clients that can set headers only on a command line, where `ps` shows them. (H8)
  */
 import type { Counts, Log } from "@fleet/daemon";
-import type { AgentInfo } from "@fleet/protocol";
-import { type Context, Hono, type MiddlewareHandler } from "hono";
-import type { Auth } from "../../auth/auth.ts";
+import { type AgentArch, type AgentInfo, downloadsApi, type ErrorCode } from "@fleet/protocol";
+import type { Context, MiddlewareHandler } from "hono";
 import type { ActiveDownloads, Download } from "../../downloads/active-downloads.ts";
 import type {
   AgentBinaries,
   NoAgentBinary,
   OpenAgentBinary,
 } from "../../downloads/agent-binaries.ts";
-import { bearerToken } from "../middleware/body.ts";
-import { type ErrorCode, fail } from "../middleware/errors.ts";
-import { limit, TOKEN_HEADER } from "../middleware/guard.ts";
-import { binaryQuery, parseQuery } from "../middleware/queries.ts";
-import { byteRange } from "./range.ts";
+import { fail } from "../middleware/errors.ts";
+import { handle, type Route } from "../route.ts";
 import type { AppEnv } from "../server.ts";
+import { byteRange } from "./range.ts";
 
 const RETRY_S = 5;
 
@@ -28,68 +25,52 @@ const ERROR_OF: Readonly<Record<NoAgentBinary, ErrorCode>> = {
   changing: "agent_changing",
 };
 
-/** What the routes work with. */
+/** What the routes need. */
 export interface AgentDownloadDeps {
-  readonly auth: Auth;
-  readonly log: Log;
   readonly binaries: AgentBinaries;
   readonly downloads: ActiveDownloads;
-  /** Answers of `binary`, by status. */
-  readonly answers: Counts;
 }
 
 type Ctx = Context<AppEnv>;
 
-/** The routes below `/api/v1/agent`. */
-export function agentDownloadRoutes(deps: AgentDownloadDeps): Hono<AppEnv> {
-  const routes = new Hono<AppEnv>();
-  routes.on(["GET", "POST"], "/binary", counted(deps), allowed(deps), (c) => binary(deps, c));
-  routes.on(["GET", "POST"], "/info", allowed(deps), async (c) => {
-    const list = await deps.binaries.list();
-    if (typeof list === "string") return refuse(c, ERROR_OF[list]);
-    const agents = list.map(({ arch, version, bytes, sha256 }) => ({
-      arch,
-      version,
-      bytes,
-      sha256,
-    }));
-    const info: AgentInfo = { agents };
-    c.header("Cache-Control", "no-store");
-    return c.json(info);
-  });
-  return routes;
+/** The routes. */
+export function agentDownloadRoutes(deps: AgentDownloadDeps): readonly Route[] {
+  const { binary, binaryByPost, info, infoByPost } = downloadsApi;
+  return [
+    handle(binary, (c, { query }) => sendBinary(deps, c, query.arch)),
+    handle(binaryByPost, (c, { query }) => sendBinary(deps, c, query.arch)),
+    handle(info, (c) => listAgents(deps, c)),
+    handle(infoByPost, (c) => listAgents(deps, c)),
+  ];
 }
 
-function counted({ answers, log }: AgentDownloadDeps): MiddlewareHandler<AppEnv> {
+/** Counts and logs the responses of the binary's routes, refused ones included. */
+export function countDownloads(responses: Counts, log: Log): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     await next();
     const { status } = c.res;
-    answers.add(String(status));
+    responses.add(String(status));
     const level = status === 401 ? "debug" : "info";
     log[level]({ peer: c.env.peer(), arch: c.req.query("arch") ?? null, status }, "agent download");
   };
 }
 
-function allowed({ auth }: AgentDownloadDeps): MiddlewareHandler<AppEnv> {
-  return async (c, next) => {
-    const posted = c.req.method === "POST" ? (await c.req.text()).trim() : undefined;
-    const token = c.req.header(TOKEN_HEADER) ?? posted;
-    if (posted !== undefined) c.set("shownToken", posted);
-    const limited = limit(auth, c, posted);
-    if (limited !== undefined) return limited;
-    const isAgent = auth.tokens.find("enroll", token) !== undefined;
-    const isOperator = auth.tokens.find("operator", bearerToken(c)) !== undefined;
-    if (isAgent || isOperator) return next();
-    return fail(c, "unauthorized", `the enrolment token is required, as ${TOKEN_HEADER}`);
+async function listAgents({ binaries }: AgentDownloadDeps, c: Ctx): Promise<AgentInfo | Response> {
+  const list = await binaries.list();
+  if (typeof list === "string") return refuse(c, ERROR_OF[list]);
+  return {
+    agents: list.map(({ arch, version, bytes, sha256 }) => ({ arch, version, bytes, sha256 })),
   };
 }
 
-async function binary({ binaries, downloads }: AgentDownloadDeps, c: Ctx): Promise<Response> {
-  const query = parseQuery(c, binaryQuery);
-  if (!query.ok) return fail(c, "bad_request", query.detail);
+async function sendBinary(
+  { binaries, downloads }: AgentDownloadDeps,
+  c: Ctx,
+  arch: AgentArch,
+): Promise<Response> {
   const download = downloads.begin(c.env.isOpen);
   if (download === undefined) return refuse(c, "too_many_downloads");
-  const opened = await binaries.open(query.data.arch);
+  const opened = await binaries.open(arch);
   return typeof opened === "string" ? refuse(c, ERROR_OF[opened]) : send(c, download, opened);
 }
 
@@ -118,8 +99,8 @@ function send(c: Ctx, download: Download, opened: OpenAgentBinary): Response {
   headers.set("Content-Type", "application/octet-stream");
   headers.set("Content-Disposition", `attachment; filename="fleet-agent"`);
   headers.set("Content-Length", String(past - start));
-  // The server opens the file by this name, sends it from disk as the client takes it, and sees to the length. Only once the
-  // request has ended is it certain to have opened it, and the number must not be another file's before.
+  // The server opens the file by this path and sends it from disk at the client's pace. The descriptor must not be reused before the
+  // server has opened it, which is certain only once the request has ended.
   download.onEnd(() => opened.close());
   const body = Bun.file(`/proc/self/fd/${opened.fd}`).slice(start, past);
   return new Response(body, { status: range.at === "part" ? 206 : 200, headers });
@@ -131,7 +112,7 @@ function isKnown(header: string | undefined, etag: string): boolean {
   return tags.includes(etag) || tags.includes("*");
 }
 
-/** Errors that time may mend. */
+/** Responds with an error that may pass with time, except that a processor is not supported. */
 function refuse(c: Ctx, code: ErrorCode): Response {
   if (code !== "unknown_arch") c.header("Retry-After", String(RETRY_S));
   return fail(c, code);

@@ -1,6 +1,6 @@
-/** Byte ranges of a GET (RFC 9110 §14). Several ranges in one request are not served as such: the whole is, which is allowed. */
+/** Byte ranges of a GET (RFC 9110 §14). A request for several ranges gets the whole file, which the RFC allows. */
 
-/** Which bytes are asked for; `end` is past the last one. */
+/** The requested bytes; `end` is exclusive. */
 export type ByteRange =
   | { readonly at: "whole" }
   | { readonly at: "part"; readonly start: number; readonly end: number }
@@ -9,8 +9,8 @@ export type ByteRange =
 const WHOLE: ByteRange = { at: "whole" };
 
 /**
- * Reads the headers `Range` and `If-Range` for something of `bytes` bytes whose strong ETag is `etag`. With an `If-Range`
- * that is another, or a date, the range does not count; neither does one that is malformed.
+ * Parses the headers `Range` and `If-Range` for a file of `bytes` bytes with the strong ETag `etag`. A malformed range is ignored, and so is
+ * any range when `If-Range` is a date or a different ETag.
  */
 export function byteRange(
   range: string | undefined,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import type { AuditList, Role } from "@fleet/protocol";
+import type { Access, AuditList, Role } from "@fleet/protocol";
 import { refuseWrites } from "../../testing.ts";
-import { type Access, ACCESS } from "./access.ts";
+import { ACCESS } from "./access.ts";
 import { Api, ENROLL, OPERATOR, PUSH } from "../testing.ts";
 
 const ROLES: readonly Role[] = ["viewer", "operator", "admin"];

@@ -1,12 +1,10 @@
 /** Counts wrong tokens by the address they come from, and lets those wait who only try. (H5) */
+import { TOKEN_HEADER } from "@fleet/protocol";
 import type { Context, MiddlewareHandler } from "hono";
 import type { Auth } from "../../auth/auth.ts";
-import { bearerToken } from "./body.ts";
+import { bearerToken } from "./input.ts";
 import { fail } from "./errors.ts";
 import type { AppEnv } from "../server.ts";
-
-/** The enrolment token, where `Authorization` is the operator's. */
-export const TOKEN_HEADER = "X-Fleet-Agent-Token";
 
 /** Comes before whatever looks at tokens. Every 401 for a token that was never ours counts. */
 export function guard(auth: Auth): MiddlewareHandler<AppEnv> {

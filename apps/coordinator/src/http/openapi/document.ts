@@ -1,23 +1,28 @@
 /**
- * The API's document, OpenAPI 3.1, made from the tables that the routes are held against: who may use them (access.ts), their
- * errors (errors.ts) and the schemas that check them. Loaded and made when it is first asked for. (H4, DESIGN §8)
+ * The API's OpenAPI 3.1 document, derived from the contracts: their schemas, access and errors. Made when it is first requested. (H4)
  */
-import { errorBodySchema, PROTOCOL_HEADER, PROTOCOL_VERSION, type Role } from "@fleet/protocol";
+import {
+  type Access,
+  type Contract,
+  CONTRACTS,
+  type ErrorCode,
+  errorBodySchema,
+  errorRow,
+  needsProtocolHeader,
+  PROTOCOL_HEADER,
+  PROTOCOL_VERSION,
+  type ResponseContract,
+  type Role,
+  type Tag,
+  TAGS,
+  TOKEN_HEADER,
+} from "@fleet/protocol";
 import type { z } from "zod";
-import { type Access, ACCESS, type Route } from "../middleware/access.ts";
-import { type ErrorCode, errorRow } from "../middleware/errors.ts";
-import { TOKEN_HEADER } from "../middleware/guard.ts";
-import { AGENT_OPERATIONS } from "./agent-operations.ts";
-import { type Answer, type Operation, type Scheme, type Tag, TAGS } from "./operation.ts";
-import { OPERATOR_OPERATIONS } from "./operator-operations.ts";
 import { inlineSchema, type JsonSchema, namedSchemas, refTo } from "./schemas.ts";
-
-/** A schema, or where it is. */
-export type SchemaOrRef = JsonSchema;
 
 interface Content {
   readonly [type: string]: {
-    readonly schema?: SchemaOrRef;
+    readonly schema?: JsonSchema;
     readonly examples?: Readonly<Record<string, { readonly value: unknown }>>;
   };
 }
@@ -28,17 +33,17 @@ export interface Parameter {
   readonly in: "path" | "query" | "header";
   readonly required: boolean;
   readonly description?: string;
-  readonly schema: SchemaOrRef;
+  readonly schema: JsonSchema;
 }
 
-/** An answer, as the document has it. */
-export interface DocumentedAnswer {
+/** A response in the document. */
+export interface DocumentedResponse {
   readonly description: string;
   readonly headers?: Readonly<Record<string, unknown>>;
   readonly content?: Content;
 }
 
-/** A route, as the document has it. */
+/** A route in the document. */
 export interface DocumentedOperation {
   readonly operationId: string;
   readonly tags: readonly Tag[];
@@ -51,10 +56,10 @@ export interface DocumentedOperation {
     readonly required: boolean;
     readonly content: Content;
   };
-  readonly responses: Readonly<Record<string, DocumentedAnswer>>;
+  readonly responses: Readonly<Record<string, DocumentedResponse>>;
 }
 
-/** The whole. */
+/** The document. */
 export interface OpenApiDocument {
   readonly openapi: string;
   readonly info: Readonly<Record<string, unknown>>;
@@ -67,38 +72,42 @@ export interface OpenApiDocument {
   };
 }
 
-/** A route that has no line here does not compile. */
-const OPERATIONS: Readonly<Record<Route, Operation>> = {
-  ...AGENT_OPERATIONS,
-  ...OPERATOR_OPERATIONS,
-};
-
 const bearer = (description: string) => ({ type: "http", scheme: "bearer", description }) as const;
 
 const SECURITY_SCHEMES = {
-  enrolment: bearer("An enrolment token: it lets nodes register."),
+  enrolment: bearer("An enrolment token, which registers agents."),
   enrolmentHeader: {
     type: "apiKey",
     in: "header",
     name: TOKEN_HEADER,
     description: "An enrolment token.",
   },
-  push: bearer("A push token: it sends frames without an agent."),
-  access: bearer("An agent's access token (JWT), which lasts an hour."),
-  refresh: bearer("An agent's refresh token (JWT), which lasts seven days."),
+  push: bearer("A push token, which sends frames without an agent."),
+  access: bearer("An agent's access token, a JWT that is valid for one hour."),
+  refresh: bearer("An agent's refresh token, a JWT that is valid for seven days."),
   operator: bearer(
-    "An operator token of the role that is named, or of one above it: viewer, operator, admin.",
+    "An operator token of the named role or of one above it: viewer, operator, admin.",
   ),
-} as const satisfies Record<Scheme, Readonly<Record<string, string>>>;
+} as const;
+type Scheme = keyof typeof SECURITY_SCHEMES;
 
-/** Makes it. `version` is the coordinator's. */
+/** The schemes that open a route which needs no role. */
+const SCHEMES: Readonly<Record<Exclude<Access, Role>, readonly Scheme[]>> = {
+  open: [],
+  agent: ["access"],
+  registration: ["enrolment", "refresh"],
+  enrolment: ["enrolment"],
+  download: ["enrolmentHeader", "operator"],
+  any: ["enrolment", "push", "operator", "access", "refresh"],
+};
+
+/** Makes the document. `version` is the coordinator's. */
 export function openApiDocument(version: string): OpenApiDocument {
   const paths: Record<string, Record<string, DocumentedOperation>> = {};
-  for (const [route, operation] of Object.entries(OPERATIONS)) {
-    const [method = "", path = ""] = route.split(" ");
-    const named = path.replaceAll(/:(\w+)/g, "{$1}");
-    paths[named] ??= {};
-    paths[named][method.toLowerCase()] = documented(operation, ACCESS[route as Route]);
+  for (const contract of CONTRACTS) {
+    const path = contract.path.replaceAll(/:(\w+)/g, "{$1}");
+    paths[path] ??= {};
+    paths[path][contract.method.toLowerCase()] = documented(contract);
   }
   return {
     openapi: "3.1.1",
@@ -106,7 +115,7 @@ export function openApiDocument(version: string): OpenApiDocument {
       title: "Fleet coordinator",
       version,
       description:
-        "Knows the fleet's nodes, takes their frames and runs a tracker for each stream. JSON is snake_case, times are integer ms.",
+        "Manages the nodes of a fleet, receives their frames and runs a tracker for each frame stream. Names are snake_case, times integer ms.",
       license: { name: "MIT", identifier: "MIT" },
     },
     servers: [{ url: "/" }],
@@ -116,20 +125,22 @@ export function openApiDocument(version: string): OpenApiDocument {
   };
 }
 
-function documented(operation: Operation, access: Access): DocumentedOperation {
-  const { tag, summary, description, answers } = operation;
-  const responses: Record<string, DocumentedAnswer> = {};
-  for (const [status, answer] of Object.entries(answers)) responses[status] = answered(answer);
-  for (const [status, codes] of byStatus(errorsOf(operation, access)))
-    responses[status] = { ...failed(codes), ...responses[status] };
-  const body = requestBody(operation);
+function documented(contract: Contract): DocumentedOperation {
+  const { tag, summary, description } = contract;
+  const responses: Record<string, DocumentedResponse> = {};
+  for (const [status, response] of Object.entries(contract.responses))
+    responses[status] = regularResponse(response);
+  const errors = Map.groupBy(errorsOf(contract), (code) => String(errorRow(code).status));
+  for (const [status, codes] of errors)
+    responses[status] = { ...errorResponse(codes), ...responses[status] };
+  const body = requestBody(contract);
   return {
     operationId: inCamelCase(summary),
     tags: [tag],
     summary,
     ...(description === undefined ? {} : { description }),
-    security: securityOf(operation, access),
-    parameters: parametersOf(operation, access),
+    security: securityOf(contract.access),
+    parameters: parametersOf(contract),
     ...(body === undefined ? {} : { requestBody: body }),
     responses,
   };
@@ -147,36 +158,41 @@ function isRole(access: Access): access is Role {
   return access === "viewer" || access === "operator" || access === "admin";
 }
 
-function securityOf({ schemes = [] }: Operation, access: Access) {
+function securityOf(access: Access): DocumentedOperation["security"] {
   if (isRole(access)) return [{ operator: [access] }];
-  return schemes.map((scheme) => ({ [scheme]: scheme === "operator" ? ["viewer"] : [] }));
+  return SCHEMES[access].map((scheme) => ({ [scheme]: scheme === "operator" ? ["viewer"] : [] }));
 }
 
-function parametersOf({ params = {}, query }: Operation, access: Access): Parameter[] {
-  const parameters = Object.entries(params).map(([name, schema]) =>
-    parameter(name, "path", schema),
-  );
-  for (const [name, schema] of Object.entries(query?.shape ?? {}))
-    parameters.push(parameter(name, "query", schema as z.ZodType));
-  if (access === "node")
-    parameters.push({
-      name: PROTOCOL_HEADER,
-      in: "header",
-      required: true,
-      description: "The version of the protocol that is spoken.",
-      schema: { const: String(PROTOCOL_VERSION) },
-    });
-  return parameters;
+function parametersOf({ params = {}, query, access }: Contract): Parameter[] {
+  const header: Parameter = {
+    name: PROTOCOL_HEADER,
+    in: "header",
+    required: true,
+    description: "The protocol version that the agent speaks.",
+    schema: { const: String(PROTOCOL_VERSION) },
+  };
+  return [
+    ...Object.entries(params).map(([name, schema]) => parameter(name, "path", schema)),
+    ...Object.entries(query?.shape ?? {}).map(([name, schema]) =>
+      parameter(name, "query", schema as z.ZodType),
+    ),
+    ...(needsProtocolHeader(access) ? [header] : []),
+  ];
 }
 
-function parameter(name: string, where: "path" | "query", checker: z.ZodType): Parameter {
-  const { description, ...schema } = inlineSchema(checker);
-  const words = description === undefined ? {} : { description };
-  const required = !checker.safeParse(undefined).success;
-  return { name, in: where, required, ...words, schema };
+function parameter(name: string, where: "path" | "query", zodSchema: z.ZodType): Parameter {
+  const { description, ...schema } = inlineSchema(zodSchema);
+  const required = !zodSchema.safeParse(undefined).success;
+  return {
+    name,
+    in: where,
+    required,
+    ...(description === undefined ? {} : { description }),
+    schema,
+  };
 }
 
-function requestBody({ body, textBody }: Operation): DocumentedOperation["requestBody"] {
+function requestBody({ body, textBody }: Contract): DocumentedOperation["requestBody"] {
   if (body !== undefined)
     return { required: true, content: { "application/json": { schema: refTo(body) } } };
   if (textBody === undefined) return undefined;
@@ -184,55 +200,56 @@ function requestBody({ body, textBody }: Operation): DocumentedOperation["reques
   return { description: textBody, required: false, content };
 }
 
-function answered({ description, schema, type, headers }: Answer): DocumentedAnswer {
+function regularResponse({
+  description,
+  schema,
+  type,
+  headers,
+}: ResponseContract): DocumentedResponse {
   const content: Content = {
     ...(schema === undefined ? {} : { "application/json": { schema: refTo(schema) } }),
     ...(type === undefined ? {} : { [type]: {} }),
   };
   return {
     description,
-    ...(headers === undefined ? {} : { headers: describedHeaders(headers) }),
+    ...(headers === undefined ? {} : { headers: documentedHeaders(headers) }),
     ...(Object.keys(content).length === 0 ? {} : { content }),
   };
 }
 
-function describedHeaders(headers: Readonly<Record<string, string>>): Record<string, unknown> {
+function documentedHeaders(headers: Readonly<Record<string, string>>): Record<string, unknown> {
   const entries = Object.entries(headers);
   return Object.fromEntries(
     entries.map(([name, description]) => [name, { description, schema: { type: "string" } }]),
   );
 }
 
-/** What may go wrong, from what a route is, and what it says of itself. */
-function errorsOf(operation: Operation, access: Access): ErrorCode[] {
-  const { query, body, textBody, errors = [] } = operation;
+/** The errors that follow from a route's access and input, and those that its contract lists. */
+function errorsOf({ access, query, body, textBody, params, badParam, errors = [] }: Contract) {
   const codes: ErrorCode[] = [];
   if (query !== undefined || body !== undefined) codes.push("bad_request");
-  if (access === "node") codes.push("bad_protocol");
+  if (needsProtocolHeader(access)) codes.push("bad_protocol");
   if (access !== "open") codes.push("unauthorized", "too_many_failures");
   if (isRole(access)) codes.push("forbidden");
+  if (params !== undefined) codes.push(badParam ?? "bad_request");
   codes.push(...errors);
   if (body !== undefined || textBody !== undefined) codes.push("too_large");
-  return [...new Set(codes), "internal"];
+  return [...new Set(codes), "internal" as const];
 }
 
-function byStatus(codes: readonly ErrorCode[]): Map<string, ErrorCode[]> {
-  return Map.groupBy(codes, (code) => String(errorRow(code).status));
-}
-
-/** An error, with an example for each of its codes. */
-function failed(codes: readonly ErrorCode[]): DocumentedAnswer {
+/** An error response, with an example for each of its codes. */
+function errorResponse(codes: readonly ErrorCode[]): DocumentedResponse {
   const examples = codes.map((code) => {
     const { message } = errorRow(code);
     return [code, { value: { error: { code, message } } }] as const;
   });
-  const retries = codes.filter((code) => errorRow(code).retryAfterS !== undefined);
-  const retryAfter = { "Retry-After": "Seconds until it makes sense to ask again." };
+  const hasRetryAfter = codes.some(
+    (code) => errorRow(code).retryAfterS !== undefined || code === "too_many_failures",
+  );
+  const retryAfter = { "Retry-After": "The number of seconds after which to try again." };
   return {
-    description: codes.map((code) => `\`${code}\`: ${errorRow(code).message}.`).join(" "),
-    ...(retries.length === 0 && !codes.includes("too_many_failures")
-      ? {}
-      : { headers: describedHeaders(retryAfter) }),
+    description: codes.map(describeError).join(" "),
+    ...(hasRetryAfter ? { headers: documentedHeaders(retryAfter) } : {}),
     content: {
       "application/json": {
         schema: refTo(errorBodySchema),
@@ -240,4 +257,9 @@ function failed(codes: readonly ErrorCode[]): DocumentedAnswer {
       },
     },
   };
+}
+
+function describeError(code: ErrorCode): string {
+  const { message, next } = errorRow(code);
+  return `\`${code}\`: ${message}.${next === undefined ? "" : ` ${next}`}`;
 }

@@ -1,6 +1,6 @@
 /** The reference as a page: the document in HTML, without scripts and with nothing fetched from elsewhere. (H4) */
 import { html } from "hono/html";
-import type { DocumentedAnswer, DocumentedOperation, OpenApiDocument } from "./document.ts";
+import type { DocumentedResponse, DocumentedOperation, OpenApiDocument } from "./document.ts";
 import type { JsonSchema } from "./schemas.ts";
 
 type Html = ReturnType<typeof html>;
@@ -89,7 +89,7 @@ function route(method: string, path: string, operation: DocumentedOperation): Ht
   </details>`;
 }
 
-function answerCell({ description, content = {} }: DocumentedAnswer): Html {
+function answerCell({ description, content = {} }: DocumentedResponse): Html {
   const types = Object.entries(content).map(
     ([type, { schema }]) => html`<small>${type}</small> ${schema ? typeOf(schema) : ""} `,
   );

@@ -58,7 +58,7 @@ describe("tokens (H5)", () => {
     expect(bad.status).toBe(400);
     expect(JSON.stringify(bad.body)).toContain("colour");
     const role = await create(api, { name: "b", kind: "operator" });
-    expect(JSON.stringify(role.body)).toContain("role: must be there for operator tokens");
+    expect(JSON.stringify(role.body)).toContain("role: is required for operator tokens");
   });
 
   test("that are revoked open nothing any more, from the same moment, and end what they had open", async () => {

@@ -1,42 +1,34 @@
-/** `/api/v1/trackers`: what runs for which stream, and the tracks it found. (T9) */
-import type { StreamId, TrackerList, TrackerView, TrackList } from "@fleet/protocol";
-import { Hono } from "hono";
-import type { TrackerManager } from "../../trackers/manager.ts";
-import { fail } from "../middleware/errors.ts";
+/** The operators' routes for trackers and their tracks. (T9) */
 import {
   cursorAfter,
-  parseQuery,
+  type TrackerList,
   type TrackerListQuery,
-  trackerListQuery,
-} from "../middleware/queries.ts";
-import type { AppEnv } from "../server.ts";
+  trackersApi,
+  type TrackerView,
+} from "@fleet/protocol";
+import type { TrackerManager } from "../../trackers/manager.ts";
+import { fail } from "../middleware/errors.ts";
+import { handle, type Route } from "../route.ts";
 
-/** The routes below `/api/v1/trackers`. */
-export function trackerRoutes(manager: TrackerManager): Hono<AppEnv> {
-  const routes = new Hono<AppEnv>();
+/** The routes. */
+export function trackerRoutes(manager: TrackerManager): readonly Route[] {
+  return [
+    handle(trackersApi.list, (_c, { query }) => listTrackers(manager, query)),
 
-  routes.get("/", (c) => {
-    const query = parseQuery(c, trackerListQuery);
-    if (!query.ok) return fail(c, "bad_request", query.detail);
-    return c.json(listTrackers(manager, query.data));
-  });
+    handle(
+      trackersApi.get,
+      (c, { params }) => manager.get(params.stream)?.toView() ?? fail(c, "unknown_stream"),
+    ),
 
-  routes.get("/:stream", (c) => {
-    const tracker = manager.get(c.req.param("stream") as StreamId);
-    return tracker === undefined ? fail(c, "unknown_stream") : c.json(tracker.toView());
-  });
-
-  routes.get("/:stream/tracks", (c) => {
-    const tracker = manager.get(c.req.param("stream") as StreamId);
-    if (tracker === undefined) return fail(c, "unknown_stream");
-    const body: TrackList = { stream_id: tracker.streamId, tracks: tracker.view.list() };
-    return c.json(body);
-  });
-
-  return routes;
+    handle(trackersApi.tracks, (c, { params }) => {
+      const tracker = manager.get(params.stream);
+      if (tracker === undefined) return fail(c, "unknown_stream");
+      return { stream_id: tracker.streamId, tracks: tracker.view.list() };
+    }),
+  ];
 }
 
-/** A page by stream id, with `next_cursor` while there are more. */
+/** A page of trackers, ordered by stream id. */
 function listTrackers(manager: TrackerManager, query: TrackerListQuery): TrackerList {
   const { state, node_id: node, mode, limit, cursor } = query;
   const trackers: TrackerView[] = [];

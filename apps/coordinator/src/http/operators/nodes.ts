@@ -1,29 +1,58 @@
-/** Nodes as operators see them: one, or a page of those that are asked for. (R8) */
-import type { NodeId, NodeList, NodeView } from "@fleet/protocol";
+/** The operators' routes for nodes: list, get, remove. (R4, R5, R8) */
+import {
+  cursorAfter,
+  type NodeId,
+  type NodeList,
+  type NodeListQuery,
+  nodesApi,
+  type NodeView,
+} from "@fleet/protocol";
 import type { Node } from "../../registry/node.ts";
 import type { Registry } from "../../registry/registry.ts";
-import { cursorAfter, type NodeListQuery } from "../middleware/queries.ts";
+import { fail } from "../middleware/errors.ts";
+import { handle, type Route } from "../route.ts";
 
-/** Nodes looked at at once. */
+/** Nodes fetched from the registry at a time; most pages end long before the list does. */
 const CHUNK = 256;
 
-type Wanted = (node: Node) => boolean;
+/** The routes. */
+export function nodeRoutes(registry: Registry): readonly Route[] {
+  return [
+    handle(nodesApi.list, async (c, { query }) => {
+      const list = await listNodes(registry, query);
+      return typeof list === "string" ? fail(c, "bad_request", list) : list;
+    }),
+
+    handle(nodesApi.get, (c, { params, query }) => {
+      const node = registry.get(params.id);
+      if (node === undefined) return fail(c, "unknown_node");
+      return {
+        ...nodeView(registry, node),
+        history: [...registry.history(node.id, query.history)],
+      };
+    }),
+
+    handle(nodesApi.remove, (c, { params, query }) => {
+      if (query.block === "true")
+        return registry.block(params.id) ? undefined : fail(c, "too_many_blocked");
+      return registry.remove(params.id) ? undefined : fail(c, "unknown_node");
+    }),
+  ];
+}
+
+type Filter = (node: Node) => boolean;
 
 /**
- * A page by id, with `next_cursor` while there are more. Nodes that come and go between two pages move nothing: each page
- * begins behind the last id of the one before. A string says what is wrong with the query.
+ * A page of nodes, ordered by id. Nodes that appear or vanish between two pages shift nothing, since each page begins behind the last id
+ * of the previous one. A string says what is wrong with the query.
  */
-export async function listNodes(
-  registry: Registry,
-  query: NodeListQuery,
-): Promise<NodeList | string> {
+async function listNodes(registry: Registry, query: NodeListQuery): Promise<NodeList | string> {
   const ofRuntime = await runtimeFilter(query.runtime);
   if (typeof ofRuntime === "string") return ofRuntime;
-  const wanted = [...filters(registry, query), ...ofRuntime];
-  const isWanted: Wanted = (node) => wanted.every((holds) => holds(node));
+  const filters = [...filtersOf(registry, query), ...ofRuntime];
   const agents: NodeView[] = [];
   for (const node of nodesAfter(registry, query.cursor)) {
-    if (!isWanted(node)) continue;
+    if (!filters.every((matches) => matches(node))) continue;
     if (agents.length === query.limit)
       return { agents, next_cursor: cursorAfter(agents.at(-1)!.node_id) };
     agents.push(nodeView(registry, node));
@@ -31,8 +60,7 @@ export async function listNodes(
   return { agents };
 }
 
-/** One node. */
-export function nodeView(registry: Registry, node: Node): NodeView {
+function nodeView(registry: Registry, node: Node): NodeView {
   const { row } = node;
   return {
     node_id: node.id,
@@ -56,7 +84,6 @@ export function nodeView(registry: Registry, node: Node): NodeView {
   };
 }
 
-/** Fetched a few at a time: most pages end long before the nodes do. */
 function* nodesAfter(registry: Registry, id: NodeId | undefined): Generator<Node> {
   for (let some = registry.list(id, CHUNK); some.length > 0;) {
     yield* some;
@@ -64,10 +91,10 @@ function* nodesAfter(registry: Registry, id: NodeId | undefined): Generator<Node
   }
 }
 
-/** What costs least is asked first. */
-function filters(registry: Registry, query: NodeListQuery): Wanted[] {
+/** The cheapest filters come first. */
+function filtersOf(registry: Registry, query: NodeListQuery): Filter[] {
   const { status, label, kind, class: nodeClass, group, q } = query;
-  const all: Wanted[] = [];
+  const all: Filter[] = [];
   if (kind !== undefined) all.push(({ row }) => row.kind === kind);
   if (nodeClass !== undefined) all.push(({ row }) => row.class === nodeClass);
   if (group !== undefined) all.push(({ row }) => row.group === group);
@@ -84,13 +111,13 @@ function filters(registry: Registry, query: NodeListQuery): Wanted[] {
   return all;
 }
 
-/** `name` or `name@range`; a string says what is wrong with it. */
-async function runtimeFilter(text: string | undefined): Promise<readonly Wanted[] | string> {
+/** The filter for `name` or `name@range`. A string says what is wrong with it. */
+async function runtimeFilter(text: string | undefined): Promise<readonly Filter[] | string> {
   if (text === undefined) return [];
   const at = text.indexOf("@");
   if (at < 0) return [({ row }) => row.runtimes.some((r) => r.name === text)];
   const [name, range] = [text.slice(0, at), text.slice(at + 1)];
-  // Ranges take long to load, and are seldom asked for.
+  // Loaded on demand: version ranges take long to load and are rarely used.
   const { satisfies, VersionRangeError } = await import("@fleet/runtimes/version-range");
   try {
     satisfies(null, range);
@@ -98,7 +125,7 @@ async function runtimeFilter(text: string | undefined): Promise<readonly Wanted[
     if (error instanceof VersionRangeError) return `runtime: ${error.message}`;
     throw error;
   }
-  // A fleet has few versions, and a range takes a while to be read.
+  // Remembered for each version: a fleet has few of them, and comparing takes time.
   const known = new Map<string | null, boolean>();
   const isIn = (version: string | null): boolean => {
     const verdict = known.get(version) ?? satisfies(version, range);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { heartbeatRequestSchema, nodeListSchema, registerRequestSchema } from "./agent-api.ts";
+import { heartbeatRequestSchema, registerRequestSchema } from "./agents.ts";
+import { nodeListSchema } from "./nodes.ts";
 
 const register = (change: object = {}): object => ({
   node_id: "radar3",

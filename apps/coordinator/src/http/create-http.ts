@@ -1,0 +1,91 @@
+/** Builds the HTTP API: its application, listener and limits. Used by the composition root and by every test rig. */
+import { type Clock, Counts, type Log, type NamedService, type Random } from "@fleet/daemon";
+import type { Hono } from "hono";
+import type { AgentStreams } from "../agent-streams/agent-streams.ts";
+import type { Auth } from "../auth/auth.ts";
+import type { Bus } from "../bus.ts";
+import type { Config } from "../config/config.ts";
+import { ActiveDownloads } from "../downloads/active-downloads.ts";
+import { AgentBinaries } from "../downloads/agent-binaries.ts";
+import { Metrics, type MetricsSources } from "../metrics/metrics.ts";
+import type { Registry } from "../registry/registry.ts";
+import type { Frames } from "./agents/frame-endpoint.ts";
+import { RegisterLimiter } from "./agents/register-limiter.ts";
+import { createApp } from "./app.ts";
+import { type AppEnv, HttpServer } from "./server.ts";
+
+const ANY_HOST = "0.0.0.0";
+/** Concurrent agent downloads. Each costs an open file and bandwidth, but almost no memory. */
+const DOWNLOADS_MAX = 32;
+
+/** What the API works with. */
+export interface HttpOptions {
+  readonly config: Pick<Config, "http" | "agent_binaries"> & {
+    readonly registry: Pick<Config["registry"], "heartbeat_interval" | "reenroll">;
+  };
+  readonly version: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly bus: Bus;
+  readonly auth: Auth;
+  readonly registry: Registry;
+  readonly trackers: MetricsSources["trackers"];
+  readonly uplinks: MetricsSources["uplinks"] & { readonly endpoint: Frames };
+  readonly streams: AgentStreams;
+  /** Whether the database can be written. */
+  readonly isWritable: () => boolean;
+  /** The most concurrent agent downloads. */
+  readonly downloadsMax?: number;
+}
+
+/** The parts, and `services` in the order in which they start. */
+export interface Http {
+  readonly app: Hono<AppEnv>;
+  readonly server: HttpServer;
+  readonly downloads: ActiveDownloads;
+  readonly registerLimiter: RegisterLimiter;
+  readonly services: readonly NamedService[];
+}
+
+/** Builds the parts; starts none of them. */
+export function createHttp(options: HttpOptions): Http {
+  const { config, clock, random, log, auth, registry, trackers, uplinks, streams } = options;
+  const registerLimiter = new RegisterLimiter(clock, random);
+  const downloads = new ActiveDownloads(clock, options.downloadsMax ?? DOWNLOADS_MAX);
+  const downloadResponses = new Counts();
+  const app = createApp({
+    ...options,
+    manager: trackers.manager,
+    registerLimiter,
+    metrics: new Metrics({
+      auth,
+      registry,
+      trackers,
+      uplinks,
+      streams: () => streams.size,
+      deferred: () => registerLimiter.refused,
+      isWritable: options.isWritable,
+      downloads: downloadResponses,
+    }),
+    binaries: new AgentBinaries(config.agent_binaries),
+    downloads,
+    downloadResponses,
+    heartbeatIntervalMs: config.registry.heartbeat_interval,
+    reenroll: config.registry.reenroll === "allow",
+    frames: uplinks.endpoint,
+  });
+  const { host = ANY_HOST, port, tls } = config.http;
+  const server = new HttpServer({ host, port, tls }, app, clock, log);
+  return {
+    app,
+    server,
+    downloads,
+    registerLimiter,
+    services: [
+      { name: "downloads", service: downloads },
+      { name: "agents' streams", service: streams },
+      { name: "http", service: server },
+    ],
+  };
+}

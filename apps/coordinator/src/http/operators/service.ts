@@ -1,0 +1,29 @@
+/** The routes about the coordinator itself: health, readiness and metrics. */
+import { serviceApi } from "@fleet/protocol";
+import type { Metrics } from "../../metrics/metrics.ts";
+import { handle, type Route } from "../route.ts";
+
+/** What the routes need. */
+export interface ServiceDeps {
+  readonly metrics: Metrics;
+  readonly version: string;
+  /** Whether the database can be written. */
+  readonly isWritable: () => boolean;
+}
+
+/** The routes. */
+export function serviceRoutes({ metrics, version, isWritable }: ServiceDeps): readonly Route[] {
+  return [
+    handle(serviceApi.health, () => ({ status: "ok" as const, version })),
+
+    handle(serviceApi.readiness, (c) =>
+      isWritable()
+        ? { status: "ready" as const }
+        : c.json({ status: "not_ready", reason: "the database takes no writes" }, 503),
+    ),
+
+    handle(serviceApi.metrics, async (c) =>
+      c.body(await metrics.render(), 200, { "Content-Type": metrics.contentType }),
+    ),
+  ];
+}
