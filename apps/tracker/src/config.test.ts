@@ -8,7 +8,7 @@ function problemsOf(document: unknown): string[] {
 }
 
 describe("parseConfig", () => {
-  test("takes the defaults for what is not given", () => {
+  test("uses the defaults for missing values", () => {
     for (const empty of [null, undefined, {}, { tracker: null }, { tracker: {} }]) {
       expect(parseConfig(empty)).toEqual({ ok: true, config: DEFAULT_CONFIG, ignored: [] });
     }
@@ -45,7 +45,7 @@ describe("parseConfig", () => {
     ]);
   });
 
-  test("takes a config file of the public tracker, and names what it leaves out", () => {
+  test("accepts a config file of the public tracker, and lists the ignored keys", () => {
     const result = parseConfig({
       tracker: {
         m_threshold: 3,
@@ -83,7 +83,7 @@ describe("parseConfig", () => {
     });
   });
 
-  test("does not take inherited names for known ones", () => {
+  test("does not accept inherited property names as keys", () => {
     const result = parseConfig({ constructor: {}, tcp: { toString: 1 } });
     expect(result).toEqual({
       ok: true,
@@ -92,13 +92,13 @@ describe("parseConfig", () => {
     });
   });
 
-  test("wants a mapping", () => {
+  test("requires a mapping", () => {
     for (const document of [[], "text", 7]) {
       expect(problemsOf(document)).toEqual(["(file) is not a mapping"]);
     }
   });
 
-  test("wants M of N to be possible", () => {
+  test("requires M not to exceed N", () => {
     expect(parseConfig({ tracker: { m_threshold: 5, n_window: 5 } }).ok).toBe(true);
     expect(problemsOf({ tracker: { m_threshold: 6, n_window: 5 } })).toEqual([
       "tracker.m_threshold must not exceed tracker.n_window",

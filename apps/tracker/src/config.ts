@@ -1,37 +1,37 @@
 /**
- * The tracker's parameters: defaults, and a YAML file merged over them. Sections and keys are those of the public
- * retina-tracker where they mean the same, so that its config file can be used as it is: what means nothing here is named and
- * left out. Wrong values are problems, all reported together. Parsed once by `main.ts`.
+ * The tracker's parameters: the defaults and a YAML file that overrides them. Sections and keys with the same meaning are named as in
+ * the public retina-tracker, so that its config file can be used unchanged; unknown keys are reported and ignored. All invalid
+ * values are reported together. Parsed once by `main.ts`.
  */
 import { HISTORY_MAX } from "./tracks/detection-history.ts";
 import type { NoiseConfig } from "./estimation/measurement-noise.ts";
 import type { LifeRules } from "./tracks/track.ts";
 
-/** What the tracker runs with. */
+/** The parameters of a tracker. */
 export interface TrackerConfig {
   readonly life: LifeRules;
-  /** Weaker detections are ignored, dB. */
+  /** Detections weaker than this are ignored, dB. */
   readonly snrMinDb: number;
-  /** Greatest squared Mahalanobis distance between a prediction and its detection (χ², 2 degrees of freedom; 16 is 99.97 %). */
+  /** Largest squared Mahalanobis distance between a prediction and its detection (χ², 2 degrees of freedom; 16 is 99.97 %). */
   readonly gateThreshold: number;
   /** Detections per event, ≤ HISTORY_MAX. */
   readonly detectionWindow: number;
-  /** fc, Hz; null when it is to be learned from the stream. */
+  /** Center frequency fc, Hz; null: learned from the stream. */
   readonly centerFrequencyHz: number | null;
-  /** Where the learning of the measurement noise starts. */
+  /** Initial measurement noise, which is then learned. */
   readonly measurementNoise: NoiseConfig;
-  /** Spread of the bistatic range acceleration of a new track, km/s². 10 m/s²: a turn of 2 g lies within two of them. */
+  /** Standard deviation of the bistatic range acceleration of a new track, km/s². With 10 m/s², a turn of 2 g is within two of them. */
   readonly rangeAccelerationSd: number;
   /**
-   * Spectral densities of the bistatic range jerk in steady flight and in the changes between flying straight and
-   * turning, km²/s⁵: 2σ²/τ (R. A. Singer, IEEE Trans. Aerosp. Electron. Syst. 6, 1970).
+   * Spectral densities of the bistatic range jerk in steady flight and in transitions between straight flight and a turn, km²/s⁵:
+   * 2σ²/τ (R. A. Singer, IEEE Trans. Aerosp. Electron. Syst. 6, 1970).
    */
   readonly rangeJerkDensity: { readonly steady: number; readonly turning: number };
-  /** Where to listen when the command line does not say. */
+  /** Default listening address. */
   readonly tcp: { readonly host: string; readonly port: number };
 }
 
-/** One thing wrong with a config, with its path (`tracker.n_window`). */
+/** An invalid value, with its path (`tracker.n_window`). */
 export interface ConfigProblem {
   readonly path: string;
   readonly message: string;
@@ -41,12 +41,12 @@ export type ConfigResult =
   | {
       readonly ok: true;
       readonly config: TrackerConfig;
-      /** Sections and keys that mean nothing here (`adsb`, `tracker.n_coast`). */
+      /** Unknown sections and keys (`adsb`, `tracker.n_coast`). */
       readonly ignored: readonly string[];
     }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
-/** The rule one value must keep. */
+/** The constraint on a value. */
 type Rule =
   | {
       readonly is: "number";
@@ -84,10 +84,10 @@ const RULES: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
   tcp: { host: { is: "string" }, port: { is: "number", min: 0, max: PORT_MAX, whole: true } },
 };
 
-/** The values of a file, by path, that were given and keep their rules. */
+/** The valid values of a file, by path. */
 type Values = ReadonlyMap<string, number | string | null>;
 
-/** Checks a parsed YAML document and merges it over the defaults. An empty document changes nothing. */
+/** Validates a parsed YAML document and merges it over the defaults. An empty document yields the defaults. */
 export function parseConfig(document: unknown): ConfigResult {
   const values = new Map<string, number | string | null>();
   const problems: ConfigProblem[] = [];
@@ -133,19 +133,19 @@ function checkSection(
   }
 }
 
-/** Why `value` breaks `rule`, or undefined. */
+/** The message for a `value` that violates `rule`, or undefined. */
 function problemOf(value: unknown, rule: Rule): string | undefined {
   if (rule.is === "string") {
     return typeof value === "string" && value !== "" ? undefined : "must be a non-empty string";
   }
   if (value === null && rule.nullable === true) return undefined;
   const kind = rule.whole === true ? "a whole number" : "a number";
-  const wrong = `must be ${kind} from ${rule.min} to ${rule.max}`;
-  if (typeof value !== "number" || !(value >= rule.min && value <= rule.max)) return wrong;
-  return rule.whole === true && !Number.isInteger(value) ? wrong : undefined;
+  const message = `must be ${kind} from ${rule.min} to ${rule.max}`;
+  if (typeof value !== "number" || !(value >= rule.min && value <= rule.max)) return message;
+  return rule.whole === true && !Number.isInteger(value) ? message : undefined;
 }
 
-/** The configuration: what `values` holds, else the default. */
+/** Builds the configuration from `values` and the defaults. */
 function build(values: Values): TrackerConfig {
   const number = (path: string, fallback: number): number => {
     const value = values.get(path);
@@ -178,7 +178,7 @@ function build(values: Values): TrackerConfig {
   };
 }
 
-/** `capture.fc` of blah2's config, Hz; undefined when it is not there or out of bounds. */
+/** `capture.fc` of a blah2 config, Hz; undefined when it is missing or out of bounds. */
 export function blah2CenterFrequency(document: unknown): number | undefined {
   const capture = isMapping(document) ? document["capture"] : undefined;
   const result = parseConfig({
@@ -191,5 +191,5 @@ function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The defaults. */
+/** The default parameters. */
 export const DEFAULT_CONFIG: TrackerConfig = build(new Map());

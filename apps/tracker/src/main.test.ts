@@ -1,4 +1,4 @@
-/** The whole program, from source, as a child process. */
+/** Runs the whole program from source as a child process. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
@@ -26,7 +26,7 @@ function start(...args: string[]) {
   return child;
 }
 
-/** Runs to the end. */
+/** Runs the program to its end. */
 async function run(...args: string[]) {
   const child = start(...args);
   const [stdout, stderr, status] = await Promise.all([
@@ -37,7 +37,7 @@ async function run(...args: string[]) {
   return { stdout, stderr, status };
 }
 
-/** Starts listening on a free port; `stderr` gives the lines after the one that says so. */
+/** Starts the program on a free port; `stderr` returns the lines after the one with the port. */
 async function listen(...args: string[]) {
   const child = start("--tcp", "--tcp-host", "127.0.0.1", "--tcp-port", "0", ...args);
   const reader = child.stderr.getReader();
@@ -64,7 +64,7 @@ function directory(): string {
 
 describe("fleet-tracker", () => {
   test.each(["SIGTERM", "SIGINT"] as const)(
-    "at %s works off what has arrived, writes it out, reports, and exits with 0",
+    "at %s processes the data that has arrived, writes the events, prints the summary, and exits with 0",
     async (signal) => {
       const { child, port, stderr } = await listen("-s", "-");
       const client = connect(port, "127.0.0.1");
@@ -85,7 +85,7 @@ describe("fleet-tracker", () => {
     },
   );
 
-  test("survives every line that kills or confuses others, counts it, and tracks on", async () => {
+  test("survives every hostile line, counts it, and continues", async () => {
     const good = LINES.split(/(?<=\n)/).map((line) => Buffer.from(line));
     const hostile: readonly (string | Uint8Array)[] = [
       Uint8Array.of(0x7b, 0xff, 0xfe, 0x7d),
@@ -127,7 +127,7 @@ describe("fleet-tracker", () => {
     expect(report).toContain("frames=10 detections=10 events=8");
   });
 
-  test("tracks on through frames that are ragged, empty, repeated, late, set back, or minutes apart", async () => {
+  test("continues through frames that are ragged, empty, repeated, late, set back, or minutes apart", async () => {
     const frame = (timestamp: number, rest: object): string =>
       `${JSON.stringify({ timestamp, delay: [], doppler: [], snr: [], ...rest })}\n`;
     const input = join(directory(), "in.detection");
@@ -148,7 +148,7 @@ describe("fleet-tracker", () => {
     });
   });
 
-  test("tracks a file, whose last line need not end", async () => {
+  test("tracks a file whose last line has no LF", async () => {
     const path = join(directory(), "in.detection");
     const out = join(directory(), "out.jsonl");
     writeFileSync(path, LINES.trimEnd());
@@ -156,7 +156,7 @@ describe("fleet-tracker", () => {
     expect(parseEvents(readFileSync(out, "utf8")).length).toBe(8);
   });
 
-  test("says in one line that its port is taken", async () => {
+  test("prints one line when its port is taken", async () => {
     const server = createServer().listen(0, "127.0.0.1");
     await once(server, "listening");
     const address = server.address();
@@ -168,7 +168,7 @@ describe("fleet-tracker", () => {
     expect(result.stderr.trimEnd()).not.toContain("\n");
   });
 
-  test("lists all that is wrong with a config, and exits with 78", async () => {
+  test("lists all problems of a config, and exits with 78", async () => {
     const path = join(directory(), "tracker.yaml");
     writeFileSync(path, "tracker: { m_threshold: 0 }\nradar: { center_frequency: 1 }\n");
     expect(await run("--tcp", "-c", path)).toEqual({
@@ -183,19 +183,19 @@ describe("fleet-tracker", () => {
     expect((await run("--tcp", "-c", join(path, "absent"))).status).toBe(78);
   });
 
-  test("names what a config has that is not for it, and goes on", async () => {
+  test("lists the ignored keys of a config, and continues", async () => {
     const [path, input] = [join(directory(), "tracker.yaml"), join(directory(), "in.detection")];
     writeFileSync(path, "tracker: { m_threshold: 4, n_coast: 3 }\nadsb: { enabled: true }\n");
     writeFileSync(input, LINES);
     const result = await run(input, "-c", path);
     expect(result.status).toBe(0);
     expect(result.stderr).toBe(
-      `fleet-tracker: config: ${path}: not used by this tracker: tracker.n_coast, adsb\n` +
+      `fleet-tracker: config: ${path}: ignored, not used by this tracker: tracker.n_coast, adsb\n` +
         "fleet-tracker: frames=10 detections=10 events=7 tracks_confirmed=1\n",
     );
   });
 
-  test("takes the center frequency from a blah2 config", async () => {
+  test("reads the center frequency from a blah2 config", async () => {
     const [blah2, input] = [join(directory(), "config.yml"), join(directory(), "in.detection")];
     writeFileSync(blah2, "capture: { fs: 2000000, fc: 195000000 }\n");
     writeFileSync(input, LINES);
@@ -203,20 +203,20 @@ describe("fleet-tracker", () => {
     writeFileSync(blah2, "capture: { fs: 2000000 }\n");
     expect(await run(input, "--blah2-config", blah2)).toMatchObject({
       status: 78,
-      stderr: `fleet-tracker: config: ${blah2}: capture.fc is no frequency in Hz\n`,
+      stderr: `fleet-tracker: config: ${blah2}: capture.fc must be a frequency in Hz\n`,
     });
   });
 
-  test("explains, when asked, why a track is there", async () => {
+  test("explains with --explain why a track is born", async () => {
     const input = join(directory(), "in.detection");
     writeFileSync(input, LINES);
     const { stderr } = await run(input, "--explain");
     expect(stderr).toMatch(
-      /^fleet-tracker: 260708-000000 born: 3 detections in 3 frames since 1783500000000, a target with 99\.\d %; 39\.\d\d km, 120\.0 Hz at 1783500001000\n/,
+      /^fleet-tracker: 260708-000000 born: 3 detections in 3 frames since 1783500000000, target probability 99\.\d %; 39\.\d\d km, 120\.0 Hz at 1783500001000\n/,
     );
   });
 
-  test("answers --version and --help, and refuses bad usage with 64", async () => {
+  test("answers --version and --help, and exits with 64 on bad usage", async () => {
     const version = await run("--version");
     expect(version.status).toBe(0);
     expect(version.stdout).toMatch(/^fleet-tracker \d+\.\d+\.\d+(-source)?\n$/);
@@ -226,7 +226,7 @@ describe("fleet-tracker", () => {
     expect(await run("--udp")).toMatchObject({ status: 64, stdout: "" });
   });
 
-  test("says so when a file cannot be read or written", async () => {
+  test("fails when a file cannot be read or written", async () => {
     const absent = join(directory(), "absent", "file");
     expect((await run(absent)).status).toBe(66);
     expect((await run("--tcp", "--tcp-port", "0", "-s", absent)).status).toBe(74);

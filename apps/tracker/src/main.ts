@@ -1,4 +1,4 @@
-/** `fleet-tracker`: builds the parts, connects them, and turns signals into an orderly end. (T10) */
+/** The `fleet-tracker` command: constructs and connects the parts, and stops them in order on a signal. (T10) */
 import { openSync, writeSync } from "node:fs";
 import { systemClock } from "@fleet/daemon";
 import { VERSION } from "@fleet/daemon/version";
@@ -13,14 +13,14 @@ import { type Options, parseOptions, USAGE } from "./options.ts";
 import { Session } from "./session.ts";
 import { TcpInput } from "./input/tcp-input.ts";
 
-/** Exit statuses, those of sysexits(3). */
+/** Exit codes from sysexits(3). */
 const EXIT_USAGE = 64;
 const EXIT_NO_INPUT = 66;
 const EXIT_UNAVAILABLE = 69;
 const EXIT_IO = 74;
 const EXIT_CONFIG = 78;
 
-/** At a stop: how long what has arrived may take to be read, and events to be written. */
+/** Limits at a stop for reading the data that has arrived, and for writing the events. */
 const DRAIN_MS_MAX = 1000;
 const FLUSH_MS_MAX = 2000;
 
@@ -38,27 +38,27 @@ async function main(): Promise<void> {
     case "version":
       process.stdout.write(`fleet-tracker ${VERSION}\n`);
       return;
-    case "refuse":
+    case "usage_error":
       return fail(EXIT_USAGE, `${options.message}\n${USAGE}`);
     case "run":
       return run(options, await loadConfig(options));
   }
 }
 
-/** The config file's values with the command line's over them; ends the process when they are wrong. */
+/** Reads the config file and applies the options of the command line; exits if a value is invalid. */
 async function loadConfig(options: RunOptions): Promise<TrackerConfig> {
   const { configPath: path, blah2ConfigPath } = options;
   const result = parseConfig(path === undefined ? {} : await readYaml(path));
-  if (!result.ok) fail(EXIT_CONFIG, describe(path ?? "", result.problems));
+  if (!result.ok) fail(EXIT_CONFIG, formatProblems(path ?? "", result.problems));
   if (result.ignored.length > 0) {
-    say(`config: ${path}: not used by this tracker: ${result.ignored.join(", ")}`);
+    print(`config: ${path}: ignored, not used by this tracker: ${result.ignored.join(", ")}`);
   }
   const { config } = result;
   const { detectionWindow = config.detectionWindow } = options;
   if (blah2ConfigPath === undefined) return { ...config, detectionWindow };
   const centerFrequencyHz = blah2CenterFrequency(await readYaml(blah2ConfigPath));
   if (centerFrequencyHz === undefined) {
-    fail(EXIT_CONFIG, `config: ${blah2ConfigPath}: capture.fc is no frequency in Hz`);
+    fail(EXIT_CONFIG, `config: ${blah2ConfigPath}: capture.fc must be a frequency in Hz`);
   }
   return { ...config, detectionWindow, centerFrequencyHz };
 }
@@ -71,7 +71,7 @@ async function readYaml(path: string): Promise<unknown> {
   }
 }
 
-function describe(path: string, problems: readonly ConfigProblem[]): string {
+function formatProblems(path: string, problems: readonly ConfigProblem[]): string {
   return problems
     .map((problem) => `config: ${path}: ${problem.path} ${problem.message}`)
     .join("\nfleet-tracker: ");
@@ -79,9 +79,9 @@ function describe(path: string, problems: readonly ConfigProblem[]): string {
 
 async function run(options: RunOptions, config: TrackerConfig): Promise<void> {
   const output = openOutput(options.output);
-  const session = new Session(config, output, say, options.explain ? say : undefined);
+  const session = new Session(config, output, print, options.explain ? print : undefined);
   output.onFailure = (cause) => {
-    say(session.summary());
+    print(session.summary());
     fail(EXIT_IO, `cannot write events: ${messageOf(cause)}`);
   };
   if (options.input.from === "file") {
@@ -96,13 +96,13 @@ async function run(options: RunOptions, config: TrackerConfig): Promise<void> {
     await finish(session, output);
   });
   try {
-    say(`listening on ${host}:${input.start(host, port)}`);
+    print(`listening on ${host}:${input.start(host, port)}`);
   } catch (error) {
     fail(EXIT_UNAVAILABLE, `cannot listen on ${host}:${port}: ${messageOf(error)}`);
   }
 }
 
-/** Feeds what clients send to the session. */
+/** Passes the data of TCP clients to the session. */
 function connect(session: Session): TcpInput {
   return new TcpInput(systemClock, {
     onClient: () => session.counters.clients++,
@@ -111,7 +111,7 @@ function connect(session: Session): TcpInput {
   });
 }
 
-/** Calls `stop` at the first SIGINT or SIGTERM; later ones change nothing, for the stop has a deadline. */
+/** Calls `stop` at the first SIGINT or SIGTERM. Later signals are ignored, since the stop has a deadline. */
 function stopOnSignals(stop: () => Promise<void>): void {
   let stopping = false;
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -131,7 +131,7 @@ async function readFile(path: string, session: Session): Promise<void> {
   } catch (error) {
     fail(EXIT_NO_INPUT, `cannot read ${path}: ${messageOf(error)}`);
   }
-  // A last line need not end with LF.
+  // The last line may lack its LF.
   await session.push(Uint8Array.of(LF));
 }
 
@@ -145,30 +145,30 @@ function openOutput(path: string): EventOutput {
   }
 }
 
-/** Writes what is left, reports, and ends the process. */
+/** Writes the remaining events, prints the summary, and exits. */
 async function finish(session: Session, output: EventOutput): Promise<never> {
   const timer = systemClock.after(FLUSH_MS_MAX, () => end());
   const end = (): never => {
     timer.cancel();
     const lost = output.pendingBytes === 0 ? "" : ` unwritten_bytes=${output.pendingBytes}`;
-    say(session.summary() + lost);
+    print(session.summary() + lost);
     process.exit(0);
   };
   await output.untilEmpty();
   return end();
 }
 
-/** One line on stderr, written before this returns. */
-function say(line: string): void {
+/** Writes one line to stderr synchronously. */
+function print(line: string): void {
   try {
     writeSync(STDERR, `fleet-tracker: ${line}\n`);
   } catch {
-    // Nobody reads it.
+    // stderr is closed.
   }
 }
 
 function fail(status: number, message: string): never {
-  say(message.trimEnd());
+  print(message.trimEnd());
   process.exit(status);
 }
 

@@ -6,7 +6,7 @@ function parse(line: string) {
 }
 
 describe("parseOptions", () => {
-  test("reads the command line of the public tracker", () => {
+  test("parses the command line of the public tracker", () => {
     expect(parse("--tcp --tcp-host 127.0.0.1 --tcp-port 3012 -c x.yaml -s -")).toEqual({
       do: "run",
       input: { from: "tcp", host: "127.0.0.1", port: 3012 },
@@ -27,17 +27,17 @@ describe("parseOptions", () => {
     });
   });
 
-  test("writes to stdout unless told otherwise", () => {
+  test("writes to stdout by default", () => {
     expect(parse("--tcp")).toMatchObject({ output: "-", input: { from: "tcp", port: undefined } });
   });
 
-  test("knows --help and --version, whatever else is given", () => {
+  test("accepts --help and --version with any other arguments", () => {
     expect(parse("--help --tcp")).toEqual({ do: "help" });
     expect(parse("-h")).toEqual({ do: "help" });
     expect(parse("--version a b")).toEqual({ do: "version" });
   });
 
-  test("takes ports from 0 to 65535", () => {
+  test("accepts ports from 0 to 65535", () => {
     expect(parse("--tcp --tcp-port 0")).toMatchObject({ input: { port: 0 } });
     expect(parse("--tcp --tcp-port 65535")).toMatchObject({ input: { port: 65_535 } });
   });
@@ -56,9 +56,9 @@ describe("parseOptions", () => {
     "--tcp --unknown",
     "--tcp --tcp-host",
     "--tcp=yes",
-  ])("refuses %p", (line) => {
+  ])("rejects %p", (line) => {
     const options = parse(line);
-    expect(options.do).toBe("refuse");
-    if (options.do === "refuse") expect(options.message).not.toBe("");
+    expect(options.do).toBe("usage_error");
+    if (options.do === "usage_error") expect(options.message).not.toBe("");
   });
 });

@@ -41,7 +41,7 @@ function frames(count: number): string {
 }
 
 describe("Session", () => {
-  test("says the same whether the bytes come one at a time or all at once", async () => {
+  test("writes the same events whether the bytes arrive one at a time or all at once", async () => {
     const atOnce = setUp();
     await atOnce.push(frames(30));
     const oneByOne = setUp();
@@ -52,7 +52,7 @@ describe("Session", () => {
     expect(events[0]?.adsb_hex).toBe("é1");
   });
 
-  test("skips and counts what is no frame, and goes on", async () => {
+  test("skips and counts invalid lines, and continues", async () => {
     const { session, push, events } = setUp();
     const [first = "", ...rest] = frames(6).split(/(?<=\n)/);
     await push(first);
@@ -68,7 +68,7 @@ describe("Session", () => {
     );
   });
 
-  test("reports on RESET and forgets its tracks", async () => {
+  test("prints the summary on RESET and discards its tracks", async () => {
     const { reports, push, events } = setUp();
     const lines = frames(8).split(/(?<=\n)/);
     await push(lines.slice(0, 5).join(""));
@@ -79,7 +79,7 @@ describe("Session", () => {
     expect(ids.slice(-2)).toEqual(["260708-000002", "260708-000003"]);
   });
 
-  test("drops the unfinished line of a client that has gone, and keeps the tracks", async () => {
+  test("discards the incomplete line of a client that has disconnected, and keeps the tracks", async () => {
     const { session, push, events } = setUp();
     const lines = frames(8).split(/(?<=\n)/);
     await push(lines.slice(0, 4).join(""));
@@ -91,7 +91,7 @@ describe("Session", () => {
     expect(session.counters.skipped.bad_json).toBe(0);
   });
 
-  test("takes in no more than a little while nobody reads its events", async () => {
+  test("processes only a little input while its events are not read", async () => {
     const finish = Promise.withResolvers<number>();
     const output = new EventOutput({ write: () => 0, flush: () => finish.promise });
     const session = new Session(DEFAULT_CONFIG, output, () => {}, undefined);

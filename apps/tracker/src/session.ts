@@ -1,6 +1,6 @@
 /**
- * Lines in, events out: the tracker between a byte stream and an output. Its state outlives any one client.
- * Fed by `tcp-input.ts` or from a file; built by `main.ts`.
+ * Connects a byte stream to the tracker: splits it into lines, parses frames, and applies backpressure from the output. Its state
+ * outlives the clients. Fed by `tcp-input.ts` or from a file; constructed by `main.ts`.
  */
 import { LineDecoder } from "@fleet/protocol";
 import type { TrackerConfig } from "./config.ts";
@@ -9,7 +9,7 @@ import type { EventOutput } from "./events/event-output.ts";
 import { parseLine } from "./input/frame.ts";
 import { Tracker } from "./tracker.ts";
 
-/** Bytes taken in between two looks at the output: events are up to 30 times as long as the frames that cause them. */
+/** Bytes processed between two checks of the output. Events are up to 30 times as long as the frames that cause them. */
 const SLICE_BYTES = 16 * 1024;
 
 export class Session {
@@ -20,8 +20,8 @@ export class Session {
   readonly #tracker: Tracker;
 
   /**
-   * `report` gets the counters' summary, one line, at each RESET, and what was learned about the stream; `explain`, unless
-   * undefined, why tracks come and go.
+   * `report` receives single lines: the summary of the counters at each RESET, and what was learned about the stream. `explain`, if
+   * defined, receives the reasons why tracks are born and dropped.
    */
   constructor(
     config: TrackerConfig,
@@ -35,23 +35,23 @@ export class Session {
   }
 
   /**
-   * Takes bytes in and starts writing the events they cause. Never fails on account of what they hold. Gives a promise
-   * when the output is too full to go on at once: no more may be pushed until it is fulfilled.
+   * Processes bytes and starts writing the resulting events. Never fails, whatever the bytes are. Returns a promise when the output
+   * is full; the caller must not push again before it resolves.
    */
   push(chunk: Uint8Array): Promise<void> | undefined {
-    const taken = this.#take(chunk);
-    // The bytes belong to the caller once this returns.
-    return taken === chunk.length ? undefined : this.#takeLater(chunk.slice(taken));
+    const used = this.#pushUntilFull(chunk);
+    // The rest must be copied, because the caller may reuse the chunk after this returns.
+    return used === chunk.length ? undefined : this.#pushRest(chunk.slice(used));
   }
 
-  async #takeLater(chunk: Uint8Array): Promise<void> {
-    for (let rest = chunk; rest.length > 0; rest = rest.subarray(this.#take(rest))) {
+  async #pushRest(chunk: Uint8Array): Promise<void> {
+    for (let rest = chunk; rest.length > 0; rest = rest.subarray(this.#pushUntilFull(rest))) {
       await this.#output.untilDrained();
     }
   }
 
-  /** Takes bytes in until the output is full; gives how many. */
-  #take(chunk: Uint8Array): number {
+  /** Processes bytes until the output is full and returns their number. */
+  #pushUntilFull(chunk: Uint8Array): number {
     let end = 0;
     while (end < chunk.length && !this.#output.isFull) {
       const start = end;
@@ -62,7 +62,7 @@ export class Session {
     return end;
   }
 
-  /** The client has gone: what it left of a line is forgotten, tracks are kept. */
+  /** Reports the end of a client: discards its incomplete line and keeps the tracks. */
   endClient(): void {
     this.#decoder.reset();
   }

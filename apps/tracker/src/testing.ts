@@ -1,4 +1,4 @@
-/** What the tests of this app share: simulated aircraft as one radar would see them, tracks of them, a writer that collects events. */
+/** Shared by the tests of this app: simulated aircraft seen by one radar, tracks of them, and a writer that collects events. */
 import { type Random, seededRandom } from "@fleet/daemon";
 import { DEFAULT_CONFIG } from "./config.ts";
 import type { Detection } from "./tracks/detection-history.ts";
@@ -14,7 +14,7 @@ export const INTERVAL_MS = 500;
 /** λ of a 195 MHz illuminator, km. */
 export const WAVELENGTH_KM = 299_792.458 / 195e6;
 
-/** One aircraft in delay–Doppler space; it keeps its Doppler rate. */
+/** An aircraft with a constant Doppler rate in delay–Doppler space. */
 export interface Flight {
   readonly delayKm: number;
   readonly dopplerHz: number;
@@ -23,7 +23,7 @@ export interface Flight {
   readonly snrDb?: number;
 }
 
-/** Where a flight is `tS` seconds after the start. */
+/** Position of a flight `tS` seconds after the start. */
 export function positionAt(flight: Flight, tS: number): { delayKm: number; dopplerHz: number } {
   const { delayKm, dopplerHz, dopplerRateHzS = 0 } = flight;
   return {
@@ -38,7 +38,7 @@ export function gaussian(random: Random): number {
   return radius * Math.cos(2 * Math.PI * random.next());
 }
 
-/** Frame number `index` with one detection per flight, off by 0.1 km and 1 Hz (standard deviations) when `random` is given. */
+/** Frame number `index` with one detection per flight, with errors of 0.1 km and 1 Hz (standard deviations) if `random` is given. */
 export function frameAt(index: number, flights: readonly Flight[], random?: Random): Frame {
   const tS = (index * INTERVAL_MS) / 1000;
   const noise = (sd: number): number => (random === undefined ? 0 : sd * gaussian(random));
@@ -52,7 +52,7 @@ export function frameAt(index: number, flights: readonly Flight[], random?: Rand
   };
 }
 
-/** A frame as the line a radar sends. */
+/** A frame as a line of input. */
 export function lineOf(frame: Frame): string {
   const { timestampMs, delaysKm, dopplersHz, snrsDb, adsb } = frame;
   return `${JSON.stringify({ timestamp: timestampMs, delay: delaysKm, doppler: dopplersHz, snr: snrsDb, adsb })}\n`;
@@ -69,14 +69,14 @@ function motion(rangeJerkDensity: number): MotionModel {
   };
 }
 
-/** How targets move between two frames. */
+/** The motion of targets between two frames. */
 export const MODEL: ManoeuvreModel = manoeuvreModel(
   INTERVAL_MS / 1000,
   motion(steady),
   motion(turning),
 );
 
-/** A track that follows one flight, measured as `frameAt` does, from frame `firstFrame` on. */
+/** A track that follows one flight from frame `firstFrame` on, with the measurement errors of `frameAt`. */
 export class Follower {
   readonly track: Track;
   readonly #flight: Flight;
@@ -90,7 +90,7 @@ export class Follower {
     this.track = new Track(filter, new Existence(1), first, 20);
   }
 
-  /** The next frame, number `index`, has come; the flight was detected in it or not. */
+  /** Processes the next frame, number `index`, in which the flight was detected or not. */
   frame(index: number, isSeen: boolean): void {
     const { filter } = this.track;
     filter.predict(MODEL);
@@ -108,7 +108,7 @@ export class Follower {
   }
 }
 
-/** An event as it stands on the wire. */
+/** An event in its JSON form. */
 export interface TrackEvent {
   readonly track_id: string;
   readonly adsb_hex: string | null;
@@ -127,7 +127,7 @@ export interface TrackEvent {
   readonly anomaly_types: readonly string[];
 }
 
-/** Keeps what is written. */
+/** Collects the written events. */
 export class CollectingWriter implements EventWriter {
   text = "";
 

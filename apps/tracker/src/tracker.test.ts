@@ -27,7 +27,7 @@ function setUp() {
     report: (line) => reports.push(line),
     explain: (line) => story.push(line),
   });
-  /** Runs frames `from` to `to` (exclusive) of `flights`, shifted by `shiftMs`; gives their events. */
+  /** Processes frames `from` to `to` (exclusive) of `flights`, shifted by `shiftMs`, and returns their events. */
   const run = (from: number, to: number, flights: readonly Flight[], shiftMs = 0): TrackEvent[] => {
     for (let index = from; index < to; index++) {
       const frame = frameAt(index, flights);
@@ -43,7 +43,7 @@ function idsOf(events: readonly TrackEvent[]): string[] {
 }
 
 describe("Tracker", () => {
-  test("says nothing of a track before its third detection, then an event for each", () => {
+  test("writes no event before the third detection of a track, then one for each", () => {
     const { run } = setUp();
     expect(run(0, 2, [FLIGHT])).toEqual([]);
     const events = run(2, 40, [FLIGHT]);
@@ -87,7 +87,7 @@ describe("Tracker", () => {
     ]);
   });
 
-  test("carries the 20 latest detections", () => {
+  test("includes the 20 latest detections in an event", () => {
     const { run } = setUp();
     const last = run(0, 30, [FLIGHT]).at(-1);
     expect(last?.length).toBe(30);
@@ -109,7 +109,7 @@ describe("Tracker", () => {
     lost.run(20, 80, []);
     expect(lost.counters.tracksDeleted).toBe(1);
     expect(lost.story.at(-1)).toMatch(
-      /^260708-000000 dropped: a target with \d+\.\d % after \d+ frames missed in a row; last seen at \d+, 20 detections$/,
+      /^260708-000000 dropped: target probability \d+\.\d % after \d+ consecutive frames without a detection; last detected at \d+, 20 detections$/,
     );
     expect(idsOf(lost.run(80, 83, [FLIGHT]))).toEqual(["260708-000001"]);
   });
@@ -140,7 +140,7 @@ describe("Tracker", () => {
     expect(idsOf(writer.take()).length).toBeLessThanOrEqual(1);
   });
 
-  test("does not mix up two aircraft that cross, noise and all", () => {
+  test("does not confuse two crossing aircraft despite noise", () => {
     const { tracker, writer } = setUp();
     const random = seededRandom(5);
     // They meet at frame 60, in delay and Doppler at once.
@@ -159,7 +159,7 @@ describe("Tracker", () => {
     expect([...owner.values()].map((kinds) => [...kinds])).toEqual([["none"], ["b"]]);
   });
 
-  test("keeps hold of an aircraft seen by a radar three times less precise than assumed", () => {
+  test("tracks aircraft seen by a radar three times less precise than assumed", () => {
     const { tracker, writer } = setUp();
     const random = seededRandom(23);
     const flights = [FLIGHT, OTHER, { delayKm: 70, dopplerHz: 40 }];
@@ -176,7 +176,7 @@ describe("Tracker", () => {
     expect(late.length).toBeGreaterThan(0.98 * 3 * 249);
   });
 
-  test("forgets its tracks on reset, but not which ids it gave", () => {
+  test("discards its tracks on reset, but does not reuse ids", () => {
     const { tracker, run } = setUp();
     run(0, 10, [FLIGHT]);
     tracker.reset();
@@ -184,7 +184,7 @@ describe("Tracker", () => {
     expect(idsOf(run(12, 13, [FLIGHT]))).toEqual(["260708-000001"]);
   });
 
-  test("skips a frame with its predecessor's timestamp, and one that comes late", () => {
+  test("skips a frame with its predecessor's timestamp, and a late one", () => {
     const { tracker, counters, run } = setUp();
     run(0, 10, [FLIGHT]);
     tracker.process(frameAt(9, [FLIGHT]));
@@ -202,17 +202,17 @@ describe("Tracker", () => {
     expect(counters.timeJumps).toBe(1);
   });
 
-  test("gives its tracks up after a silence of more than 30 s", () => {
+  test("drops its tracks after a silence of more than 30 s", () => {
     const kept = setUp();
     kept.run(0, 20, [OTHER]);
     expect(kept.run(79, 80, [OTHER])).toMatchObject([{ track_id: "260708-000000" }]);
-    const given = setUp();
-    given.run(0, 20, [OTHER]);
-    expect(given.run(80, 83, [OTHER])).toMatchObject([{ track_id: "260708-000001" }]);
-    expect(given.counters.tracksDeleted).toBe(1);
+    const dropped = setUp();
+    dropped.run(0, 20, [OTHER]);
+    expect(dropped.run(80, 83, [OTHER])).toMatchObject([{ track_id: "260708-000001" }]);
+    expect(dropped.counters.tracksDeleted).toBe(1);
   });
 
-  test("begins no more than TRACKS_MAX tracks", () => {
+  test("starts no more than TRACKS_MAX tracks", () => {
     const { tracker, counters } = setUp();
     const many = Array.from({ length: TRACKS_MAX + 5 }, (_, index) => ({
       delayKm: index * 10,
@@ -222,7 +222,7 @@ describe("Tracker", () => {
     expect(counters.tracksRefused).toBe(5);
   });
 
-  test("survives frames of any numbers", () => {
+  test("survives frames with extreme numbers", () => {
     const { tracker, counters } = setUp();
     const huge = [0, -0, 1e-300, -1e300, 1.7e308];
     const frame = (timestampMs: number): Frame => ({

@@ -1,40 +1,40 @@
 /**
- * The multi-target tracker: frames in, events out, nothing else. (T10)
- * Each frame: predict every track, associate confirmed tracks first and tentative ones with what is left, update, merge
- * tracks of one target, begin a tentative track at every detection still free. Owned by `session.ts`.
+ * The multi-target tracker: turns frames into events. (T10)
+ * For each frame it predicts every track, associates confirmed tracks first and tentative ones with the remaining detections, updates
+ * them, merges tracks of the same target, and starts a tentative track at every unused detection. Owned by `session.ts`.
  */
 import { associate, DetectionSet, identityRatio } from "./association/association.ts";
 import type { TrackerConfig } from "./config.ts";
 import type { Counters } from "./events/counters.ts";
 import type { Detection } from "./tracks/detection-history.ts";
-import { Existence, passing } from "./tracks/existence.ts";
+import { Existence, existenceTransition } from "./tracks/existence.ts";
 import { bornLine, droppedLine, mergedLine, resumedLine, silenceLine } from "./events/explain.ts";
 import type { Frame } from "./input/frame.ts";
 import type { Innovation, MeasurementVariance, MotionModel } from "./estimation/kalman.ts";
 import { ManoeuvreFilter, manoeuvreModel } from "./estimation/manoeuvre.ts";
 import { MeasurementNoise } from "./estimation/measurement-noise.ts";
 import { findResumed } from "./association/resume.ts";
-import { findMergers } from "./association/rivals.ts";
+import { findMergers } from "./association/mergers.ts";
 import { SensorModel } from "./estimation/sensor-model.ts";
 import { Timeline } from "./input/timeline.ts";
 import { afterHit, afterMiss, Track, type TrackState } from "./tracks/track.ts";
 import { type EventWriter, trackId, writeTrackEvent } from "./events/track-event.ts";
 import { Wavelength } from "./estimation/wavelength.ts";
 
-/** Tracks of all states; a detection that would begin one more is refused. */
+/** Tracks in all states. At this number, no detection starts a new one. */
 export const TRACKS_MAX = 2048;
-/** How much likelier a detection with an ADS-B match is a target's. */
+/** Factor by which an ADS-B match raises the odds that a detection belongs to a target. */
 const LABEL_RATIO = 100;
-/** What could be an older target is weighed against the new ones of this time, s. */
+/** The hypothesis of an older target is compared with that of a target that is new within this time, s. */
 const BIRTH_S = 2;
 
-/** Where the tracker's output goes. */
+/** The outputs of the tracker. */
 export interface TrackerOutput {
-  /** Gets one event line per confirmed track and frame in which it was detected. */
+  /** Receives one event line per confirmed track and frame in which it was detected. */
   readonly events: EventWriter;
-  /** Hears, in one line, what was learned about the stream that its owner should know. */
+  /** Receives a line about the stream that its owner should know, such as the learned center frequency. */
   readonly report: (line: string) => void;
-  /** Hears why tracks are born, resumed, merged and dropped; undefined when nobody asks. */
+  /** Receives a line whenever a track is born, resumed, merged or dropped, with the reason; undefined without `--explain`. */
   readonly explain: ((line: string) => void) | undefined;
 }
 
@@ -60,7 +60,7 @@ export class Tracker {
     this.#sensor = new SensorModel(this.#wavelength.divisorKm);
   }
 
-  /** Forgets everything but which track ids were used. */
+  /** Discards all state except the counter of track ids. */
   reset(): void {
     this.#tracks = [];
     this.#timeline = new Timeline();
@@ -86,7 +86,7 @@ export class Tracker {
     this.#begin(set);
   }
 
-  /** The time to predict by, ms; undefined when the frame is to be skipped. */
+  /** The time step of the prediction, ms; undefined when the frame must be skipped. */
   #advance(timestampMs: number): number | undefined {
     const step = this.#timeline.advance(timestampMs);
     switch (step.is) {
@@ -98,7 +98,7 @@ export class Tracker {
         return undefined;
       case "silence":
         this.#counters.timeJumps++;
-        this.#giveUp(step.elapsedMs);
+        this.#dropAll(step.elapsedMs);
         return 0;
       case "set_back":
         this.#counters.timeJumps++;
@@ -108,8 +108,8 @@ export class Tracker {
     }
   }
 
-  /** Forgets all tracks, after a silence. */
-  #giveUp(silentMs: number): void {
+  /** Drops all tracks after a silence. */
+  #dropAll(silentMs: number): void {
     for (const { state } of this.#tracks) {
       if (state.at !== "confirmed" && state.at !== "coasting") continue;
       this.#counters.tracksDeleted++;
@@ -127,10 +127,10 @@ export class Tracker {
       dopplerRateDensity: rangeJerkDensity / this.#wavelength.divisorKm ** 2,
     });
     const model = manoeuvreModel(elapsedS, motion(steady), motion(turning));
-    const passed = passing(elapsedS);
+    const transition = existenceTransition(elapsedS);
     for (const { filter, existence } of this.#tracks) {
       filter.predict(model);
-      existence.predict(passed);
+      existence.predict(transition);
     }
   }
 
@@ -164,10 +164,10 @@ export class Tracker {
       return;
     }
     track.state = state;
-    if (state.at === "confirmed") this.#announce(track, state.id, set, index);
+    if (state.at === "confirmed") this.#publish(track, state.id, set, index);
   }
 
-  /** Takes a detection into the estimate, the probability and the history of a track. */
+  /** Updates the estimate, the existence probability and the history of a track with a detection. */
   #update(track: Track, set: DetectionSet, index: number): void {
     const delayKm = set.delayKm[index] as number;
     const dopplerHz = set.dopplerHz[index] as number;
@@ -187,7 +187,7 @@ export class Tracker {
     track.record(detectionAt(set, index));
   }
 
-  /** A tentative track has turned out to follow a target: a new one, or one that was lost. */
+  /** Confirms a tentative track: it follows a new target, or resumes a coasting track. */
   #confirm(
     track: Track,
     before: Extract<TrackState, { readonly at: "tentative" }>,
@@ -200,7 +200,7 @@ export class Tracker {
       track.state = confirmed;
       this.#counters.tracksConfirmed++;
       this.#output.explain?.(bornLine(confirmed.id, track, before.frames + 1));
-      this.#announce(track, confirmed.id, set, index);
+      this.#publish(track, confirmed.id, set, index);
       return;
     }
     const { id } = old.state;
@@ -209,26 +209,26 @@ export class Tracker {
     old.track.absorb(track);
     old.track.state = { at: "confirmed", id };
     track.state = { at: "deleted" };
-    this.#announce(old.track, id, set, index);
+    this.#publish(old.track, id, set, index);
   }
 
-  /** New targets that are expected within BIRTH_S, per km, Hz and Hz/s. */
+  /** Density of new targets expected within BIRTH_S, per km, Hz and Hz/s. */
   get #newDensity(): number {
     const rateSpanHzS = (2 * this.#config.rangeAccelerationSd) / this.#wavelength.divisorKm;
     return this.#sensor.birthDensity(BIRTH_S) / rateSpanHzS;
   }
 
-  /** Learns λ and speed from the latest detection of a confirmed track, and writes its event. */
-  #announce(track: Track, id: string, set: DetectionSet, index: number): void {
+  /** Learns λ and the speed from the latest detection of a confirmed track, and writes its event. */
+  #publish(track: Track, id: string, set: DetectionSet, index: number): void {
     const { timestampMs } = set.frame;
     const delayKm = set.delayKm[index] as number;
     const dopplerHz = set.dopplerHz[index] as number;
     const wavelength = this.#wavelength;
     const { delay } = set.variance(index, this.#variance);
     track.span.observe(timestampMs, delayKm, dopplerHz, delay, wavelength);
-    const news = wavelength.takeNews();
-    if (news !== undefined) this.#output.report(news);
-    if (wavelength.settled) {
+    const notice = wavelength.takeNotice();
+    if (notice !== undefined) this.#output.report(notice);
+    if (wavelength.isSettled) {
       track.anomalies.observeRangeRate(wavelength.estimate.km * track.filter.estimate.dopplerHz);
     }
     this.#counters.events++;
@@ -258,32 +258,32 @@ export class Tracker {
     );
   }
 
-  /** What no confirmed track has taken is false alarms, but for the few detections of new targets. */
+  /** Learns from the detections that no confirmed track uses. Except for the few of new targets, they are false alarms. */
   #learnFalseAlarms(set: DetectionSet): void {
     const free: number[] = [];
     for (let index = 0; index < set.count; index++) if (set.taken[index] === 0) free.push(index);
     this.#sensor.learnFalseAlarms(free.length);
     for (const index of free) {
       this.#sensor.amplitude.learnFalseAlarm(set.frame.snrsDb[index] as number);
-      this.#sensor.learnPlace(set.delayKm[index] as number, set.dopplerHz[index] as number);
+      this.#sensor.learnFalseAlarmAt(set.delayKm[index] as number, set.dopplerHz[index] as number);
     }
   }
 
-  /** Ends tracks that follow the same target as an older one. */
+  /** Deletes tracks that follow the same target as an older one. */
   #merge(confirmed: readonly Track[], timestampMs: number): void {
     const alive = confirmed.filter(({ state }) => state.at !== "deleted");
     for (const { kept, dropped } of findMergers(alive, timestampMs, this.#newDensity)) {
       if ("id" in kept.state && "id" in dropped.state) {
         this.#output.explain?.(mergedLine(dropped.state.id, kept.state.id));
       }
-      // The one that was detected last knows better where the target is.
-      if (dropped.lastMs > kept.lastMs) kept.follow(dropped);
+      // The track that was detected last has the better estimate.
+      if (dropped.lastMs > kept.lastMs) kept.adoptEstimate(dropped);
       dropped.state = { at: "deleted" };
       this.#counters.tracksMerged++;
     }
   }
 
-  /** Begins a tentative track at each detection that continues none. */
+  /** Starts a tentative track at each detection that continues none. */
   #begin(set: DetectionSet): void {
     const rateSd = this.#config.rangeAccelerationSd / this.#wavelength.divisorKm;
     const intervalS = this.#timeline.intervalMs / 1000;
@@ -307,7 +307,7 @@ export class Tracker {
   }
 }
 
-/** The tentative tracks, and the others. */
+/** Separates the tentative tracks from the others. */
 function partition(tracks: readonly Track[]): [Track[], Track[]] {
   const tentative: Track[] = [];
   const confirmed: Track[] = [];

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { assign } from "./assignment.ts";
 
-/** The least sum, by trying every way to give the rows different columns. */
+/** The minimal sum, found by trying all assignments. */
 function bruteForce(costs: readonly number[], rows: number, columns: number): number {
   const best = (row: number, taken: number): number => {
     if (row === rows) return 0;
@@ -31,7 +31,7 @@ const problem = fc
   );
 
 describe("assign", () => {
-  test("costs what the best of all assignments costs, and gives no column twice", () => {
+  test("has minimal cost, and assigns no column twice", () => {
     fc.assert(
       fc.property(problem, ({ rows, columns, costs }) => {
         const columnOfRow = assign(Float64Array.from(costs), rows, columns);
@@ -47,7 +47,7 @@ describe("assign", () => {
     );
   });
 
-  test("gives up a row's nearest column when that is cheaper in all", () => {
+  test("gives up a row's cheapest column if that lowers the total", () => {
     expect([...assign(Float64Array.of(1, 2, 1, 9), 2, 2)]).toEqual([1, 0]);
   });
 

@@ -1,13 +1,12 @@
 /**
- * The optimal assignment of rows to columns, by shortest augmenting paths with dual prices: R. Jonker and
- * A. Volgenant, "A shortest augmenting path algorithm for dense and sparse linear assignment problems",
- * Computing 38 (1987). Called by `association.ts` on one cluster of tracks and detections at a time.
+ * Optimal assignment of rows to columns by shortest augmenting paths with dual prices: R. Jonker and A. Volgenant, "A shortest
+ * augmenting path algorithm for dense and sparse linear assignment problems", Computing 38 (1987). Called by `association.ts` for each
+ * cluster of tracks and detections.
  */
 
 /**
- * Picks a different column for every row so that the sum of the costs is least.
- * `costs` is row-major, `rows` × `columns`, finite, with `rows` ≤ `columns`; it may hold negative numbers.
- * Gives the column of each row. O(rows² · columns) time.
+ * Assigns a different column to every row so that the sum of the costs is minimal, and returns the column of each row.
+ * `costs` is row-major, `rows` × `columns`, finite, with `rows` ≤ `columns`; costs may be negative. Takes O(rows² · columns) time.
  */
 export function assign(costs: Float64Array, rows: number, columns: number): Int32Array {
   const rowPrice = new Float64Array(rows);
@@ -43,9 +42,9 @@ export function assign(costs: Float64Array, rows: number, columns: number): Int3
       }
       settled[nearest] = 1;
       reached = nearestDistance;
-      const taker = at(rowOfColumn, nearest);
-      if (taker < 0) end = nearest;
-      else row = taker;
+      const owner = at(rowOfColumn, nearest);
+      if (owner < 0) end = nearest;
+      else row = owner;
     }
     reprice(start, reached, settled, distance, rowOfColumn, rowPrice, columnPrice);
     augment(start, end, previousRow, rowOfColumn, columnOfRow);
@@ -53,7 +52,7 @@ export function assign(costs: Float64Array, rows: number, columns: number): Int3
   return columnOfRow;
 }
 
-/** Keeps reduced costs ≥ 0, and 0 on assigned pairs, after a search that reached `reached`. */
+/** Restores reduced costs ≥ 0, and 0 on assigned pairs, after a search up to the distance `reached`. */
 function reprice(
   start: number,
   reached: number,
@@ -73,7 +72,7 @@ function reprice(
   }
 }
 
-/** Flips the path that ends at column `end`, so that row `start` gets a column and no other row loses one. */
+/** Flips the augmenting path that ends at column `end`, so that row `start` gets a column and no other row loses its own. */
 function augment(
   start: number,
   end: number,

@@ -44,7 +44,7 @@ function detections(
 }
 
 describe("associate", () => {
-  test("gives each track the detection at its prediction, and leaves the others free", () => {
+  test("assigns each track the detection at its prediction, and leaves the others unassigned", () => {
     const set = detections([
       [80, 5],
       [20, -50],
@@ -55,8 +55,8 @@ describe("associate", () => {
     expect([...set.taken]).toEqual([0, 1, 1]);
   });
 
-  test("does not reach outside the gate", () => {
-    // The gate's half-axes are 4 standard deviations of the prediction's and the measurement's error together.
+  test("ignores detections outside the gate", () => {
+    // The half-axes of the gate are 4 standard deviations of the combined error of prediction and measurement.
     const sdHz = Math.sqrt(1 + NOISE.variance(12).doppler);
     const inside = detections([[10, 100 + 3.99 * sdHz]]);
     const outside = detections([[10, 100 + 4.01 * sdHz]]);
@@ -64,8 +64,8 @@ describe("associate", () => {
     expect([...associate([trackAt(10, 100)], outside).detectionOfTrack]).toEqual([-1]);
   });
 
-  test("lets a track take its second choice when that serves both tracks", () => {
-    // Detection 0 is nearest to both tracks; only the first can do without it.
+  test("assigns a track its second choice if the total is better", () => {
+    // Detection 0 is nearest to both tracks; only the first has an alternative.
     const set = detections([
       [10, 101],
       [10, 98],
@@ -74,7 +74,7 @@ describe("associate", () => {
     expect([...detectionOfTrack]).toEqual([1, 0]);
   });
 
-  test("leaves the worse of two tracks without when there is one detection", () => {
+  test("leaves the worse of two tracks without a detection when there is only one", () => {
     const set = detections([[10, 101]]);
     const { detectionOfTrack } = associate([trackAt(10, 104), trackAt(10, 100)], set);
     expect([...detectionOfTrack]).toEqual([-1, 0]);
@@ -100,14 +100,14 @@ describe("associate", () => {
     expect([at(5, "aaa"), at(5, "bbb"), at(8.01, "aaa")]).toEqual([0, -1, -1]);
   });
 
-  test("takes a doubtful detection for a false alarm the sooner, the more of them there are, or the track is in doubt", () => {
+  test("treats a distant detection as a false alarm if these are frequent or the track is doubtful", () => {
     const far = (density: number) => detections([[10, 106]], [], 12, 0, density);
-    const taker = (presence: number, density: number) =>
+    const assigned = (presence: number, density: number) =>
       associate([trackAt(10, 100, null, presence)], far(density)).detectionOfTrack[0];
-    expect([taker(1, 1e-4), taker(1, 1), taker(1e-4, 1e-4)]).toEqual([0, -1, -1]);
+    expect([assigned(1, 1e-4), assigned(1, 1), assigned(1e-4, 1e-4)]).toEqual([0, -1, -1]);
   });
 
-  test("does not look at detections that are taken or too weak", () => {
+  test("ignores detections that are taken or too weak", () => {
     const set = detections([[10, 100]]);
     set.taken[0] = 1;
     expect([...associate([trackAt(10, 100)], set).detectionOfTrack]).toEqual([-1]);
@@ -117,7 +117,7 @@ describe("associate", () => {
     expect([...associate([trackAt(10, 100)], strong).detectionOfTrack]).toEqual([0]);
   });
 
-  test("solves a flood of overlapping tracks greedily, and says so", () => {
+  test("solves a flood of overlapping tracks greedily, and counts it", () => {
     const points = Array.from({ length: 300 }, (_, index): [number, number] => [
       10,
       100 + index / 1e3,
@@ -131,7 +131,7 @@ describe("associate", () => {
 });
 
 describe("hexOf", () => {
-  test("is the address of an ADS-B match that has one", () => {
+  test("is the address of an ADS-B match, or null", () => {
     expect(hexOf({ hex: "a1b2c3" })).toBe("a1b2c3");
     for (const adsb of [null, {}, { hex: 7 }, { hex: "" }]) expect(hexOf(adsb)).toBeNull();
   });

@@ -1,8 +1,8 @@
 /**
- * Which detection continues which track: global nearest neighbour over gated pairs (S. Blackman and R. Popoli, Design
- * and Analysis of Modern Tracking Systems, 1999, §6.4). Each pair scores the log-likelihood ratio of "this track made
- * this detection" over "the track was missed and the detection is clutter"; the assignment with the greatest sum wins.
- * Pairs form clusters that share no track and no detection; each is solved by itself. Called by `tracker.ts`.
+ * Assigns detections to tracks: global nearest neighbour over gated pairs (S. Blackman and R. Popoli, Design and Analysis of Modern
+ * Tracking Systems, 1999, §6.4). The score of a pair is the log-likelihood ratio of "this track caused this detection" over "the track
+ * was missed and the detection is clutter"; the assignment with the greatest sum is chosen. Pairs form clusters that share no track
+ * and no detection, and each cluster is solved separately. Called by `tracker.ts`.
  */
 import { assign } from "./assignment.ts";
 import type { Amplitude } from "../estimation/amplitude.ts";
@@ -11,18 +11,18 @@ import type { Innovation, MeasurementVariance } from "../estimation/kalman.ts";
 import type { Bounds, ManoeuvreFilter } from "../estimation/manoeuvre.ts";
 import type { MeasurementNoise } from "../estimation/measurement-noise.ts";
 
-/** How much likelier an equal ADS-B address is when track and detection belong together: one label in a thousand is wrong. */
+/** Likelihood ratio of equal ADS-B addresses of a track and a detection: one label in a thousand is wrong. */
 const IDENTITY_RATIO = 1000;
-/** An equal address lets a detection lie twice as far off (a turn during a fade). */
+/** With an equal address, a detection may be twice as far away (a turn during a fade). */
 const IDENTITY_GATE_FACTOR = 4;
-/** A track competes for its best detections only; more than this many lie in a gate only in a flood. */
+/** A track competes only for its best detections. More than this many are in a gate only in a flood. */
 const CANDIDATES_MAX = 16;
-/** A cluster with more cells than this (only a flood makes one) is solved greedily. */
+/** A cluster with more cells than this (only in a flood) is solved greedily. */
 const CLUSTER_CELLS_MAX = 1 << 16;
 
 const MISSED = -1;
 
-/** A frame's detections on their way to the tracks, as parallel columns of length `count`. */
+/** The detections of a frame during association, as parallel arrays of length `count`. */
 export class DetectionSet {
   readonly frame: Frame;
   readonly count: number;
@@ -33,11 +33,11 @@ export class DetectionSet {
   readonly dopplerVariance: Float64Array;
   /** The ADS-B address matched to each detection, if any. */
   readonly hex: (string | null)[] = [];
-  /** 1: the detection continues a track, or is too weak to. */
+  /** 1 for a detection that is assigned to a track, or too weak to be. */
   readonly taken: Uint8Array;
-  /** Expected false alarms per km·Hz where each detection is. */
+  /** Expected false alarms per km·Hz at each detection. */
   readonly clutterDensity: Float64Array;
-  /** The greatest measurement variances of all detections. */
+  /** The largest measurement variances of all detections. */
   readonly varianceMax: MeasurementVariance = { delay: 0, doppler: 0 };
 
   constructor(frame: Frame, noise: MeasurementNoise, sensor: Detectability, snrMinDb: number) {
@@ -66,7 +66,7 @@ export class DetectionSet {
     }
   }
 
-  /** Fills `out` with the measurement variances of a detection. */
+  /** Writes the measurement variances of a detection to `out` and returns it. */
   variance(index: number, out: MeasurementVariance): MeasurementVariance {
     out.delay = this.delayVariance[index] as number;
     out.doppler = this.dopplerVariance[index] as number;
@@ -74,42 +74,44 @@ export class DetectionSet {
   }
 }
 
-/** What association needs of a track: its prediction for the frame's time, and its identity. */
+/** The properties of a track that association uses. */
 export interface Associable {
+  /** The prediction for the time of the frame. */
   readonly filter: ManoeuvreFilter;
   readonly adsbHex: string | null;
-  /** The probability that it has a target to be detected. */
+  /** The probability that there is a detectable target. */
   readonly presence: number;
-  /** How strong its detections were, dB; undefined while that is not known. */
+  /** The strength of its detections, dB; undefined when not known yet. */
   readonly snrDb: number | undefined;
 }
 
-/** How the radar detects; `SensorModel` is one. */
+/** The radar's detection statistics, implemented by `SensorModel`. */
 export interface Detectability {
   /** Probability that a target is detected in a frame. */
   readonly detectionProbability: number;
-  /** Expected false alarms in a frame per km·Hz around a place. */
+  /** Expected false alarms per frame and km·Hz at a position. */
   clutterDensity(delayKm: number, dopplerHz: number): number;
   readonly amplitude: Pick<Amplitude, "ratio">;
 }
 
-/** A pair inside the gate. */
+/** A track and a detection within its gate. */
 interface Pair {
   readonly track: number;
   readonly detection: number;
   readonly score: number;
 }
 
-/** The outcome: for each track the index of its detection, or −1. */
+/** The result of an association. */
 export interface Association {
+  /** For each track the index of its detection, or −1. */
   readonly detectionOfTrack: Int32Array;
-  /** Clusters too large to be solved optimally. */
+  /** Number of clusters too large to be solved optimally. */
   readonly greedyClusters: number;
 }
 
 /**
- * Associates the free detections of `set` with `tracks`, and takes those it uses.
- * `gate` is the greatest squared Mahalanobis distance (χ², 2 degrees of freedom).
+ * Associates the detections of `set` that are not taken with `tracks`, and marks the assigned ones as taken.
+ * `gate` is the largest squared Mahalanobis distance (χ², 2 degrees of freedom).
  */
 export function associate(
   tracks: readonly Associable[],
@@ -127,7 +129,7 @@ export function associate(
   return { detectionOfTrack, greedyClusters };
 }
 
-/** Each track's best pairs within the gate, of those whose score speaks for them; ordered by track. */
+/** The best pairs of each track within the gate with a positive score, ordered by track. */
 function gatedPairs(
   tracks: readonly Associable[],
   set: DetectionSet,
@@ -143,9 +145,9 @@ function gatedPairs(
     const { filter, adsbHex, presence, snrDb } = tracks[track] as Associable;
     const widest = adsbHex === null ? gate : gate * IDENTITY_GATE_FACTOR;
     const present = presence * detectionProbability;
-    // Of a pair over the track being missed and the detection being clutter, but for the detection's part.
+    // The part of the likelihood ratio that does not depend on the detection.
     const baseRatio = present / (1 - present);
-    // The gate's bounding box, to rule out most pairs cheaply.
+    // The bounding box of the gate excludes most pairs cheaply.
     filter.bounds(widest, varianceMax, bounds);
     const { delayMinKm, delayMaxKm, dopplerMinHz, dopplerMaxHz } = bounds;
     const first = pairs.length;
@@ -166,7 +168,7 @@ function gatedPairs(
   return pairs;
 }
 
-/** Assigns the pairs whose track and detection are in no other pair; gives the others. */
+/** Assigns the pairs whose track and detection are in no other pair, and returns the others. */
 function takeUndisputed(
   pairs: readonly Pair[],
   detectionOfTrack: Int32Array,
@@ -189,7 +191,7 @@ function takeUndisputed(
   return disputed;
 }
 
-/** Adds `pair` to those from index `first` on, of which the CANDIDATES_MAX best stay, the best first. */
+/** Inserts `pair` among those from index `first` on, which are sorted by score and limited to CANDIDATES_MAX. */
 function keepBest(pairs: Pair[], first: number, pair: Pair): void {
   let index = pairs.length;
   while (index > first && (pairs[index - 1] as Pair).score < pair.score) index--;
@@ -198,7 +200,7 @@ function keepBest(pairs: Pair[], first: number, pair: Pair): void {
   if (pairs.length - first > CANDIDATES_MAX) pairs.pop();
 }
 
-/** How much likelier the addresses of a track and a detection (null: unknown) make it that they belong together. */
+/** The likelihood ratio of the addresses of a track and a detection (null: unknown) for belonging together. */
 export function identityRatio(ofTrack: string | null, ofDetection: string | null): number {
   if (ofTrack === null || ofDetection === null) return 1;
   return ofTrack === ofDetection ? IDENTITY_RATIO : 1 / IDENTITY_RATIO;
@@ -225,11 +227,11 @@ function clusters(pairs: readonly Pair[], detectionCount: number): Iterable<Pair
   return Map.groupBy(pairs, ({ track }) => find(track)).values();
 }
 
-/** Writes a cluster's assignment; false when it was too large for the optimal one. */
+/** Solves a cluster into `detectionOfTrack`; returns false if it was too large for the optimal assignment. */
 function solve(cluster: readonly Pair[], detectionOfTrack: Int32Array): boolean {
   const rows = [...new Set(cluster.map(({ track }) => track))];
   const columns = [...new Set(cluster.map(({ detection }) => detection))];
-  // At least as many columns as rows, so that every row can also be left without a detection (cells of cost 0).
+  // At least as many columns as rows, so that every row can stay without a detection (cells of cost 0).
   const width = Math.max(rows.length, columns.length);
   if (rows.length * width > CLUSTER_CELLS_MAX) {
     solveGreedily(cluster, detectionOfTrack);
@@ -244,7 +246,7 @@ function solve(cluster: readonly Pair[], detectionOfTrack: Int32Array): boolean 
   for (const [row, column] of assign(costs, rows.length, width).entries()) {
     const track = rows[row];
     const detection = columns[column];
-    // A cell of cost 0 is no pair.
+    // A cell of cost 0 is not a pair.
     if (track === undefined || detection === undefined || costs[row * width + column] === 0) {
       continue;
     }
@@ -253,7 +255,7 @@ function solve(cluster: readonly Pair[], detectionOfTrack: Int32Array): boolean 
   return true;
 }
 
-/** The best pair first, then the best of what is left. */
+/** Assigns the best pair first, then the best remaining one, and so on. */
 function solveGreedily(cluster: readonly Pair[], detectionOfTrack: Int32Array): void {
   const used = new Set<number>();
   for (const { track, detection } of cluster.toSorted((a, b) => b.score - a.score)) {

@@ -1,27 +1,25 @@
 /**
- * Whether a track that has just been confirmed is an older one come back: after a long fade or an odd turn a target's
- * detections lie so far off that none of them alone may continue the old track, but three of them together tell where it
- * is and how it moves. (Track segment association: S. Zhang and Y. Bar-Shalom, "Track segment association for GMTI
- * tracks of evasive move-stop-move maneuvering targets", IEEE Trans. Aerosp. Electron. Syst. 47, 2011.) Called by
- * `tracker.ts`.
+ * Decides whether a newly confirmed track resumes an older one. After a long fade or a hard turn, the detections of a target are too far
+ * away for any of them to continue the old track, but three of them together determine its position and motion. (Track segment
+ * association: S. Zhang and Y. Bar-Shalom, "Track segment association for GMTI tracks of evasive move-stop-move maneuvering targets",
+ * IEEE Trans. Aerosp. Electron. Syst. 47, 2011.) Called by `tracker.ts`.
  */
 import { identityRatio } from "./association.ts";
 import type { Innovation } from "../estimation/kalman.ts";
 import type { Track, TrackState } from "../tracks/track.ts";
 
-/** Greatest squared Mahalanobis distance (χ², 3 degrees of freedom: 99.9 %). */
+/** Largest squared Mahalanobis distance (χ², 3 degrees of freedom: 99.9 %). */
 const GATE = 16;
 
-/** A coasting track, with its state as such. */
+/** A coasting track and its state. */
 export interface Coasting {
   readonly track: Track;
   readonly state: Extract<TrackState, { readonly at: "coasting" }>;
 }
 
 /**
- * The coasting track that `track` most probably continues, if that is likelier than its being a new target. Of such a
- * track nothing was seen since the first detection of the new one. `newDensity` is how many new
- * targets are to be expected, per km, Hz and Hz/s.
+ * The coasting track that `track` most probably resumes, if that is likelier than a new target. Only tracks that were not detected since
+ * the first detection of `track` qualify. `newDensity` is the density of new targets, per km, Hz and Hz/s.
  */
 export function findResumed(
   track: Track,

@@ -4,29 +4,29 @@ import { Amplitude } from "./amplitude.ts";
 import { gaussian } from "../testing.ts";
 
 describe("Amplitude", () => {
-  test("says nothing of a track whose strength is not known", () => {
+  test("is neutral for a track whose strength is not known", () => {
     expect(new Amplitude().ratio(20, undefined)).toBe(1);
   });
 
-  test("speaks for a detection as strong as those before, and against one that is not", () => {
+  test("favours a detection as strong as earlier ones, and disfavours a different one", () => {
     const amplitude = new Amplitude();
     expect(amplitude.ratio(20, 20)).toBeGreaterThan(3);
     expect(amplitude.ratio(8, 20)).toBeLessThan(0.5);
     expect(amplitude.ratio(20, 20)).toBeGreaterThan(amplitude.ratio(14, 20));
   });
 
-  test("says the more, the steadier strengths turn out to be", () => {
+  test("discriminates better the steadier the strengths are", () => {
     const random = seededRandom(1);
     const [steady, fading] = [new Amplitude(), new Amplitude()];
     for (let index = 0; index < 1000; index++) {
       steady.learnTarget(15 + gaussian(random), 15);
       fading.learnTarget(15 + 10 * gaussian(random), 15);
     }
-    const say = (amplitude: Amplitude) => amplitude.ratio(15, 15) / amplitude.ratio(10, 15);
-    expect(say(steady)).toBeGreaterThan(3 * say(fading));
+    const contrast = (amplitude: Amplitude) => amplitude.ratio(15, 15) / amplitude.ratio(10, 15);
+    expect(contrast(steady)).toBeGreaterThan(3 * contrast(fading));
   });
 
-  test("learns how strong false alarms are", () => {
+  test("learns the strength of false alarms", () => {
     const random = seededRandom(2);
     const amplitude = new Amplitude();
     const before = amplitude.ratio(15, 15);
@@ -34,7 +34,7 @@ describe("Amplitude", () => {
     expect(amplitude.ratio(15, 15)).toBeLessThan(before / 2);
   });
 
-  test("keeps within a factor of 30 of saying nothing, whatever the numbers", () => {
+  test("stays within a factor of 30 for extreme numbers", () => {
     const amplitude = new Amplitude();
     for (const snrDb of [-1e300, -50, 0, 50, 1e300]) {
       amplitude.learnFalseAlarm(snrDb);

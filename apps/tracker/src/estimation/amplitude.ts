@@ -1,20 +1,19 @@
 /**
- * What the strength of a detection says: a track's detections are about as strong as those before, false alarms are as
- * strong as false alarms are. Two targets that meet in delay and Doppler are told apart by it, and a false alarm from a
- * target (D. Lerro and Y. Bar-Shalom, "Interacting multiple model tracking with target amplitude feature", IEEE Trans.
- * Aerosp. Electron. Syst. 29, 1993). Both are taken to be Laplace distributed in dB, which forgives the odd fade; their
- * widths are learned. Owned by `sensor-model.ts`.
+ * Models the strength of detections: those of a target resemble its earlier ones, false alarms have a distribution of their own. This
+ * distinguishes targets that meet in delay and Doppler, and targets from false alarms (D. Lerro and Y. Bar-Shalom, "Interacting
+ * multiple model tracking with target amplitude feature", IEEE Trans. Aerosp. Electron. Syst. 29, 1993). Both distributions are
+ * Laplacian in dB, which tolerates occasional fades; their widths are learned. Owned by `sensor-model.ts`.
  */
 
-/** What is assumed at the start, dB. */
+/** Initial values, dB. */
 const FALSE_ALARM_MEAN_DB = 8;
 const FALSE_ALARM_DEVIATION_DB = 4;
 const TARGET_DEVIATION_DB = 4;
-/** No distribution is taken to be narrower, dB. */
+/** Lower bound of the widths, dB. */
 const DEVIATION_DB_MIN = 1;
-/** The weight of a lesson. */
+/** The weight of one sample. */
 const STEP = 0.01;
-/** What strength says is held to this factor: strengths are not as independent from frame to frame as the model has it. */
+/** Bound of the ratio: the strengths of consecutive frames are less independent than the model assumes. */
 const RATIO_MAX = 30;
 
 export class Amplitude {
@@ -22,7 +21,7 @@ export class Amplitude {
   #falseAlarmDeviationDb = FALSE_ALARM_DEVIATION_DB;
   #targetDeviationDb = TARGET_DEVIATION_DB;
 
-  /** How much likelier `snrDb` is from a target of `meanDb` (undefined: not known yet) than from a false alarm. */
+  /** The likelihood ratio of `snrDb` for a target of strength `meanDb` (undefined: not known yet) over a false alarm. */
   ratio(snrDb: number, meanDb: number | undefined): number {
     if (meanDb === undefined) return 1;
     const target = laplace(snrDb - meanDb, this.#targetDeviationDb);
@@ -31,27 +30,28 @@ export class Amplitude {
   }
 
   learnFalseAlarm(snrDb: number): void {
-    const off = bounded(snrDb - this.#falseAlarmDb);
-    this.#falseAlarmDb += STEP * off;
-    this.#falseAlarmDeviationDb = learned(this.#falseAlarmDeviationDb, off);
+    const residual = bounded(snrDb - this.#falseAlarmDb);
+    this.#falseAlarmDb += STEP * residual;
+    this.#falseAlarmDeviationDb = learned(this.#falseAlarmDeviationDb, residual);
   }
 
-  /** A target whose detections had `meanDb` so far was detected with `snrDb`. */
+  /** Learns from a detection with `snrDb` of a target whose strength was `meanDb`. */
   learnTarget(snrDb: number, meanDb: number): void {
     this.#targetDeviationDb = learned(this.#targetDeviationDb, bounded(snrDb - meanDb));
   }
 }
 
-const OFF_DB_MAX = 30;
+const RESIDUAL_DB_MAX = 30;
 
-function bounded(offDb: number): number {
-  return Math.min(OFF_DB_MAX, Math.max(-OFF_DB_MAX, offDb));
+function bounded(residualDb: number): number {
+  return Math.min(RESIDUAL_DB_MAX, Math.max(-RESIDUAL_DB_MAX, residualDb));
 }
 
-function learned(deviationDb: number, offDb: number): number {
-  return Math.max(DEVIATION_DB_MIN, deviationDb + STEP * (Math.abs(offDb) - deviationDb));
+function learned(deviationDb: number, residualDb: number): number {
+  return Math.max(DEVIATION_DB_MIN, deviationDb + STEP * (Math.abs(residualDb) - deviationDb));
 }
 
-function laplace(offDb: number, deviationDb: number): number {
-  return Math.exp(-Math.abs(bounded(offDb)) / deviationDb) / (2 * deviationDb);
+/** Probability density of the Laplace distribution. */
+function laplace(residualDb: number, deviationDb: number): number {
+  return Math.exp(-Math.abs(bounded(residualDb)) / deviationDb) / (2 * deviationDb);
 }

@@ -4,11 +4,11 @@ import { ClutterMap } from "./clutter-map.ts";
 const MEAN = 1e-2;
 
 describe("ClutterMap", () => {
-  test("believes the mean where it has seen nothing yet", () => {
+  test("returns the mean before any sample", () => {
     expect(new ClutterMap().density(40, 100, MEAN)).toBe(MEAN);
   });
 
-  test("comes to the density of a cell that gets more than its share, and of no other", () => {
+  test("learns the density of a cell, and of no other", () => {
     const map = new ClutterMap();
     for (let frame = 0; frame < 1000; frame++) {
       map.nextFrame();
@@ -25,13 +25,13 @@ describe("ClutterMap", () => {
     }
   });
 
-  test("takes no place to be emptier than half the mean", () => {
+  test("returns at least half the mean", () => {
     const map = new ClutterMap();
     for (let frame = 0; frame < 5000; frame++) map.nextFrame();
     expect(map.density(100, 300, MEAN)).toBe(MEAN / 2);
   });
 
-  test("forgets within some hundred frames", () => {
+  test("forgets within a few hundred frames", () => {
     const map = new ClutterMap();
     for (let frame = 0; frame < 500; frame++) {
       map.nextFrame();
@@ -42,7 +42,7 @@ describe("ClutterMap", () => {
     expect(map.density(3, 1, MEAN)).toBeLessThan(MEAN);
   });
 
-  test("has a place for any number", () => {
+  test("accepts any number", () => {
     const map = new ClutterMap();
     map.nextFrame();
     for (const value of [-1e300, -5, 0, 5, 1e300]) {

@@ -1,15 +1,15 @@
 /**
- * Where false alarms gather: their density over delay and Doppler, learned in cells that are small around zero Doppler,
- * where echoes from the ground lie, and grow outwards. A cell that has seen little is believed little: its density is the
- * mean of a gamma posterior whose prior is the density of the whole (D. Mušicki, S. Suvorova, M. Morelande and B. Moran, "Clutter map
- * and target tracking", Proc. 8th Int. Conf. Information Fusion, 2005). Owned by `sensor-model.ts`.
+ * Learns the density of false alarms over delay and Doppler, in cells that are small around zero Doppler, where ground echoes occur,
+ * and grow outwards. A cell with few samples stays close to the overall density: its density is the mean of a gamma posterior with
+ * the overall density as prior (D. Mušicki, S. Suvorova, M. Morelande and B. Moran, "Clutter map and target tracking", Proc. 8th Int.
+ * Conf. Information Fusion, 2005). Owned by `sensor-model.ts`.
  */
 
-/** Cells are evenly spaced in asinh(value / scale). */
+/** An axis with cells that are evenly spaced in asinh(value / scale). */
 interface Axis {
   readonly cells: number;
   readonly scale: number;
-  /** The first cell begins here, in asinh; the last and the first are open. */
+  /** Start of the first cell, in asinh. The first and the last cell are open-ended. */
   readonly start: number;
   readonly step: number;
 }
@@ -18,11 +18,11 @@ interface Axis {
 const DOPPLER: Axis = { cells: 54, scale: 20, start: -5.4, step: 0.2 };
 /** From 0 to 220 km; 8 km wide at zero, 25 km at 50 km. */
 const DELAY: Axis = { cells: 8, scale: 20, start: 0, step: 0.39 };
-/** Learning looks back over so many frames. */
+/** Memory of the map, in frames. */
 const FRAMES = 200;
-/** The prior's weight, in false alarms. */
+/** Weight of the prior, in false alarms. */
 const PRIOR_COUNT = 0.5;
-/** No place is taken to be emptier than this share of the whole: cells reach beyond what the radar covers. */
+/** Lower bound of a cell's density as a share of the overall density: some cells extend beyond the radar's coverage. */
 const SHARE_MIN = 0.5;
 
 function cellOf({ cells, scale, start, step }: Axis, value: number): number {
@@ -40,12 +40,12 @@ const AREAS = Float64Array.from({ length: DOPPLER.cells * DELAY.cells }, (_, cel
 });
 
 export class ClutterMap {
-  /** False alarms in each cell, those of older frames counting less. */
+  /** Number of false alarms in each cell, with exponentially decaying weights. */
   readonly #counts = new Float64Array(AREAS.length);
-  /** Frames that the counts stand for. */
+  /** Number of frames with the same weights. */
   #frames = 0;
 
-  /** A frame begins. */
+  /** Starts a frame. */
   nextFrame(): void {
     const kept = 1 - 1 / FRAMES;
     this.#frames = this.#frames * kept + 1;
@@ -54,13 +54,13 @@ export class ClutterMap {
     }
   }
 
-  /** A false alarm of this frame lay here. */
+  /** Adds a false alarm of this frame. */
   learn(delayKm: number, dopplerHz: number): void {
     const cell = this.#cellAt(delayKm, dopplerHz);
     this.#counts[cell] = (this.#counts[cell] as number) + 1;
   }
 
-  /** Expected false alarms in a frame per km·Hz around here, when there are `mean` of them overall. */
+  /** Expected false alarms per frame and km·Hz at this position, given the overall density `mean`. */
   density(delayKm: number, dopplerHz: number, mean: number): number {
     const cell = this.#cellAt(delayKm, dopplerHz);
     const count = this.#counts[cell] as number;

@@ -48,7 +48,7 @@ describe("DelayDopplerFilter", () => {
     );
   });
 
-  test("is as sure as it should be: its innovations have the covariance it says (χ² mean 2)", () => {
+  test("is consistent: its innovations have the predicted covariance (χ² mean 2)", () => {
     const random = seededRandom(7);
     const dtS = 0.5;
     let sum = 0;
@@ -91,7 +91,7 @@ describe("DelayDopplerFilter", () => {
     expect(filter.dopplerRateVariance).toBeLessThan(5);
   });
 
-  test("widens the delay when λ is uncertain, in proportion to the path flown", () => {
+  test("widens the delay when λ is uncertain, in proportion to the distance flown", () => {
     const known = new DelayDopplerFilter(50, 200, VARIANCE, 25);
     const unknown = new DelayDopplerFilter(50, 200, VARIANCE, 25);
     known.predict(1, MODEL);
@@ -105,7 +105,7 @@ describe("DelayDopplerFilter", () => {
     expect([filter.delayKm, filter.delayVariance]).toEqual([50, VARIANCE.delay]);
   });
 
-  test("gives the likelihood of a detection as a density that integrates to 1", () => {
+  test("has a likelihood that integrates to 1", () => {
     const filter = new DelayDopplerFilter(50, 200, VARIANCE, 25);
     filter.predict(0.5, MODEL);
     const step = { delayKm: 0.02, dopplerHz: 0.4 };
@@ -122,7 +122,7 @@ describe("DelayDopplerFilter", () => {
     expect(sum).toBeCloseTo(1, 3);
   });
 
-  test("becomes a mixture's mean and spread", () => {
+  test("becomes the mean and covariance of a mixture", () => {
     const a = new DelayDopplerFilter(50, 100, VARIANCE, 25);
     const b = new DelayDopplerFilter(52, 100, VARIANCE, 25);
     b.setMixture(a, b, 0.75);
@@ -131,12 +131,12 @@ describe("DelayDopplerFilter", () => {
     expect(b.dopplerVariance).toBeCloseTo(VARIANCE.doppler, 12);
   });
 
-  test("measures how far another estimate is off, correlations and all (χ² mean 3)", () => {
+  test("measures the distance of another estimate, including correlations (χ² mean 3)", () => {
     const random = seededRandom(11);
     let sum = 0;
     const runs = 2000;
     for (let run = 0; run < runs; run++) {
-      // Two estimates of one target that never turns, from measurements of their own.
+      // Two estimates of one target without manoeuvres, from independent measurements.
       const [one, other] = [1, 2].map(() => {
         const filter = new DelayDopplerFilter(
           40 + 0.1 * gaussian(random),

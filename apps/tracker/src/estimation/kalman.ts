@@ -5,29 +5,29 @@
  *     d' = −λ·f      f' = a      a' = white noise of spectral density q
  *
  * where λ = c/fc is the wavelength in km: a closing target (f > 0) shortens the delay. The coupling makes the delay
- * rate observable through Doppler alone, so one detection already gives a velocity. This is the discretised
+ * rate observable through Doppler alone, so one detection already yields a velocity. This is the discretised
  * white-noise-acceleration family of Bar-Shalom, Li and Kirubarajan, Estimation with Applications to Tracking and
- * Navigation (2001), §6.2, with delay as one more integral. Two of them make a `ManoeuvreFilter`; pure arithmetic, no
+ * Navigation (2001), §6.2, with delay as one more integral. Two of these filters form a `ManoeuvreFilter`. Pure arithmetic without
  * allocation.
  */
 
-/** What the filter has to know about the motion between two frames. */
+/** The parameters of the motion between two frames. */
 export interface MotionModel {
   /** λ, km (km/s of delay rate per Hz). */
   readonly wavelengthKm: number;
-  /** Standard deviation of λ, km; 0 when it is known. */
+  /** Standard deviation of λ, km; 0 when λ is known. */
   readonly wavelengthSdKm: number;
   /** q, the spectral density of the change of the Doppler rate, Hz²/s⁵. */
   readonly dopplerRateDensity: number;
 }
 
-/** How well one detection was measured: variances in km² and Hz². */
+/** The measurement variances of a detection, km² and Hz². */
 export interface MeasurementVariance {
   delay: number;
   doppler: number;
 }
 
-/** How a detection differs from the prediction. */
+/** The difference between a detection and the prediction. */
 export interface Innovation {
   /** Squared Mahalanobis distance (χ² with 2 degrees of freedom when the model is right). */
   distanceSquared: number;
@@ -47,7 +47,7 @@ export class DelayDopplerFilter {
   #p12 = 0;
   #p22: number;
 
-  /** Starts from one detection; nothing is known of the Doppler rate but its spread `dopplerRateVariance`, (Hz/s)². */
+  /** Starts from one detection. The Doppler rate is unknown, with a mean of 0 and the variance `dopplerRateVariance`, (Hz/s)². */
   constructor(
     delayKm: number,
     dopplerHz: number,
@@ -86,8 +86,8 @@ export class DelayDopplerFilter {
   }
 
   /**
-   * Becomes the one Gaussian with the mean and covariance of a mixture: `a` with weight `weight`, `b` with the rest.
-   * It may be one of the two itself.
+   * Becomes the Gaussian with the mean and covariance of a mixture: `a` with weight `weight`, `b` with the rest. `a` or `b` may be
+   * this filter.
    */
   setMixture(a: DelayDopplerFilter, b: DelayDopplerFilter, weight: number): void {
     const rest = 1 - weight;
@@ -106,13 +106,13 @@ export class DelayDopplerFilter {
     this.#p22 = weight * a.#p22 + rest * b.#p22 + spread * e2 * e2;
   }
 
-  /** Moves the estimate `dtS` seconds (≥ 0) on. */
+  /** Predicts the estimate `dtS` seconds (≥ 0) ahead. */
   predict(dtS: number, model: MotionModel): void {
     if (dtS === 0) return;
     const { wavelengthKm: w, dopplerRateDensity: q } = model;
     const b = -w * dtS;
     const c = 0.5 * b * dtS;
-    // A wrong λ displaces the delay in proportion to the path flown.
+    // An error of λ displaces the delay in proportion to the distance flown.
     const drift = this.dopplerHz * dtS * model.wavelengthSdKm;
     this.delayKm += b * this.dopplerHz + c * this.dopplerRateHzS;
     this.dopplerHz += dtS * this.dopplerRateHzS;
@@ -134,7 +134,7 @@ export class DelayDopplerFilter {
     this.#p22 += q * dtS;
   }
 
-  /** Fills `out` with how far a detection lies from the prediction. */
+  /** Computes the innovation of a detection into `out`. */
   innovation(
     delayKm: number,
     dopplerHz: number,
@@ -152,12 +152,12 @@ export class DelayDopplerFilter {
     out.likelihood = Math.exp(-distanceSquared / 2) / (2 * Math.PI * Math.sqrt(determinant));
   }
 
-  /** Fills `out` with how far another estimate of the same time lies from this one, in all three coordinates. */
+  /** Computes the distance of another estimate for the same time into `out`, in all three coordinates. */
   separation(other: DelayDopplerFilter, out: Innovation): void {
     const e0 = other.delayKm - this.delayKm;
     const e1 = other.dopplerHz - this.dopplerHz;
     const e2 = other.dopplerRateHzS - this.dopplerRateHzS;
-    // LDLᵀ of the sum of both covariances; what solves L y = e stands in y1 and y2.
+    // LDLᵀ decomposition of the sum of both covariances; y1 and y2 solve L y = e.
     const d0 = this.#p00 + other.#p00;
     const l1 = (this.#p01 + other.#p01) / d0;
     const l2 = (this.#p02 + other.#p02) / d0;
@@ -172,7 +172,7 @@ export class DelayDopplerFilter {
   }
 
   /**
-   * Takes a detection in. Delay and Doppler errors are independent, so they are applied one after the other, which
+   * Updates the estimate with a detection. The errors of delay and Doppler are independent, so the two are applied sequentially, which
    * needs no matrix inverse (Bar-Shalom et al. 2001, §7.2 sequential updates).
    */
   update(delayKm: number, dopplerHz: number, variance: MeasurementVariance): void {

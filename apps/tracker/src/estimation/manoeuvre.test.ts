@@ -4,7 +4,7 @@ import { ManoeuvreFilter } from "./manoeuvre.ts";
 import { gaussian, MODEL, positionAt, WAVELENGTH_KM } from "../testing.ts";
 
 const VARIANCE = { delay: 0.01, doppler: 1 };
-/** A filter that has followed a steady flight for `frames`. */
+/** A filter after `frames` of steady flight. */
 function steadyFor(frames: number): ManoeuvreFilter {
   const random = seededRandom(3);
   const flight = { delayKm: 40, dopplerHz: 100 };
@@ -23,7 +23,7 @@ function steadyFor(frames: number): ManoeuvreFilter {
 }
 
 describe("ManoeuvreFilter", () => {
-  test("takes a steady flight for one, and a hard turn for one within a second", () => {
+  test("recognises a steady flight, and a hard turn within a second", () => {
     const filter = steadyFor(40);
     expect(filter.turningProbability).toBeLessThan(0.1);
     let { delayKm, dopplerHz } = filter.estimate;
@@ -38,14 +38,14 @@ describe("ManoeuvreFilter", () => {
     expect(filter.estimate.dopplerHz).toBeWithin(dopplerHz - 2, dopplerHz + 2);
   });
 
-  test("predicts a steady flight closer than the turning model alone would", () => {
+  test("predicts a steady flight more precisely than the turning model alone would", () => {
     const filter = steadyFor(40);
     filter.predict(MODEL);
-    // After 0.5 s of a change of turn the turning model alone allows for 4 Hz.
+    // The turning model alone allows for 4 Hz after 0.5 s.
     expect(Math.sqrt(filter.estimate.dopplerVariance)).toBeLessThan(2);
   });
 
-  test("stays where it was when it is told not to believe, and in between when half", () => {
+  test("does not move with belief 0, and moves partly with belief 0.5", () => {
     const [sure, half, never] = [1, 0.5, 0].map((belief) => {
       const filter = steadyFor(10);
       filter.predict(MODEL);
@@ -61,7 +61,7 @@ describe("ManoeuvreFilter", () => {
     expect(half!.variance).toBeGreaterThan(sure!.variance);
   });
 
-  test("has bounds that no detection in the gate lies beyond", () => {
+  test("has bounds that contain every detection in the gate", () => {
     const random = seededRandom(5);
     const filter = steadyFor(5);
     filter.predict(MODEL);
@@ -82,7 +82,7 @@ describe("ManoeuvreFilter", () => {
     expect(inside).toBeGreaterThan(100);
   });
 
-  test("stays finite through absurd detections", () => {
+  test("stays finite after extreme detections", () => {
     const filter = steadyFor(5);
     for (const absurd of [1e300, -1e150, 0]) {
       filter.predict(MODEL);

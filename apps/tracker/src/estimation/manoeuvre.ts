@@ -1,9 +1,8 @@
 /**
- * One target that now flies steadily and now turns: two Kalman filters of the same state, one with little process noise
- * and one with much, interacting (H. A. P. Blom and Y. Bar-Shalom, "The interacting multiple model algorithm for systems
- * with Markovian switching coefficients", IEEE Trans. Autom. Control 33, 1988). Steady targets are predicted closely, so
- * that crossing ones and false alarms are kept apart; a turn is followed from its first odd detections on. Called by
- * `track.ts`.
+ * Filters a target that alternates between steady flight and turns, with two interacting Kalman filters of the same state: one with
+ * little process noise and one with much (H. A. P. Blom and Y. Bar-Shalom, "The interacting multiple model algorithm for systems with
+ * Markovian switching coefficients", IEEE Trans. Autom. Control 33, 1988). Steady targets are predicted precisely, so that crossing
+ * targets and false alarms can be distinguished; a turn is followed from its first detections on. Called by `track.ts`.
  */
 import {
   DelayDopplerFilter,
@@ -12,17 +11,17 @@ import {
   type MotionModel,
 } from "./kalman.ts";
 
-/** What both filters have to know about the motion between two frames; the same for all tracks. */
+/** The parameters of both filters for the motion between two frames; the same for all tracks. */
 export interface ManoeuvreModel {
   readonly dtS: number;
   readonly steady: MotionModel;
   readonly turning: MotionModel;
-  /** Probabilities that a steady target begins to turn, and a turning one ends it. */
-  readonly begins: number;
-  readonly ends: number;
+  /** Probabilities that a steady target starts a turn, and that a turning one ends it. */
+  readonly turnStartProbability: number;
+  readonly turnEndProbability: number;
 }
 
-/** Mean durations of steady flight and of the changes between steady flight and a steady turn, s. */
+/** Mean durations of steady flight, and of the transitions between steady flight and a steady turn, s. */
 const STEADY_S = 15;
 const TURNING_S = 3;
 /** A rectangle in delay and Doppler. */
@@ -39,19 +38,19 @@ export function manoeuvreModel(
   steady: MotionModel,
   turning: MotionModel,
 ): ManoeuvreModel {
-  const begins = 1 - Math.exp(-dtS / STEADY_S);
-  const ends = 1 - Math.exp(-dtS / TURNING_S);
-  return { dtS, steady, turning, begins, ends };
+  const turnStartProbability = 1 - Math.exp(-dtS / STEADY_S);
+  const turnEndProbability = 1 - Math.exp(-dtS / TURNING_S);
+  return { dtS, steady, turning, turnStartProbability, turnEndProbability };
 }
 
 /** Probability that a new target is turning. */
 const TURNING_AT_BIRTH = TURNING_S / (STEADY_S + TURNING_S);
-/** Neither mode is ever ruled out. */
+/** Lower bound of the probability of each mode. */
 const PROBABILITY_MIN = 1e-4;
-/** From this belief on, the doubt is not worth its arithmetic. */
+/** From this belief on, a detection is treated as certain, which saves the mixture. */
 const BELIEF_SURE = 0.998;
 
-// Scratch space of one call at a time: most filters belong to false alarms and live for a frame or two.
+// Scratch space shared by all filters, because most of them belong to false alarms and live for a frame or two.
 const scratch = new DelayDopplerFilter(0, 0, { delay: 0, doppler: 0 }, 0);
 const ofSteady: Innovation = { distanceSquared: 0, likelihood: 0 };
 const ofTurning: Innovation = { distanceSquared: 0, likelihood: 0 };
@@ -60,11 +59,11 @@ export class ManoeuvreFilter {
   readonly #steady: DelayDopplerFilter;
   readonly #turning: DelayDopplerFilter;
   #turningProbability = TURNING_AT_BIRTH;
-  /** Of both modes together; made when it is asked for. */
+  /** The combined estimate of both modes; allocated when first needed. */
   #estimate: DelayDopplerFilter | undefined;
   #isEstimateStale = true;
 
-  /** Starts from one detection; nothing is known of the Doppler rate but its spread `dopplerRateVariance`, (Hz/s)². */
+  /** Starts from one detection. The Doppler rate is unknown, with a mean of 0 and the variance `dopplerRateVariance`, (Hz/s)². */
   constructor(
     delayKm: number,
     dopplerHz: number,
@@ -75,7 +74,7 @@ export class ManoeuvreFilter {
     this.#turning = new DelayDopplerFilter(delayKm, dopplerHz, variance, dopplerRateVariance);
   }
 
-  /** The mean and covariance of both modes together; valid until the next call that changes them. */
+  /** The combined mean and covariance of both modes; valid until the next `predict` or `update`. */
   get estimate(): DelayDopplerFilter {
     this.#estimate ??= new DelayDopplerFilter(0, 0, { delay: 0, doppler: 0 }, 0);
     if (this.#isEstimateStale) {
@@ -89,15 +88,15 @@ export class ManoeuvreFilter {
     return this.#turningProbability;
   }
 
-  /** Moves the estimate on. */
+  /** Predicts the estimate to the next frame. */
   predict(model: ManoeuvreModel): void {
-    const { dtS, begins, ends } = model;
+    const { dtS, turnStartProbability, turnEndProbability } = model;
     if (dtS === 0) return;
     const turning = this.#turningProbability;
-    const next = turning * (1 - ends) + (1 - turning) * begins;
-    // Of those steady (turning) next, the share that was steady before.
-    const steadyBefore = ((1 - turning) * (1 - begins)) / (1 - next);
-    const beganNow = ((1 - turning) * begins) / next;
+    const next = turning * (1 - turnEndProbability) + (1 - turning) * turnStartProbability;
+    // Probabilities that a target steady (turning) in the next frame is steady now.
+    const steadyBefore = ((1 - turning) * (1 - turnStartProbability)) / (1 - next);
+    const beganNow = ((1 - turning) * turnStartProbability) / next;
     scratch.setMixture(this.#steady, this.#turning, steadyBefore);
     this.#turning.setMixture(this.#steady, this.#turning, beganNow);
     this.#steady.copy(scratch);
@@ -107,7 +106,7 @@ export class ManoeuvreFilter {
     this.#isEstimateStale = true;
   }
 
-  /** Fills `out` with the lesser distance of both modes, and the likelihood of a detection under both together. */
+  /** Computes the smaller distance of both modes, and the likelihood of a detection under their mixture, into `out`. */
   innovation(
     delayKm: number,
     dopplerHz: number,
@@ -119,7 +118,7 @@ export class ManoeuvreFilter {
     this.#weighInto(out);
   }
 
-  /** The same for the estimate of another track at the same time. */
+  /** Like `innovation`, for the estimate of another track at the same time. */
   separation(other: ManoeuvreFilter, out: Innovation): void {
     this.#steady.separation(other.estimate, ofSteady);
     this.#turning.separation(other.estimate, ofTurning);
@@ -132,7 +131,7 @@ export class ManoeuvreFilter {
     out.likelihood = (1 - share) * ofSteady.likelihood + share * ofTurning.likelihood;
   }
 
-  /** Fills `out` with bounds that no detection of at most this `variance` lies beyond when a mode's gate holds it. */
+  /** Computes a rectangle into `out` that contains every detection of at most this `variance` within the gate of either mode. */
   bounds(gate: number, variance: Readonly<MeasurementVariance>, out: Bounds): void {
     const steady = this.#steady;
     const turning = this.#turning;
@@ -147,9 +146,9 @@ export class ManoeuvreFilter {
   }
 
   /**
-   * Takes a detection in that is the target's with probability `belief`: the estimate becomes the mixture of having used
-   * it and not (probabilistic data association: Y. Bar-Shalom and E. Tse, Automatica 11, 1975), so that one false alarm
-   * does not lead the track away for good.
+   * Updates the estimate with a detection that belongs to the target with probability `belief`: the result is the mixture of using and
+   * ignoring it (probabilistic data association: Y. Bar-Shalom and E. Tse, Automatica 11, 1975), so that a single false alarm does not
+   * divert the track.
    */
   update(delayKm: number, dopplerHz: number, variance: MeasurementVariance, belief: number): void {
     this.#steady.innovation(delayKm, dopplerHz, variance, ofSteady);
@@ -157,7 +156,7 @@ export class ManoeuvreFilter {
     const share = this.#turningProbability;
     const turning = share * ofTurning.likelihood;
     const both = turning + (1 - share) * ofSteady.likelihood;
-    // Both likelihoods are 0 when a detection is absurdly far away; then nothing is learned about the mode.
+    // Both likelihoods are 0 for a detection extremely far away; then the mode probabilities stay.
     if (both > 0) {
       const probability = share + belief * (turning / both - share);
       this.#turningProbability = Math.min(

@@ -6,7 +6,7 @@ import { gaussian } from "../testing.ts";
 const CONFIG = { delayKm: 0.1, dopplerHz: 1 };
 const PREDICTED = { delay: 0.004, doppler: 0.5 };
 
-/** Lets `noise` see `count` residuals of a radar with these standard deviations at `snrDb`. */
+/** Passes `count` residuals of a radar with these standard deviations at `snrDb` to `noise`. */
 function teach(
   noise: MeasurementNoise,
   snrDb: number,
@@ -23,7 +23,7 @@ function teach(
 }
 
 describe("MeasurementNoise", () => {
-  test("starts at four times the config's variance, and trusts strong detections more, within bounds", () => {
+  test("starts at four times the configured variance, lower for strong detections, within bounds", () => {
     const noise = new MeasurementNoise(CONFIG);
     const at = (snrDb: number): number => noise.variance(snrDb).delay;
     expect(at(12)).toBeCloseTo(0.04 * 10 ** -0.25, 9);
@@ -31,7 +31,7 @@ describe("MeasurementNoise", () => {
     expect(at(60)).toBeCloseTo(0.004, 9);
   });
 
-  test("learns how precise the radar is, for each band of SNR by itself", () => {
+  test("learns the precision of the radar for each band of SNR separately", () => {
     const noise = new MeasurementNoise(CONFIG);
     const before = { ...noise.variance(22) };
     teach(noise, 12, 0.4, 3);
@@ -40,14 +40,14 @@ describe("MeasurementNoise", () => {
     expect(noise.variance(22)).toEqual(before);
   });
 
-  test("learns fast at first: forty residuals tell it that the radar is three times less precise", () => {
+  test("learns fast at first: forty residuals reveal a radar three times less precise", () => {
     const noise = new MeasurementNoise(CONFIG);
     teach(noise, 12, 0.3, 3, 40);
     expect(Math.sqrt(noise.variance(12).delay) / 0.3).toBeWithin(0.6, 1.6);
     expect(Math.sqrt(noise.variance(12).doppler) / 3).toBeWithin(0.6, 1.6);
   });
 
-  test("is hardly moved by one residual in twenty that belongs to something else", () => {
+  test("is hardly affected by one outlier in twenty residuals", () => {
     const random = seededRandom(19);
     const noise = new MeasurementNoise(CONFIG);
     const { delay, doppler } = noise.variance(12);
@@ -64,14 +64,14 @@ describe("MeasurementNoise", () => {
     expect(noise.variance(12).doppler / start.doppler).toBeWithin(0.5, 2);
   });
 
-  test("goes no further than a sixteenth and a hundred times the config's variance", () => {
+  test("stays between a sixteenth and a hundred times the initial variance", () => {
     const noise = new MeasurementNoise(CONFIG);
     for (let index = 0; index < 500; index++) noise.learn(12, 0, 1e9, PREDICTED);
     expect(noise.variance(12).delay).toBeCloseTo((0.01 * 10 ** -0.25) / 16, 9);
     expect(noise.variance(12).doppler).toBeCloseTo(100 * 10 ** -0.25, 9);
   });
 
-  test("forgets on reset", () => {
+  test("returns to the initial values on reset", () => {
     const noise = new MeasurementNoise(CONFIG);
     const before = { ...noise.variance(12) };
     teach(noise, 12, 1, 9);

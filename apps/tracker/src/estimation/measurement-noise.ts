@@ -1,46 +1,46 @@
 /**
- * How precisely the radar measures, by SNR. Radars differ in bandwidth and integration time, and a filter that believes
- * too much or too little loses targets; so the config only gives a starting point, and the residuals of confirmed tracks
- * correct it (adaptive estimation from innovations: R. K. Mehra, "On the identification of variances and adaptive Kalman
- * filtering", IEEE Trans. Autom. Control 15, 1970). Medians are matched instead of mean squares, by stochastic
- * approximation (H. Robbins and S. Monro, Ann. Math. Statist. 22, 1951): the odd detection that was not the track's own
- * must not widen the gate, which would let in more of them. Owned by `tracker.ts`.
+ * Learns the precision of the radar as a function of SNR. Radars differ in bandwidth and integration time, and a filter with a wrong
+ * measurement noise loses targets; so the config is only the starting point, which the residuals of confirmed tracks correct
+ * (adaptive estimation from innovations: R. K. Mehra, "On the identification of variances and adaptive Kalman filtering", IEEE Trans.
+ * Autom. Control 15, 1970). Medians are matched instead of mean squares, by stochastic approximation (H. Robbins and S. Monro, Ann.
+ * Math. Statist. 22, 1951): an occasional wrong association must not widen the gate, which would admit more of them. Owned by
+ * `tracker.ts`.
  */
 import type { MeasurementVariance } from "./kalman.ts";
 
-/** Standard deviations at an SNR of 10 dB, where learning starts. */
+/** Initial standard deviations at an SNR of 10 dB. */
 export interface NoiseConfig {
   readonly delayKm: number;
   readonly dopplerHz: number;
 }
 
-/** Bands of SNR that are learned apart, each BAND_DB wide, the first and the last open. */
+/** Bands of SNR that are learned separately, each BAND_DB wide; the first and the last are open-ended. */
 const BANDS = 6;
 const BAND_DB = 5;
 
-/** Variances start in proportion to 1/SNR (M. A. Richards, Fundamentals of Radar Signal Processing, 2014, §7.2), within bounds. */
+/** Initial variances are proportional to 1/SNR (M. A. Richards, Fundamentals of Radar Signal Processing, 2014, §7.2), within bounds. */
 const REFERENCE_SNR_DB = 10;
 const START_SCALE_MIN = 0.1;
 const START_SCALE_MAX = 2;
 
 /** The median of χ² with one degree of freedom. */
 const CHI_SQUARED_MEDIAN = 0.4549;
-/** Variances start this much larger than the config has it: it is safer to believe too little at first. */
+/** Initial variances are larger than configured by this factor, because overestimating the noise is safer. */
 const START_FACTOR = 4;
 /**
- * A residual moves a variance by half this share at first, then by less and less, but never by less than the second: the
- * learned standard deviation then spreads by about 12 %.
+ * Relative step of a variance per residual (twice the change), which decreases from the first value to the second. With the second,
+ * the learned standard deviation fluctuates by about 12 %.
  */
 const STEP_START = 0.5;
 const STEP_MIN = 0.04;
-/** How far learning may go from the config, as factors of the variance. */
+/** Bounds of a learned variance as factors of the initial one. */
 const FACTOR_MIN = 1 / 16;
 const FACTOR_MAX = 100;
 
 interface Band {
   readonly start: Readonly<MeasurementVariance>;
   readonly learned: MeasurementVariance;
-  lessons: number;
+  samples: number;
 }
 
 export class MeasurementNoise {
@@ -52,14 +52,14 @@ export class MeasurementNoise {
     this.#bands = createBands(config);
   }
 
-  /** The variances of a detection; valid until the next lesson. */
+  /** The variances of a detection; valid until the next call of `learn`. */
   variance(snrDb: number): Readonly<MeasurementVariance> {
     return this.#band(snrDb).learned;
   }
 
   /**
-   * Learns from a confirmed track's next detection: it was `delayResidual` km and `dopplerResidual` Hz off the
-   * prediction, whose own variances were `predicted`.
+   * Learns from a detection of a confirmed track that differs from the prediction by `delayResidual` km and `dopplerResidual` Hz.
+   * `predicted` are the variances of the prediction.
    */
   learn(
     snrDb: number,
@@ -69,7 +69,7 @@ export class MeasurementNoise {
   ): void {
     const band = this.#band(snrDb);
     const { start, learned } = band;
-    const step = Math.max(STEP_MIN, 1 / (band.lessons++ / 4 + 1 / STEP_START));
+    const step = Math.max(STEP_MIN, 1 / (band.samples++ / 4 + 1 / STEP_START));
     learned.delay = correct(learned.delay, step, delayResidual, predicted.delay, start.delay);
     learned.doppler = correct(
       learned.doppler,
@@ -80,7 +80,7 @@ export class MeasurementNoise {
     );
   }
 
-  /** Forgets what was learned. */
+  /** Returns to the initial values. */
   reset(): void {
     this.#bands = createBands(this.#config);
   }
@@ -104,11 +104,11 @@ function createBands(config: NoiseConfig): Band[] {
       delay: start.delay * START_FACTOR,
       doppler: start.doppler * START_FACTOR,
     };
-    return { start, learned, lessons: 0 };
+    return { start, learned, samples: 0 };
   });
 }
 
-/** The variance a little larger or smaller, as the residual lies outside or inside its expected median. */
+/** Increases the variance if the residual is beyond its expected median, and decreases it otherwise. */
 function correct(
   variance: number,
   step: number,

@@ -1,56 +1,56 @@
 /**
- * The radar's wavelength, λ = c/fc, which ties Doppler to the delay rate: d' = −λ·f. Frames do not carry fc, so unless
- * the config gives it, λ is learned from the stream: over a few seconds of a confirmed track, the change of delay is
- * −λ times the integral of its Doppler. Each such span is one scalar measurement of λ, taken in by a one-state Kalman
- * filter. A configured λ is where learning starts; it is used exactly as soon as the stream agrees with it, and dropped when
- * it does not, since a wrong one would tear every track apart. The rest of the tracker uses λ together with its standard deviation, so it works, a little more cautiously,
- * before λ is known. Owned by `tracker.ts`.
+ * Estimates the radar's wavelength λ = c/fc, which relates Doppler to the delay rate: d' = −λ·f. Frames do not contain fc, so unless
+ * it is configured, λ is learned from the stream: over a few seconds of a confirmed track, the change of delay is −λ times the
+ * integral of its Doppler. Each such span is a scalar measurement of λ for a one-state Kalman filter. A configured λ is the initial
+ * value; it is used exactly once the stream confirms it, and dropped if the stream contradicts it, because a wrong λ would break every
+ * track. The rest of the tracker uses λ together with its standard deviation, so it also works, more cautiously, before λ is known.
+ * Owned by `tracker.ts`.
  */
 
 const LIGHT_KM_S = 299_792.458;
 
-/** Before anything is learned: 50 MHz to 2 GHz lie within one standard deviation or so. */
+/** Initial estimate: 50 MHz to 2 GHz are within about one standard deviation. */
 const PRIOR_KM = 1.5e-3;
 const PRIOR_SD_RATIO = 1;
-/** λ is taken as settled below this relative standard deviation. */
+/** λ is settled below this relative standard deviation. */
 const SETTLED_RATIO = 0.05;
 /**
- * λ is told of once it is known to this. A configured one is confirmed once what was learned is known to this and agrees, contradicted when it lies further than
- * this, and four standard deviations, from it.
+ * λ is reported once its relative standard deviation is below this. A configured λ is confirmed once the learned one is known to this
+ * precision and agrees; it is contradicted when the two differ by more than this plus four standard deviations.
  */
 const CONFIRMED_RATIO = 0.01;
-/** Learning never claims to know λ better than this, so that it can still follow. */
+/** Lower bound of the relative standard deviation, so that the filter can still follow changes. */
 const SD_RATIO_MIN = 0.003;
-/** Numbers derived from λ by division use at least this (3 GHz). */
+/** Lower bound of λ as a divisor (3 GHz). */
 const WAVELENGTH_KM_MIN = 1e-4;
-/** A span that disagrees by more than this many standard deviations is not believed… */
+/** A span that differs by more than this many standard deviations is an outlier and ignored. */
 const OUTLIER_SD = 4;
-/** …but this many of them in a row mean the radar was retuned: learning starts again. */
+/** More outliers in a row than this mean that the radar was retuned: learning starts again. */
 const OUTLIERS_IN_A_ROW_MAX = 12;
 
 function megahertz(wavelengthKm: number): string {
   return (LIGHT_KM_S / wavelengthKm / 1e6).toFixed(1);
 }
 
-/** λ as known so far. */
+/** The current estimate of λ. */
 export interface WavelengthEstimate {
   /** km. */
   readonly km: number;
-  /** km; 0 when λ is configured. */
+  /** Standard deviation, km; 0 for a confirmed configured λ. */
   readonly sdKm: number;
 }
 
 export class Wavelength {
   readonly #configuredKm: number | undefined;
-  // What is learned, also beside a configured λ.
+  // The learned λ, which is also tracked when λ is configured.
   #km: number;
   #varianceKm2: number;
   #outliersInARow = 0;
-  /** What the stream says of λ, the configured one if there is one. */
+  /** Whether the stream has confirmed or contradicted λ. */
   #verdict: "open" | "confirmed" | "contradicted" = "open";
-  #news: string | undefined;
+  #notice: string | undefined;
 
-  /** `centerFrequencyHz` fixes λ, unless the stream contradicts it; without it λ is learned. */
+  /** `centerFrequencyHz` determines λ unless the stream contradicts it; if it is undefined, λ is learned. */
   constructor(centerFrequencyHz: number | undefined) {
     this.#configuredKm =
       centerFrequencyHz === undefined ? undefined : LIGHT_KM_S / centerFrequencyHz;
@@ -74,8 +74,8 @@ export class Wavelength {
     return Math.max(Math.abs(this.estimate.km), WAVELENGTH_KM_MIN);
   }
 
-  /** Whether λ is known well enough to turn Doppler into speed. */
-  get settled(): boolean {
+  /** Whether λ is known well enough to convert Doppler to speed. */
+  get isSettled(): boolean {
     return this.#trustedKm !== undefined || this.#hasLearned;
   }
 
@@ -83,16 +83,16 @@ export class Wavelength {
     return this.#varianceKm2 <= (SETTLED_RATIO * this.#km) ** 2;
   }
 
-  /** What is to be told of λ, once: that it was learned, or that the configured one is not the stream's. */
-  takeNews(): string | undefined {
-    const news = this.#news;
-    this.#news = undefined;
-    return news;
+  /** Returns a message about λ once: that it was learned, or that the stream contradicts the configured one. */
+  takeNotice(): string | undefined {
+    const notice = this.#notice;
+    this.#notice = undefined;
+    return notice;
   }
 
   /**
-   * Learns from one span of a track: the delay changed by `delayChangeKm` (variance `variance`, km²) while the
-   * Doppler's integral over time was `dopplerIntegral` (Hz·s, that is, cycles).
+   * Learns from one span of a track in which the delay changed by `delayChangeKm` (variance `variance`, km²) and the integral of the
+   * Doppler over time was `dopplerIntegral` (Hz·s, that is, cycles).
    */
   learn(delayChangeKm: number, dopplerIntegral: number, variance: number): void {
     const residual = delayChangeKm + this.#km * dopplerIntegral;
@@ -112,7 +112,7 @@ export class Wavelength {
     if (this.#hasLearned) this.#compare();
   }
 
-  /** Holds what was learned against what was configured. */
+  /** Compares the learned λ with the configured one. */
   #compare(): void {
     if (this.#verdict === "contradicted") return;
     const configuredKm = this.#configuredKm;
@@ -121,7 +121,7 @@ export class Wavelength {
     if (configuredKm === undefined) {
       if (this.#verdict === "confirmed" || sdKm > CONFIRMED_RATIO * this.#km) return;
       this.#verdict = "confirmed";
-      this.#news = `center frequency learned from the stream: ${learned} MHz`;
+      this.#notice = `center frequency learned from the stream: ${learned} MHz`;
       return;
     }
     const doubtKm = OUTLIER_SD * sdKm + CONFIRMED_RATIO * configuredKm;
@@ -130,12 +130,12 @@ export class Wavelength {
       return;
     }
     this.#verdict = "contradicted";
-    this.#news =
-      `radar.center_frequency is ${megahertz(configuredKm)} MHz, but targets move as at ` +
-      `${learned} MHz: using that`;
+    this.#notice =
+      `radar.center_frequency is ${megahertz(configuredKm)} MHz, but the motion of targets ` +
+      `implies ${learned} MHz, which is used instead`;
   }
 
-  /** Forgets what was learned. */
+  /** Returns to the initial estimate. */
   reset(): void {
     this.#outliersInARow = 0;
     this.#verdict = "open";
@@ -144,12 +144,12 @@ export class Wavelength {
   }
 }
 
-/** A span teaches once it is this long… */
+/** Minimum length of a span. */
 const SPAN_MS_MIN = 4000;
-/** …and is given up when two of its detections lie further apart than this. */
+/** A span with a longer gap between two detections is discarded. */
 const SPAN_GAP_MS_MAX = 2000;
 
-/** The path of one track since its last lesson: what `Wavelength.learn` learns from. */
+/** Accumulates the spans of one track for `Wavelength.learn`. */
 export class WavelengthSpan {
   #startMs = Number.NaN;
   #startDelayKm = 0;
@@ -158,7 +158,7 @@ export class WavelengthSpan {
   #lastDopplerHz = 0;
   #dopplerIntegral = 0;
 
-  /** Adds a detection of the track (delay variance in km²); teaches `wavelength` when the span is complete. */
+  /** Adds a detection of the track (delay variance in km²). When the span is complete, `wavelength` learns from it. */
   observe(
     timestampMs: number,
     delayKm: number,

@@ -1,4 +1,4 @@
-/** What the tracker counts, for the summary it prints on RESET and at exit. One object, shared by all its parts. */
+/** The tracker's counters, shared by all its parts and printed as a summary on RESET and at exit. */
 import { SKIP_REASONS, type SkipReason } from "../input/frame.ts";
 
 export interface Counters {
@@ -7,24 +7,24 @@ export interface Counters {
   detections: number;
   events: number;
   tracksConfirmed: number;
-  /** Tracks that would have been new, but continue one that was not detected for a while. */
+  /** Confirmed tracks that continue a coasting one. */
   tracksResumed: number;
-  /** Tracks that were on the same target as an older one. */
+  /** Tracks merged into an older one of the same target. */
   tracksMerged: number;
   tracksDeleted: number;
   resets: number;
   clients: number;
-  /** Frames with the timestamp of the frame before. */
+  /** Frames with the timestamp of the previous frame. */
   duplicateFrames: number;
-  /** Frames that came after a later one. */
+  /** Frames older than the previous frame. */
   lateFrames: number;
-  /** Times the source's clock was set back, or its stream stopped so long that the tracks were given up. */
+  /** How often the source's clock was set back, or all tracks were dropped after a silence. */
   timeJumps: number;
-  /** Detections that would have begun a track when there were too many. */
+  /** Detections that could not start a track because of TRACKS_MAX. */
   tracksRefused: number;
   /** Clusters too large for the optimal assignment. */
   greedyClusters: number;
-  /** Lines longer than a line may be. */
+  /** Lines longer than LINE_BYTES_MAX. */
   oversizedLines: number;
   readonly skipped: Record<SkipReason, number>;
 }
@@ -53,17 +53,17 @@ export function createCounters(): Counters {
   };
 }
 
-/** One line: `frames=1200 detections=8318 …`, in snake_case; what never happened among the rarer things is left out. */
+/** One line: `frames=1200 detections=8318 …`, in snake_case. Less important counters are left out when 0. */
 export function summarize(counters: Counters): string {
-  const { skipped, frames, detections, events, tracksConfirmed, ...rare } = counters;
-  const always = { frames, detections, events, tracksConfirmed };
-  const seldom = Object.entries({
-    ...rare,
+  const { skipped, frames, detections, events, tracksConfirmed, ...others } = counters;
+  const main = { frames, detections, events, tracksConfirmed };
+  const nonZero = Object.entries({
+    ...others,
     ...Object.fromEntries(
       Object.entries(skipped).map(([reason, count]) => [`skipped_${reason}`, count]),
     ),
   }).filter(([, count]) => count > 0);
-  return [...Object.entries(always), ...seldom]
+  return [...Object.entries(main), ...nonZero]
     .map(([name, count]) => `${snakeCase(name)}=${count}`)
     .join(" ");
 }

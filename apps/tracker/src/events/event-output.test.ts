@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { EventOutput } from "./event-output.ts";
 
-/** A sink that finishes a flush only when told to. */
+/** A sink whose flush ends only when the test calls `finish`. */
 class SlowSink {
   text = "";
   #finish: PromiseWithResolvers<number> | undefined;
@@ -24,7 +24,7 @@ class SlowSink {
   }
 }
 
-/** Lets the output, which goes on in microtasks, get as far as it can. */
+/** Waits until all pending microtasks of the output have run. */
 function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
@@ -32,7 +32,7 @@ function settle(): Promise<void> {
 const HALF_MIB = 512 * 1024;
 
 describe("EventOutput", () => {
-  test("writes one piece at a time, all of it, in order", async () => {
+  test("writes everything in order, one chunk at a time", async () => {
     const sink = new SlowSink();
     const output = new EventOutput(sink);
     output.writeText("a");
@@ -47,7 +47,7 @@ describe("EventOutput", () => {
     expect(output.pendingBytes).toBe(0);
   });
 
-  test("counts what is not written, and is full above 512 KiB", async () => {
+  test("counts unwritten bytes, and is full above 512 KiB", async () => {
     const sink = new SlowSink();
     const output = new EventOutput(sink);
     output.write(new Uint8Array(HALF_MIB));
@@ -59,7 +59,7 @@ describe("EventOutput", () => {
     expect([output.pendingBytes, output.isFull]).toEqual([1, false]);
   });
 
-  test("says when it is half empty, and when it is empty", async () => {
+  test("resolves untilDrained when half empty, and untilEmpty when empty", async () => {
     const sink = new SlowSink();
     const output = new EventOutput(sink);
     const done: string[] = [];
@@ -75,7 +75,7 @@ describe("EventOutput", () => {
     await output.untilEmpty();
   });
 
-  test("reports a failure once, lets nobody wait, and drops what comes after", async () => {
+  test("reports a failure once, resolves all waiters, and discards later writes", async () => {
     const sink = new SlowSink();
     const output = new EventOutput(sink);
     const failures: unknown[] = [];

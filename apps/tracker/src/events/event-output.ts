@@ -1,18 +1,18 @@
 /**
- * Where events go: stdout or a file, written in large pieces, one at a time, without ever blocking the process. What is
- * not yet written is counted, so that the reading of input can stop while it is too much. Owned by `session.ts`.
+ * Writes events to stdout or a file, asynchronously and in large chunks. It counts unwritten bytes, so that reading of input can pause
+ * while there are too many. Owned by `session.ts`.
  *
- *   open → writing → open …      open | writing → failed (the reader has gone, the disk is full)
+ *   open → writing → open …      open | writing → failed (the pipe is closed, the disk is full)
  */
 import type { EventWriter } from "./track-event.ts";
 
-/** No more events are made while more bytes than this wait to be written. */
+/** The output is full above this number of unwritten bytes. */
 const PENDING_BYTES_MAX = 512 * 1024;
 const BUFFER_BYTES_MIN = 256 * 1024;
-/** A UTF-16 unit takes at most this many bytes of UTF-8. */
+/** A UTF-16 code unit takes at most this many bytes in UTF-8. */
 const UTF8_BYTES_PER_CHAR = 3;
 
-/** What bytes are written to; `Bun.FileSink` is one. */
+/** The destination of the bytes, implemented by `Bun.FileSink`. */
 export interface ByteSink {
   write(bytes: Uint8Array): number | Promise<number>;
   flush(): number | Promise<number>;
@@ -31,14 +31,14 @@ export class EventOutput implements EventWriter {
   #spare = Buffer.allocUnsafe(BUFFER_BYTES_MIN);
   #inFlightBytes = 0;
   #waiters: (() => void)[] = [];
-  /** Called once, when writing has failed; what is written later is dropped. */
+  /** Called once, when writing has failed; later writes are discarded. */
   onFailure: (cause: unknown) => void = () => {};
 
   constructor(sink: ByteSink) {
     this.#sink = sink;
   }
 
-  /** Bytes not yet handed to the operating system. */
+  /** Bytes not passed to the operating system yet. */
   get pendingBytes(): number {
     return this.#filled + this.#inFlightBytes;
   }
@@ -47,7 +47,7 @@ export class EventOutput implements EventWriter {
     return this.pendingBytes > PENDING_BYTES_MAX;
   }
 
-  /** Adds bytes (copied). They are written once `pump` is called, or with those before them. */
+  /** Appends a copy of the bytes. They are written after a call of `pump`, or together with earlier ones. */
   write(bytes: Uint8Array): void {
     if (this.#state.at === "failed") return;
     this.#reserve(bytes.length);
@@ -55,7 +55,7 @@ export class EventOutput implements EventWriter {
     this.#filled += bytes.length;
   }
 
-  /** Adds text, as UTF-8. */
+  /** Appends text as UTF-8. */
   writeText(text: string): void {
     if (this.#state.at === "failed") return;
     this.#reserve(text.length * UTF8_BYTES_PER_CHAR);
@@ -70,12 +70,12 @@ export class EventOutput implements EventWriter {
     this.#filling = grown;
   }
 
-  /** Starts writing what was added, unless that is already going on. */
+  /** Starts writing the appended bytes, unless a write is in progress. */
   pump(): void {
     if (this.#state.at === "open" && this.#filled > 0) void this.#writeAll();
   }
 
-  /** Resolves when the output is half empty, or has failed. */
+  /** Resolves when at most half of the limit is unwritten, or writing has failed. */
   untilDrained(): Promise<void> {
     return this.#untilPending(PENDING_BYTES_MAX / 2);
   }
@@ -100,7 +100,7 @@ export class EventOutput implements EventWriter {
     this.#state = { at: "writing" };
     try {
       while (this.#filled > 0) {
-        // The sink may keep the buffer until the flush is done, so two take turns.
+        // The sink may use the buffer until the flush is done, so two buffers alternate.
         const buffer = this.#filling;
         const bytes = buffer.subarray(0, this.#filled);
         this.#inFlightBytes = this.#filled;

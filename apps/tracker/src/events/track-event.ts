@@ -1,9 +1,9 @@
-/** The line written for a confirmed track at each detection, as the public retina-tracker writes it. (T10) */
+/** Encodes the event of a confirmed track at each detection, in the format of the public retina-tracker. (T10) */
 import type { Track } from "../tracks/track.ts";
 
-/** What events are written to; `EventOutput` is one. */
+/** The destination of events, implemented by `EventOutput`. */
 export interface EventWriter {
-  /** Adds bytes; they are copied. */
+  /** Appends a copy of the bytes. */
   write(bytes: Uint8Array): void;
   writeText(text: string): void;
 }
@@ -31,7 +31,7 @@ export function writeTrackEvent(
 const MS_PER_DAY = 86_400_000;
 const ID_HEX_DIGITS = 6;
 
-/** `YYMMDD-00001F`: the UTC day of `timestampMs` and a counter in hexadecimal, unique within one run of the process. */
+/** `YYMMDD-00001F`: the UTC date of `timestampMs` and a hexadecimal counter, unique within one run of the process. */
 export function trackId(timestampMs: number, counter: number): string {
   const day = new Date(Math.floor(timestampMs / MS_PER_DAY) * MS_PER_DAY).toISOString();
   const date = day.slice(0, day.indexOf("T")).replaceAll("-", "");

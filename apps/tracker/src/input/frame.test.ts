@@ -19,7 +19,7 @@ const GOOD =
   '{"timestamp":1000,"delay":[1,2],"doppler":[3,4],"snr":[5,6],"adsb":[null,{"hex":"a"}]}';
 
 describe("parseLine", () => {
-  test("reads a frame", () => {
+  test("parses a frame", () => {
     expect(frameOf(GOOD)).toEqual({
       timestampMs: 1000,
       delaysKm: [1, 2],
@@ -29,7 +29,7 @@ describe("parseLine", () => {
     });
   });
 
-  test("reads no further than the line", () => {
+  test("parses no further than the line", () => {
     const bytes = encoder.encode(`xx${GOOD}\n{"timestamp":`);
     expect(parseLine(bytes, 2, 2 + GOOD.length).is).toBe("frame");
   });
@@ -40,7 +40,7 @@ describe("parseLine", () => {
     expect(frameOf('{"timestamp":1,"delay":[1],"doppler":[2],"snr":[3]}').adsb).toEqual([null]);
   });
 
-  test("cuts ragged arrays to the shortest", () => {
+  test("truncates ragged arrays to the shortest", () => {
     const frame = frameOf(
       '{"timestamp":1,"delay":[1,2,3],"doppler":[4,5],"snr":[6,7,8],"adsb":[{}]}',
     );
@@ -49,7 +49,7 @@ describe("parseLine", () => {
     expect(frame.adsb).toEqual([{}, null]);
   });
 
-  test("knows RESET and blank lines", () => {
+  test("recognises RESET and blank lines", () => {
     expect(parse('{"type":"RESET"}')).toEqual({ is: "reset" });
     for (const blank of ["", " ", "\r", "\t \r"]) expect(parse(blank)).toEqual({ is: "blank" });
   });
@@ -79,13 +79,13 @@ describe("parseLine", () => {
     expect(parse(text)).toEqual({ is: "skipped", reason });
   });
 
-  test("skips what is not UTF-8", () => {
+  test("skips invalid UTF-8", () => {
     const bytes = encoder.encode(GOOD);
     bytes[GOOD.indexOf("hex")] = 0xff;
     expect(parseLine(bytes, 0, bytes.length)).toEqual({ is: "skipped", reason: "bad_utf8" });
   });
 
-  test("takes DETECTIONS_MAX detections and no more", () => {
+  test("accepts up to DETECTIONS_MAX detections", () => {
     const line = (count: number): string => {
       const numbers = JSON.stringify(Array.from({ length: count }, () => 1));
       return `{"timestamp":1,"delay":${numbers},"doppler":${numbers},"snr":${numbers}}`;

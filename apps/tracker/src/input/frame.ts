@@ -1,17 +1,16 @@
 /**
- * One line of input: a detection frame, a RESET, or something to skip, with the reason. Never throws.
- * The rules are those of the frame protocol (T10): more forgiving than the coordinator's check, because a tracker may
- * be fed by anyone. Called by `session.ts` for each line.
+ * Parses one line of input: a detection frame, a RESET, or an invalid line, which is skipped with a reason. Never throws. The rules
+ * are more lenient than the coordinator's check, because a tracker may have other sources. Called by `session.ts` for each line. (T10)
  */
 
-/** More detections than this make a line no frame. */
+/** A line with more detections than this is skipped. */
 export const DETECTIONS_MAX = 4096;
-/** An `adsb` object whose JSON is longer than this is passed on as null. */
+/** An `adsb` object whose JSON is longer than this is replaced by null. */
 export const ADSB_CHARS_MAX = 4096;
-/** The span of times that have a date (ECMA-262, 21.4.1.1), ms Unix. */
+/** The range of times that have a date (ECMA-262, 21.4.1.1), Unix ms. */
 const TIMESTAMP_MS_MAX = 8.64e15;
 
-/** What a detection's ADS-B match said; passed through to the events unaltered. */
+/** The ADS-B match of a detection; passed through to the events unaltered. */
 export type Adsb = Readonly<Record<string, unknown>>;
 
 /** The aircraft address (`hex`) of an ADS-B match. */
@@ -20,13 +19,13 @@ export function hexOf(adsb: Adsb | null): string | null {
   return typeof hex === "string" && hex !== "" ? hex : null;
 }
 
-/** The detections of one coherent processing interval; the arrays are of one length. */
+/** The detections of one coherent processing interval. All arrays have the same length. */
 export interface Frame {
-  /** ms Unix. */
+  /** Unix ms. */
   readonly timestampMs: number;
   /** Bistatic delay, km. */
   readonly delaysKm: readonly number[];
-  /** Hz, positive when closing. */
+  /** Hz, positive for closing targets. */
   readonly dopplersHz: readonly number[];
   readonly snrsDb: readonly number[];
   readonly adsb: readonly (Adsb | null)[];
@@ -55,7 +54,7 @@ export type Line =
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const EMPTY: readonly never[] = [];
 
-/** Reads `bytes[start, end)`, one line without its LF. */
+/** Parses `bytes[start, end)`, one line without its LF. */
 export function parseLine(bytes: Uint8Array, start: number, end: number): Line {
   let text: string;
   try {
@@ -76,7 +75,7 @@ export function parseLine(bytes: Uint8Array, start: number, end: number): Line {
 
 function parseObject(value: Readonly<Record<string, unknown>>): Line {
   if (value["type"] === "RESET") return { is: "reset" };
-  // No frame has a type; a heartbeat does, and may carry a timestamp.
+  // Frames have no type. Heartbeats do, and may have a timestamp too.
   if (value["type"] !== undefined) return skipped("not_a_frame");
   const timestampMs = value["timestamp"];
   if (typeof timestampMs !== "number" || !(Math.abs(timestampMs) <= TIMESTAMP_MS_MAX)) {

@@ -11,7 +11,7 @@ afterEach(() => {
   for (const cleanUp of cleanUps.splice(0)) cleanUp();
 });
 
-/** A listening input that notes what happens, and lets tests wait for it. */
+/** A listening input that logs its callbacks, and a way to wait for them. */
 function setUp(work: () => Promise<void> | undefined = () => undefined) {
   const log: string[] = [];
   let wake = (): void => {};
@@ -58,14 +58,14 @@ function closed(socket: Socket): Promise<void> {
 }
 
 describe("TcpInput", () => {
-  test("passes on what its client sends", async () => {
+  test("passes on the data of its client", async () => {
     const { port, until } = setUp();
     const client = await dial(port);
     client.end("hello");
     await until("client", "hello", "end");
   });
 
-  test("lets a second client wait, unread, until the first has gone", async () => {
+  test("does not read a second client until the first has disconnected", async () => {
     const { port, until } = setUp();
     const first = await dial(port);
     const second = await dial(port);
@@ -89,14 +89,14 @@ describe("TcpInput", () => {
     await until("client", "one", "end", "client", "two", "end", "client", "three");
   });
 
-  test("closes the client that is one too many", async () => {
+  test("closes a client beyond WAITING_MAX", async () => {
     const { port } = setUp();
     for (let count = 0; count < 1 + WAITING_MAX; count++) await dial(port);
     const refused = await dial(port);
     await closed(refused);
   });
 
-  test("reads no more while what came is worked on, and ends the client only after", async () => {
+  test("does not read while data is being processed, and ends the client only afterwards", async () => {
     let finish = Promise.withResolvers<void>();
     const { port, log, until } = setUp(() => finish.promise);
     const client = await dial(port);
@@ -122,7 +122,7 @@ describe("TcpInput", () => {
     expect(() => other.start(HOST, port)).toThrow(expect.objectContaining({ code: "EADDRINUSE" }));
   });
 
-  test("stops after a moment without a client, and only once", async () => {
+  test("stops after a short silence without a client, and only once", async () => {
     const { input, clock, port } = setUp();
     const stopped = input.stop(1000);
     expect(input.stop(2000)).toBe(stopped);
@@ -133,7 +133,7 @@ describe("TcpInput", () => {
     expect(error.code).toBe("ECONNREFUSED");
   });
 
-  test("reads what a client has sent before it stops, and waits for its silence only", async () => {
+  test("reads the data of its client before it stops, and waits only until it is silent", async () => {
     const { input, clock, port, until } = setUp();
     const client = await dial(port);
     client.write("one");
@@ -148,7 +148,7 @@ describe("TcpInput", () => {
     await closed(client);
   });
 
-  test("does not take the time it works on a chunk for the client's silence", async () => {
+  test("does not count the time spent on a chunk as the client's silence", async () => {
     const clock = new FakeClock();
     const log: string[] = [];
     let arrived = Promise.withResolvers<void>();
@@ -176,7 +176,7 @@ describe("TcpInput", () => {
     await stopped;
   });
 
-  test("stops by the deadline when its client's work never ends", async () => {
+  test("stops by the deadline even if processing never ends", async () => {
     const { input, clock, port, until } = setUp(() => new Promise<void>(() => {}));
     const client = await dial(port);
     client.write("one");

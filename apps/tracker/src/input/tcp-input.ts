@@ -1,31 +1,31 @@
 /**
- * The port frames come in by. One client is served at a time; others are accepted and wait, unread, in the order they
- * came, so their data stays in the kernel and TCP holds them back. The current client is not read either while what it
- * sent is still being worked on. Built by `main.ts`.
+ * The TCP port for frames. It serves one client at a time; others are accepted but not read until it is their turn, so their data
+ * stays in the kernel and TCP slows them down. The current client is not read while its data is being processed. Constructed by
+ * `main.ts`.
  *
- *   idle → listening → draining (no new clients; what has arrived is still read) → stopped
+ *   idle → listening → draining (accepts no clients, but reads data that has arrived) → stopped
  */
 import type { Clock } from "@fleet/daemon";
 import type { Socket, TCPSocketListener } from "bun";
 
-/** Clients that may wait; one more is closed at once. */
+/** Clients that can wait. A further one is closed immediately. */
 export const WAITING_MAX = 16;
-/** A peer that vanished without a word is noticed by probes that begin after this silence. */
+/** Silence after which TCP keepalive probes start, which detect a vanished peer. */
 const KEEPALIVE_MS = 30_000;
-/** While draining, a client silent for this long has nothing more on its way. */
-const QUIET_MS = 20;
+/** While draining, a client that is silent for this long is assumed to have sent everything. */
+const SILENCE_MS = 20;
 
 type State =
   | { readonly at: "idle" | "stopped" }
   | { readonly at: "listening" | "draining"; readonly listener: TCPSocketListener };
 
-/** Who hears of the clients. */
+/** Callbacks for the clients. */
 export interface TcpInputEvents {
-  /** A client's turn has come. */
+  /** A client is now being served. */
   onClient(): void;
-  /** Bytes of the current client; valid during the call. The next come when the promise, if any, is fulfilled. */
+  /** Data of the current client, valid only during the call. Nothing more is read until the returned promise, if any, resolves. */
   onData(chunk: Uint8Array): Promise<void> | undefined;
-  /** The current client has gone. */
+  /** The current client has disconnected. */
   onClientEnd(): void;
 }
 
@@ -44,7 +44,7 @@ export class TcpInput {
     this.#events = events;
   }
 
-  /** Listens and gives the port (`port` 0: any free one). Throws the system's error when it cannot. */
+  /** Starts listening and returns the port (`port` 0: any free one). Throws the system's error on failure. */
   start(hostname: string, port: number): number {
     const listener = Bun.listen({
       hostname,
@@ -55,7 +55,7 @@ export class TcpInput {
         open: (socket) => this.#open(socket),
         data: (socket, chunk) => this.#data(socket, chunk),
         close: (socket) => this.#close(socket),
-        // A connection that breaks is also closed; there is nothing else to do about it.
+        // A broken connection is also reported to `close`.
         error: () => {},
       },
     });
@@ -64,8 +64,8 @@ export class TcpInput {
   }
 
   /**
-   * Takes no more clients, reads what the current one has sent until it falls silent or `deadlineMs` (monotonic; looked
-   * at every QUIET_MS), and closes everything. Calling it twice gives the same promise.
+   * Accepts no more clients, reads the data of the current one until it is silent or until `deadlineMs` (monotonic, checked every
+   * SILENCE_MS), and closes everything. A second call returns the same promise.
    */
   stop(deadlineMs: number): Promise<void> {
     this.#stopping ??= this.#stop(deadlineMs);
@@ -79,10 +79,10 @@ export class TcpInput {
     for (const socket of this.#waiting) socket.end();
     this.#waiting = [];
     this.#lastDataMs = this.#clock.monotonicMs();
-    // At least one round, for what the kernel has accepted and not yet told.
+    // At least one round, for connections that the kernel has accepted but not reported yet.
     do {
       await new Promise<void>((resolve) => {
-        this.#clock.after(QUIET_MS, resolve);
+        this.#clock.after(SILENCE_MS, resolve);
       });
     } while (this.#isBusy(deadlineMs));
     listener.stop();
@@ -90,11 +90,11 @@ export class TcpInput {
     this.#state = { at: "stopped" };
   }
 
-  /** Whether the current client may still be sending, or what it sent is still worked on. */
+  /** Whether the current client may still be sending, or its data is still being processed. */
   #isBusy(deadlineMs: number): boolean {
     const nowMs = this.#clock.monotonicMs();
     if (this.#current === undefined || nowMs >= deadlineMs) return false;
-    return this.#work !== undefined || nowMs - this.#lastDataMs < QUIET_MS;
+    return this.#work !== undefined || nowMs - this.#lastDataMs < SILENCE_MS;
   }
 
   #open(socket: Socket): void {
@@ -123,27 +123,27 @@ export class TcpInput {
     if (socket !== this.#current) return;
     if (this.#work === undefined) {
       const work = this.#events.onData(chunk);
-      // Nothing is read during the call, however long it takes: the silence begins after it.
+      // Nothing is read during the call, so the client's silence is counted from its end.
       this.#lastDataMs = this.#clock.monotonicMs();
-      if (work !== undefined) this.#await(socket, work);
+      if (work !== undefined) this.#pauseDuring(socket, work);
       return;
     }
-    // What had been read before the pause took effect.
+    // This chunk had been read before the pause took effect.
     const copy = chunk.slice();
-    this.#await(
+    this.#pauseDuring(
       socket,
       this.#work.then(() => this.#events.onData(copy)),
     );
   }
 
-  /** Reads no more of the client until `work` is done. */
-  #await(socket: Socket, work: Promise<void>): void {
+  /** Pauses reading from the client until `work` is done. */
+  #pauseDuring(socket: Socket, work: Promise<void>): void {
     socket.pause();
     this.#work = work;
     void work.then(() => {
       if (this.#work !== work) return;
       this.#work = undefined;
-      // It could send nothing meanwhile: its silence begins now.
+      // The client could not send anything during the pause, so its silence is counted from now.
       this.#lastDataMs = this.#clock.monotonicMs();
       socket.resume();
     });
@@ -159,7 +159,7 @@ export class TcpInput {
     }
   }
 
-  /** The current client has gone: the turn of the one that waited longest. */
+  /** Ends the current client and serves the one that has waited longest. */
   #next(): void {
     this.#current = undefined;
     this.#events.onClientEnd();

@@ -1,36 +1,36 @@
 /**
- * How much time lies between a frame and the one before, from timestamps that may repeat, come late, be set back or stop
- * for minutes. Owned by `tracker.ts`.
+ * Computes the time between consecutive frames from timestamps that may repeat, arrive late, jump back or pause for minutes. Owned by
+ * `tracker.ts`.
  */
 
-/** A frame at most this much older than its predecessor is late and skipped; an older one means the clock was set back. */
+/** A frame older than its predecessor by at most this much is late and skipped; by more, the clock was set back. */
 const LATE_MS_MAX = 2000;
-/** After a longer silence nothing is where it was. */
+/** After a longer silence, tracks cannot be continued. */
 const SILENCE_MS_MAX = 30_000;
-/** The frame interval assumed until one was seen. */
+/** The frame interval assumed before the second frame. */
 const INTERVAL_MS_DEFAULT = 500;
 
-/** What a timestamp means. */
+/** The interpretation of a timestamp. */
 export type Step =
-  /** `elapsedMs` ≥ 0 have passed; 0 for the first frame. */
+  /** `elapsedMs` ≥ 0 since the previous frame; 0 for the first frame. */
   | { readonly is: "step"; readonly elapsedMs: number }
-  /** The clock was set back; frames are taken to come at their own pace still. */
+  /** The clock was set back; `elapsedMs` is the previous frame interval. */
   | { readonly is: "set_back"; readonly elapsedMs: number }
-  /** No frame came for `elapsedMs`, too long for tracks to be continued. */
+  /** No frame arrived for `elapsedMs`, too long to continue tracks. */
   | { readonly is: "silence"; readonly elapsedMs: number }
-  /** To be skipped: it has the timestamp of the frame before, or an older one. */
+  /** The frame must be skipped: its timestamp equals that of the previous frame, or is older. */
   | { readonly is: "duplicate" | "late" };
 
 export class Timeline {
   #lastMs: number | undefined;
   #intervalMs = INTERVAL_MS_DEFAULT;
 
-  /** The time between the latest frames, ms. */
+  /** The time between the two latest frames, ms. */
   get intervalMs(): number {
     return this.#intervalMs;
   }
 
-  /** Takes the next frame's timestamp, ms Unix. */
+  /** Interprets the timestamp of the next frame, Unix ms. */
   advance(timestampMs: number): Step {
     const lastMs = this.#lastMs ?? timestampMs;
     const isFirst = this.#lastMs === undefined;

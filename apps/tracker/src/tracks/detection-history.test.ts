@@ -26,13 +26,13 @@ describe("DetectionHistory", () => {
     );
   });
 
-  test("can hold a single one", () => {
+  test("can hold a single detection", () => {
     const history = new DetectionHistory(1);
     for (let time = 1; time <= 3; time++) history.append(detection(time));
     expect(read(history)).toMatchObject([{ timestamp: 3 }]);
   });
 
-  test("gives every number and ADS-B object back as it was", () => {
+  test("preserves every number and ADS-B object exactly", () => {
     const number = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0);
     const adsb = fc.option(fc.dictionary(fc.string(), fc.oneof(fc.string(), number)));
     const entry = fc.record({
@@ -45,7 +45,7 @@ describe("DetectionHistory", () => {
     fc.assert(
       fc.property(fc.array(entry, { minLength: 1, maxLength: 50 }), (entries) => {
         const history = new DetectionHistory(HISTORY_MAX);
-        // The text may be asked for at any time.
+        // `json` may be used at any time.
         for (const item of entries) {
           history.append(item);
           if (item.snrDb > 0) read(history);
@@ -62,7 +62,7 @@ describe("DetectionHistory", () => {
     );
   });
 
-  test("passes an ADS-B object of ADSB_CHARS_MAX on, a longer one as null", () => {
+  test("passes on an ADS-B object of ADSB_CHARS_MAX, and replaces a longer one by null", () => {
     const ofLength = (chars: number): Detection["adsb"] => ({
       a: "é".repeat(chars - '{"a":""}'.length),
     });

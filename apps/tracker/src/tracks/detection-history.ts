@@ -1,21 +1,21 @@
 /**
- * The latest detections of one track, kept as the very JSON text its events carry, so that an event costs one copy
- * however long its history is: events are 14–30 times the input in bytes. Owned by `track.ts`.
+ * The latest detections of one track, stored as the JSON text of its events, so that writing an event costs one copy: events are 14–30
+ * times as large as the input. Owned by `track.ts`.
  */
 import { ADSB_CHARS_MAX, type Adsb } from "../input/frame.ts";
 
-/** The most detections an event carries (the interface's own bound). */
+/** The maximum number of detections in an event, defined by the interface. */
 export const HISTORY_MAX = 20;
 
 const EMPTY = Buffer.alloc(0);
 const INITIAL_BYTES = 2048;
-/** A UTF-16 unit takes at most this many bytes of UTF-8. */
+/** A UTF-16 code unit takes at most this many bytes in UTF-8. */
 const UTF8_BYTES_PER_CHAR = 3;
 const COMMA = 0x2c;
 
-/** One detection as a track remembers it. */
+/** A detection of a track. */
 export interface Detection {
-  /** ms Unix. */
+  /** Unix ms. */
   readonly timestampMs: number;
   /** km. */
   readonly delayKm: number;
@@ -28,7 +28,7 @@ export interface Detection {
 
 export class DetectionHistory {
   readonly #countMax: number;
-  /** Not yet turned into text: most tracks are clutter and never write an event. */
+  /** Detections not encoded yet: most tracks are false alarms and never write an event. */
   readonly #unwritten: Detection[] = [];
   readonly #lengths: number[] = [];
   #bytes = EMPTY;
@@ -44,12 +44,12 @@ export class DetectionHistory {
     if (this.#unwritten.length > this.#countMax) this.#unwritten.shift();
   }
 
-  /** The latest detections whose JSON was not asked for yet, oldest first. */
+  /** The latest detections since the last use of `json`, oldest first. */
   get recent(): readonly Detection[] {
     return this.#unwritten;
   }
 
-  /** The detections, oldest first, as comma-separated JSON objects. Valid until the next call. */
+  /** The detections as comma-separated JSON objects, oldest first. Valid until the next call. */
   get json(): Uint8Array {
     for (const detection of this.#unwritten) this.#write(detection);
     this.#unwritten.length = 0;
@@ -82,7 +82,7 @@ export class DetectionHistory {
   }
 }
 
-/** The JSON of one detection. Numbers keep the value they were read with. */
+/** The JSON of one detection. Numbers keep their exact value. */
 function encodeDetection(detection: Detection): string {
   const { timestampMs, delayKm, dopplerHz, snrDb, adsb } = detection;
   let adsbText = "null";

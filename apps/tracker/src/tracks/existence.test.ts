@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { Existence, passing } from "./existence.ts";
+import { Existence, existenceTransition } from "./existence.ts";
 
-const FRAME = passing(0.5);
+const FRAME = existenceTransition(0.5);
 
-/** Detected `hits` times, so that it is nearly sure. */
+/** The existence after `hits` detections, which make it nearly certain. */
 function confirmed(hits = 10): Existence {
   const existence = new Existence(0.01);
   for (let frame = 0; frame < hits; frame++) {
@@ -34,33 +34,33 @@ describe("Existence", () => {
     expect(existence.probability).toBeCloseTo(0.05 / 1.05, 12);
   });
 
-  test("keeps a target that fades for seconds, and gives one up that is gone", () => {
+  test("keeps a target that fades for seconds, and drops one that has left", () => {
     // 8 s are 16 frames, half a minute 60.
     expect(missesUntil(confirmed(), 0.1, 0.9)).toBeWithin(17, 60);
   });
 
-  test("hopes longer when the radar misses more", () => {
+  test("drops a track later when the radar has a lower detection probability", () => {
     expect(missesUntil(confirmed(), 0.5, 0.5)).toBeGreaterThan(missesUntil(confirmed(), 0.5, 0.95));
   });
 
-  test("forgets: no number of hits makes a target last longer than a fade may", () => {
+  test("has a limited memory: more hits do not make a track last longer", () => {
     const once = missesUntil(confirmed(10), 0.1, 0.9);
     expect(missesUntil(confirmed(10_000), 0.1, 0.9)).toBeWithin(once, once + 2);
   });
 
-  test("stays a probability whatever it is told", () => {
+  test("stays a probability for extreme ratios", () => {
     const existence = new Existence(1e-12);
     for (const ratio of [1e300, 0, 1e300, 1e-300, 1]) {
-      existence.predict(passing(1e6));
+      existence.predict(existenceTransition(1e6));
       existence.hit(ratio);
       expect(existence.probability).toBeWithin(0, 1 + 1e-9);
       expect(existence.seenProbability).toBeWithin(0, 1 + 1e-9);
     }
   });
 
-  test("passes time the same in one step as in many", () => {
+  test("predicts the same in one step as in many", () => {
     const [atOnce, inSteps] = [confirmed(), confirmed()];
-    atOnce.predict(passing(6));
+    atOnce.predict(existenceTransition(6));
     for (let step = 0; step < 12; step++) inSteps.predict(FRAME);
     expect(inSteps.probability).toBeCloseTo(atOnce.probability, 12);
     expect(inSteps.seenProbability).toBeCloseTo(atOnce.seenProbability, 12);

@@ -12,7 +12,7 @@ const RULES: LifeRules = {
 };
 const BEGINNING: TrackState = { at: "tentative", hits: 1, frames: 1, birthProbability: 0.01 };
 
-/** The state after a frame per letter, h hit, m miss, when the track has a target with `probability` throughout. */
+/** The state after a series of frames (h: hit, m: miss) with a constant existence probability. */
 function live(frames: string, probability = 0.995, from = BEGINNING): TrackState {
   let state = from;
   for (const frame of frames) {
@@ -25,7 +25,7 @@ function live(frames: string, probability = 0.995, from = BEGINNING): TrackState
 }
 
 describe("a track's life", () => {
-  test("is confirmed once it surely has a target and has been detected M times", () => {
+  test("is confirmed at the probability and after M detections", () => {
     for (const frames of ["hh", "mhh", "mmhh", "hmmh"]) {
       expect(live(frames)).toEqual({ at: "confirmed", id: "id" });
     }
@@ -34,22 +34,22 @@ describe("a track's life", () => {
     expect(live("hh", 0.99).at).toBe("confirmed");
   });
 
-  test("ends when it stays undecided for N frames", () => {
+  test("is deleted when it stays undecided for N frames", () => {
     expect(live("hhhh", 0.5).at).toBe("tentative");
     expect(live("hhhhh", 0.5)).toEqual({ at: "deleted" });
   });
 
-  test("ends before it began in earnest when it has become 50 times less likely", () => {
+  test("is deleted while tentative when it has become 50 times less likely", () => {
     expect(live("m", 0.0002).at).toBe("tentative");
     expect(live("m", 0.000_199)).toEqual({ at: "deleted" });
   });
 
-  test("coasts when missed, and recovers under the same id", () => {
+  test("coasts when missed, and recovers with the same id", () => {
     expect(live("hhmm")).toEqual({ at: "coasting", id: "id", missed: 2 });
     expect(live("hhmmh")).toEqual({ at: "confirmed", id: "id" });
   });
 
-  test("ends when its target has probably gone, or at so many misses in a row", () => {
+  test("is deleted when its target has probably left, or at the limit of consecutive misses", () => {
     const confirmed = live("hh");
     expect(live("m", 0.1, confirmed).at).toBe("coasting");
     expect(live("m", 0.099, confirmed)).toEqual({ at: "deleted" });
@@ -79,7 +79,7 @@ describe("Track", () => {
     adsb: hex === null ? null : { hex },
   });
 
-  test("takes the first address it is given, and remembers whether it began with one", () => {
+  test("takes the first address it receives, and records whether its first detection had one", () => {
     const track = begin(null);
     expect([track.adsbHex, track.adsbInitialized]).toEqual([null, false]);
     track.record(seen("aaa"));
@@ -87,7 +87,7 @@ describe("Track", () => {
     expect(begin("bbb").adsbInitialized).toBe(true);
   });
 
-  test("changes its address only when another comes three times in a row, and calls that a swap", () => {
+  test("changes its address only after three consecutive detections with another one, and records an identity swap", () => {
     const track = begin("aaa");
     for (const hex of ["bbb", "bbb", "aaa", "bbb", "bbb", "ccc", "aaa"]) track.record(seen(hex));
     expect(track.adsbHex).toBe("aaa");
@@ -96,7 +96,7 @@ describe("Track", () => {
     expect(track.anomalies.types).toEqual(["identity_swap"]);
   });
 
-  test("knows its strength from its third detection on, and follows it", () => {
+  test("has a strength from its third detection on, which follows later ones", () => {
     const track = begin(null);
     const withSnr = (snrDb: number) => ({ ...seen(null), snrDb });
     track.record(withSnr(20));

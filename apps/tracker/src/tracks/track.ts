@@ -1,12 +1,12 @@
 /**
- * One track: its filter, its life, its identity, its latest detections.
+ * One track: its filter, life cycle, identity and latest detections.
  *
- *   tentative → confirmed (surely a target) → coasting (missed) → confirmed (seen again)
- *   tentative → deleted (hopeless, or undecided for too long)      coasting → deleted (surely gone, or missed for too long)
+ *   tentative → confirmed (probably a target) → coasting (missed) → confirmed (detected again)
+ *   tentative → deleted (improbable, or undecided for too long)     coasting → deleted (probably gone, or missed for too long)
  *
- * Owned by `tracker.ts`, which alone moves it from state to state.
+ * Owned by `tracker.ts`, which alone changes its state.
  */
-import { Anomalies } from "./anomaly.ts";
+import { Anomalies } from "./anomalies.ts";
 import { type Detection, DetectionHistory } from "./detection-history.ts";
 import { hexOf } from "../input/frame.ts";
 import type { Existence } from "./existence.ts";
@@ -24,26 +24,26 @@ export type TrackState =
   | { readonly at: "coasting"; readonly id: string; readonly missed: number }
   | { readonly at: "deleted" };
 
-/** When tracks are confirmed and deleted: by the probability that they have a target, within bounds in frames. */
+/** When tracks are confirmed and deleted: by their existence probability, within bounds in frames. */
 export interface LifeRules {
-  /** A track is confirmed at this probability… */
+  /** A track is confirmed at this probability. */
   readonly confirmProbability: number;
-  /** …but not before so many detections,… */
+  /** Detections required for a confirmation. */
   readonly hitsMin: number;
-  /** …and deleted if that takes more frames than this, the first detection's included. */
+  /** A track not confirmed within this many frames, including the first, is deleted. */
   readonly window: number;
-  /** A confirmed track is deleted below this probability… */
+  /** A confirmed track is deleted below this probability. */
   readonly dropProbability: number;
-  /** …or at this many misses in a row. */
+  /** A confirmed track is deleted at this number of consecutive misses. */
   readonly missedMax: number;
 }
 
-/** A tentative track is deleted when its probability has fallen to this share of what it began with. */
-const HOPELESS_SHARE = 0.02;
+/** A tentative track is deleted when its probability falls below this share of the initial one. */
+const ABANDON_RATIO = 0.02;
 
 /**
- * The state after a frame in which the track was detected, which made its probability `probability`. `newId` is called
- * when this confirms it.
+ * The state after a frame in which the track was detected. `probability` is the existence probability after the frame; `newId` is
+ * called when the track is confirmed.
  */
 export function afterHit(
   state: TrackState,
@@ -67,7 +67,7 @@ export function afterHit(
   }
 }
 
-/** The state after a frame in which the track was not detected, which made its probability `probability`. */
+/** The state after a frame in which the track was not detected. `probability` is the existence probability after the frame. */
 export function afterMiss(state: TrackState, probability: number, rules: LifeRules): TrackState {
   switch (state.at) {
     case "tentative":
@@ -91,20 +91,20 @@ function afterTentative(
   rules: LifeRules,
 ): TrackState {
   const frames = state.frames + 1;
-  if (frames >= rules.window || probability < state.birthProbability * HOPELESS_SHARE) {
+  if (frames >= rules.window || probability < state.birthProbability * ABANDON_RATIO) {
     return DELETED;
   }
   return { ...state, frames };
 }
 
-/** So many detections in a row with one other address change a track's identity. */
+/** Consecutive detections with the same other address that change a track's identity. */
 const OTHER_HEX_MIN = 3;
 
-/** A track's strength is known after so many detections, and follows later ones with this weight. */
+/** A track's strength is known after this many detections, and later ones are averaged with this weight. */
 const SNR_LENGTH_MIN = 3;
 const SNR_STEP = 0.1;
 
-/** A track's suspicion: in `frames` frames it was missed while `other`, in the same place, was detected (`rivals.ts`). */
+/** For `frames` consecutive frames a track was missed while `other`, at the same position, was detected (`mergers.ts`). */
 export interface Rivalry {
   readonly other: Track;
   readonly frames: number;
@@ -114,14 +114,14 @@ export class Track {
   filter: ManoeuvreFilter;
   existence: Existence;
   readonly history: DetectionHistory;
-  // Most tracks are false alarms and never need these.
+  // Allocated when needed: most tracks are false alarms and never need them.
   #anomalies: Anomalies | undefined;
   #span: WavelengthSpan | undefined;
-  /** Whether the track's first detection came with an ADS-B match. */
+  /** Whether the first detection had an ADS-B match. */
   readonly adsbInitialized: boolean;
   rivalry: Rivalry | undefined;
   state: TrackState;
-  /** When the track was detected first and last, ms Unix. */
+  /** Times of the first and the last detection, Unix ms. */
   readonly firstMs: number;
   lastMs = 0;
   #snrDb = 0;
@@ -145,7 +145,7 @@ export class Track {
     this.record(first);
   }
 
-  /** The probability that it has a target to be detected. A tentative track is judged as if it had one. */
+  /** The probability that there is a detectable target. It is 1 for tentative tracks, which are evaluated as if there were one. */
   get presence(): number {
     return this.state.at === "tentative" ? 1 : this.existence.seenProbability;
   }
@@ -155,28 +155,28 @@ export class Track {
     return this.#anomalies;
   }
 
-  /** The path since the last lesson about λ. */
+  /** The current span for learning λ. */
   get span(): WavelengthSpan {
     this.#span ??= new WavelengthSpan();
     return this.#span;
   }
 
-  /** How strong the track's detections were, the latest counting most, dB; undefined before the third. */
+  /** Running average of the detections' strength, dB; undefined before the third detection. */
   get snrDb(): number | undefined {
     return this.#length < SNR_LENGTH_MIN ? undefined : this.#snrDb;
   }
 
-  /** How many detections the track has had. */
+  /** Number of detections so far. */
   get length(): number {
     return this.#length;
   }
 
-  /** The aircraft's address, once a detection brought one. */
+  /** The aircraft's address; null until a detection has one. */
   get adsbHex(): string | null {
     return this.#adsbHex;
   }
 
-  /** Remembers a detection that continues the track. */
+  /** Records a detection of the track. */
   record(detection: Detection): void {
     this.#length++;
     this.#snrDb += Math.max(SNR_STEP, 1 / this.#length) * (detection.snrDb - this.#snrDb);
@@ -185,15 +185,15 @@ export class Track {
     if (detection.adsb !== null) this.#identify(detection.adsb);
   }
 
-  /** Takes over where `other` is and how surely. */
-  follow(other: Track): void {
+  /** Takes over the state estimate and existence probability of `other`. */
+  adoptEstimate(other: Track): void {
     this.filter = other.filter;
     this.existence = other.existence;
   }
 
-  /** Goes on as `other`, a younger track that turned out to follow the same target: takes its estimate and detections over. */
+  /** Takes over the estimate and detections of `other`, a younger track that follows the same target. */
   absorb(other: Track): void {
-    this.follow(other);
+    this.adoptEstimate(other);
     for (const detection of other.history.recent) this.record(detection);
   }
 

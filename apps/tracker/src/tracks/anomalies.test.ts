@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { Anomalies } from "./anomaly.ts";
+import { Anomalies } from "./anomalies.ts";
 
 const SUPERSONIC_KMS = 0.7;
 
 describe("Anomalies", () => {
-  test("takes half the bistatic range rate, or the reported ground speed, for the speed", () => {
+  test("derives the speed from half the bistatic range rate, or the reported ground speed", () => {
     const anomalies = new Anomalies();
     anomalies.observeRangeRate(-0.3);
     expect(anomalies.maxVelocityMs).toBeCloseTo(150, 9);
@@ -14,7 +14,7 @@ describe("Anomalies", () => {
     expect(anomalies.maxVelocityMs).toBeCloseTo(205.8, 1);
   });
 
-  test("calls a track supersonic after three observations, not two", () => {
+  test("marks a track supersonic after three observations, not two", () => {
     const anomalies = new Anomalies();
     anomalies.observeRangeRate(SUPERSONIC_KMS);
     anomalies.observeRangeRate(SUPERSONIC_KMS);
@@ -23,7 +23,7 @@ describe("Anomalies", () => {
     expect(anomalies.types).toEqual(["supersonic"]);
   });
 
-  test("is not misled by odd ones among many", () => {
+  test("is not affected by outliers", () => {
     const anomalies = new Anomalies();
     for (let round = 0; round < 20; round++) {
       anomalies.observeRangeRate(SUPERSONIC_KMS);
@@ -32,7 +32,7 @@ describe("Anomalies", () => {
     expect(anomalies.types).toEqual([]);
   });
 
-  test("keeps what it has found", () => {
+  test("keeps a recorded type", () => {
     const anomalies = new Anomalies();
     for (let round = 0; round < 3; round++) anomalies.observeAdsb({ gs: 900 }, true);
     for (let round = 0; round < 9; round++) anomalies.observeAdsb({ gs: 300 }, false);
@@ -40,7 +40,7 @@ describe("Anomalies", () => {
   });
 
   test.each([{}, { gs: "900" }, { gs: -900 }, { gs: Number.POSITIVE_INFINITY }, { gs: null }])(
-    "ignores a ground speed that is none: %p",
+    "ignores an invalid ground speed: %p",
     (adsb) => {
       const anomalies = new Anomalies();
       for (let round = 0; round < 3; round++) anomalies.observeAdsb(adsb, false);

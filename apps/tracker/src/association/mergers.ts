@@ -1,29 +1,28 @@
 /**
- * Two tracks on one target: they agree on where it is and how it moves, and one of them gets all detections, for there
- * is only one to have. After some frames of that the younger is merged into the older. Tracks that cross agree for a
- * moment only, and then both are detected. (Track-to-track association: Y. Bar-Shalom and X. R. Li,
- * Multitarget-Multisensor Tracking, 1995, ch. 8.) Called by `tracker.ts` once a frame.
+ * Finds pairs of tracks that follow the same target: they agree in position and motion, and only one of them is detected in each frame.
+ * After several such frames the younger is merged into the older. Crossing tracks agree only for a moment, and both are detected.
+ * (Track-to-track association: Y. Bar-Shalom and X. R. Li, Multitarget-Multisensor Tracking, 1995, ch. 8.) Called by `tracker.ts` once
+ * per frame.
  */
 import type { Innovation } from "../estimation/kalman.ts";
 import type { Track } from "../tracks/track.ts";
 
-/** Greatest squared Mahalanobis distance of tracks that agree (χ², 3 degrees of freedom: 50 %). */
+/** Largest squared Mahalanobis distance of tracks that agree (χ², 3 degrees of freedom: 50 %). */
 const AGREEMENT = 2.4;
-/** Agreement says something only while both are known closely: so many times likelier for one target than by chance. */
+/** Minimum likelihood ratio of agreement for the same target over chance. It is reached only while both estimates are precise. */
 const AGREEMENT_RATIO_MIN = 10000;
-/** So many frames in a row in which one of the two had the detection. */
+/** Number of consecutive frames in which only one of the two was detected. */
 const FRAMES_MIN = 8;
 
-/** A pair that turned out to be one. */
+/** Two tracks of the same target. */
 export interface Merger {
   readonly kept: Track;
   readonly dropped: Track;
 }
 
 /**
- * Looks at the confirmed and coasting `tracks` after the frame at `timestampMs`; updates their suspicions and gives
- * those that are beyond doubt, each track at most once. `density` is how many targets are to be expected by chance, per
- * km, Hz and Hz/s.
+ * Updates the rivalries of the confirmed and coasting `tracks` after the frame at `timestampMs`, and returns the pairs to merge, each
+ * track at most once. `density` is the density of targets expected by chance, per km, Hz and Hz/s.
  */
 export function findMergers(
   tracks: readonly Track[],
@@ -34,7 +33,7 @@ export function findMergers(
   const merged = new Set<Track>();
   for (const track of tracks) {
     const other =
-      track.lastMs === timestampMs ? undefined : twinOf(track, tracks, timestampMs, density);
+      track.lastMs === timestampMs ? undefined : rivalOf(track, tracks, timestampMs, density);
     if (other === undefined) {
       track.rivalry = undefined;
       continue;
@@ -49,8 +48,8 @@ export function findMergers(
   return mergers;
 }
 
-/** The nearest track that agrees with this one and was detected just now. */
-function twinOf(
+/** The nearest track that agrees with this one and was detected in this frame. */
+function rivalOf(
   track: Track,
   tracks: readonly Track[],
   timestampMs: number,
@@ -70,7 +69,7 @@ function twinOf(
   return nearest;
 }
 
-/** Whether ADS-B says that these are two aircraft. */
+/** Whether the tracks have different ADS-B addresses. */
 function areDifferent(one: Track, other: Track): boolean {
   return one.adsbHex !== null && other.adsbHex !== null && one.adsbHex !== other.adsbHex;
 }

@@ -1,20 +1,20 @@
 /**
- * What is remarkable about a track: how fast it was at most, and which kinds of anomaly it showed. A kind, once shown,
- * stays. A single odd detection never marks a track: evidence must repeat. Owned by `track.ts`.
+ * Records the maximum speed of a track and the types of anomaly it has shown. A type, once recorded, is kept. A single outlier is never
+ * enough: the evidence must be repeated. Owned by `track.ts`.
  */
 import type { Adsb } from "../input/frame.ts";
 
 export type AnomalyType = "identity_swap" | "supersonic";
 
-/** The speed of sound at sea level in the ICAO standard atmosphere, m/s (rounded up, so Mach 1 itself is no anomaly). */
+/** The speed of sound at sea level in the ICAO standard atmosphere, m/s (rounded up, so that Mach 1 itself is not an anomaly). */
 const SOUND_MS = 343;
 const KNOT_MS = 0.514_444;
 const MS_PER_KMS = 1000;
 const VELOCITY_DECIMALS = 1;
-/** So many observations more for than against mark a track. */
+/** A type is recorded when observations for it exceed those against it by this number. */
 const EVIDENCE_MIN = 3;
 
-/** Observations for, less those against, of one source. */
+/** Number of observations for an anomaly minus those against it, from one source. */
 interface Evidence {
   balance: number;
 }
@@ -27,12 +27,12 @@ export class Anomalies {
   #maxVelocityMs = 0;
   #json: string | undefined;
 
-  /** The highest speed seen, m/s. A lower bound of the true one where it comes from the bistatic range rate. */
+  /** The highest observed speed, m/s. From the bistatic range rate, it is a lower bound of the true speed. */
   get maxVelocityMs(): number {
     return this.#maxVelocityMs;
   }
 
-  /** `types` and `maxVelocityMs` as an event has them: the end of its JSON, from `is_anomalous` on. */
+  /** The end of an event's JSON, from `is_anomalous` on. */
   get json(): string {
     this.#json ??=
       `"is_anomalous":${this.#types.length > 0},` +
@@ -47,15 +47,15 @@ export class Anomalies {
   }
 
   /**
-   * Takes note of the filtered bistatic range rate, km/s. Flying at v changes a bistatic range by at most 2v
-   * (N. J. Willis, Bistatic Radar, 1991, §6.1), so half of it is a speed the target surely reached.
+   * Observes the filtered bistatic range rate, km/s. A target at speed v changes its bistatic range by at most 2v
+   * (N. J. Willis, Bistatic Radar, 1991, §6.1), so its speed is at least half of the rate.
    */
   observeRangeRate(rangeRateKmS: number): void {
     this.#observeSpeed((Math.abs(rangeRateKmS) / 2) * MS_PER_KMS, this.#radarSpeed);
   }
 
-  /** Takes note of the ground speed an aircraft reports (`gs`, knots), and whether its identity is another than the track's. */
-  observeAdsb(adsb: Adsb, otherIdentity: boolean): void {
+  /** Observes the ground speed an aircraft reports (`gs`, knots), and whether its identity differs from the track's. */
+  observeAdsb(adsb: Adsb, isOtherIdentity: boolean): void {
     const groundSpeed = adsb["gs"];
     if (
       typeof groundSpeed === "number" &&
@@ -64,7 +64,7 @@ export class Anomalies {
     ) {
       this.#observeSpeed(groundSpeed * KNOT_MS, this.#reportedSpeed);
     }
-    this.#weigh("identity_swap", otherIdentity, this.#otherIdentity);
+    this.#weigh("identity_swap", isOtherIdentity, this.#otherIdentity);
   }
 
   #observeSpeed(velocityMs: number, evidence: Evidence): void {
@@ -75,8 +75,8 @@ export class Anomalies {
     this.#weigh("supersonic", velocityMs > SOUND_MS, evidence);
   }
 
-  #weigh(type: AnomalyType, shown: boolean, evidence: Evidence): void {
-    evidence.balance = Math.max(0, evidence.balance + (shown ? 1 : -1));
+  #weigh(type: AnomalyType, isShown: boolean, evidence: Evidence): void {
+    evidence.balance = Math.max(0, evidence.balance + (isShown ? 1 : -1));
     if (evidence.balance < EVIDENCE_MIN || this.#types.includes(type)) return;
     this.#types = [...this.#types, type].toSorted();
     this.#json = undefined;
