@@ -1,4 +1,4 @@
-/** What docker/Dockerfile, compose.yaml and package.json have to agree on, and what no container may be allowed. (H1) */
+/** Checks that docker/Dockerfile, compose.yaml and package.json agree, and that no container has more rights than it needs. (H1) */
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -38,7 +38,7 @@ function all(pattern: RegExp): readonly string[] {
 }
 
 describe("the images", () => {
-  test("say the version of the repository", () => {
+  test("have the version of the repository", () => {
     const labels = all(/image\.version="([^"]+)"/g);
     expect(labels.length).toBeGreaterThan(1);
     expect([...new Set(labels)]).toEqual([rootPackage.version]);
@@ -49,11 +49,11 @@ describe("the images", () => {
     expect([...new Set(named.filter((name) => name !== undefined))].toSorted()).toEqual(ours);
   });
 
-  test("are compiled by the Bun the repository pins", () => {
+  test("are compiled by the Bun that the repository pins", () => {
     expect(all(/bun@([\d.]+)/g)).toEqual([rootPackage.devDependencies.bun]);
   });
 
-  test("can be made without compiling by a builder that makes every stage on the way", () => {
+  test("can be built without compiling by a builder that builds every stage above the target", () => {
     const stages = all(/^FROM .* AS (\S+)$/gm);
     for (const stage of stages.filter((name) => name.endsWith("-dist")))
       expect(stages.indexOf(stage)).toBeLessThan(stages.indexOf("build"));
@@ -61,7 +61,7 @@ describe("the images", () => {
 });
 
 describe("the Compose stack", () => {
-  test("lets no container do more than it must (H1)", () => {
+  test("restricts every container (H1)", () => {
     for (const [name, service] of services) {
       expect(service.read_only, name).toBeTrue();
       expect(service.cap_drop, name).toEqual(["ALL"]);
@@ -70,13 +70,13 @@ describe("the Compose stack", () => {
       expect(service.pids_limit, name).toBeNumber();
       expect(Object.keys(service.logging?.options ?? {}), name).toEqual(["max-size", "max-file"]);
       const isRoot = service.user?.startsWith("0") === true;
-      // Root only without a network and for a moment.
+      // Only a short-lived container without a network may run as root.
       if (isRoot) expect(service, name).toMatchObject({ network_mode: "none", restart: "no" });
       for (const port of service.ports ?? []) expect(port).toStartWith("127.0.0.1:");
     }
   });
 
-  test("gives tokens away as files alone, and to nodes none but the one they enroll with (H5)", () => {
+  test("passes tokens only as files, and to nodes only the enrolment token (H5)", () => {
     for (const [name, { environment, volumes }] of services) {
       for (const [key, value] of Object.entries(environment ?? {}))
         if (key.includes("TOKEN")) expect(`${key}=${value}`).toMatch(/_FILE=\//);
@@ -88,7 +88,7 @@ describe("the Compose stack", () => {
     }
   });
 
-  test("has a node for each agent's config, which can change neither it nor the agent (A1)", () => {
+  test("has a node for each agent config, and no node can change its config or the agent (A1)", () => {
     const nodes = services.filter(
       ([, { environment }]) => environment?.["FLEET_NODE_ID"] !== undefined,
     );
@@ -107,7 +107,7 @@ describe("the Compose stack", () => {
   });
 });
 
-test("the list of what the binaries are made of is valid CycloneDX", () => {
+test("the bill of materials is valid CycloneDX", () => {
   const schema = (name: string): object =>
     JSON.parse(
       readText(`node_modules/@cyclonedx/cyclonedx-library/res/schema/${name}.SNAPSHOT.schema.json`),

@@ -20,7 +20,7 @@ Measures Fleet beside comparable public programs in the same run, and prints rat
   tracker   fleet-tracker on frames with ground truth, beside the public retina-tracker's figures
 
   --short     do about a tenth of the work, to see that a bench runs
-  --data DIR  directory of recorded frames with ground truth (default ../shared/data); benches skip it if it is missing
+  --data DIR  directory of recorded frames with ground truth (default ../shared/data), if there is any
   --root DIR  root of the image that detect examines (needs root)
   --help      print this help
 `;

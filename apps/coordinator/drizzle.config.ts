@@ -1,6 +1,6 @@
 import type { Config } from "drizzle-kit";
 
-// `bun x drizzle-kit generate` (in this folder) writes the next migration; list it in src/db/migrations.ts.
+// Run `bun x drizzle-kit generate` in this folder to write the next migration, then add it to src/db/migrations.ts.
 const config: Config = {
   dialect: "sqlite",
   schema: "./src/db/schema.ts",

@@ -1,11 +1,11 @@
 /**
- * What `kubectl kustomize DIR` makes of our kustomizations, as far as they go: resources, namespace, images, generators from
- * files and JSON patches. Names of generated objects keep no hash. A key or file that is not understood throws. For the tests.
+ * A subset of `kubectl kustomize` for the tests: resources, namespace, images, generators from files, and JSON patches.
+ * Generated names get no hash. Throws for keys and files it does not support.
  */
 import { readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 
-/** A Kubernetes object as it was written. */
+/** A Kubernetes object. */
 export interface Manifest {
   readonly apiVersion: string;
   readonly kind: string;
@@ -50,12 +50,12 @@ const KEYS: readonly string[] = [
 ];
 const WITHOUT_NAMESPACE = ["Namespace"];
 
-/** Every object of the kustomization in `dir`, and the files that it is made of. */
+/** Returns the objects of the kustomization in `dir`, and the files it consists of. */
 export function kustomize(dir: string): { manifests: Manifest[]; files: string[] } {
   const path = join(dir, "kustomization.yaml");
   const kustomization = Bun.YAML.parse(readFileSync(path, "utf8")) as Kustomization;
   const unknown = Object.keys(kustomization).filter((key) => !KEYS.includes(key));
-  if (unknown.length > 0) throw new Error(`${path}: ${unknown.join(", ")}: not understood`);
+  if (unknown.length > 0) throw new Error(`${path}: ${unknown.join(", ")}: not supported`);
   const files = [path];
   const manifests: Manifest[] = [];
   for (const resource of kustomization.resources) {
@@ -74,20 +74,25 @@ export function kustomize(dir: string): { manifests: Manifest[]; files: string[]
     { kind: "Secret", key: "secretGenerator" },
   ] as const)
     for (const generator of kustomization[key] ?? [])
-      manifests.push(generated(kind, generator, dir, files));
+      manifests.push(generate(kind, generator, dir, files));
   for (const { path: file, target } of kustomization.patches ?? []) {
     const steps = Bun.YAML.parse(readFileSync(join(dir, file), "utf8")) as readonly PatchStep[];
     const found = manifests.filter(
       ({ kind, metadata }) => kind === target.kind && metadata.name === target.name,
     );
-    if (found.length !== 1) throw new Error(`${path}: ${found.length} of ${target.name} to patch`);
+    if (found.length !== 1)
+      throw new Error(
+        `${path}: found ${found.length} objects ${target.name} to patch instead of one`,
+      );
     for (const step of steps) patch(found[0]!, step);
     if (!files.includes(join(dir, file))) files.push(join(dir, file));
   }
   const { namespace, images } = kustomization;
   return {
     files,
-    manifests: manifests.map((manifest) => tagged(placed(manifest, namespace), images ?? [])),
+    manifests: manifests.map((manifest) =>
+      addTags(addNamespace(manifest, namespace), images ?? []),
+    ),
   };
 }
 
@@ -96,13 +101,8 @@ function readManifests(path: string): Manifest[] {
   return (Array.isArray(parsed) ? parsed : [parsed]) as Manifest[];
 }
 
-/** An entry of `files` is a path, or `key=path`. */
-function generated(
-  kind: string,
-  { name, files }: Generator,
-  dir: string,
-  read: string[],
-): Manifest {
+/** Generates a ConfigMap or Secret. Each entry of `files` is a path or `key=path`. */
+function generate(kind: string, { name, files }: Generator, dir: string, read: string[]): Manifest {
   const data: Record<string, string> = {};
   for (const entry of files) {
     const equals = entry.indexOf("=");
@@ -122,19 +122,20 @@ function patch(manifest: Manifest, step: PatchStep): void {
   let parent: unknown = manifest;
   for (const key of keys) parent = (parent as Record<string, unknown> | undefined)?.[key];
   const holder = parent as Record<string, unknown> | undefined;
-  if (holder?.[last] === undefined) throw new Error(`nothing at ${step.path}`);
+  if (holder?.[last] === undefined) throw new Error(`${step.path}: no such value`);
   if (step.op === "remove") delete holder[last];
   else if (step.op === "replace") holder[last] = step.value;
-  else if (!Bun.deepEquals(holder[last], step.value)) throw new Error(`another at ${step.path}`);
+  else if (!Bun.deepEquals(holder[last], step.value))
+    throw new Error(`${step.path}: the value differs`);
 }
 
-function placed(manifest: Manifest, namespace: string | undefined): Manifest {
+function addNamespace(manifest: Manifest, namespace: string | undefined): Manifest {
   if (namespace === undefined || WITHOUT_NAMESPACE.includes(manifest.kind)) return manifest;
   return { ...manifest, metadata: { ...manifest.metadata, namespace } };
 }
 
-/** Images of containers get their tags; those of volumes are left as they are. */
-function tagged(manifest: Manifest, images: NonNullable<Kustomization["images"]>): Manifest {
+/** Adds tags to the images of containers, but not to those of volumes. */
+function addTags(manifest: Manifest, images: NonNullable<Kustomization["images"]>): Manifest {
   return JSON.parse(JSON.stringify(manifest), (key, value: unknown) => {
     if (key !== "image" || typeof value !== "string") return value;
     const image = images.find(({ name }) => name === value);

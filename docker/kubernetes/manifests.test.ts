@@ -1,4 +1,4 @@
-/** The manifests fit each other, the images and the level of security they promise. No cluster is asked. */
+/** Checks that the manifests agree with each other, with the images and with their security level. Needs no cluster. */
 import { afterAll, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -17,18 +17,18 @@ import {
   type Workload,
 } from "./pods.ts";
 
-/** The users the images are made for, and what is asked of their entrypoints; a stock image is given a command. */
+/** The user of each image, and the verb for its entrypoint. A stock image gets a command instead. */
 const IMAGES: Readonly<Record<string, { readonly uid: number; readonly verb?: string }>> = {
   "fleet-coordinator": { uid: 65_532, verb: "serve" },
   "fleet-agent": { uid: 65_534, verb: "install" },
   python: { uid: 65_534 },
 };
 const AGENT = "/opt/fleet/fleet-agent";
-/** The coordinator's is fixed, the agent's is what its config says, 8 s if nothing. */
+/** The coordinator's stop time is fixed; the agent's is its config's, or 8 s by default. */
 const COORDINATOR_STOP_S = 15;
 const AGENT_STOP_S = 8;
 const STOP_SPARE_S = 5;
-/** Volumes that the restricted level lets a pod have. https://kubernetes.io/docs/concepts/security/pod-security-standards/ */
+/** Volume types that the restricted level allows. https://kubernetes.io/docs/concepts/security/pod-security-standards/ */
 const VOLUME_KINDS = ["configMap", "secret", "projected", "emptyDir", "image"];
 
 interface NetworkPolicySpec {
@@ -66,7 +66,7 @@ function filesIn(below: string): string[] {
     .filter((path) => statSync(path).isFile());
 }
 
-/** The files that a volume brings, by name; undefined where only the running pod knows. */
+/** Returns the names of the files in a volume; undefined if they are known only at run time. */
 function keysOf(volume: Volume, manifests: readonly Manifest[]): string[] | undefined {
   const { configMap, secret, projected, image } = volume;
   if (configMap !== undefined) return Object.keys(dataOf(manifests, "ConfigMap", configMap.name));
@@ -99,14 +99,14 @@ for (const name of KUSTOMIZATIONS) {
       });
     }
 
-    test("each selector finds its own pods and no others", () => {
+    test("each selector matches its own pods and no others", () => {
       for (const { name: own, selector } of workloads)
         expect(
           workloads.filter(({ labels }) => matches(selector, labels)).map((w) => w.name),
         ).toEqual([own]);
     });
 
-    test("the Service leads to the coordinator's ports, ready or not", () => {
+    test("the Service routes to the coordinator's ports, ready or not", () => {
       const service = specOf(manifests, "Service", "coordinator") as {
         selector: Record<string, string>;
         publishNotReadyAddresses: boolean;
@@ -122,7 +122,7 @@ for (const name of KUSTOMIZATIONS) {
         { name: "frames", containerPort: 30_050 },
       ]);
       expect(service.ports).toEqual(
-        // Agents are told the frame port the coordinator listens on, so none may be changed on the way.
+        // The coordinator advertises the frame port it listens on, so the Service must not translate ports.
         ports.map((p) => ({ name: p.name, port: p.containerPort, targetPort: p.name })),
       );
       for (const { pod } of nodes)
@@ -132,7 +132,7 @@ for (const name of KUSTOMIZATIONS) {
         });
     });
 
-    test("probes ask the coordinator for what it serves, and no node is probed", () => {
+    test("probes use paths that the coordinator serves, and nodes have no probes", () => {
       const [container] = coordinator.pod.containers;
       expect(container!.startupProbe?.httpGet).toEqual({ path: "/healthz", port: "http" });
       expect(container!.livenessProbe?.httpGet).toEqual({ path: "/healthz", port: "http" });
@@ -146,7 +146,7 @@ for (const name of KUSTOMIZATIONS) {
           ]);
     });
 
-    test("a stop is given the time it takes", () => {
+    test("the grace period allows an orderly stop", () => {
       const grace = (workload: Workload): number => workload.pod.terminationGracePeriodSeconds;
       expect(grace(coordinator)).toBeGreaterThanOrEqual(COORDINATOR_STOP_S + STOP_SPARE_S);
       for (const node of nodes) {
@@ -156,11 +156,11 @@ for (const name of KUSTOMIZATIONS) {
       }
     });
 
-    test("a node's memory holds a full spool, the coordinator's volume its tracks", () => {
+    test("a node's memory holds a full spool, and the coordinator's volume holds its tracks", () => {
       for (const node of nodes) {
         const spool = parseBytes(agentConfigOf(node, manifests).spool.bytes_max)!;
         const limit = bytesOf(node.pod.containers[0]!.resources!.limits!["memory"]!);
-        // 110 MiB is what the agent and a python sensor take beside it.
+        // The agent and a Python sensor need 110 MiB besides the spool.
         expect(limit - spool).toBeGreaterThanOrEqual(110 * 1024 ** 2);
       }
       const config = Bun.YAML.parse(
@@ -174,11 +174,11 @@ for (const name of KUSTOMIZATIONS) {
       );
     });
 
-    test("the network lets nodes reach the coordinator and names, and nothing else anything", () => {
+    test("the network policies let nodes reach only the coordinator and DNS", () => {
       testPolicies(manifests, coordinator, nodes);
     });
 
-    test("only the coordinator sees what makes an operator", () => {
+    test("only the coordinator sees the operator token", () => {
       for (const node of nodes) {
         const seen = (node.pod.volumes ?? []).flatMap((v) =>
           v.secret === undefined && v.projected === undefined ? [] : keysOf(v, manifests)!,
@@ -205,7 +205,7 @@ function matches(
 }
 
 function testSecurity({ pod }: Workload): void {
-  test("keeps to the restricted level: no root, no privilege, nothing to write but its volumes", () => {
+  test("complies with the restricted level: no root, no privileges, and nothing writable but its volumes", () => {
     const uid = IMAGES[imageName(pod.containers[0]!.image)]!.uid;
     expect(pod.securityContext).toMatchObject({
       runAsNonRoot: true,
@@ -219,7 +219,7 @@ function testSecurity({ pod }: Workload): void {
     for (const key of ["hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"])
       expect(pod[key]).toBeUndefined();
     for (const container of containersOf(pod)) {
-      // Exactly this: a user or a capability of a container's own would win over the pod's.
+      // Nothing else, because a container's own user or capabilities would override the pod's.
       expect(container.securityContext).toEqual({
         allowPrivilegeEscalation: false,
         readOnlyRootFilesystem: true,
@@ -237,7 +237,7 @@ function testSecurity({ pod }: Workload): void {
       );
   });
 
-  test("runs what its images have", () => {
+  test("runs a program that its image contains", () => {
     for (const { image, command, args } of containersOf(pod)) {
       const { verb } = IMAGES[imageName(image)]!;
       if (verb === undefined) expect(command!.at(-1)).toEndWith(AGENT);
@@ -250,7 +250,7 @@ function testSecurity({ pod }: Workload): void {
 }
 
 function testMounts({ pod, claims }: Workload, manifests: readonly Manifest[]): void {
-  test("mounts the volumes it has, and finds there what it names", () => {
+  test("mounts all its volumes, and they contain the files it names", () => {
     const volumes = new Map((pod.volumes ?? []).map((volume) => [volume.name, volume]));
     const mounted = containersOf(pod).flatMap(({ volumeMounts }) => volumeMounts ?? []);
     expect(new Set(mounted.map((mount) => mount.name))).toEqual(
@@ -276,7 +276,7 @@ function testMounts({ pod, claims }: Workload, manifests: readonly Manifest[]): 
     }
   });
 
-  test("shows secrets to its group alone, and nothing it is given can be written", () => {
+  test("shows secrets only to its group, and mounts everything but its state read-only", () => {
     for (const { secret, projected } of pod.volumes ?? []) {
       const mode = secret?.defaultMode ?? projected?.defaultMode;
       if (mode !== undefined) expect(mode).toBe(0o440);
@@ -318,7 +318,7 @@ function testPolicies(
 }
 
 describe("the kustomizations", () => {
-  test("are made of every file that lies there", () => {
+  test("use every file in their directories", () => {
     const used = new Set(KUSTOMIZATIONS.flatMap((name) => kustomize(join(dir, name)).files));
     const there = filesIn(dir).filter((path) => !path.endsWith("/.gitignore"));
     expect(there.toSorted()).toEqual([...used].toSorted());
@@ -332,7 +332,7 @@ describe("the kustomizations", () => {
     expect(git("check-ignore", ...TOKENS).trim()).toBe(TOKENS.join("\n"));
   });
 
-  test("count on users and entrypoints that the Dockerfile gives our images", () => {
+  test("expect the users and entrypoints that the Dockerfile sets", () => {
     const dockerfile = readFileSync(join(import.meta.dir, "../Dockerfile"), "utf8");
     for (const [name, path] of [
       ["fleet-agent", "/fleet-agent"],
@@ -346,7 +346,7 @@ describe("the kustomizations", () => {
     }
   });
 
-  test("name images of this version, the volume's as the containers'", async () => {
+  test("name images of this version, for volumes and containers alike", async () => {
     const { version } = (await Bun.file(join(root, "package.json")).json()) as { version: string };
     const ours = new Set(
       KUSTOMIZATIONS.flatMap((name) => readKustomization(dir, name).workloads).flatMap(
@@ -362,7 +362,7 @@ describe("the kustomizations", () => {
     ]);
   });
 
-  test("differ in how the agent gets into the pod, and in nothing else (A3)", () => {
+  test("differ only in how the agent gets into the pod (A3)", () => {
     const [copied, mounted] = KUSTOMIZATIONS.map((name) => readKustomization(dir, name));
     for (const [i, { pod }] of copied!.workloads.entries()) {
       const other = mounted!.workloads[i]!.pod;

@@ -1,30 +1,30 @@
-/** The pods of our manifests, as far as the tests look at them. */
+/** The pods of the manifests, typed as far as the tests need. */
 import { cpSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { kustomize, type Manifest } from "./kustomize.ts";
 
-/** The files that `fleet-coordinator secrets` makes. */
+/** The files that `fleet-coordinator secrets` creates. */
 export const TOKENS = ["enroll_token", "operator_token", "push_token"] as const;
 
 /** The kustomizations that a user applies. */
 export const KUSTOMIZATIONS = ["base", "image-volume"] as const;
 
-/** One variable of a container. */
+/** An environment variable of a container. */
 export interface Variable {
   readonly name: string;
   readonly value?: string;
   readonly valueFrom?: { readonly fieldRef: { readonly fieldPath: string } };
 }
 
-/** Where a volume is seen. */
+/** A volume mount. */
 export interface Mount {
   readonly name: string;
   readonly mountPath: string;
   readonly readOnly?: boolean;
 }
 
-/** One container. */
+/** A container. */
 export interface Container {
   readonly name: string;
   readonly image: string;
@@ -46,7 +46,7 @@ export interface Container {
 
 type Named = { readonly name: string };
 
-/** Where a volume's files come from. */
+/** A volume and the source of its files. */
 export interface Volume extends Named {
   readonly configMap?: Named;
   readonly secret?: { readonly secretName: string; readonly defaultMode: number };
@@ -68,24 +68,24 @@ export interface PodSpec {
   readonly volumes?: readonly Volume[];
 }
 
-/** What runs pods. */
+/** An object that runs pods. */
 export interface Workload {
   readonly kind: string;
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly selector: Readonly<Record<string, string>>;
   readonly pod: PodSpec;
-  /** Names of the volumes that its claims bring. */
+  /** The names of its volume claims. */
   readonly claims: readonly string[];
 }
 
-/** Makes a copy of the kustomizations, with tokens by `makeTokens`, which gets their directory. The caller removes it. */
+/** Copies the kustomizations and calls `makeTokens` with the directory for the tokens. The caller removes the copy. */
 export function copyKustomizations(makeTokens: (dir: string) => void = writeTokens): string {
   const dir = mkdtempSync(join(tmpdir(), "fleet-kubernetes-"));
   for (const name of KUSTOMIZATIONS)
     cpSync(join(import.meta.dir, name), join(dir, name), {
       recursive: true,
-      // Somebody's own, in a working tree that is used.
+      // Skip real tokens in this working tree.
       filter: (path) => !TOKENS.some((token) => path.endsWith(`/${token}`)),
     });
   makeTokens(join(dir, "base/secrets"));
@@ -96,7 +96,7 @@ function writeTokens(dir: string): void {
   for (const token of TOKENS) writeFileSync(join(dir, token), `${token}-of-the-tests\n`);
 }
 
-/** Every workload among `manifests`. */
+/** Returns the workloads among `manifests`. */
 export function workloadsOf(manifests: readonly Manifest[]): Workload[] {
   return manifests.flatMap((manifest) => {
     const spec = manifest["spec"] as
@@ -123,18 +123,18 @@ export function workloadsOf(manifests: readonly Manifest[]): Workload[] {
   });
 }
 
-/** The containers of a pod, in the order they are started. */
+/** Returns the containers of a pod in the order of their start. */
 export function containersOf(pod: PodSpec): Container[] {
   return [...(pod.initContainers ?? []), ...pod.containers];
 }
 
-/** The kustomization NAME of `dir`, with its workloads. */
+/** Reads the kustomization `name` in `dir`, with its workloads. */
 export function readKustomization(dir: string, name: string) {
   const { manifests, files } = kustomize(join(dir, name));
   return { name, manifests, files, workloads: workloadsOf(manifests) };
 }
 
-/** The keys of the ConfigMap or Secret `name`. */
+/** Returns the data of the ConfigMap or Secret `name`. */
 export function dataOf(
   manifests: readonly Manifest[],
   kind: "ConfigMap" | "Secret",
@@ -145,9 +145,9 @@ export function dataOf(
   return found["data"] as Record<string, string>;
 }
 
-/** Bytes of a Kubernetes quantity with a binary suffix, such as `64Mi`. */
+/** Converts a Kubernetes quantity with a binary suffix, such as `64Mi`, to bytes. */
 export function bytesOf(quantity: string): number {
   const match = /^(\d+)(Ki|Mi|Gi)$/.exec(quantity);
-  if (match === null) throw new Error(`${quantity}: not understood`);
+  if (match === null) throw new Error(`${quantity}: not supported`);
   return Number(match[1]) * 1024 ** (["Ki", "Mi", "Gi"].indexOf(match[2]!) + 1);
 }

@@ -1,6 +1,6 @@
 /**
- * The pods without a cluster: the commands, variables and files of the manifests, with the built binaries for images and
- * directories for volumes. What a container closes off is not tried here.
+ * Runs the pods without a cluster: the commands, variables and files of the manifests, with the built binaries as images and
+ * directories as volumes. Does not test the isolation of containers.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -24,7 +24,7 @@ const ENTRYPOINTS: Readonly<Record<string, string>> = {
   "fleet-agent": join(DIST, "fleet-agent"),
   [COORDINATOR]: join(DIST, COORDINATOR),
 };
-/** What the downward API says of the pods. */
+/** Values of the downward API. */
 const FIELDS: Readonly<Record<string, string>> = {
   "metadata.name": "radar-7c9d8b5f64-x2k4q",
   "spec.nodeName": "ip-10-0-1-23.eu-west-1.compute.internal",
@@ -45,7 +45,7 @@ const started: Bun.Subprocess<"ignore", "ignore", "pipe">[] = [];
 const logs = new Map<string, string>();
 let url = "";
 
-/** A directory for each volume of a pod, holding the files it would. */
+/** A pod whose volumes are directories with the same files. */
 class RehearsedPod {
   readonly #workload: Workload;
   readonly #dir: string;
@@ -65,8 +65,8 @@ class RehearsedPod {
     return [...initContainers, ...containers].find((container) => container.name === name)!;
   }
 
-  /** `text` with the volumes' directories in place of their mount paths. */
-  here(container: Container, text: string): string {
+  /** Replaces mount paths in `text` by the volumes' directories. */
+  localise(container: Container, text: string): string {
     let path = text;
     for (const { mountPath, name } of container.volumeMounts ?? [])
       path = path.replaceAll(
@@ -76,16 +76,18 @@ class RehearsedPod {
     return path;
   }
 
-  /** Starts a container. `more` comes after its own arguments, `env` wins over its own. */
+  /** Starts a container. `more` follows its own arguments; `env` overrides its own variables. */
   start(container: Container, more: readonly string[], env: Record<string, string>) {
     const entrypoint = ENTRYPOINTS[container.image.split(":")[0]!];
     const command = container.command ?? [entrypoint!];
-    const words = [...command, ...(container.args ?? [])].map((word) => this.here(container, word));
+    const words = [...command, ...(container.args ?? [])].map((word) =>
+      this.localise(container, word),
+    );
     const variables: Record<string, string> = {};
     for (const { name, value, valueFrom } of container.env ?? [])
-      variables[name] = this.here(container, value ?? FIELDS[valueFrom!.fieldRef.fieldPath]!);
+      variables[name] = this.localise(container, value ?? FIELDS[valueFrom!.fieldRef.fieldPath]!);
     const child = Bun.spawn([...words, ...more], {
-      cwd: this.here(container, container.workingDir ?? this.#dir),
+      cwd: this.localise(container, container.workingDir ?? this.#dir),
       env: { PATH: process.env["PATH"] ?? "", ...variables, ...env },
       stdio: ["ignore", "ignore", "pipe"],
     });
@@ -140,7 +142,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  // Nodes first: they say goodbye to the coordinator.
+  // Nodes first, because they deregister at the coordinator.
   for (const child of started.toReversed()) {
     child.kill("SIGTERM");
     await Promise.race([child.exited, Bun.sleep(STOP_MS)]);
@@ -151,7 +153,7 @@ afterAll(async () => {
 });
 
 describe("the pods' commands, without a cluster (A3, H9)", () => {
-  test("the coordinator's answers its probes", async () => {
+  test("the coordinator answers its probes", async () => {
     const pod = workloads.find(({ name }) => name === "coordinator")!.pod;
     const { startupProbe, livenessProbe, readinessProbe } = pod.containers[0]!;
     for (const probe of [startupProbe, livenessProbe, readinessProbe])
@@ -159,7 +161,7 @@ describe("the pods' commands, without a cluster (A3, H9)", () => {
   });
 
   for (const { workload, id, nodeClass } of NODES)
-    test(`${workload}'s put the agent in place, and ${id} is LIVE with a confirmed track`, async () => {
+    test(`${workload} installs the agent, and ${id} is LIVE with a confirmed track`, async () => {
       const pod = podOf(workload);
       const init = pod.start(pod.container("agent"), [], {});
       expect(await init.exited).toBe(0);
@@ -171,7 +173,7 @@ describe("the pods' commands, without a cluster (A3, H9)", () => {
       });
     });
 
-  test("mast's next pod is the same node, though it has nothing of the one before (A14)", async () => {
+  test("the next pod of mast is the same node, although it has no state of the previous one (A14)", async () => {
     const { id } = NODES.find(({ workload }) => workload === "mast")!;
     const before = started.at(-1)!;
     before.kill("SIGTERM");
@@ -192,33 +194,33 @@ function untilLive(id: string, epoch: number): Promise<NodeView> {
 }
 
 describe("the configs of the ConfigMaps (H9)", () => {
-  function run(binary: string, args: readonly string[]): { code: number; said: string } {
+  function run(binary: string, args: readonly string[]): { code: number; stderr: string } {
     const { exitCode, stderr } = Bun.spawnSync([join(DIST, binary), ...args], {
       env: { PATH: process.env["PATH"] ?? "" },
     });
-    return { code: exitCode, said: stderr.toString() };
+    return { code: exitCode, stderr: stderr.toString() };
   }
 
   for (const node of ["radar", "mast"])
-    test(`${node}'s is one that the agent takes`, () => {
+    test(`the agent accepts the config of ${node}`, () => {
       const path = join(dir, `${node}.yaml`);
       const yaml = dataOf(manifests, "ConfigMap", node)["agent.yaml"]!;
       writeFileSync(path, yaml);
       expect(run("fleet-agent", ["--detect-only", "--config", path])).toEqual({
         code: 0,
-        said: "",
+        stderr: "",
       });
       writeFileSync(path, yaml.replace("bytes_max", "bytes"));
       expect(run("fleet-agent", ["--detect-only", "--config", path])).toEqual({
         code: 78,
-        said: `fleet-agent: ${path}: spool.bytes: unknown key\n`,
+        stderr: `fleet-agent: ${path}: spool.bytes: unknown key\n`,
       });
     });
 
-  test("the coordinator's is one that it takes", () => {
+  test("the coordinator accepts its config", () => {
     const path = join(dir, "coordinator.yaml");
     writeFileSync(path, dataOf(manifests, "ConfigMap", "coordinator")["coordinator.yaml"]!);
-    expect(run(COORDINATOR, ["check-config", path])).toEqual({ code: 0, said: "" });
+    expect(run(COORDINATOR, ["check-config", path])).toEqual({ code: 0, stderr: "" });
   });
 });
 
@@ -227,12 +229,12 @@ describe("the DaemonSet's command", () => {
   const script = mast.command!.at(-1)!.replace(/exec \S+$/, 'echo "$FLEET_NODE_ID"');
   const shells = [["dash"], ["bash", "--posix"], ["busybox", "sh"]].filter(([shell]) => {
     if (Bun.which(shell!) !== null || process.env["CI"] !== undefined) return true;
-    console.log(`no ${shell} here: what it makes of machines' names is not tried`);
+    console.log(`skipped the DaemonSet's command in ${shell}: not installed`);
     return false;
   });
 
   for (const shell of shells)
-    test(`makes an id of a machine's name in ${shell[0]}`, () => {
+    test(`turns a machine's name into a node id in ${shell[0]}`, () => {
       for (const [machine, id] of [
         ["worker1", "mast-worker1"],
         ["ip-10-0-1-23.eu-west-1.compute.internal", "mast-ip-10-0-1-23-eu-west-1-compute-internal"],

@@ -1,4 +1,4 @@
-/** The manifests are what Kubernetes' own API description says, and what kubectl makes of the kustomizations is what we tested. */
+/** Checks the manifests against Kubernetes' API types, and our subset of kustomize against kubectl if it is installed. */
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -6,13 +6,13 @@ import { root } from "../../scripts/lib/root.ts";
 import type { Manifest } from "./kustomize.ts";
 import { copyKustomizations, KUSTOMIZATIONS, readKustomization } from "./pods.ts";
 
-/** The first kubectl whose kustomize is of today's form. */
+/** Older versions of kustomize produce other output. */
 const KUSTOMIZE_MAJOR_MIN = 5;
 const TSC_FLAGS =
   "--ignoreConfig --noEmit --strict --skipLibCheck --pretty false --target esnext --module preserve --moduleResolution bundler";
 
 const dir = copyKustomizations();
-// Below the project, so that the types are found.
+// Inside the repository, so that tsc finds the types.
 const types = mkdtempSync(join(root, "node_modules/.cache-kubernetes-"));
 afterAll(() => {
   for (const path of [dir, types]) rmSync(path, { recursive: true });
@@ -20,8 +20,8 @@ afterAll(() => {
 
 const all = KUSTOMIZATIONS.map((name) => readKustomization(dir, name));
 
-/** What tsc says of `manifests` as objects of their types: unlike a validator, it knows every key. */
-async function complaintsOf(manifests: readonly Manifest[]): Promise<string> {
+/** Returns the errors of tsc for `manifests` as typed objects. Unlike a validator, it rejects unknown keys. */
+async function typeErrorsOf(manifests: readonly Manifest[]): Promise<string> {
   const imports = new Set<string>();
   const constants = manifests.map((manifest, i) => {
     const type = `I${manifest.kind}`;
@@ -46,50 +46,50 @@ async function complaintsOf(manifests: readonly Manifest[]): Promise<string> {
 describe("Kubernetes' API", () => {
   for (const { name, manifests } of all)
     test(`has every key of ${name}, with a value of that type (H9)`, async () => {
-      expect(await complaintsOf(manifests)).toBe("");
+      expect(await typeErrorsOf(manifests)).toBe("");
     });
 
-  test("would not have a key that it doesn't know, nor miss one that it needs", async () => {
+  test("rejects an unknown key, a missing key and a value of the wrong type", async () => {
     const text = JSON.stringify(all[0]!.manifests.find(({ kind }) => kind === "StatefulSet"));
-    for (const [from, to, complaint] of [
+    for (const [from, to, problem] of [
       ['"replicas":', '"replica":', `'"replica"' does not exist`],
       ['"name":"coordinator","image"', '"image"', "Property '\"name\"' is missing"],
       ['"readOnlyRootFilesystem":true', '"readOnlyRootFilesystem":"yes"', "'string' is not"],
     ] as const) {
       expect(text).toContain(from);
       const broken = JSON.parse(text.replace(from, to)) as Manifest;
-      expect(await complaintsOf([broken])).toContain(complaint);
+      expect(await typeErrorsOf([broken])).toContain(problem);
     }
   });
 });
 
-/** Why kubectl isn't asked, if it isn't. */
-function lacksKubectl(): string | undefined {
-  if (Bun.which("kubectl") === null) return "no kubectl here";
+/** Returns why kubectl cannot be used; undefined if it can. */
+function kubectlProblem(): string | undefined {
+  if (Bun.which("kubectl") === null) return "kubectl is not installed";
   const { stdout } = Bun.spawnSync(["kubectl", "version", "--client"], { stderr: "ignore" });
   const version = /Kustomize Version: v(\d+)/.exec(stdout.toString())?.[1];
   return Number(version) >= KUSTOMIZE_MAJOR_MIN ? undefined : "this kubectl is too old";
 }
 
-const lacking = lacksKubectl();
-if (lacking !== undefined) console.log(`${lacking}: what it makes of the manifests is not tried`);
+const skipReason = kubectlProblem();
+if (skipReason !== undefined) console.log(`skipped kubectl kustomize: ${skipReason}`);
 
 describe("kubectl kustomize", () => {
   for (const { name, manifests } of all)
-    test.skipIf(lacking !== undefined)(`makes the same of ${name}`, () => {
+    test.skipIf(skipReason !== undefined)(`produces the same from ${name}`, () => {
       const { stdout, stderr } = Bun.spawnSync(["kubectl", "kustomize", join(dir, name)]);
       expect(stderr.toString()).toBe("");
       const made = Bun.YAML.parse(withoutHashes(stdout.toString())) as Manifest[];
       expect(byName(made)).toEqual(byName(manifests));
     });
 
-  test.skipIf(lacking !== undefined)("says which file is missing where there are no tokens", () => {
+  test.skipIf(skipReason !== undefined)("names the missing file if there are no tokens", () => {
     const { stderr, exitCode } = Bun.spawnSync([
       "kubectl",
       "kustomize",
       join(import.meta.dir, "base"),
     ]);
-    if (exitCode === 0) return; // Somebody uses this working tree.
+    if (exitCode === 0) return; // This working tree has tokens.
     expect(stderr.toString()).toContain("secrets/enroll_token");
   });
 });

@@ -1,26 +1,26 @@
-/** Commands of this machine, run to their end. */
+/** Runs commands on this machine. */
 
 const COMMAND_MS_MAX = 120_000;
 
-/** How a command ended. */
-export interface Ended {
+/** The result of a command. */
+export interface CommandResult {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Where and how a command is run; what is left out is as it is here, without stdin. */
+/** Options of a command. `env` is added to this process's environment. */
 export interface CommandOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly timeoutMs?: number;
 }
 
-/** Runs a command; one that takes too long is killed. */
+/** Runs a command without stdin. Kills it if it takes too long. */
 export async function run(
   command: readonly string[],
   options: CommandOptions = {},
-): Promise<Ended> {
+): Promise<CommandResult> {
   const child = Bun.spawn([...command], {
     cwd: options.cwd ?? "/",
     env: { ...process.env, LC_ALL: "C", ...options.env },
@@ -35,7 +35,7 @@ export async function run(
   return { code, stdout, stderr };
 }
 
-/** As `run`; throws unless the command ended well. Its stdout, without blanks at the end. */
+/** Runs a command and returns its stdout without trailing whitespace. Throws if it fails. */
 export async function runOrThrow(
   command: readonly string[],
   options: CommandOptions = {},

@@ -1,4 +1,4 @@
-/** The README's Compose commands, taken from the README and run at the top of the repository. (H1) */
+/** Runs the README's Compose commands, read from the README, in the root of the repository. (H1) */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "bun:test";
@@ -8,9 +8,9 @@ import { type Engine, until } from "./engine.ts";
 const ROOT = join(import.meta.dir, "../..");
 const HTTP_PORT = 7700;
 const UP_MS_MAX = 120_000;
-/** As the services are called. */
+/** The names of the node services. */
 const NODES = ["alpine", "native", "node", "python"];
-/** No registry is asked, and ours are built already. */
+/** Uses the local stand-ins, because no registry is reachable, and images that are already built. */
 const IMAGES = {
   FLEET_TARGET_SUFFIX: "-dist",
   FLEET_PYTHON_IMAGE: "python",
@@ -19,7 +19,7 @@ const IMAGES = {
 };
 const OURS = "label=com.docker.compose.project";
 
-/** What `docker inspect` says of a container, as far as it matters here. */
+/** The parts of `docker inspect` that are used here. */
 interface Inspected {
   readonly Name: string;
   readonly Config: { readonly User: string };
@@ -36,12 +36,12 @@ interface Inspected {
 }
 
 export function testCompose(engineOf: () => Engine): void {
-  describe.each(composeCommands())("the README's commands with %s", (compose) => {
+  describe.each(composeCommands())("the README's Compose commands, run with %s,", (compose) => {
     const [up, look, down, ...others] = readmeBlocks(compose);
     let socket = "";
     let token = "";
 
-    /** Undefined while there is no answer. */
+    /** Returns undefined while there is no successful response. */
     async function get<T>(path: string): Promise<T | undefined> {
       const headers = { Authorization: `Bearer ${token}` };
       try {
@@ -61,7 +61,7 @@ export function testCompose(engineOf: () => Engine): void {
     }
 
     test(
-      "bring up every node, LIVE and with confirmed tracks",
+      "start every node, LIVE and with confirmed tracks",
       async () => {
         const engine = engineOf();
         expect(others).toEqual([]);
@@ -85,7 +85,7 @@ export function testCompose(engineOf: () => Engine): void {
       UP_MS_MAX,
     );
 
-    test("start nothing that has a privilege, or shows a token", async () => {
+    test("start no container with privileges or a visible token", async () => {
       const engine = engineOf();
       const ids = (await engine.docker("ps", "--all", "--quiet", "--filter", OURS)).split("\n");
       const text = await engine.docker("inspect", ...ids);
@@ -101,7 +101,7 @@ export function testCompose(engineOf: () => Engine): void {
         expect(HostConfig.SecurityOpt).toEqual(["no-new-privileges:true"]);
         expect(HostConfig.Memory).toBeGreaterThan(0);
         expect(opened.map(({ HostIp }) => HostIp)).toEqual(opened.map(() => "127.0.0.1"));
-        // What runs on is nobody's; what ended ended well.
+        // Running containers have an unprivileged user; the others exited with 0.
         if (State.Status === "running") expect(Config.User).toMatch(/^655\d\d:655\d\d$/);
         else expect([Name, State.Status, State.ExitCode]).toEqual([Name, "exited", 0]);
       }
@@ -110,7 +110,7 @@ export function testCompose(engineOf: () => Engine): void {
       expect(logs).not.toContain(token);
     });
 
-    test("have a coordinator that comes back from a crash, and every node with it (A13, R3)", async () => {
+    test("start a coordinator that recovers from a crash, with every node (A13, R3)", async () => {
       const engine = engineOf();
       const container = (await sh(engine, `${compose} ps --quiet coordinator`)).trim();
       await engine.crash(container);
@@ -120,7 +120,7 @@ export function testCompose(engineOf: () => Engine): void {
     });
 
     test(
-      "keep every node's identity when its container is made anew (A14)",
+      "keep every node's identity when its container is recreated (A14)",
       async () => {
         const engine = engineOf();
         const seen = (nodes: readonly NodeView[]): unknown =>
@@ -149,13 +149,13 @@ export function testCompose(engineOf: () => Engine): void {
   });
 }
 
-/** Those that are here: docker-compose, which may be of either kind, and Docker's own. */
+/** The Compose commands of this machine: docker-compose, and the Docker plugin if installed. */
 function composeCommands(): readonly string[] {
   const own = Bun.spawnSync(["docker", "compose", "version"]).exitCode === 0;
   return ["docker-compose", ...(own ? ["docker compose"] : [])];
 }
 
-/** The sh blocks of the README's section on Compose, for `command`. */
+/** Returns the `sh` blocks in the README's section on Compose, with `command` in place of `docker compose`. */
 function readmeBlocks(command: string): readonly string[] {
   const readme = readFileSync(join(ROOT, "README.md"), "utf8");
   const section = /^## .*Compose\n(.*?)^## /ms.exec(readme)?.[1] ?? "";
@@ -164,7 +164,7 @@ function readmeBlocks(command: string): readonly string[] {
   );
 }
 
-/** Runs a script in the engine's network, at the top of the repository. Throws unless it ends well; gives its stdout. */
+/** Runs a script in the engine's network, in the root of the repository. Returns its stdout. Throws if it fails. */
 async function sh(engine: Engine, script: string): Promise<string> {
   const options = { cwd: ROOT, env: IMAGES, timeoutMs: UP_MS_MAX };
   const { code, stdout, stderr } = await engine.inside(["sh", "-ec", script], options);

@@ -1,4 +1,7 @@
-/** The agent and the coordinator in real Docker: one engine and one fleet for all tests. A minute and a half, two the first time, and 2 GB. */
+/**
+ * The agent and the coordinator in real Docker, with one engine and one fleet for all tests. Takes a minute and a half, two the
+ * first time, and 2 GB of disk.
+ */
 import { afterAll, beforeAll } from "bun:test";
 import { Engine } from "./engine.ts";
 import { Fleet } from "./fleet.ts";
@@ -9,7 +12,7 @@ import { testLifecycle } from "./lifecycle.ts";
 import { describeDocker } from "./machine.ts";
 import { testMemory } from "./memory.ts";
 import { testStockImages } from "./stock-images.ts";
-import { makeImages } from "./stock.ts";
+import { buildImages } from "./stock.ts";
 
 const START_MS_MAX = 180_000;
 
@@ -18,7 +21,7 @@ await describeDocker("in Docker", () => {
   let fleet: Fleet | undefined;
   beforeAll(async () => {
     engine = await Engine.start();
-    await makeImages(engine);
+    await buildImages(engine);
     fleet = await Fleet.start(engine);
   }, START_MS_MAX);
   afterAll(() => engine?.stop(), START_MS_MAX);

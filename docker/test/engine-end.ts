@@ -1,4 +1,4 @@
-/** That nothing is left of an engine whose tests were killed. */
+/** Tests that nothing is left of an engine when its tests are killed. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "bun:test";
@@ -26,11 +26,11 @@ export function testEngineEnd(): void {
     expect(traces(dir, child.pid)).not.toEqual([]);
     child.kill("SIGKILL");
     await child.exited;
-    await until("it is gone", () => traces(dir, child.pid).length === 0);
+    await until("the engine is gone", () => traces(dir, child.pid).length === 0);
   });
 }
 
-/** Its files, processes, mounts and control groups. */
+/** Returns what is left of an engine: files, processes, mounts and control groups. */
 function traces(dir: string, pid: number): readonly string[] {
   const groups = [`/sys/fs/cgroup/memory/fleet-test-${pid}`, `/sys/fs/cgroup/fleet-test-${pid}`];
   const processes = readdirSync("/proc").filter(
@@ -44,6 +44,6 @@ function read(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    return ""; // It has just gone.
+    return ""; // The process has just ended.
   }
 }

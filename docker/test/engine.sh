@@ -1,10 +1,10 @@
 #!/bin/sh
-# A Docker engine with process ids, mounts and a network of its own: run as the first process of new namespaces.
+# A Docker engine in its own PID, mount and network namespaces. Must be the first process of these namespaces.
 #
-#   engine.sh DIR NAME     DIR: all its files, on a file system that overlays can lie on; NAME: its control group
+#   engine.sh DIR NAME     DIR holds all files and must be on a file system that supports overlays; NAME is the control group
 #
-# It ends when its stdin does, which is also when whoever started it is killed: then nothing of it is left, containers and
-# DIR included. What is written to stdout and stderr goes to DIR.log, which stays.
+# The engine ends when its stdin closes, and so also when its parent is killed. It then removes everything, including
+# containers and DIR. Its output goes to DIR.log, which remains.
 
 dir=$1
 name=$2
@@ -14,11 +14,11 @@ dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" --h
   --cgroup-parent "/$name" --exec-opt native.cgroupdriver=cgroupfs &
 dockerd=$!
 read -r _
-# Else it would wait for each to stop in order.
+# Otherwise dockerd would wait for each container to stop in order.
 docker ps --quiet | xargs -r docker kill
 kill "$dockerd"
 wait "$dockerd"
-# All that is left in this process namespace.
+# Kills everything left in this PID namespace.
 kill -KILL -1
 awk -v dir="$dir/" 'index($2, dir) == 1 { print $2 }' /proc/self/mounts | xargs -r umount -l
 find /sys/fs/cgroup -depth -type d \( -name "$name" -o -path "*/$name/*" \) -exec rmdir {} +

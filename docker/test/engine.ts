@@ -1,12 +1,12 @@
 /**
- * A Docker engine of the tests' own: Debian's dockerd in namespaces for its processes, mounts and network, so that it meets no
- * other engine, no port of this machine and no other machine, and whatever happens to the tests nothing of it is left.
+ * A Docker engine for the tests: Debian's dockerd in its own PID, mount and network namespaces. It is isolated from other
+ * engines, from this machine's ports and from other machines, and leaves nothing behind even if the tests are killed.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { type CommandOptions, type Ended, run, runOrThrow } from "./command.ts";
+import { type CommandOptions, type CommandResult, run, runOrThrow } from "./command.ts";
 
-/** What is kept between runs, and the engine's own files while it runs: on a file system that overlays can lie on. */
+/** Files kept between runs, and the files of a running engine. Must be on a file system that supports overlays. */
 export const CACHE = join(import.meta.dir, "../../node_modules/.cache/docker");
 const RUNNING = "running-";
 const LOG_BYTES_SHOWN = 2000;
@@ -14,26 +14,28 @@ const START_MS_MAX = 30_000;
 const STOP_MS_MAX = 30_000;
 const POLL_MS = 20;
 
-/** What is awaited, or nothing yet. */
-export type Look<T> = () => T | undefined | false | Promise<T | undefined | false>;
+/** Returns what a test waits for, or undefined or false until then. */
+export type Check<T> = () => T | undefined | false | Promise<T | undefined | false>;
 
-/** Polls until `look` gives something; fails saying `what` was awaited. */
-export async function until<T>(what: string, look: Look<T>, limitMs = START_MS_MAX): Promise<T> {
+/** Polls until `check` returns a value. Throws with `what` if that takes too long. */
+export async function until<T>(what: string, check: Check<T>, limitMs = START_MS_MAX): Promise<T> {
   const endMs = performance.now() + limitMs;
   for (;;) {
-    const seen = await look();
-    if (seen !== undefined && seen !== false) return seen;
-    if (performance.now() > endMs) throw new Error(`not seen in ${limitMs} ms: ${what}`);
+    const value = await check();
+    if (value !== undefined && value !== false) return value;
+    if (performance.now() > endMs)
+      throw new Error(`timed out after ${limitMs} ms waiting until ${what}`);
     await Bun.sleep(POLL_MS);
   }
 }
 
 type Guarded = Bun.Subprocess<"pipe", "pipe" | "ignore", "inherit" | "ignore">;
 
+/** A running engine. */
 export class Engine {
-  /** For files that containers see; goes with the engine. */
+  /** A directory for files that containers mount. Removed with the engine. */
   readonly dir: string;
-  /** What a client needs to find it. */
+  /** Environment variables that make Docker clients use this engine. */
   readonly env: Readonly<Record<string, string>>;
   readonly #child: Guarded;
   readonly #name: string;
@@ -53,12 +55,12 @@ export class Engine {
       cwd: "/",
       env: { ...process.env, ...this.env },
       stdio: ["pipe", "ignore", "ignore"],
-      // A Ctrl-C is for us: the engine ends with its stdin.
+      // Ctrl-C must not reach the engine, which ends when its stdin closes.
       detached: true,
     });
   }
 
-  /** Starts it; ready when this resolves. */
+  /** Starts an engine. Resolves when it is ready. */
   static async start(): Promise<Engine> {
     removeAbandoned();
     const engine = new Engine();
@@ -68,22 +70,22 @@ export class Engine {
     } catch (error) {
       const log = engine.#log();
       await engine.stop();
-      throw new Error(`dockerd does not start: ${log}`, { cause: error });
+      throw new Error(`dockerd did not start: ${log}`, { cause: error });
     }
   }
 
-  /** Runs a Docker command. Throws unless it ends well; gives its stdout. */
+  /** Runs a Docker command and returns its stdout. Throws if it fails. */
   docker(...args: readonly string[]): Promise<string> {
     return runOrThrow(["docker", ...args], { env: this.env });
   }
 
-  /** As `docker`, for commands that may fail. */
-  attempt(...args: readonly string[]): Promise<Ended> {
+  /** Runs a Docker command that may fail. */
+  attempt(...args: readonly string[]): Promise<CommandResult> {
     return run(["docker", ...args], { env: this.env });
   }
 
-  /** Runs a command of this machine that sees the engine's network and speaks to the engine. */
-  inside(command: readonly string[], options: CommandOptions = {}): Promise<Ended> {
+  /** Runs a command of this machine in the engine's network, with access to the engine. */
+  inside(command: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
     const env = { ...this.env, ...options.env };
     return run(["nsenter", "--net", `--target=${this.#pid}`, "--", ...command], {
       ...options,
@@ -91,7 +93,7 @@ export class Engine {
     });
   }
 
-  /** A Unix socket by which `port` of the engine's loopback is reached: for fetch's `unix`. */
+  /** Returns a Unix socket connected to `port` on the engine's loopback, for fetch's `unix` option. */
   async relay(port: number): Promise<string> {
     const socket = join(this.dir, `port-${port}`);
     if (existsSync(socket)) return socket;
@@ -101,34 +103,34 @@ export class Engine {
       stdio: ["pipe", "pipe", "inherit"],
     });
     this.#relays.push(child);
-    await until(`the relay to port ${port}`, () => {
+    await until(`the relay to port ${port} listens`, () => {
       if (child.exitCode !== null) throw new Error(`the relay ended with ${child.exitCode}`);
       return existsSync(socket);
     });
     return socket;
   }
 
-  /** What /proc/1/FILE says in a container that runs. */
+  /** Reads /proc/1/FILE of a running container. */
   async ofInit(container: string, file: string): Promise<string> {
-    return this.#amongProcesses(["cat", `/proc/${await this.#initOf(container)}/${file}`]);
+    return this.#inProcesses(["cat", `/proc/${await this.#initOf(container)}/${file}`]);
   }
 
-  /** Ends a container's first process, unlike `docker kill` as if by itself: its restart policy holds. */
+  /** Kills a container's first process. Unlike after `docker kill`, the container's restart policy applies. */
   async crash(container: string): Promise<void> {
-    await this.#amongProcesses(["sh", "-c", `kill -KILL ${await this.#initOf(container)}`]);
+    await this.#inProcesses(["sh", "-c", `kill -KILL ${await this.#initOf(container)}`]);
   }
 
-  /** Its process id among the engine's processes. */
+  /** Returns the pid of a container's first process in the engine's PID namespace. */
   #initOf(container: string): Promise<string> {
     return this.docker("inspect", "--format={{.State.Pid}}", container);
   }
 
-  #amongProcesses(command: readonly string[]): Promise<string> {
+  #inProcesses(command: readonly string[]): Promise<string> {
     const namespaces = ["--mount", "--pid", `--target=${this.#pid}`];
     return runOrThrow(["nsenter", ...namespaces, "--", ...command]);
   }
 
-  /** Ends it with all its containers, and removes its files. */
+  /** Stops the engine with all its containers, and removes its files. */
   async stop(): Promise<void> {
     for (const child of [...this.#relays, this.#child]) {
       void child.stdin.end();
@@ -141,7 +143,7 @@ export class Engine {
   }
 
   async #ready(): Promise<void> {
-    await until("the engine answers", async () => {
+    await until("the engine responds", async () => {
       if (this.#child.exitCode !== null)
         throw new Error(`the engine ended with ${this.#child.exitCode}`);
       if (!existsSync(join(this.dir, "docker.sock"))) return false;
@@ -163,11 +165,11 @@ function parentOf(pid: string): string | undefined {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     return stat.replace(/^.*\) /s, "").split(" ")[1];
   } catch {
-    return undefined; // It has just gone.
+    return undefined; // The process has just ended.
   }
 }
 
-/** Of engines that were killed together with their tests. */
+/** Removes the files of engines that were killed together with their tests. */
 function removeAbandoned(): void {
   for (const name of readdirSync(CACHE)) {
     const pid = new RegExp(`^${RUNNING}(\\d+)`).exec(name)?.[1];

@@ -1,6 +1,6 @@
 /**
- * A coordinator and agents in containers, on a network of the engine's, with sensors that number their frames and trackers
- * that write them down: what was produced can be held against what arrived.
+ * A coordinator and agents in containers on one of the engine's networks. Their sensors number the frames and their trackers
+ * record them, so that tests can compare what was produced with what arrived.
  */
 import {
   chmodSync,
@@ -20,37 +20,38 @@ import { AGENT_IMAGE, COORDINATOR_IMAGE } from "./stock.ts";
 const NOBODY = 65_534;
 const COORDINATOR_UID = 65_532;
 const HTTP_PORT = 7700;
-/** On the engine's loopback; 7700 is left to Compose. */
+/** Port on the engine's loopback. Compose uses 7700. */
 const PUBLISHED_PORT = 17_700;
 const NETWORK = "field";
-/** The tests' own; the coordinator reads them from files. */
+/** Tokens of the tests. The coordinator reads them from files. */
 const TOKENS = {
   enroll_token: "enroll-token-of-the-containers",
   operator_token: "operator-token-of-the-containers",
   push_token: "push-token-of-the-containers",
 } as const;
 
-/** As every agent's container is run: nobody's, on a root it can't write to, with no capability and no way to one. */
-export const POWERLESS = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"];
+/** Flags of every container: a read-only root file system, no capabilities, and no way to gain any. */
+export const RESTRICTED = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"];
 
-/** 1, 2 … `last`: how a sensor of these tests numbers its frames. */
+/** Returns 1, 2 … `last`, the numbers of a sensor's frames. */
 export function upTo(last: number): number[] {
   return Array.from({ length: last }, (_, i) => i + 1);
 }
 
-/** What differs from one agent's container to the other. */
+/** Options of an agent's container. */
 export interface AgentOptions {
   readonly image: string;
   readonly runtime: string;
-  /** A file of /sensors, with arguments. */
+  /** A file in /sensors and its arguments. */
   readonly sensor: readonly string[];
-  /** Where the agent is in the container. Default: in the volume. */
+  /** Path of the agent in the container. Default: in the volume. */
   readonly program?: string;
   readonly args?: readonly string[];
-  /** More for `docker run`. */
+  /** Additional flags for `docker run`. */
   readonly flags?: readonly string[];
 }
 
+/** A coordinator and any number of agents. */
 export class Fleet {
   readonly engine: Engine;
   readonly #dir: string;
@@ -61,12 +62,12 @@ export class Fleet {
     this.#dir = join(engine.dir, "fleet");
   }
 
-  /** What must not be seen. */
+  /** The tokens, which must not appear anywhere. */
   get tokens(): readonly string[] {
     return Object.values(TOKENS);
   }
 
-  /** Starts a coordinator and fills the volume that agents are started from. */
+  /** Starts a coordinator and installs the agent into the volume that agents are started from. */
   static async start(engine: Engine): Promise<Fleet> {
     const fleet = new Fleet(engine);
     fleet.#directory("", 0);
@@ -78,7 +79,7 @@ export class Fleet {
       command: ["/sensors/recorder", "{port}", "/frames/{stream}"],
       stop_grace: "1s",
     };
-    // Counters come with heartbeats.
+    // Short, because counters arrive with heartbeats.
     const registry = { heartbeat_interval: "1s" };
     fleet.#write("coordinator.yaml", JSON.stringify({ tracker, registry }));
     await fleet.#fillSensors();
@@ -94,14 +95,14 @@ export class Fleet {
     return fleet;
   }
 
-  /** What an init container does: puts the agent into the volume. Its output. */
+  /** Installs the agent into the volume, as an init container does. Returns its output. */
   install(): Promise<string> {
-    // The volume is root's: a volume takes its owner from the image's directory of that name, and there is none.
-    const flags = ["--rm", "--user=0:0", ...POWERLESS, "--volume=agent:/fleet"];
+    // As root, because the volume belongs to root: the image has no directory of that name to inherit an owner from.
+    const flags = ["--rm", "--user=0:0", ...RESTRICTED, "--volume=agent:/fleet"];
     return this.engine.docker("run", ...flags, AGENT_IMAGE, "install", "/fleet");
   }
 
-  /** Starts a coordinator with this fleet's data. */
+  /** Starts a coordinator on this fleet's data. */
   async runCoordinator(name: string, flags: readonly string[] = []): Promise<void> {
     const files = Object.keys(TOKENS).map(
       (token) => `--env=FLEET_${token.toUpperCase()}_FILE=/run/secrets/${token}`,
@@ -113,12 +114,12 @@ export class Fleet {
       `${this.#dir}/sensors:/sensors:ro`,
       `${this.#dir}/coordinator.yaml:/etc/fleet/coordinator.yaml:ro`,
     ].map((volume) => `--volume=${volume}`);
-    const all = ["--detach", `--name=${name}`, `--network=${NETWORK}`, ...POWERLESS, ...files];
+    const all = ["--detach", `--name=${name}`, `--network=${NETWORK}`, ...RESTRICTED, ...files];
     const command = ["serve", "--data-dir", "/data", "--config", "/etc/fleet/coordinator.yaml"];
     await this.engine.docker("run", ...all, ...volumes, ...flags, COORDINATOR_IMAGE, ...command);
   }
 
-  /** Starts an agent in a stock image, as the node `name`, with one sensor, `radar`. */
+  /** Starts an agent in a stock image as the node `name`, with one sensor `radar`. */
   async runAgent(name: string, options: AgentOptions): Promise<void> {
     const [file, ...args] = options.sensor;
     const command = [`/sensors/${file}`, "/state/last", ...args];
@@ -146,7 +147,7 @@ export class Fleet {
       `--network=${NETWORK}`,
       `--user=${NOBODY}:${NOBODY}`,
     ];
-    const flags = [...POWERLESS, ...volumes, ...env, ...(options.flags ?? [])];
+    const flags = [...RESTRICTED, ...volumes, ...env, ...(options.flags ?? [])];
     const entrypoint = `--entrypoint=${options.program ?? "/opt/fleet/fleet-agent"}`;
     await this.engine.docker(
       "run",
@@ -158,7 +159,7 @@ export class Fleet {
     );
   }
 
-  /** Asks the API as the operator; undefined while it does not answer well. */
+  /** Requests a path of the API as the operator. Returns undefined while there is no successful response. */
   async get<T>(path: string): Promise<T | undefined> {
     const headers = { Authorization: `Bearer ${TOKENS.operator_token}` };
     try {
@@ -179,10 +180,10 @@ export class Fleet {
   }
 
   async untilReady(): Promise<void> {
-    await until("the coordinator answers", () => this.get("/api/v1/agents"));
+    await until("the coordinator responds", () => this.get("/api/v1/agents"));
   }
 
-  /** Waits until a node is in a state; fails with what its container has said. */
+  /** Waits until a node is in a state. Throws with the container's log if that takes too long. */
   async untilState(name: string, state: NodeView["state"]): Promise<NodeView> {
     return this.#orLogs(name, () =>
       until(`${name} is ${state}`, async () => {
@@ -192,31 +193,31 @@ export class Fleet {
     );
   }
 
-  /** Waits until the node's tracker has been given `count` frames; fails with what its container has said. */
+  /** Waits until the node's tracker has received `count` frames. Throws with the container's log if that takes too long. */
   async untilFrames(name: string, count: number): Promise<void> {
-    const what = `${count} frames of ${name}`;
+    const what = `${count} frames of ${name} have arrived`;
     await this.#orLogs(name, () => until(what, () => this.frames(name).length >= count));
   }
 
-  /** The numbers of the frames that the node's trackers were given, in that order. */
+  /** Returns the numbers of the frames that the node's trackers have received, in order. */
   frames(name: string): readonly number[] {
     const lines = this.#read(`frames/${name}.radar`).split("\n");
-    // What stands behind the last LF is still being written.
+    // The text after the last LF is still being written.
     return lines.slice(0, -1).map((line) => Number(/"delay":\[(\d+)/.exec(line)?.[1]));
   }
 
-  /** The number of the last frame its sensor has produced, once that has ended in order; NaN before. */
+  /** Returns the number of the last frame of the node's sensor after an orderly stop; NaN before. */
   lastFrame(name: string): number {
     return Number(this.#read(`state-${name}/last`) || Number.NaN);
   }
 
-  /** What a container has printed. */
+  /** Returns the output of a container. */
   async logs(container: string): Promise<string> {
     const { stdout, stderr } = await this.engine.attempt("logs", container);
     return stdout + stderr;
   }
 
-  /** How a container that has ended did so. */
+  /** Returns how a stopped container ended. */
   async ending(container: string): Promise<{ readonly code: number; readonly oom: boolean }> {
     const format = "--format={{.State.ExitCode}} {{.State.OOMKilled}}";
     const [code, oom] = (await this.engine.docker("inspect", format, container)).split(" ");
@@ -227,6 +228,7 @@ export class Fleet {
     await this.engine.docker("rm", "--force", "--volumes", ...containers);
   }
 
+  /** Adds the container's log to an error of `work`. */
   async #orLogs<T>(container: string, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
@@ -236,11 +238,11 @@ export class Fleet {
     }
   }
 
-  /** The sensors of these tests, and the tracker, compiled where that is needed. */
+  /** Copies the sensors and compiles the native sensor and the tracker. */
   async #fillSensors(): Promise<void> {
     const to = join(this.#dir, "sensors");
     cpSync(join(import.meta.dir, "sensors"), to, { recursive: true });
-    // Whatever the umask of the clone was.
+    // Independent of the umask of the clone.
     await runOrThrow(["chmod", "-R", "a+rX", to]);
     const flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-static"];
     for (const name of ["numbers", "recorder"]) {

@@ -1,21 +1,21 @@
-/** How the agent gets into a container, and what is said when it can't. (A2, A3) */
+/** Tests how the agent gets into a container, and the errors when it cannot. (A2, A3) */
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "bun:test";
-import { type Fleet, POWERLESS } from "./fleet.ts";
+import { type Fleet, RESTRICTED } from "./fleet.ts";
 import { AGENT_IMAGE, build } from "./stock.ts";
 
-/** What is in the way, where, and what the init container has to say and end with. */
+/** A problem, the volume that has it, and the exit code and message of the init container. */
 const FAILURES = [
   ["is mounted noexec", "--tmpfs=/fleet:noexec,mode=1777", 82, /\/fleet.*noexec/],
   ["is full", "--tmpfs=/fleet:exec,size=16m,mode=1777", 81, /\/fleet.*no space/],
-  ["is somebody else's", "--tmpfs=/fleet:exec,mode=0755", 77, /\/fleet.*65534/],
-  ["is not there", "--tmpfs=/elsewhere", 66, /\/fleet/],
+  ["belongs to another user", "--tmpfs=/fleet:exec,mode=0755", 77, /\/fleet.*65534/],
+  ["does not exist", "--tmpfs=/elsewhere", 66, /\/fleet/],
 ] as const;
 
 export function testInjection(fleetOf: () => Fleet): void {
   describe("the agent's image", () => {
-    test("run as an init container once more changes nothing (A2)", async () => {
+    test("run as an init container a second time changes nothing (A2)", async () => {
       const fleet = fleetOf();
       const dir = await fleet.engine.docker(
         "volume",
@@ -34,10 +34,10 @@ export function testInjection(fleetOf: () => Fleet): void {
     });
 
     test.each(FAILURES)(
-      "as an init container whose volume %s says so",
+      "run as an init container whose volume %s reports that",
       async (_what, tmpfs, code, words) => {
         const { engine } = fleetOf();
-        const flags = ["--name=init", tmpfs, ...POWERLESS];
+        const flags = ["--name=init", tmpfs, ...RESTRICTED];
         const ended = await engine.attempt("run", ...flags, AGENT_IMAGE, "install", "/fleet");
         const { stdout, stderr } = await engine.attempt("logs", "init");
         await engine.docker("rm", "init");
@@ -46,7 +46,7 @@ export function testInjection(fleetOf: () => Fleet): void {
       },
     );
 
-    test("gives its file to another image by COPY --from (A3)", async () => {
+    test("provides its file to another image by COPY --from (A3)", async () => {
       const fleet = fleetOf();
       const copy = `COPY --from=${AGENT_IMAGE} /fleet-agent /usr/bin/fleet-agent`;
       await build(fleet.engine, "copied", ["FROM busybox", copy]);
@@ -62,7 +62,7 @@ export function testInjection(fleetOf: () => Fleet): void {
     });
   });
 
-  test("a container without the volume downloads the agent from its coordinator, and runs it (H8)", async () => {
+  test("a container without the volume downloads the agent from the coordinator and runs it (H8)", async () => {
     const fleet = fleetOf();
     await fleet.runAgent("downloader", {
       image: "busybox",

@@ -1,4 +1,4 @@
-/** Containers that are stopped, killed and started again, the coordinator's among them: what stays, and what is lost. (A8, A12, A13, R3, R9) */
+/** Tests what survives when containers of agents and of the coordinator are stopped, killed and restarted. (A8, A12, A13, R3, R9) */
 import { describe, expect, test } from "bun:test";
 import type { NodeView } from "../../packages/protocol/src/index.ts";
 import { until } from "./engine.ts";
@@ -11,7 +11,7 @@ const SHELL: AgentOptions = { image: "busybox", runtime: "shell", sensor: ["numb
 
 export function testLifecycle(fleetOf: () => Fleet): void {
   describe("an agent's container", () => {
-    // As images have it: of databases, of web servers, of proxies and of whole systems.
+    // Stop signals of common images: databases, web servers, proxies and whole systems.
     test.each([
       ["SIGINT", 130],
       ["SIGQUIT", 131],
@@ -45,7 +45,7 @@ export function testLifecycle(fleetOf: () => Fleet): void {
       },
     );
 
-    test("stops in time though its coordinator does not answer (A8)", async () => {
+    test("stops in time although its coordinator does not respond (A8)", async () => {
       const fleet = fleetOf();
       await fleet.runAgent("unheard", NATIVE);
       await fleet.untilFrames("unheard", FRAMES);
@@ -56,7 +56,7 @@ export function testLifecycle(fleetOf: () => Fleet): void {
       await fleet.remove("unheard");
     });
 
-    test("that was killed is the same node when it is started again, in its next epoch (A14, R9)", async () => {
+    test("that was killed and restarted is the same node in its next epoch (A14, R9)", async () => {
       const fleet = fleetOf();
       await fleet.runAgent("killed", NATIVE);
       await fleet.untilFrames("killed", FRAMES);
@@ -65,7 +65,7 @@ export function testLifecycle(fleetOf: () => Fleet): void {
       const first = fleet.frames("killed").length;
 
       await fleet.engine.docker("start", "killed");
-      const after = await until("it registers anew", async () => {
+      const after = await until("it registers again", async () => {
         const node = await fleet.node("killed");
         return node?.epoch === before.epoch + 1 && node;
       });
@@ -74,7 +74,8 @@ export function testLifecycle(fleetOf: () => Fleet): void {
       await fleet.untilFrames("killed", first + FRAMES);
       await fleet.engine.docker("stop", "killed");
       expect(await fleet.ending("killed")).toEqual({ code: 143, oom: false });
-      // The sensor numbers anew. What of the first one comes, comes first, without a gap; the last it printed may be lost.
+      // The restarted sensor counts from 1 again. The frames of the first one arrive before that and without a gap, but the last
+      // ones it printed may be lost.
       const frames = fleet.frames("killed");
       const restart = frames.lastIndexOf(1);
       expect(frames.slice(0, restart)).toEqual(upTo(restart));
@@ -85,7 +86,7 @@ export function testLifecycle(fleetOf: () => Fleet): void {
   });
 
   describe("the coordinator's container", () => {
-    test("that was killed and is started again has all nodes back, and no frame is missing (A13, A16, R1, R3)", async () => {
+    test("that was killed and restarted gets all nodes back, and no frame is missing (A13, A16, R1, R3)", async () => {
       const fleet = fleetOf();
       const names = ["stays1", "stays2"] as const;
       await fleet.runAgent("stays1", NATIVE);
@@ -106,14 +107,14 @@ export function testLifecycle(fleetOf: () => Fleet): void {
       await fleet.engine.docker("stop", ...names);
       for (const name of names) {
         expect(await fleet.ending(name)).toEqual({ code: 143, oom: false });
-        // Those of the last second before the kill may come twice.
+        // Frames of the last second before the kill may arrive twice.
         const numbers = [...new Set(fleet.frames(name))].toSorted((a, b) => a - b);
         expect(numbers).toEqual(upTo(fleet.lastFrame(name)));
       }
       await fleet.remove(...names);
     });
 
-    test("ends when its data is another one's, who goes on (R1)", async () => {
+    test("exits if another coordinator uses its data, and the other one continues (R1)", async () => {
       const fleet = fleetOf();
       await fleet.runCoordinator("second");
       expect(await fleet.engine.docker("wait", "second")).toBe("75");
@@ -122,7 +123,7 @@ export function testLifecycle(fleetOf: () => Fleet): void {
       await fleet.remove("second");
     });
 
-    test("shows no token to whoever may inspect containers (H5)", async () => {
+    test("shows no token to users who may inspect containers (H5)", async () => {
       const fleet = fleetOf();
       await fleet.runAgent("secretive", NATIVE);
       await fleet.untilState("secretive", "LIVE");

@@ -1,6 +1,6 @@
 /**
- * relay.ts SOCKET PORT: what connects to the Unix socket reaches PORT on this network's loopback. Run in the engine's network,
- * it lets the tests ask what is published there. Ends with its stdin.
+ * relay.ts SOCKET PORT: forwards connections from a Unix socket to PORT on loopback. Run in the engine's network namespace, it
+ * lets the tests reach published ports. Ends when its stdin closes.
  */
 import { connect, createServer } from "node:net";
 
@@ -8,7 +8,7 @@ const [path, port] = process.argv.slice(2) as [string, string];
 createServer((client) => {
   const server = connect(Number(port), "127.0.0.1");
   client.pipe(server).pipe(client);
-  // A connection that breaks on one side is broken on the other.
+  // A connection that fails on one side fails on the other.
   client.on("error", () => server.destroy());
   server.on("error", () => client.destroy());
 }).listen(path, () => process.stdout.write("ready\n"));

@@ -1,14 +1,14 @@
-/** What has to hold in every stock image, whatever is in it. (A1, A3, A12) */
+/** Tests what must hold in every stock image, no matter what it contains. (A1, A3, A12) */
 import { describe, expect, test } from "bun:test";
 import { type Fleet, upTo } from "./fleet.ts";
 import { STAND_INS } from "./stock.ts";
 
 const FRAMES_MIN = 20;
 const NOBODY = 65_534;
-/** As some clusters choose them. */
+/** A user id as some clusters assign them. */
 const UNKNOWN_UID = 1_000_660_000;
 
-/** The tests of all stand-ins, with the fleet that `fleetOf` gives once they run. */
+/** Defines the tests for all stand-ins. They call `fleetOf` when they run. */
 export function testStockImages(fleetOf: () => Fleet): void {
   describe.each(STAND_INS.map((image) => [image.name, image] as const))(
     "the agent in the stock image %s",
@@ -20,10 +20,10 @@ export function testStockImages(fleetOf: () => Fleet): void {
         await fleet.runAgent(name, { image: name, runtime, sensor: [sensor, ...pauseUs] });
         await fleet.untilState(name, "LIVE");
         await fleet.untilFrames(name, FRAMES_MIN);
-        expectPowerless(await fleet.engine.ofInit(name, "status"));
+        expectUnprivileged(await fleet.engine.ofInit(name, "status"));
 
         await fleet.engine.docker("stop", "--time=10", name);
-        // 137, had it been killed after the grace.
+        // It would be 137 if it had been killed after the grace period.
         expect(await fleet.ending(name)).toEqual({ code: 143, oom: false });
         expect((await fleet.node(name))?.state).toBe("SHUTDOWN");
         const last = fleet.lastFrame(name);
@@ -34,7 +34,7 @@ export function testStockImages(fleetOf: () => Fleet): void {
     },
   );
 
-  test("the agent runs as a user no image has heard of, without any directory of its own (A1)", async () => {
+  test("the agent runs as a user that is unknown to the image, without a directory of its own (A1)", async () => {
     const fleet = fleetOf();
     const flags = [`--user=${UNKNOWN_UID}:0`, "--env=FLEET_STATE_DIR="];
     const sensor = ["numbers", "20000"];
@@ -45,8 +45,8 @@ export function testStockImages(fleetOf: () => Fleet): void {
   });
 }
 
-/** Nobody, with no capability and no way to one. */
-function expectPowerless(status: string): void {
+/** Expects the user nobody, without capabilities or a way to gain any. */
+function expectUnprivileged(status: string): void {
   const field = (name: string): string | undefined =>
     new RegExp(`^${name}:\\s*(.+)$`, "m").exec(status)?.[1];
   expect(field("Uid")).toBe([NOBODY, NOBODY, NOBODY, NOBODY].join("\t"));

@@ -1,6 +1,6 @@
 /**
- * Stand-ins for the stock images that users have, made here because no registry is asked: two of another Debian with an
- * interpreter each, one of busybox, one whose loader, libraries and variables are hostile, one with nothing. (A1, A3)
+ * Stand-ins for users' stock images, built locally because no registry is reachable: two of another Debian release with an
+ * interpreter each, one of busybox, one with a hostile loader, libraries and variables, and an empty one. (A1, A3)
  */
 import {
   copyFileSync,
@@ -22,25 +22,24 @@ import { CACHE, type Engine } from "./engine.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 const BUILD_MS_MAX = 240_000;
-/** Below /usr/share. */
+/** Left out, below /usr/share. */
 const UNWANTED = ["doc/*", "locale/*", "man/*"];
-/** Nobody is there. */
+/** Nothing listens here. */
 const PROXY = "http://127.0.0.1:9";
 
-/** Ours, as compose.yaml calls them. */
+/** Fleet's images, with the names in compose.yaml. */
 export const AGENT_IMAGE = `fleet-agent:${version}`;
 export const COORDINATOR_IMAGE = `fleet-coordinator:${version}`;
 
-/** An image, and the sensor that its agent runs: its runtime and command. */
+/** An image, and the runtime and command of the sensor in it. */
 export interface StandIn {
   readonly name: string;
   readonly runtime: string;
   readonly sensor: string;
-  /** Packages of a Debian; none: it is made by `docker build`. */
+  /** Debian packages to install; undefined if `docker build` builds the image. */
   readonly packages?: string;
 }
 
-/** The names are those of the images. */
 export const STAND_INS: readonly StandIn[] = [
   { name: "python", runtime: "python", sensor: "numbers.py", packages: "python3" },
   { name: "node", runtime: "node", sensor: "numbers.mjs", packages: "nodejs" },
@@ -49,11 +48,11 @@ export const STAND_INS: readonly StandIn[] = [
   { name: "empty", runtime: "native", sensor: "numbers" },
 ];
 
-/** Fetches what the images are made of, to be kept; or says why that can't be had. */
+/** Fetches the Debian images into the cache. Returns what is missing. */
 export async function fetchStandIns(): Promise<readonly string[]> {
   const release = otherRelease();
   const source = release && (await sourceOf(release));
-  if (!release || !source) return ["a Debian whose apt-get knows a mirror"];
+  if (!release || !source) return ["a Debian with a configured apt mirror"];
   mkdirSync(CACHE, { recursive: true });
   const fetched = STAND_INS.map(async ({ packages }) => {
     if (packages === undefined || existsSync(archiveOf(packages, release))) return undefined;
@@ -62,8 +61,8 @@ export async function fetchStandIns(): Promise<readonly string[]> {
   return (await Promise.all(fetched)).filter((problem) => problem !== undefined);
 }
 
-/** Makes all images, those of the agent and the coordinator included. */
-export async function makeImages(engine: Engine): Promise<void> {
+/** Builds all images, including those of the agent and the coordinator. */
+export async function buildImages(engine: Engine): Promise<void> {
   const release = otherRelease()!;
   const debians = STAND_INS.filter(({ packages }) => packages !== undefined);
   await Promise.all([
@@ -75,7 +74,7 @@ export async function makeImages(engine: Engine): Promise<void> {
   ]);
 }
 
-/** Builds an image from a Dockerfile and the files it copies: where each comes from, or what is in it. */
+/** Builds an image from a Dockerfile and files, each given by its source path or its text. */
 export async function build(
   engine: Engine,
   name: string,
@@ -96,7 +95,7 @@ export async function build(
   rmSync(dir, { recursive: true });
 }
 
-/** Ours, as compose.yaml has them built, from what has been compiled here. */
+/** Builds Fleet's images with Compose, from the binaries compiled on this machine. */
 async function buildOurs(engine: Engine): Promise<void> {
   const options = { cwd: ROOT, env: { ...engine.env, FLEET_TARGET_SUFFIX: "-dist" } };
   await runOrThrow([process.execPath, "scripts/dist.ts"], options);
@@ -119,7 +118,7 @@ async function buildSmall(engine: Engine): Promise<void> {
   addHostileFiles({ file: add }, Buffer.from(garbage.text));
   for (const path of loaderAndLibraries()) files[path] = garbage;
   files["/etc/ld.so.preload"] = { text: "/hostile/witness.so /hostile/missing.so\n" };
-  // Without any module that works, no program of the image would find the coordinator's address.
+  // Keeps working modules, without which no program in the image could resolve the coordinator's address.
   files["/etc/nsswitch.conf"] = { text: "passwd: broken missing\nhosts: broken files dns\n" };
   const environment = Object.entries(hostileEnvironment(PROXY)).map(
     ([name, value]) => `ENV ${name}=${JSON.stringify(value)}`,
@@ -132,7 +131,7 @@ async function buildSmall(engine: Engine): Promise<void> {
   );
 }
 
-/** Where programs of a Debian look for them. */
+/** Paths at which a Debian program looks for its loader and libraries. */
 function loaderAndLibraries(): readonly string[] {
   const { ldso, triple } = PROCESSORS[thisArch];
   const names = ["libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "libnss_dns.so.2"];
@@ -140,7 +139,7 @@ function loaderAndLibraries(): readonly string[] {
   return [ldso, ...dirs.flatMap((dir) => names.map((name) => `${dir}/${name}`))];
 }
 
-/** Installs `packages` of another Debian into an archive that is kept, in place of older ones; says what went wrong. */
+/** Installs `packages` of another Debian release into an archive in the cache, and removes older ones. Returns what went wrong. */
 async function bootstrap(
   packages: string,
   release: string,
@@ -159,7 +158,7 @@ async function bootstrap(
   const problem = await problemOf([...command, release, partial, source], "/", BUILD_MS_MAX);
   if (problem !== undefined) {
     rmSync(partial, { force: true });
-    return `a Debian ${release} with ${packages}: ${problem}`;
+    return `Debian ${release} with ${packages}: ${problem}`;
   }
   for (const name of readdirSync(CACHE))
     if (name.startsWith(`${packages}-`) && join(CACHE, name) !== partial) rmSync(join(CACHE, name));
@@ -167,7 +166,7 @@ async function bootstrap(
   return undefined;
 }
 
-/** Another recipe is another archive. */
+/** The archive's name contains a hash of its recipe. */
 function archiveOf(packages: string, release: string): string {
   const recipe = Bun.hash(JSON.stringify([packages, UNWANTED])).toString(36);
   return join(CACHE, `${packages}-${release}-${thisArch}-${recipe}.tar`);
@@ -177,6 +176,6 @@ function linkOrCopy(from: string, to: string): void {
   try {
     linkSync(from, to);
   } catch {
-    copyFileSync(from, to); // Of another file system.
+    copyFileSync(from, to); // On another file system.
   }
 }

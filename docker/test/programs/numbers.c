@@ -1,8 +1,8 @@
 /*
  * numbers FILE PAUSE_US [PAD]
  *
- * A native sensor: a frame with its own number in `delay` every PAUSE_US, with PAD detections more to make it longer. At
- * SIGTERM, which comes between two frames only, it writes the last number into FILE and ends.
+ * A native sensor: prints a frame with its number in `delay` every PAUSE_US, with PAD more detections to make it longer. On
+ * SIGTERM it completes the current frame, writes the last number to FILE and exits.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <signal.h>
@@ -39,7 +39,7 @@ int main(int argc, char **argv) {
     list("doppler", "0", pad);
     list("snr", "1", pad);
     printf("}\n");
-    /* Without a pause, in pieces as large as stdio makes them. */
+    /* Without a pause, let stdio choose the size of writes. */
     if (pause_us == 0) continue;
     while (fflush(stdout) != 0) clearerr(stdout);
     nanosleep(&pause, NULL);

@@ -1,7 +1,7 @@
 /*
  * recorder PORT FILE
  *
- * A tracker that tracks nothing: appends what it is sent to FILE and prints an event for each line. One client after the other.
+ * A dummy tracker: appends its input to FILE and prints an event for each line. Serves one client after another.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <arpa/inet.h>

@@ -1,4 +1,4 @@
-"""hog.py FILE: frames, and a MiB more with each until there is no more; FILE is what the other sensors are given too."""
+"""hog.py FILE: prints frames and allocates 1 MiB with each until memory is exhausted. Ignores FILE."""
 
 import time
 

@@ -1,4 +1,4 @@
-/** numbers.mjs FILE: frames with their own number in `delay`; at SIGTERM the last one goes into FILE. */
+/** numbers.mjs FILE: prints numbered frames, the number in `delay`. On SIGTERM, writes the last number to FILE. */
 import { writeFileSync } from "node:fs";
 
 let number = 0;

@@ -1,4 +1,4 @@
-"""numbers.py FILE: frames with their own number in `delay`; at SIGTERM the last one goes into FILE."""
+"""numbers.py FILE: prints numbered frames, the number in `delay`. On SIGTERM, writes the last number to FILE."""
 
 import signal
 import sys

@@ -1,4 +1,4 @@
-# numbers.sh FILE: frames with their own number in `delay`; at SIGTERM the last one goes into FILE.
+# numbers.sh FILE: prints numbered frames, the number in `delay`. On SIGTERM, writes the last number to FILE.
 over=
 trap 'over=yes' TERM
 number=0

@@ -1,4 +1,4 @@
-"""A sensor that needs no antenna: what a passive radar would see of one aircraft that flies past it, again and again."""
+"""A simulated sensor: what a passive radar sees of an aircraft that flies past it repeatedly."""
 
 import json
 import math
@@ -7,18 +7,18 @@ import sys
 import time
 
 PERIOD_S = 0.5
-WAVELENGTH_KM = 0.0006  # of a transmitter at 500 MHz
+WAVELENGTH_KM = 0.0006  # 500 MHz
 TRANSMITTER_KM = (25.0, 10.0)  # the receiver is at (0, 0)
 SPEED_KM_S = 0.22
-WAY_KM = 80.0
+PATH_KM = 80.0
 
-# The agent ends its sensors with SIGTERM.
+# The agent stops its sensors with SIGTERM.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 def delay_km(seconds):
-    """How much longer the way by the aircraft is than the straight one."""
-    aircraft = (SPEED_KM_S * seconds % WAY_KM - WAY_KM / 2, 15.0)
+    """Return how much longer the path via the aircraft is than the direct one."""
+    aircraft = (SPEED_KM_S * seconds % PATH_KM - PATH_KM / 2, 15.0)
     return math.hypot(*aircraft) + math.dist(aircraft, TRANSMITTER_KM) - math.hypot(*TRANSMITTER_KM)
 
 
