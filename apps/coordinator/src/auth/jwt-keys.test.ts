@@ -12,7 +12,7 @@ describe("the key file (H5)", () => {
     const { current } = loadJwtKeys(dir.path);
     expect(current.length).toBe(32);
     expect(mode(join(dir.path, "jwt.key"))).toBe(0o600);
-    expect(existsSync(join(dir.path, "jwt.key.new"))).toBe(false);
+    expect(existsSync(join(dir.path, "jwt.key.tmp"))).toBe(false);
     const again = loadJwtKeys(dir.path);
     expect(Buffer.from(again.current)).toEqual(Buffer.from(current));
     expect(again.previous).toBeUndefined();
@@ -33,8 +33,8 @@ describe("the key file (H5)", () => {
 
   test("that a crash left incomplete is created again, readable by its owner only", () => {
     using dir = tempDir();
-    writeFileSync(join(dir.path, "jwt.key.new"), "half");
-    chmodSync(join(dir.path, "jwt.key.new"), 0o644);
+    writeFileSync(join(dir.path, "jwt.key.tmp"), "half");
+    chmodSync(join(dir.path, "jwt.key.tmp"), 0o644);
     loadJwtKeys(dir.path);
     expect(mode(join(dir.path, "jwt.key"))).toBe(0o600);
   });

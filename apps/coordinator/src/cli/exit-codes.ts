@@ -1,6 +1,6 @@
 /**
  * How `fleet-coordinator` exits, beside 0 and 128 + n after signal n. The numbers are those of sysexits.h where one fits, and
- * those of `fleet-agent install`. `docs/operations.md` lists them for users.
+ * those of `fleet-agent install`. `docs/exit-codes.md` lists them for users.
  */
 import { CommanderError } from "commander";
 

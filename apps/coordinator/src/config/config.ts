@@ -14,7 +14,8 @@ const DAY_MS = 86_400_000;
 
 const port = z.int().min(1).max(65_535);
 
-/** No default here: it is 0.0.0.0, or 127.0.0.1 with --insecure-dev. */
+/** Where ports listen unless flags or config set a host. With --insecure-dev, `serve` uses 127.0.0.1 instead. */
+export const DEFAULT_HOST = "0.0.0.0";
 const host = z.string().min(1).optional();
 
 /** Paths of PEM files. */

@@ -4,7 +4,7 @@ import type { Hono } from "hono";
 import type { AgentStreams } from "../agent-streams/agent-streams.ts";
 import type { Auth } from "../auth/auth.ts";
 import type { Bus } from "../bus.ts";
-import type { Config } from "../config/config.ts";
+import { type Config, DEFAULT_HOST } from "../config/config.ts";
 import { ActiveDownloads } from "../downloads/active-downloads.ts";
 import { AgentBinaries } from "../downloads/agent-binaries.ts";
 import { Metrics, type MetricsSources } from "../metrics/metrics.ts";
@@ -14,7 +14,6 @@ import { RegisterLimiter } from "./agents/register-limiter.ts";
 import { createApp } from "./app.ts";
 import { type AppEnv, HttpServer } from "./server.ts";
 
-const ANY_HOST = "0.0.0.0";
 /** Concurrent agent downloads. Each costs an open file and bandwidth, but almost no memory. */
 const DOWNLOADS_MAX = 32;
 
@@ -75,7 +74,7 @@ export function createHttp(options: HttpOptions): Http {
     reenroll: config.registry.reenroll === "allow",
     frames: uplinks.endpoint,
   });
-  const { host = ANY_HOST, port, tls } = config.http;
+  const { host = DEFAULT_HOST, port, tls } = config.http;
   const server = new HttpServer({ host, port, tls }, app, clock, log);
   return {
     app,

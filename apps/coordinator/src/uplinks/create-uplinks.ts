@@ -1,7 +1,7 @@
 /** Builds everything that takes frames in (the frame port, the fetchers, the progress of streams) from the configuration. The composition root and every test rig use it. */
 import { type Clock, Counts, type Log, type Random } from "@fleet/daemon";
 import type { Auth } from "../auth/auth.ts";
-import type { Config } from "../config/config.ts";
+import { type Config, DEFAULT_HOST } from "../config/config.ts";
 import type { Db } from "../db/open.ts";
 import { frameDescriptorMax } from "../net/descriptors.ts";
 import type { Registry } from "../registry/registry.ts";
@@ -9,8 +9,6 @@ import type { TrackerManager } from "../trackers/manager.ts";
 import { Fetchers } from "./fetch/fetchers.ts";
 import { ProgressStore } from "./sessions/stream-progress.ts";
 import { TcpServer } from "./tcp-server.ts";
-
-const ANY_HOST = "0.0.0.0";
 
 /** What the uplinks of one coordinator are built from. */
 export interface UplinksOptions {
@@ -60,7 +58,7 @@ export function createUplinks(options: UplinksOptions): Uplinks {
   );
   const server = new TcpServer(
     {
-      host: tcp.host ?? ANY_HOST,
+      host: tcp.host ?? DEFAULT_HOST,
       port: tcp.port,
       tls: tcp.tls,
       connectionsMax: tcp.connections_max,
