@@ -35,8 +35,8 @@ const APP_LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ["metrics"],
     ["agent-streams", "trackers", "registry", "downloads"],
     ["auth"],
-    ["db", "bus", "config"],
-    ["net"],
+    ["db", "config"],
+    ["bus", "net"],
   ],
   "apps/tracker": [
     ["main"],

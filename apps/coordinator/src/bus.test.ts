@@ -1,41 +1,70 @@
 import { expect, test } from "bun:test";
-import { Bus, SUBSCRIBERS_MAX } from "./bus.ts";
+import { Bus, type BusEvent, payloadOf, SUBSCRIBERS_MAX, topicOf } from "./bus.ts";
+import { nodeId, streamId } from "./testing.ts";
 
-function topicsHeard(pattern: string, topics: readonly string[]): string[] {
+function topicsHeard(pattern: string, events: readonly BusEvent[]): string[] {
   const bus = new Bus();
   const heard: string[] = [];
-  bus.subscribe(pattern, ({ topic }) => heard.push(topic));
-  for (const topic of topics) bus.publish({ topic, atMs: 0, data: {} });
+  bus.subscribe(pattern, (event) => heard.push(topicOf(event)));
+  for (const event of events) bus.publish(event);
   return heard;
 }
 
-const TOPICS = ["node.a.state", "node.b.state", "node.a", "track.a.s", "tracker.a.s.state"];
+const about = (id: string) => ({ nodeId: nodeId(id), atMs: 1 });
+const LIVE = { state: "LIVE", previous_state: "UNKNOWN" } as const;
+const UP = { state: "RUNNING", previous_state: "STARTING" } as const;
+const EVENTS: readonly BusEvent[] = [
+  { kind: "node.state", ...about("a"), data: LIVE },
+  { kind: "node.state", ...about("b"), data: LIVE },
+  { kind: "node.blocked", ...about("a"), data: {} },
+  { kind: "track", streamId: streamId("a.s"), atMs: 2, data: { track_id: "t", run: 1 } },
+  { kind: "tracker.state", streamId: streamId("a.s"), atMs: 3, data: UP },
+];
+const TOPICS = EVENTS.map(topicOf);
+
+test("an event's topic and body are made of the ids and words of the API", () => {
+  expect(TOPICS).toEqual([
+    "node.a.state",
+    "node.b.state",
+    "node.a.blocked",
+    "track.a.s",
+    "tracker.a.s.state",
+  ]);
+  expect(EVENTS.slice(1).map(payloadOf)).toEqual([
+    { node_id: "b", state: "LIVE", previous_state: "UNKNOWN" },
+    { node_id: "a" },
+    { stream_id: "a.s", track_id: "t", run: 1 },
+    { stream_id: "a.s", state: "RUNNING", previous_state: "STARTING" },
+  ]);
+  expect(JSON.parse(JSON.stringify(EVENTS))).toEqual(EVENTS);
+});
 
 test.each([
   ["node.a.state", ["node.a.state"]],
   ["node.*.state", ["node.a.state", "node.b.state"]],
-  ["node.>", ["node.a.state", "node.b.state", "node.a"]],
+  ["node.>", ["node.a.state", "node.b.state", "node.a.blocked"]],
   [">", TOPICS],
-  ["*.a", ["node.a"]],
-  ["node.*", ["node.a"]],
+  ["*.a.blocked", ["node.a.blocked"]],
+  ["node.*", []],
+  ["track.*.s", ["track.a.s"]],
   ["node.>.state", []],
   ["node", []],
   ["node.a.state.>", []],
 ])("the pattern %p hears %p", (pattern, heard) => {
-  expect(topicsHeard(pattern, TOPICS)).toEqual([...heard]);
+  expect(topicsHeard(pattern, EVENTS)).toEqual([...heard]);
 });
 
 test("a subscription that has ended hears nothing more, and an idle bus says so", () => {
   const bus = new Bus();
   let heard = 0;
-  expect(bus.idle).toBe(true);
+  expect(bus.isIdle).toBe(true);
   const end = bus.subscribe(">", () => heard++);
-  expect(bus.idle).toBe(false);
-  bus.publish({ topic: "a", atMs: 0, data: {} });
+  expect(bus.isIdle).toBe(false);
+  bus.publish(EVENTS[0]!);
   end?.();
   end?.();
-  bus.publish({ topic: "a", atMs: 0, data: {} });
-  expect([heard, bus.idle]).toEqual([1, true]);
+  bus.publish(EVENTS[0]!);
+  expect([heard, bus.isIdle]).toEqual([1, true]);
 });
 
 test("subscribers are bounded, and one that leaves makes room", () => {

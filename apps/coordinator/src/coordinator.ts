@@ -4,11 +4,13 @@ import { type Clock, type Log, type Random, ServiceGroup } from "@fleet/daemon";
 import { Auth, type TokenSettings } from "./auth/auth.ts";
 import { Bus } from "./bus.ts";
 import type { Config } from "./config/config.ts";
-import { type Db, MEMORY, openDb, type OpenedDb } from "./db/open.ts";
+import { Committer } from "./db/commit.ts";
+import { MEMORY, openDb, type OpenedDb } from "./db/open.ts";
 import { createHttp } from "./http/create-http.ts";
 import { AgentStreams } from "./agent-streams/agent-streams.ts";
 import { StartupProbe } from "./registry/liveness/startup-probe.ts";
-import { Registry } from "./registry/registry.ts";
+import type { RegistryOptions } from "./registry/node.ts";
+import { createRegistry } from "./registry/registry.ts";
 import { createTrackers } from "./trackers/create-trackers.ts";
 import { createUplinks } from "./uplinks/create-uplinks.ts";
 import { HealthPoller } from "./registry/liveness/health-poller.ts";
@@ -61,24 +63,20 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const bus = new Bus();
   const auth = new Auth(db, options.dataDir, clock, log, options.tokens);
   auth.requireTokens();
-  const registry = createRegistry(options, db, bus);
+  const commits = new Committer(db, log, bus);
+  const registry = createRegistry({ db, commits, clock, log }, registryOptions(config));
   const trackers = createTrackers({ ...options, db, bus });
   const { manager, trackLog } = trackers;
   const uplinks = createUplinks({ ...options, db, auth, registry, manager });
   const streams = new AgentStreams(clock);
-  registry.onSuperseded = (node) => {
-    const [hadSession, hadStream] = [
-      uplinks.server.endSessions(node),
-      streams.end(node, "superseded"),
-    ];
-    return hadSession || hadStream;
-  };
-  registry.onRemoved = (nodes) => {
+  registry.superseded.add((node) => uplinks.server.endSessions(node));
+  registry.superseded.add((node) => streams.end(node, "superseded"));
+  registry.removed.add((nodes) => {
     uplinks.server.endNodes(nodes);
     for (const node of nodes) streams.end(node, "token_revoked");
     uplinks.progress.forget(nodes);
-  };
-  const isWritable = (): boolean => !uplinks.progress.failing && !registry.failing;
+  });
+  const isWritable = (): boolean => !uplinks.progress.failing && !registry.isFailing;
   const wired = { bus, auth, registry, trackers, uplinks, streams, isWritable };
   const http = createHttp({ ...options, ...wired });
   const intervalMs = config.registry.heartbeat_interval;
@@ -132,15 +130,15 @@ function lifecycle(
   };
 }
 
-function createRegistry({ config, clock, log }: CoordinatorOptions, db: Db, bus: Bus): Registry {
-  return new Registry(db, clock, log, bus, {
-    staleAfterMs: config.registry.stale_after,
-    deadAfterMs: config.registry.dead_after,
-    agentNodesMax: config.registry.agent_nodes_max,
-    plainNodesMax: config.registry.plain_nodes_max,
-    configured: new Set(config.trackers.map((entry) => entry.node_id)),
-    retentionMs: config.registry.node_retention,
-  });
+function registryOptions({ registry, trackers }: Config): RegistryOptions {
+  return {
+    staleAfterMs: registry.stale_after,
+    deadAfterMs: registry.dead_after,
+    agentNodesMax: registry.agent_nodes_max,
+    plainNodesMax: registry.plain_nodes_max,
+    configured: new Set(trackers.map((entry) => entry.node_id)),
+    retentionMs: registry.node_retention,
+  };
 }
 
 /** The default directory of track files: beside the database, or in the working directory if there is none. */

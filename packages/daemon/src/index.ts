@@ -24,6 +24,7 @@ export {
   silentLog,
 } from "./observe/log.ts";
 export { fileProblem } from "./process/file-problem.ts";
+export { Hook } from "./process/hook.ts";
 export { Counts } from "./observe/counts.ts";
 export { LogLimiter } from "./observe/log-limiter.ts";
 export { type Random, seededRandom, systemRandom } from "./time/random.ts";

@@ -250,26 +250,26 @@ describe("restoring a backup (H10)", () => {
     again.close();
   });
 
-  test("gives no epoch out again: who was replaced since the backup stays so, and who has the node keeps it (R9)", () => {
+  test("gives no epoch out again: who was replaced since the backup stays so, and who has the node keeps it (R9)", async () => {
     using rig = new Rig();
-    const register = ({ db }: OpenedDb, ...instances: string[]): Nodes => {
+    const register = async ({ db }: OpenedDb, ...instances: string[]): Promise<Nodes> => {
       const nodes = new Nodes({}, { db });
-      for (const instance of instances) nodes.register(instance);
+      for (const instance of instances) await nodes.register(instance);
       return nodes;
     };
     const before = openDb(rig.data);
-    register(before, "i1");
+    await register(before, "i1");
     before.close();
     rig.backUp();
     const since = openDb(rig.data);
-    expect(register(since, "i2", "i3").row()?.epoch).toBe(3);
+    expect((await register(since, "i2", "i3")).row()?.epoch).toBe(3);
     since.close();
     rig.restore(rig.data, true);
     const again = openDb(rig.data);
-    const { registry } = register(again);
+    const { registry } = await register(again);
     expect(registry.standing(RADAR, instanceId("i1"), 1)).toBe("current");
     expect(registry.standing(RADAR, instanceId("i3"), 3)).toBe("unknown");
-    const outcome = registry.register(registration({ node_id: RADAR, instance_id: "i3" }));
+    const outcome = await registry.register(registration({ node_id: RADAR, instance_id: "i3" }));
     expect((outcome as { epoch: number }).epoch).toBeGreaterThan(1_000_000);
     expect(registry.standing(RADAR, instanceId("i2"), 2)).toBe("superseded");
     expect(registry.standing(RADAR, instanceId("i1"), 1)).toBe("superseded");

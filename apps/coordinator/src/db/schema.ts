@@ -1,5 +1,5 @@
 /** The tables (DESIGN §7). Each has one writer module, named here. Times are Unix ms. */
-import type { NodeEvent, RuntimeInfo, SensorInfo } from "@fleet/protocol";
+import type { NodeEventView, RuntimeInfo, SensorInfo } from "@fleet/protocol";
 import {
   index,
   integer,
@@ -60,8 +60,8 @@ export const nodeEvents = sqliteTable(
     id: integer("id").primaryKey(),
     nodeId: text("node_id").notNull(),
     at: integer("at").notNull(),
-    event: text("event").$type<NodeEvent["event"]>().notNull(),
-    data: text("data", { mode: "json" }).$type<NodeEvent["data"]>().notNull(),
+    event: text("event").$type<NodeEventView["event"]>().notNull(),
+    data: text("data", { mode: "json" }).$type<NodeEventView["data"]>().notNull(),
   },
   (t) => [index("node_events_by_node").on(t.nodeId, t.id)],
 );

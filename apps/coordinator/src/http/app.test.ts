@@ -178,7 +178,7 @@ describe("the event stream (DESIGN §8)", () => {
     await until(() => all.text.endsWith(": keepalive\n\n"));
     all.close();
     hill.close();
-    await until(() => api.bus.idle);
+    await until(() => api.bus.isIdle);
   });
 
   test("ends for a reader that goes: its subscription and its timer do too", async () => {
@@ -187,15 +187,15 @@ describe("the event stream (DESIGN §8)", () => {
     const reader = new Reader();
     await reader.open(api);
     await until(() => reader.text !== "");
-    expect([api.bus.idle, api.clock.timers]).toEqual([false, timers + 1]);
+    expect([api.bus.isIdle, api.clock.timers]).toEqual([false, timers + 1]);
     reader.close();
-    await until(() => api.bus.idle && api.clock.timers === timers);
+    await until(() => api.bus.isIdle && api.clock.timers === timers);
   });
 
   test("is cut for a reader that doesn't keep up, and the others read on", async () => {
     await using api = new Api();
     const good = new Reader();
-    await good.open(api, "?topic=note");
+    await good.open(api, "?topic=track.note");
     let slowRead = "";
     const slow = await Bun.connect({
       hostname: "127.0.0.1",
@@ -210,18 +210,28 @@ describe("the event stream (DESIGN §8)", () => {
     slow.pause();
     const timers = api.clock.timers;
     await until(() => api.clock.timers === timers + 1);
-    const data = { pad: "x".repeat(10_000) };
+    const flood = {
+      kind: "track",
+      streamId: streamId("flood"),
+      atMs: 0,
+      data: { track_id: "x".repeat(10_000), run: 1 },
+    } as const;
     let published = 0;
     await until(
       () => api.clock.timers === timers,
       () => {
-        for (let n = 0; n < 100; n++) api.bus.publish({ topic: "flood", atMs: 0, data });
+        for (let n = 0; n < 100; n++) api.bus.publish(flood);
         published += 100;
       },
     );
     expect(published).toBeLessThan(10_000);
-    api.bus.publish({ topic: "note", atMs: 7, data: { n: 1 } });
-    await until(() => good.text.endsWith(`event: note\ndata: {"at_ms":7,"n":1}\n\n`));
+    const data = { track_id: "00A1", run: 1 };
+    api.bus.publish({ kind: "track", streamId: streamId("note"), atMs: 7, data });
+    await until(() =>
+      good.text.endsWith(
+        'event: track.note\ndata: {"at_ms":7,"stream_id":"note","track_id":"00A1","run":1}\n\n',
+      ),
+    );
     expect(good.ended).toBe(false);
     // What was sent to it before it can still read, and then the end.
     slow.resume();
@@ -245,6 +255,6 @@ describe("the event stream (DESIGN §8)", () => {
     await reader.open(api);
     await until(() => reader.text !== "");
     await api[Symbol.asyncDispose]();
-    await until(() => reader.ended && api.bus.idle);
+    await until(() => reader.ended && api.bus.isIdle);
   });
 });

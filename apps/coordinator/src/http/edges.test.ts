@@ -80,7 +80,7 @@ describe("every route (H5)", () => {
       ]);
       abort.abort();
     }
-    await until(() => api.bus.idle && api.clock.timers === timers && api.streams.size === 0);
+    await until(() => api.bus.isIdle && api.clock.timers === timers && api.streams.size === 0);
   });
 
   test("tells which methods there are to who asks with another, and to OPTIONS; never for what isn't there", async () => {

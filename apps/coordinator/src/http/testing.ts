@@ -13,9 +13,10 @@ import { FakeSpawn } from "@fleet/supervisor/testing";
 import { Auth } from "../auth/auth.ts";
 import { Bus } from "../bus.ts";
 import { parseConfig } from "../config/config.ts";
+import { Committer } from "../db/commit.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import type { ActiveDownloads } from "../downloads/active-downloads.ts";
-import { Registry } from "../registry/registry.ts";
+import { createRegistry, type Registry } from "../registry/registry.ts";
 import {
   freePorts,
   configuredTokens,
@@ -91,7 +92,10 @@ export class Api implements AsyncDisposable {
       http: { host: "127.0.0.1", port: 0 },
       registry: { heartbeat_interval: "30s" },
     });
-    this.registry = new Registry(db, clock, log, bus, REGISTRY_OPTIONS);
+    this.registry = createRegistry(
+      { db, commits: new Committer(db, log, bus), clock, log },
+      REGISTRY_OPTIONS,
+    );
     this.registry.start();
     const trackers = makeTrackers(this, options.ports ?? 1);
     this.manager = trackers.manager;
@@ -116,7 +120,7 @@ export class Api implements AsyncDisposable {
         endpoint: () => this.advertised,
       },
       streams,
-      isWritable: () => this.ready && !this.registry.failing,
+      isWritable: () => this.ready && !this.registry.isFailing,
       downloadsMax: options.max ?? 100,
     });
     this.app = http.app;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { TestAuthority, type TestPair } from "@fleet/daemon/testing";
 import { loadConfig } from "../config/config.ts";
 import { health } from "../cli/health.ts";
-import { until } from "../testing.ts";
+import { nodeId, until } from "../testing.ts";
 import type { TlsFiles } from "../net/tls-files.ts";
 import { Api, OPERATOR } from "./testing.ts";
 
@@ -63,9 +63,9 @@ describe("HTTP over TLS (H5)", () => {
     expect((await get(api, "/healthz", other.cert))?.status).toBe(200);
     expect(await get(api, "/healthz", authority.cert)).toBeUndefined();
     expect(api.log.count("http: new certificate")).toBe(1);
-    api.bus.publish({ topic: "node.x.state", atMs: 0, data: {} });
+    api.bus.publish({ kind: "node.unblocked", nodeId: nodeId("x"), atMs: 0, data: {} });
     let text = "";
-    while (!text.includes("node.x.state"))
+    while (!text.includes("node.x.unblocked"))
       text += new TextDecoder().decode((await reader.read()).value);
     await reader.cancel();
   });

@@ -147,7 +147,7 @@ class Model {
 }
 
 /** Does `one` to both. */
-function act(rig: Rig, model: Model, one: Step): void {
+async function act(rig: Rig, model: Model, one: Step): Promise<void> {
   const { registry, clock } = rig;
   switch (one.do) {
     case "wait":
@@ -174,25 +174,25 @@ function act(rig: Rig, model: Model, one: Step): void {
       registry.heardPlain(one.node);
       return model.hearPlain(one.node);
     case "goodbye":
-      registry.deregister(one.node);
+      await registry.deregister(one.node);
       return void Object.assign(model.nodes.get(one.node) ?? {}, { isShutdown: true });
     case "block":
-      registry.block(one.node);
+      await registry.block(one.node);
       model.blocked.add(one.node);
       return void model.nodes.delete(one.node);
     case "remove":
-      expect(registry.remove(one.node)).toBe(model.nodes.delete(one.node));
+      expect(await registry.remove(one.node)).toBe(model.nodes.delete(one.node));
       return;
     case "unblock":
-      expect(registry.unblock(one.node)).toBe(model.blocked.delete(one.node));
+      expect(await registry.unblock(one.node)).toBe(model.blocked.delete(one.node));
   }
 }
 
-function register(rig: Rig, model: Model, id: NodeId, instance: string): void {
+async function register(rig: Rig, model: Model, id: NodeId, instance: string): Promise<void> {
   const isSame = model.nodes.get(id)?.instance === instance;
   const outcome = isAddress(instance)
-    ? rig.registry.register(registrationAt(id, instance))
-    : rig.register(instance, id);
+    ? await rig.registry.register(registrationAt(id, instance))
+    : await rig.register(instance, id);
   expect(outcome.at === "registered").toBe(model.register(id, instance));
   if (outcome.at !== "registered") return;
   const before = model.epochs.get(id) ?? 0;
@@ -231,13 +231,13 @@ function checkStates(rig: Rig, model: Model, isSwept: boolean): void {
 }
 
 describe("whatever befalls nodes, clocks and coordinators, in whatever order", () => {
-  test("a node stands where its silence in our own time puts it, each change is told once, and epochs rise (R3, R4, R5, R9, R10)", () => {
-    fc.assert(
-      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+  test("a node stands where its silence in our own time puts it, each change is told once, and epochs rise (R3, R4, R5, R9, R10)", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
         const rig = new Rig();
         const model = new Model();
         for (const one of steps) {
-          act(rig, model, one);
+          await act(rig, model, one);
           checkStates(rig, model, one.do === "wait" && one.ms >= TICK_MS);
         }
         for (const id of NODES) checkChain(rig, id);
@@ -246,21 +246,21 @@ describe("whatever befalls nodes, clocks and coordinators, in whatever order", (
     );
   });
 
-  test("a node is forgotten after its retention of our own time, neither before nor much later (R4)", () => {
+  test("a node is forgotten after its retention of our own time, neither before nor much later (R4)", async () => {
     const run = fc.record({
       upMs: fc.integer({ min: 0, max: 1_800_000 }),
       downMs: fc.integer({ min: -YEARS_MS, max: YEARS_MS }),
       isKilled: fc.boolean(),
     });
-    fc.assert(
-      fc.property(fc.array(run, { minLength: 1, maxLength: 8 }), (runs) => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(run, { minLength: 1, maxLength: 8 }), async (runs) => {
         const retentionMs = 3_600_000;
         const rig = new Rig({ retentionMs: { persistent: retentionMs, ephemeral: 1 } });
-        rig.register("i1", NODES[0]);
+        await rig.register("i1", NODES[0]);
         let upMs = 0;
         let lostMs = 0;
         for (const { upMs: ms, downMs, isKilled } of runs) {
-          rig.clock.advance(ms);
+          await rig.advance(ms);
           upMs += ms;
           const isThere = rig.registry.get(NODES[0]!) !== undefined;
           if (upMs < retentionMs) expect(isThere).toBe(true);
@@ -279,9 +279,9 @@ describe("whatever befalls nodes, clocks and coordinators, in whatever order", (
 });
 
 describe("a coordinator that stalls (R5)", () => {
-  test("holds nobody silent for what waited in its sockets, however long that was", () => {
+  test("holds nobody silent for what waited in its sockets, however long that was", async () => {
     const rig = new Rig();
-    for (const id of NODES) rig.register("i1", id);
+    for (const id of NODES) await rig.register("i1", id);
     rig.clock.advance(STALE_MS - 5000);
     rig.clock.stall(3_600_000);
     // The first thing to run may be the sweep, or somebody who looks.
@@ -291,12 +291,12 @@ describe("a coordinator that stalls (R5)", () => {
     rig.registry.heard(NODES[0]!);
     rig.clock.advance(5000);
     expect(NODES.map((id) => rig.state(id))).toEqual(["LIVE", "STALE", "STALE"]);
-    expect(rig.log.count("stalled; no node is held silent for it")).toBe(1);
+    expect(rig.log.count("stalled; the time lost does not count as silence of any node")).toBe(1);
   });
 
-  test("again and again counts the silence between its stalls", () => {
+  test("again and again counts the silence between its stalls", async () => {
     const rig = new Rig();
-    rig.register("i1", NODES[0]);
+    await rig.register("i1", NODES[0]);
     for (let n = 0; n < 100; n++) {
       rig.clock.stall(60_000);
       rig.clock.advance(0);

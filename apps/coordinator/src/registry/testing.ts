@@ -1,7 +1,8 @@
 /** A registry on a database that outlives it, with a stepped clock and what it has published. For tests. */
-import { FakeClock } from "@fleet/daemon/testing";
-import type { InstanceId, NodeEvent, NodeId, NodeState } from "@fleet/protocol";
-import { Bus } from "../bus.ts";
+import { FakeClock, settle } from "@fleet/daemon/testing";
+import type { InstanceId, NodeId, NodeState } from "@fleet/protocol";
+import { Bus, topicOf } from "../bus.ts";
+import { Committer } from "../db/commit.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { knownNodes } from "../db/schema.ts";
 import { nodeId, RecordingLog, refuseWrites, REGISTRY_OPTIONS, registration } from "../testing.ts";
@@ -12,7 +13,7 @@ import type {
   RegisterOutcome,
   RegistryOptions,
 } from "./node.ts";
-import { Registry } from "./registry.ts";
+import { createRegistry, type Registry } from "./registry.ts";
 
 export const RADAR = nodeId("radar3");
 export const HILL = nodeId("hill");
@@ -24,7 +25,7 @@ export class Rig {
   readonly log = new RecordingLog();
   /** Changes of state, as `node previous→state`. */
   readonly published: string[] = [];
-  /** Everything else that befell nodes, as `node event`. */
+  /** All other events, as `node event`. */
   readonly told: string[] = [];
   readonly superseding: string[] = [];
   readonly removed: NodeId[] = [];
@@ -57,12 +58,22 @@ export class Rig {
     this.registry = this.#make();
   }
 
+  /** Lets time pass, and then what that has set off reach the disk. */
+  async advance(byMs: number): Promise<void> {
+    this.clock.advance(byMs);
+    await settle();
+  }
+
   state(id = RADAR): NodeState | undefined {
     const node = this.registry.get(id);
     return node && this.registry.stateOf(node);
   }
 
-  register(instance = "i1", id: string = RADAR, proof: Proof = "refresh"): RegisterOutcome {
+  register(
+    instance = "i1",
+    id: string = RADAR,
+    proof: Proof = "refresh",
+  ): Promise<RegisterOutcome> {
     return this.registry.register(registration({ node_id: id, instance_id: instance }), proof);
   }
 
@@ -84,18 +95,20 @@ export class Rig {
 
   #make(): Registry {
     const bus = new Bus();
-    bus.subscribe("node.>", ({ topic, data }) => {
-      const [, id, event] = topic.split(".");
-      const { state, previous_state: previous } = data as NodeEvent["data"];
-      if (event === "state") this.published.push(`${id} ${previous}→${state}`);
-      else this.told.push(`${id} ${event}`);
+    bus.subscribe("node.>", (event) => {
+      const [, id, name] = topicOf(event).split(".");
+      if (event.kind === "node.state")
+        this.published.push(`${id} ${event.data.previous_state}→${event.data.state}`);
+      else this.told.push(`${id} ${name}`);
     });
-    const registry = new Registry(this.db, this.clock, this.log, bus, this.#options);
-    registry.onSuperseded = (node: NodeId, current: InstanceId | null) => {
+    const { db, clock, log } = this;
+    const commits = new Committer(db, log, bus);
+    const registry = createRegistry({ db, commits, clock, log }, this.#options);
+    registry.superseded.add((node: NodeId, current: InstanceId | null) => {
       this.superseding.push(`${node} ${current}`);
       return this.isConnected;
-    };
-    registry.onRemoved = (nodes) => this.removed.push(...nodes);
+    });
+    registry.removed.add((nodes) => void this.removed.push(...nodes));
     registry.start();
     return registry;
   }

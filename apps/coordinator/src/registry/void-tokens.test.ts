@@ -6,8 +6,8 @@ import { RADAR, Rig } from "./testing.ts";
 const HOUR_MS = 3_600_000;
 
 /** Registers another instance and gives its epoch. */
-function register(rig: Rig, instance: string, proof: Proof): number {
-  const outcome = rig.registry.register(
+async function register(rig: Rig, instance: string, proof: Proof): Promise<number> {
+  const outcome = await rig.registry.register(
     registration({ node_id: RADAR, instance_id: instance, class: "ephemeral" }),
     proof,
   );
@@ -22,72 +22,72 @@ function honoured(rig: Rig, last: number): number[] {
 }
 
 describe("a refresh token (H5)", () => {
-  test("is good for as long as its node is renewed with its own", () => {
+  test("is good for as long as its node is renewed with its own", async () => {
     const rig = new Rig();
-    register(rig, "i1", "enrolment");
-    register(rig, "i2", "refresh");
-    register(rig, "i3", "refresh");
+    await register(rig, "i1", "enrolment");
+    await register(rig, "i2", "refresh");
+    await register(rig, "i3", "refresh");
     expect(honoured(rig, 3)).toEqual([1, 2, 3]);
   });
 
-  test("is void once its node came with an enrolment token alone, also after a restart", () => {
+  test("is void once its node came with an enrolment token alone, also after a restart", async () => {
     const rig = new Rig();
-    register(rig, "i1", "enrolment");
-    register(rig, "i2", "refresh");
-    register(rig, "i3", "enrolment");
+    await register(rig, "i1", "enrolment");
+    await register(rig, "i2", "refresh");
+    await register(rig, "i3", "enrolment");
     expect(honoured(rig, 3)).toEqual([3]);
-    register(rig, "i4", "refresh");
+    await register(rig, "i4", "refresh");
     rig.restart();
     expect(honoured(rig, 4)).toEqual([3, 4]);
   });
 
-  test("is still good when the same instance enrols again: it missed the answer", () => {
+  test("is still good when the same instance enrols again: it missed the answer", async () => {
     const rig = new Rig();
-    register(rig, "i1", "enrolment");
-    register(rig, "i1", "enrolment");
+    await register(rig, "i1", "enrolment");
+    await register(rig, "i1", "enrolment");
     expect(honoured(rig, 1)).toEqual([1]);
   });
 
-  test("is void once its node was removed or blocked, and stays so when the node is back", () => {
+  test("is void once its node was removed or blocked, and stays so when the node is back", async () => {
     for (const how of ["remove", "block"] as const) {
       const rig = new Rig();
-      register(rig, "i1", "enrolment");
-      register(rig, "i2", "refresh");
-      rig.registry[how](RADAR);
+      await register(rig, "i1", "enrolment");
+      await register(rig, "i2", "refresh");
+      await rig.registry[how](RADAR);
       expect(honoured(rig, 2)).toEqual([]);
       rig.restart();
       expect(honoured(rig, 2)).toEqual([]);
-      rig.registry.unblock(RADAR);
-      const epoch = register(rig, "i3", "enrolment");
+      await rig.registry.unblock(RADAR);
+      const epoch = await register(rig, "i3", "enrolment");
       expect([epoch, honoured(rig, 3)]).toEqual([3, [3]]);
     }
   });
 
-  test("is good for a node that has aged out, so that one that slept comes back by itself", () => {
+  test("is good for a node that has aged out, so that one that slept comes back by itself", async () => {
     const retentionMs = { persistent: HOUR_MS, ephemeral: 600_000 };
     const rig = new Rig({ retentionMs });
-    register(rig, "i1", "enrolment");
-    register(rig, "i2", "enrolment");
-    rig.clock.advance(HOUR_MS);
+    await register(rig, "i1", "enrolment");
+    await register(rig, "i2", "enrolment");
+    await rig.advance(HOUR_MS);
     expect(rig.registry.get(RADAR)).toBeUndefined();
     // Nor does it matter that its id was blocked for a while.
-    rig.registry.block(RADAR);
-    rig.registry.unblock(RADAR);
+    await rig.registry.block(RADAR);
+    await rig.registry.unblock(RADAR);
     expect(honoured(rig, 2)).toEqual([2]);
-    register(rig, "i3", "refresh");
+    await register(rig, "i3", "refresh");
     expect(honoured(rig, 3)).toEqual([2, 3]);
   });
 
-  test("of a node that was removed stays void when a plain node takes its name, also after a restart", () => {
+  test("of a node that was removed stays void when a plain node takes its name, also after a restart", async () => {
     const rig = new Rig();
-    register(rig, "i1", "enrolment");
-    register(rig, "i2", "refresh");
-    rig.registry.remove(RADAR);
+    await register(rig, "i1", "enrolment");
+    await register(rig, "i2", "refresh");
+    await rig.registry.remove(RADAR);
     rig.registry.heardPlain(RADAR);
     expect(honoured(rig, 2)).toEqual([]);
     rig.restart();
     expect(honoured(rig, 2)).toEqual([]);
-    const epoch = register(rig, "i3", "enrolment");
+    const epoch = await register(rig, "i3", "enrolment");
     expect([epoch, honoured(rig, 3)]).toEqual([3, [3]]);
   });
 });

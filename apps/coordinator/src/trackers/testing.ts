@@ -55,9 +55,8 @@ export class Rig {
     this.clock = clock;
     this.firstPort = freePorts(options.ports ?? PORTS);
     this.db = options.db ?? openDb(MEMORY).db;
-    this.bus.subscribe("tracker.>", ({ data }) => {
-      const { stream_id: stream, state } = data as Record<string, string>;
-      this.states.push(`${stream} ${state}`);
+    this.bus.subscribe("tracker.>", (event) => {
+      if (event.kind === "tracker.state") this.states.push(`${event.streamId} ${event.data.state}`);
     });
     if (options.spawn !== undefined) obey(options.spawn);
     this.trackers = createTrackers({

@@ -62,7 +62,7 @@ export class Tracker {
   #framesAbandoned = 0;
   #sources = 0;
   #outage: Timer | undefined;
-  #publishedState = "STOPPED";
+  #publishedState: TrackerView["state"] = "STOPPED";
   #retired = false;
   /** Frames came since it was last told to stop. */
   #isLate = false;
@@ -391,10 +391,8 @@ export class Tracker {
     if (state === this.#publishedState) return;
     const previous = this.#publishedState;
     this.#publishedState = state;
-    this.#deps.bus.publish({
-      topic: `tracker.${this.streamId}.state`,
-      atMs: this.#deps.clock.nowMs(),
-      data: { stream_id: this.streamId, state, previous_state: previous },
-    });
+    const data = { state, previous_state: previous };
+    const atMs = this.#deps.clock.nowMs();
+    this.#deps.bus.publish({ kind: "tracker.state", streamId: this.streamId, atMs, data });
   }
 }

@@ -135,7 +135,11 @@ describe("a hello is refused (R9, DESIGN §6)", () => {
       const verifyAccess = port.auth.credentials.verifyAccess.bind(port.auth.credentials);
       port.auth.credentials.verifyAccess = async (token) => {
         const claims = await verifyAccess(token);
-        queueMicrotask(() => queueMicrotask(() => act(port.registry)));
+        const doNow = (): void => {
+          void act(port.registry);
+          port.commits.flush();
+        };
+        queueMicrotask(() => queueMicrotask(doNow));
         return claims;
       };
       expect(await rejected(port, hello)).toEqual({ code, retryable });
@@ -149,8 +153,8 @@ describe("a hello is refused (R9, DESIGN §6)", () => {
     const peer = await port.connect();
     peer.send(encodeLine(hello));
     await peer.next("welcome");
-    port.registry.onRemoved = (nodes) => port.server.endNodes(nodes);
-    port.registry.block(nodeId("radar3"));
+    port.registry.removed.add((nodes) => port.server.endNodes(nodes));
+    await port.registry.block(nodeId("radar3"));
     expect(await peer.next("bye")).toMatchObject({ code: "token_revoked" });
     expect(await rejected(port, hello)).toEqual({ code: "blocked", retryable: false });
   });
@@ -244,7 +248,7 @@ describe("connections", () => {
     expect(await older.next("bye")).toEqual({ type: "bye", code: "replaced" });
     await until(() => older.closed && port.server.connections === 1);
     expect(port.manager.get("radar3.radar" as never)?.state).toBe("RUNNING");
-    port.registry.register(registration({ node_id: "radar3", instance_id: "i9" }));
+    await port.registry.register(registration({ node_id: "radar3", instance_id: "i9" }));
     expect(await newer.next("bye")).toEqual({ type: "bye", code: "superseded" });
   });
 
@@ -286,11 +290,11 @@ describe("connections", () => {
     const both: Peer[] = [];
     for (const { name } of sensors) {
       const hello = await port.hello("radar3", { sensor: name });
-      port.registry.register(registration({ node_id: "radar3", instance_id: "i1", sensors }));
+      await port.registry.register(registration({ node_id: "radar3", instance_id: "i1", sensors }));
       both.push(await port.session(hello));
     }
     const other = await port.session(await port.hello("hill"));
-    port.registry.register(registration({ node_id: "radar3", instance_id: "i2", sensors }));
+    await port.registry.register(registration({ node_id: "radar3", instance_id: "i2", sensors }));
     for (const peer of both) expect(await peer.next("bye")).toMatchObject({ code: "superseded" });
     other.send(lines(frame(1)));
     const tracker = await port.tracker("hill.radar");

@@ -73,7 +73,7 @@ describe("a plain node (T1, R10)", () => {
 
   test("can't speak for a node that has an agent, nor once one has registered", async () => {
     await using port = new FramePort();
-    port.registry.register(registration({ node_id: "radar3", instance_id: "i1" }));
+    await port.registry.register(registration({ node_id: "radar3", instance_id: "i1" }));
     const peer = await port.connect();
     peer.send(lines(said(1, { node_id: "radar3" })));
     await until(() => port.counts.get("node_has_agent") === 1);
@@ -83,7 +83,7 @@ describe("a plain node (T1, R10)", () => {
     hill.send(lines(said(1)));
     const tracker = await port.tracker("hill");
     await until(() => tracker.lines.length === 1);
-    port.registry.register(registration({ node_id: "hill", instance_id: "i1" }));
+    await port.registry.register(registration({ node_id: "hill", instance_id: "i1" }));
     hill.send(lines(said(2)));
     await until(() => port.counts.get("node_has_agent") === 2);
     expect(tracker.lines).toHaveLength(1);

@@ -6,8 +6,9 @@ import { FakeSpawn } from "@fleet/supervisor/testing";
 import { Auth } from "../auth/auth.ts";
 import { Bus } from "../bus.ts";
 import { type Config, parseConfig } from "../config/config.ts";
+import { Committer } from "../db/commit.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
-import { Registry } from "../registry/registry.ts";
+import { createRegistry, type Registry } from "../registry/registry.ts";
 import type { TlsFiles } from "../net/tls-files.ts";
 import {
   freePorts,
@@ -104,6 +105,7 @@ export class FramePort implements AsyncDisposable {
   readonly db: Db;
   readonly auth: Auth;
   readonly spawn = new FakeSpawn();
+  readonly commits: Committer;
   readonly registry: Registry;
   readonly manager: TrackerManager;
   readonly uplinks: Uplinks;
@@ -118,10 +120,14 @@ export class FramePort implements AsyncDisposable {
     this.auth = new Auth(this.db, MEMORY, clock, log, configuredTokens({ push: PUSH }));
     this.auth.start();
     const bus = new Bus();
-    this.registry = new Registry(this.db, clock, log, bus, {
-      ...REGISTRY_OPTIONS,
-      plainNodesMax: options.plainNodesMax ?? 1000,
-    });
+    this.commits = new Committer(this.db, log, bus);
+    this.registry = createRegistry(
+      { db: this.db, commits: this.commits, clock, log },
+      {
+        ...REGISTRY_OPTIONS,
+        plainNodesMax: options.plainNodesMax ?? 1000,
+      },
+    );
     this.registry.start();
     const { db, auth, registry } = this;
     const shared = { config: configOf(options), clock, log, db, random: seededRandom(1) };
@@ -141,7 +147,7 @@ export class FramePort implements AsyncDisposable {
       descriptorMax: options.descriptorMax ?? Number.POSITIVE_INFINITY,
     });
     this.uplinks.progress.start();
-    this.registry.onSuperseded = (node) => this.server.endSessions(node);
+    this.registry.superseded.add((node) => this.server.endSessions(node));
     this.server.start();
     this.#obey();
   }
@@ -196,7 +202,9 @@ export class FramePort implements AsyncDisposable {
   /** Registers an agent and gives the hello of its sensor. */
   async hello(id = "radar3", more: Partial<Record<keyof Hello, unknown>> = {}): Promise<Hello> {
     const instance = (more.instance_id as string | undefined) ?? "i1";
-    const outcome = this.registry.register(registration({ node_id: id, instance_id: instance }));
+    const outcome = await this.registry.register(
+      registration({ node_id: id, instance_id: instance }),
+    );
     const epoch = outcome.at === "registered" ? outcome.epoch : 1;
     const claims = { nodeId: nodeId(id), instanceId: instance as never, epoch };
     const { accessToken } = await this.auth.credentials.issue(claims);

@@ -77,7 +77,7 @@ export const nodeEventSchema = z
       .describe("Details, which depend on the event."),
   })
   .meta({ id: "NodeEvent" });
-export type NodeEvent = z.infer<typeof nodeEventSchema>;
+export type NodeEventView = z.infer<typeof nodeEventSchema>;
 
 /** `GET agents/{id}`: the node and the latest entries of its history, newest first. (R5) */
 export const nodeDetailSchema = nodeViewSchema

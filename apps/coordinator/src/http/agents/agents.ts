@@ -31,11 +31,11 @@ export function agentRoutes({ registry, clock, streams }: AgentRoutesDeps): read
       };
     }),
 
-    handle(agentsApi.deregister, (c, { params, body }) => {
+    handle(agentsApi.deregister, async (c, { params, body }) => {
       const node = ownNode(registry, c, params.id, body.instance_id, body.epoch);
       if (node instanceof Response) return node;
       registry.heard(node.id, body.counters);
-      registry.deregister(node.id);
+      await registry.deregister(node.id);
       return undefined;
     }),
 

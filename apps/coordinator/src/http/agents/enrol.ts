@@ -96,7 +96,7 @@ async function store(
   registration: AgentRegistration,
   proof: EnrolmentProof,
 ): Promise<Registered | Response> {
-  const outcome = await registry.registerSoon(registration, proof.at);
+  const outcome = await registry.register(registration, proof.at);
   if (outcome.at === "registered") return outcome;
   if (outcome.at === "contested") return fail(c, "contested", contestedBy(outcome.by));
   if (outcome.at === "busy") c.header("Retry-After", "1");

@@ -106,9 +106,9 @@ describe("the minimal form of a register (R1, DESIGN §8)", () => {
   test("lets no blocked node in, and one that was removed begin above its old epoch (R4)", async () => {
     await using api = new Api();
     await come(api);
-    api.registry.remove(RADAR);
+    await api.registry.remove(RADAR);
     expect((await come(api)).body).toMatchObject({ epoch: 2 });
-    api.registry.block(RADAR);
+    await api.registry.block(RADAR);
     expect(await refused(await come(api))).toEqual([403, "blocked"]);
   });
 

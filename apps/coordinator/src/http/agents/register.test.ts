@@ -72,7 +72,7 @@ describe("an enrolment token (H5)", () => {
     const refused = await register(api, token, thief);
     expect([refused.status, codeOf(refused.body)]).toEqual([403, "forbidden"]);
     expect((await register(api, own, { node_id: "radar3", group: "south" })).status).toBe(200);
-    api.registry.remove(nodeId("radar3"));
+    await api.registry.remove(nodeId("radar3"));
     expect((await register(api, token, thief)).status).toBe(200);
     // One without an agent may get one, if it is in no other group.
     api.registry.heardPlain(nodeId("hill"), "south");

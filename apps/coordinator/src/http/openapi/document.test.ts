@@ -120,7 +120,7 @@ describe("the API's document (H4)", () => {
     const { access_token } = await api.register("radar3", { runtimes: [python], sensors });
     const counters = { produced: 1, acked: 1, spooled: 0, dropped: {} };
     api.registry.heard(nodeId("radar3"), { radar: counters });
-    api.registry.block(nodeId("bad"));
+    await api.registry.block(nodeId("bad"));
     api.manager.attach(streamId("radar3.radar"));
     api.token({ name: "hill", kind: "push", nodes: ["hill*"], expires_in_ms: 1000 });
     await api.call("DELETE", "/api/v1/tokens/none", { token: OPERATOR });

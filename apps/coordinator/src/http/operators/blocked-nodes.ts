@@ -18,12 +18,12 @@ export function blockedNodeRoutes(registry: Registry): readonly Route[] {
         : { blocked };
     }),
 
-    handle(nodesApi.block, (c, { params }) =>
-      registry.block(params.id) ? undefined : fail(c, "too_many_blocked"),
+    handle(nodesApi.block, async (c, { params }) =>
+      (await registry.block(params.id)) ? undefined : fail(c, "too_many_blocked"),
     ),
 
-    handle(nodesApi.unblock, (c, { params }) =>
-      registry.unblock(params.id) ? undefined : fail(c, "unknown_node"),
+    handle(nodesApi.unblock, async (c, { params }) =>
+      (await registry.unblock(params.id)) ? undefined : fail(c, "unknown_node"),
     ),
   ];
 }

@@ -5,7 +5,7 @@
 import { type Clock, every, EventWriter } from "@fleet/daemon";
 import { eventsApi } from "@fleet/protocol";
 import type { Tokens } from "../../auth/tokens.ts";
-import type { Bus } from "../../bus.ts";
+import { type Bus, payloadOf, topicOf } from "../../bus.ts";
 import { fail } from "../middleware/errors.ts";
 import { handle, type Route } from "../route.ts";
 
@@ -26,8 +26,11 @@ export function eventRoute(bus: Bus, clock: Clock, tokens: Tokens): Route {
       for (const cleanUp of cleanups) cleanUp();
       if (cause === "server") c.env.allowSilence(DRAIN_S);
     });
-    const unsubscribe = bus.subscribe(query.topic, ({ topic, atMs, data }) =>
-      writer.send({ event: topic, data: JSON.stringify({ at_ms: atMs, ...asObject(data) }) }),
+    const unsubscribe = bus.subscribe(query.topic, (event) =>
+      writer.send({
+        event: topicOf(event),
+        data: JSON.stringify({ at_ms: event.atMs, ...payloadOf(event) }),
+      }),
     );
     if (unsubscribe === undefined) return fail(c, "too_many_subscribers");
     const keepalive = every(clock, KEEPALIVE_MS, () => writer.comment("keepalive"));
@@ -39,8 +42,4 @@ export function eventRoute(bus: Bus, clock: Clock, tokens: Tokens): Route {
     writer.comment("open");
     return new Response(writer.body, { headers: HEADERS });
   });
-}
-
-function asObject(data: unknown): Record<string, unknown> {
-  return typeof data === "object" && data !== null ? { ...data } : { data };
 }

@@ -95,7 +95,7 @@ describe("the list of nodes (R8)", () => {
     for (const id of ["b", "d", "f", "h"]) await api.register(id);
     const first = await page(api, "limit=2");
     expect(first.ids).toEqual(["b", "d"]);
-    for (const id of ["b", "d", "f"]) api.registry.remove(nodeId(id));
+    for (const id of ["b", "d", "f"]) await api.registry.remove(nodeId(id));
     for (const id of ["a", "e", "g"]) await api.register(id);
     const second = await page(api, `limit=2&cursor=${first.next}`);
     expect(second.ids).toEqual(["e", "g"]);

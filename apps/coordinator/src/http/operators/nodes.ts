@@ -32,10 +32,10 @@ export function nodeRoutes(registry: Registry): readonly Route[] {
       };
     }),
 
-    handle(nodesApi.remove, (c, { params, query }) => {
+    handle(nodesApi.remove, async (c, { params, query }) => {
       if (query.block === "true")
-        return registry.block(params.id) ? undefined : fail(c, "too_many_blocked");
-      return registry.remove(params.id) ? undefined : fail(c, "unknown_node");
+        return (await registry.block(params.id)) ? undefined : fail(c, "too_many_blocked");
+      return (await registry.remove(params.id)) ? undefined : fail(c, "unknown_node");
     }),
   ];
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { createdTokenSchema, type TokenList, tokenListSchema } from "@fleet/protocol";
-import { until } from "../../testing.ts";
+import { nodeId, until } from "../../testing.ts";
 import { Api, OPERATOR, slowPost } from "../testing.ts";
 
 const TOKENS = "/api/v1/tokens";
@@ -79,8 +79,8 @@ describe("tokens (H5)", () => {
     expect((await api.call("DELETE", path, { token: OPERATOR })).status).toBe(204);
     await until(() => ended);
     expect((await api.call("GET", "/api/v1/agents", { token: secret })).status).toBe(401);
-    api.bus.publish({ topic: "node.x.state", atMs: 0, data: {} });
-    expect(new TextDecoder().decode((await reader.read()).value)).toContain("node.x.state");
+    api.bus.publish({ kind: "node.unblocked", nodeId: nodeId("x"), atMs: 0, data: {} });
+    expect(new TextDecoder().decode((await reader.read()).value)).toContain("node.x.unblocked");
     await reader.cancel();
     expect((await listed(api)).at(-1)).toMatchObject({ name: "wall", state: "REVOKED" });
   });

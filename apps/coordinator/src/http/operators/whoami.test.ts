@@ -48,7 +48,7 @@ describe("whoami (A9, H5)", () => {
     const { access_token: first } = await api.register("radar3");
     const { access_token: second } = await api.register("radar3", { instance_id: "i2" });
     expect([await whoami(first), await whoami(second)]).toEqual([401, 200]);
-    api.registry.block(nodeId("radar3"));
+    await api.registry.block(nodeId("radar3"));
     expect(await whoami(second)).toBe(401);
   });
 

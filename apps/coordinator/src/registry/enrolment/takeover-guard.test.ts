@@ -5,52 +5,53 @@ import { HILL, RADAR, Rig } from "../testing.ts";
 const MINUTE_MS = 60_000;
 
 /** Takes the node with a new instance from one that was connected; each name is used once. */
-function takeOvers(rig: Rig, ...instances: readonly string[]): string[] {
+async function takeOvers(rig: Rig, ...instances: readonly string[]): Promise<string[]> {
   rig.isConnected = true;
-  const outcomes = instances.map((instance) => {
+  const outcomes: string[] = [];
+  for (const instance of instances) {
     rig.clock.advance(1000);
-    return rig.register(instance).at;
-  });
+    outcomes.push((await rig.register(instance)).at);
+  }
   rig.isConnected = false;
   return outcomes;
 }
 
 describe("two processes that keep taking a node from each other (A14, R9)", () => {
-  test("do so three times; then it stays with the one that has it, and that is told", () => {
+  test("do so three times; then it stays with the one that has it, and that is told", async () => {
     const rig = new Rig();
     const before = Array.from({ length: 4 }, () => "registered");
-    expect(takeOvers(rig, "a1", "b1", "a2", "b2")).toEqual(before);
-    expect(takeOvers(rig, "a3", "b3")).toEqual(["contested", "contested"]);
+    expect(await takeOvers(rig, "a1", "b1", "a2", "b2")).toEqual(before);
+    expect(await takeOvers(rig, "a3", "b3")).toEqual(["contested", "contested"]);
     expect(rig.row()?.instanceId).toBe("b2");
     expect(rig.told.filter((told) => told === "radar3 contested")).toHaveLength(1);
     expect(rig.history()).toContain("contested");
     expect(rig.log.lines.filter(({ level }) => level === "warn")).toHaveLength(1);
   });
 
-  test("are known by the replaced one's asking, too, where none was connected", () => {
+  test("are known by the replaced one's asking, too, where none was connected", async () => {
     const rig = new Rig();
-    rig.register("a1");
+    await rig.register("a1");
     for (const [before, next] of [
       ["a1", "b1"],
       ["b1", "a2"],
       ["a2", "b2"],
     ] as const) {
-      expect(rig.register(next).at).toBe("registered");
+      expect((await rig.register(next)).at).toBe("registered");
       // A heartbeat, and the register that an older agent would try after it.
       expect(rig.registry.standing(RADAR, instanceId(before), 1)).toBe("superseded");
-      expect(rig.register(before).at).toBe("superseded");
+      expect((await rig.register(before)).at).toBe("superseded");
     }
-    expect(rig.register("a3").at).toBe("contested");
-    expect(rig.register("b2").at).toBe("registered");
+    expect((await rig.register("a3")).at).toBe("contested");
+    expect((await rig.register("b2")).at).toBe("registered");
   });
 
-  test("stay apart for as long as one has it and the other tries", () => {
+  test("stay apart for as long as one has it and the other tries", async () => {
     const rig = new Rig();
-    takeOvers(rig, "a1", "b1", "a2", "b2");
+    await takeOvers(rig, "a1", "b1", "a2", "b2");
     for (let minute = 0; minute < 60; minute += 4) {
       rig.clock.advance(MINUTE_MS);
       rig.registry.heard(RADAR);
-      expect(rig.register(`a-${minute}`).at).toBe("contested");
+      expect((await rig.register(`a-${minute}`)).at).toBe("contested");
       for (let i = 0; i < 3; i++) {
         rig.clock.advance(MINUTE_MS);
         rig.registry.heard(RADAR);
@@ -58,53 +59,53 @@ describe("two processes that keep taking a node from each other (A14, R9)", () =
     }
   });
 
-  test("are at peace when the one that has it says goodbye, falls silent, or nobody has tried for 5 minutes", () => {
+  test("are at peace when the one that has it says goodbye, falls silent, or nobody has tried for 5 minutes", async () => {
     for (const end of ["goodbye", "silence", "peace"]) {
       const rig = new Rig();
-      takeOvers(rig, "a1", "b1", "a2", "b2");
-      if (end === "goodbye") rig.registry.deregister(RADAR);
+      await takeOvers(rig, "a1", "b1", "a2", "b2");
+      if (end === "goodbye") await rig.registry.deregister(RADAR);
       for (let i = 0; i < 6; i++) {
         rig.clock.advance(MINUTE_MS);
         if (end === "peace") rig.registry.heard(RADAR);
       }
-      expect([end, rig.register("a3").at]).toEqual([end, "registered"]);
+      expect([end, (await rig.register("a3")).at]).toEqual([end, "registered"]);
     }
   });
 
-  test("are at peace when an operator removes the node", () => {
+  test("are at peace when an operator removes the node", async () => {
     const rig = new Rig();
-    takeOvers(rig, "a1", "b1", "a2", "b2");
-    rig.registry.remove(RADAR);
-    rig.register("a3");
-    expect(rig.register("b3").at).toBe("registered");
+    await takeOvers(rig, "a1", "b1", "a2", "b2");
+    await rig.registry.remove(RADAR);
+    await rig.register("a3");
+    expect((await rig.register("b3")).at).toBe("registered");
   });
 });
 
 describe("no contest (R9) is", () => {
-  test("an agent that crashes and is started again, as often as it likes", () => {
+  test("an agent that crashes and is started again, as often as it likes", async () => {
     const rig = new Rig();
-    for (let i = 0; i < 20; i++) expect(rig.register(`i${i}`).at).toBe("registered");
+    for (let i = 0; i < 20; i++) expect((await rig.register(`i${i}`)).at).toBe("registered");
   });
 
-  test("three takeovers that are not within 5 minutes", () => {
+  test("three takeovers that are not within 5 minutes", async () => {
     const rig = new Rig();
     for (let i = 0; i < 20; i++) {
-      expect(takeOvers(rig, `i${i}`)).toEqual(["registered"]);
+      expect(await takeOvers(rig, `i${i}`)).toEqual(["registered"]);
       rig.clock.advance(2.5 * MINUTE_MS);
     }
   });
 
-  test("one replaced instance that goes on asking", () => {
+  test("one replaced instance that goes on asking", async () => {
     const rig = new Rig();
-    takeOvers(rig, "a1", "b1");
+    await takeOvers(rig, "a1", "b1");
     for (let i = 0; i < 20; i++) rig.registry.standing(RADAR, instanceId("a1"), 1);
-    expect(rig.register("b2").at).toBe("registered");
+    expect((await rig.register("b2")).at).toBe("registered");
   });
 
-  test("another node's", () => {
+  test("another node's", async () => {
     const rig = new Rig();
-    takeOvers(rig, "a1", "b1", "a2", "b2");
-    rig.register("i1", HILL);
-    expect(rig.register("i2", HILL).at).toBe("registered");
+    await takeOvers(rig, "a1", "b1", "a2", "b2");
+    await rig.register("i1", HILL);
+    expect((await rig.register("i2", HILL)).at).toBe("registered");
   });
 });

@@ -25,7 +25,7 @@ class RoundsRig implements AsyncDisposable {
   }
 
   /** A node that answers at an address of its own; a full one told more than that. */
-  arrive(id: NodeId, isFull = false): void {
+  async arrive(id: NodeId, isFull = false): Promise<void> {
     const server = Bun.serve({
       hostname: "127.0.0.1",
       port: 0,
@@ -40,7 +40,7 @@ class RoundsRig implements AsyncDisposable {
     );
     const url = `http://127.0.0.1:${server.port}`;
     const full = registration({ node_id: id, instance_id: "i1", agent_url: url });
-    this.rig.registry.register(isFull ? full : registrationAt(id, url));
+    await this.rig.registry.register(isFull ? full : registrationAt(id, url));
   }
 
   heardMs(id: NodeId): number {
@@ -71,9 +71,9 @@ const nothing: Handler = () => new Response(null, { status: 404 });
 
 describe("the rounds (R5)", () => {
   test("keep nodes LIVE that only told an address and answer there; nobody else is asked", async () => {
-    rig.arrive(RADAR);
-    rig.arrive(HILL);
-    rig.arrive(nodeId("full"), true);
+    await rig.arrive(RADAR);
+    await rig.arrive(HILL);
+    await rig.arrive(nodeId("full"), true);
     rig.answers.set(HILL, nothing);
     for (let round = 1; round <= 12; round++) {
       const before = rig.heardMs(RADAR);
@@ -86,7 +86,7 @@ describe("the rounds (R5)", () => {
   });
 
   test("revive one that answers again", async () => {
-    rig.arrive(RADAR);
+    await rig.arrive(RADAR);
     rig.answers.set(RADAR, nothing);
     for (let round = 1; round <= 4; round++) await rig.round(1);
     expect(rig.rig.state()).toBe("STALE");
@@ -96,9 +96,9 @@ describe("the rounds (R5)", () => {
   });
 
   test("ask those first that were heard last", async () => {
-    rig.arrive(HILL);
+    await rig.arrive(HILL);
     rig.rig.clock.advance(1);
-    rig.arrive(RADAR);
+    await rig.arrive(RADAR);
     rig.rig.clock.advance(1);
     rig.rig.registry.heard(HILL);
     await rig.round(2);
@@ -106,14 +106,14 @@ describe("the rounds (R5)", () => {
   });
 
   test("count no answer of somebody else, nor one that comes when the node is another agent's", async () => {
-    rig.arrive(RADAR);
-    rig.arrive(HILL);
+    await rig.arrive(RADAR);
+    await rig.arrive(HILL);
     const answer = Promise.withResolvers<Response>();
     rig.answers.set(RADAR, () => answer.promise);
     rig.answers.set(HILL, () => Response.json({ node_id: RADAR }));
     const hillMs = rig.heardMs(HILL);
     await rig.round(2);
-    rig.rig.register("i1", RADAR);
+    await rig.rig.register("i1", RADAR);
     const radarMs = rig.heardMs(RADAR);
     rig.rig.clock.advance(1);
     answer.resolve(Response.json({ node_id: RADAR }));
@@ -122,7 +122,7 @@ describe("the rounds (R5)", () => {
   });
 
   test("wait for nobody longer than 5 s: a round follows on one that hangs", async () => {
-    rig.arrive(RADAR);
+    await rig.arrive(RADAR);
     rig.answers.set(RADAR, () => new Promise(() => {}));
     for (let round = 1; round <= 3; round++) await rig.round(1);
     rig.answers.set(RADAR, () => Response.json({ node_id: RADAR }));

@@ -14,7 +14,7 @@ class ProbeRig implements AsyncDisposable {
   probe = this.#newProbe();
 
   /** A node with an agent at an address of its own. */
-  know(id: NodeId, answer: Handler): void {
+  async know(id: NodeId, answer: Handler): Promise<void> {
     const server = Bun.serve({
       hostname: "127.0.0.1",
       port: 0,
@@ -24,7 +24,7 @@ class ProbeRig implements AsyncDisposable {
       },
     });
     this.#servers.push(server);
-    this.rig.registry.register(
+    await this.rig.registry.register(
       registration({
         node_id: id,
         instance_id: "i1",
@@ -41,7 +41,7 @@ class ProbeRig implements AsyncDisposable {
   }
 
   done(): Promise<void> {
-    return until(() => this.rig.log.count("known agents asked for a sign of life") === 1);
+    return until(() => this.rig.log.count("startup probe of known agents done") === 1);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -68,8 +68,8 @@ const states = (): unknown[] => [rig.rig.state(RADAR), rig.rig.state(HILL)];
 
 describe("the probe at the start (R2)", () => {
   test("makes who answers LIVE at once; everybody else stays UNKNOWN", async () => {
-    rig.know(RADAR, () => health());
-    rig.rig.register("i1", HILL);
+    await rig.know(RADAR, () => health());
+    await rig.rig.register("i1", HILL);
     rig.restart();
     expect(states()).toEqual(["UNKNOWN", "UNKNOWN"]);
     await rig.done();
@@ -78,7 +78,7 @@ describe("the probe at the start (R2)", () => {
   });
 
   test("takes an answer without an instance for that of the one we know", async () => {
-    rig.know(RADAR, () => health({ instance_sha256: undefined }));
+    await rig.know(RADAR, () => health({ instance_sha256: undefined }));
     rig.restart();
     await rig.done();
     expect(states()[0]).toBe("LIVE");
@@ -95,7 +95,7 @@ describe("the probe at the start (R2)", () => {
     ["without end", () => new Response(new ReadableStream({ pull: (c) => c.enqueue(" ") }))],
   ];
   test.each(bad)("is not convinced by %s", async (_, answer) => {
-    rig.know(RADAR, answer);
+    await rig.know(RADAR, answer);
     rig.restart();
     await rig.done();
     expect(states()[0]).toBe("UNKNOWN");
@@ -103,11 +103,11 @@ describe("the probe at the start (R2)", () => {
   });
 
   test("waits 5 s for an answer, and no longer", async () => {
-    rig.know(RADAR, () => new Promise(() => {}));
+    await rig.know(RADAR, () => new Promise(() => {}));
     rig.restart();
     await until(() => rig.asked.length === 1);
     await rig.rig.clock.run(4999);
-    expect(rig.rig.log.count("known agents asked for a sign of life")).toBe(0);
+    expect(rig.rig.log.count("startup probe of known agents done")).toBe(0);
     rig.rig.clock.advance(1);
     await rig.done();
     expect(states()[0]).toBe("UNKNOWN");
@@ -117,7 +117,7 @@ describe("the probe at the start (R2)", () => {
     const held: (() => void)[] = [];
     for (let n = 0; n < 70; n++) {
       const id = nodeId(`n${n}`);
-      rig.know(
+      await rig.know(
         id,
         () =>
           new Promise((resolve) => {
@@ -134,8 +134,8 @@ describe("the probe at the start (R2)", () => {
   });
 
   test("asks nobody who said goodbye", async () => {
-    rig.know(RADAR, () => health());
-    rig.rig.registry.deregister(RADAR);
+    await rig.know(RADAR, () => health());
+    await rig.rig.registry.deregister(RADAR);
     rig.restart();
     await rig.probe.stop();
     expect([rig.asked, states()[0]]).toEqual([[], "SHUTDOWN"]);
@@ -144,7 +144,7 @@ describe("the probe at the start (R2)", () => {
   test("does not revive one that was removed, or taken over, while it was being asked", async () => {
     const held: (() => void)[] = [];
     for (const id of [RADAR, HILL])
-      rig.know(
+      await rig.know(
         id,
         () =>
           new Promise((resolve) => {
@@ -153,8 +153,8 @@ describe("the probe at the start (R2)", () => {
       );
     rig.restart();
     await until(() => held.length === 2);
-    rig.rig.registry.remove(RADAR);
-    rig.rig.register("i2", HILL);
+    await rig.rig.registry.remove(RADAR);
+    await rig.rig.register("i2", HILL);
     for (const answer of held) answer();
     await rig.done();
     expect(states()).toEqual([undefined, "LIVE"]);
@@ -162,7 +162,7 @@ describe("the probe at the start (R2)", () => {
   });
 
   test("is given up at a stop", async () => {
-    rig.know(RADAR, () => new Promise(() => {}));
+    await rig.know(RADAR, () => new Promise(() => {}));
     rig.restart();
     await until(() => rig.asked.length === 1);
     await rig.probe.stop();

@@ -1,40 +1,37 @@
 /**
- * Asks the agents that are known from before this start for a sign of life, so that who is there is LIVE at once and not at
- * its next check-in. Every known node with an `agent_url` is asked once, PARALLEL at a time; who has been heard meanwhile is
- * not asked. (R2)
+ * Asks the agents that are known from before this start for a sign of life, so that a running agent is LIVE at once and not
+ * only at its next check-in. Every known node with an `agent_url` is asked once, unless it is heard before. (R2)
  */
-import type { Clock, Log } from "@fleet/daemon";
-import { askHealth, isOf } from "./ask-health.ts";
+import type { Clock, Log, Service } from "@fleet/daemon";
 import type { Node } from "../node.ts";
 import type { Registry } from "../registry.ts";
+import { HealthPool } from "./health-pool.ts";
 
-const PARALLEL = 64;
-
-/** What the probe works with. */
+/** The parts the probe works with. */
 export interface ProbeDeps {
   readonly registry: Registry;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-/** To be started after the registry and stopped before it. */
-export class StartupProbe {
+/** Started after the registry and stopped before it. */
+export class StartupProbe implements Service {
   readonly #deps: ProbeDeps;
-  readonly #abort = new AbortController();
+  readonly #pool: HealthPool;
   #running: Promise<unknown> = Promise.resolve();
 
   constructor(deps: ProbeDeps) {
     this.#deps = deps;
+    this.#pool = new HealthPool(deps.registry, deps.clock);
   }
 
-  /** Begins to ask; does not wait for the answers. */
+  /** Begins to ask, without waiting for the answers. */
   start(): void {
     this.#running = this.#run();
   }
 
-  /** Gives up what is not answered yet. */
   async stop(): Promise<void> {
-    this.#abort.abort();
+    this.#pool.stop();
     await this.#running;
   }
 
@@ -43,37 +40,17 @@ export class StartupProbe {
     const startMs = clock.monotonicMs();
     const nodes = registry.list().filter(isAddressed);
     if (nodes.length === 0) return;
-    const waiting = nodes.values();
-    const outcome = { asked: 0, answered: 0 };
-    const ask = async (): Promise<void> => {
-      for (const node of waiting) {
-        if (this.#abort.signal.aborted) return;
-        if (!this.#isAwaited(node)) continue;
-        outcome.asked++;
-        if (await this.#ask(node)) outcome.answered++;
-      }
-    };
-    await Promise.all(Array.from({ length: PARALLEL }, ask));
+    const tally = await this.#pool.ask(nodes, (node) => this.#isUnheard(node));
     const tookMs = Math.round(clock.monotonicMs() - startMs);
-    log.info({ ...outcome, took_ms: tookMs }, "known agents asked for a sign of life");
+    log.info({ ...tally, took_ms: tookMs }, "startup probe of known agents done");
   }
 
-  /** Whether it answered, as itself, and was not heard or replaced meanwhile. */
-  async #ask(node: Node): Promise<boolean> {
-    const { registry, clock } = this.#deps;
-    const health = await askHealth(clock, node.row.agentUrl!, this.#abort.signal);
-    // By now it may be another instance's row.
-    if (health === undefined || !this.#isAwaited(node) || !isOf(health, node.row)) return false;
-    registry.heard(node.id);
-    return true;
-  }
-
-  #isAwaited(node: Node): boolean {
+  #isUnheard(node: Node): boolean {
     return this.#deps.registry.get(node.id) === node && node.heardAtMs === undefined;
   }
 }
 
-/** One that said goodbye is not revived by an answer. */
+/** An answer does not revive a node that said goodbye. */
 function isAddressed({ row }: Node): boolean {
   return row.agentUrl !== null && row.shutdownAt === null;
 }

@@ -4,7 +4,8 @@ import { Uptime } from "./uptime.ts";
 
 test("goes on from the runs before, with the monotonic clock and never with the wall clock (R4, R5)", () => {
   const clock = new FakeClock();
-  const uptime = new Uptime(clock, 5000, 2000);
+  const uptime = new Uptime(clock, 2000);
+  uptime.start(5000);
   clock.jumpWall(1e12);
   clock.advance(1500);
   expect([uptime.startedMs, uptime.nowMs]).toEqual([5000, 6500]);
@@ -16,7 +17,7 @@ test("goes on from the runs before, with the monotonic clock and never with the 
 
 test("stands still while nobody looks for longer than the longest step, and says how long that was", () => {
   const clock = new FakeClock();
-  const uptime = new Uptime(clock, 0, 2000);
+  const uptime = new Uptime(clock, 2000);
   clock.advance(600_000);
   expect(uptime.nowMs).toBe(2000);
   expect(uptime.look()).toBe(598_000);

@@ -99,11 +99,12 @@ export class EventReader {
     const atMs = clock.nowMs();
     this.#view.add(event, bytes, start, run, atMs);
     trackLog.write(this.#streamId, bytes, start, event.end, run);
-    if (bus.idle) return;
+    if (bus.isIdle) return;
     bus.publish({
-      topic: `track.${this.#streamId}`,
+      kind: "track",
+      streamId: this.#streamId,
       atMs,
-      data: { stream_id: this.#streamId, track_id: event.trackId, run },
+      data: { track_id: event.trackId, run },
     });
   }
 

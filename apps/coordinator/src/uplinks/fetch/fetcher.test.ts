@@ -118,7 +118,7 @@ describe("a node whose frames are fetched (T7)", () => {
 
   test("that has an agent is not fetched: its sensors' frames are another stream", async () => {
     const rig = await begin();
-    rig.port.registry.register(registration({ node_id: "hill", instance_id: "i1" }));
+    await rig.port.registry.register(registration({ node_id: "hill", instance_id: "i1" }));
     rig.shows(1);
     await rig.answers("has_agent", 1);
     expect(rig.tracker.active).toBe(false);

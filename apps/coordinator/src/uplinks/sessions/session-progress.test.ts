@@ -39,7 +39,7 @@ test("a frame that was re-encoded is not taken for accepted with the run of line
   expect(progress).toMatchObject({ enqueued: 4, accepted: 2 });
 });
 
-test("of removed nodes is forgotten, also when that could not be written down before a restart (R4)", () => {
+test("of removed nodes is forgotten, also when that could not be written down before a restart (R4)", async () => {
   const { db } = openDb(MEMORY);
   const rig = new Rig({}, { db });
   const [mine, other] = [streamIdSchema.parse("radar3.s"), streamIdSchema.parse("hill.s")];
@@ -55,11 +55,11 @@ test("of removed nodes is forgotten, also when that could not be written down be
     [RADAR, mine],
     [HILL, other],
   ] as const) {
-    rig.register("i1", id);
+    await rig.register("i1", id);
     first.accept(first.open(stream, "spool" as SpoolId, 1), 7);
   }
   first.flush();
-  rig.registry.remove(RADAR);
+  await rig.registry.remove(RADAR);
   refuseWrites(db, true);
   first.forget(new Set([RADAR]));
   expect([accepted(first), first.failing]).toEqual([[0, 7], true]);

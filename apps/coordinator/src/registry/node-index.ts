@@ -1,12 +1,12 @@
-/** The nodes in memory, to be found by id and read in the order of their ids. Used by registry.ts. (R8) */
+/** The nodes in memory, found by id and read in the order of their ids. Used by node-tables.ts. (R8) */
 import type { NodeId } from "@fleet/protocol";
 import type { Node } from "./node.ts";
 
 /**
- * A map that also knows its order. That is made once, when it is first asked for, and kept from there on: a page of a list
- * costs its own length, however many nodes there are.
+ * A map that also knows the order of its ids. The order is sorted at the first use and maintained from then on, so a page of
+ * a list costs its own length, however many nodes there are.
  */
-export class Nodes extends Map<NodeId, Node> {
+export class NodeIndex extends Map<NodeId, Node> {
   #order: NodeId[] | undefined;
 
   override set(id: NodeId, node: Node): this {
@@ -21,7 +21,7 @@ export class Nodes extends Map<NodeId, Node> {
     return super.delete(id);
   }
 
-  /** By id: at most `max` of those behind `id`, which need not be there; without `id` from the first. */
+  /** At most `max` nodes whose ids sort after `id`, in order; `id` need not exist. Without `id`, from the first node. */
   after(id: NodeId | undefined, max: number): readonly Node[] {
     this.#order ??= [...this.keys()].toSorted((a, b) => (a < b ? -1 : 1));
     const from = id === undefined ? 0 : indexAfter(this.#order, id);
@@ -29,7 +29,7 @@ export class Nodes extends Map<NodeId, Node> {
   }
 }
 
-/** Where the ids behind `id` begin. */
+/** The position of the first id that sorts after `id`. */
 function indexAfter(order: readonly NodeId[], id: NodeId): number {
   let [low, high] = [0, order.length];
   while (low < high) {

@@ -1,18 +1,18 @@
 import { describe, expect, test } from "bun:test";
 import { nodeId, refuseWrites, registration } from "../../testing.ts";
-import { ARRIVALS_MAX } from "./register-batcher.ts";
+import { REGISTERS_MAX } from "./enrolment.ts";
 import type { RegisterOutcome } from "../node.ts";
 import { HILL, RADAR, Rig } from "../testing.ts";
 
 function soon(rig: Rig, id: string, instance = "i1"): Promise<RegisterOutcome> {
   const request = registration({ node_id: id, instance_id: instance });
-  return rig.registry.registerSoon(request, "enrolment");
+  return rig.registry.register(request, "enrolment");
 }
 
 describe("agents that register in one turn (R1)", () => {
   test("are written down in one commit, and each has the answer it would have had alone", async () => {
     const rig = new Rig();
-    rig.register("old", HILL);
+    await rig.register("old", HILL);
     let transactions = 0;
     const begin = rig.db.transaction.bind(rig.db);
     rig.db.transaction = (...args) => {
@@ -47,11 +47,11 @@ describe("agents that register in one turn (R1)", () => {
   });
 
   test("are told to come back when there are too many, or two of one node", async () => {
-    const rig = new Rig({ agentNodesMax: ARRIVALS_MAX - 1 });
-    const all = Array.from({ length: ARRIVALS_MAX + 1 }, (_, i) => soon(rig, `n${i}`));
+    const rig = new Rig({ agentNodesMax: REGISTERS_MAX - 1 });
+    const all = Array.from({ length: REGISTERS_MAX + 1 }, (_, i) => soon(rig, `n${i}`));
     const twice = soon(rig, "n0", "i2");
     const outcomes = (await Promise.all(all)).map(({ at }) => at);
-    expect(outcomes.filter((at) => at === "registered")).toHaveLength(ARRIVALS_MAX - 1);
+    expect(outcomes.filter((at) => at === "registered")).toHaveLength(REGISTERS_MAX - 1);
     expect(outcomes.slice(-2)).toEqual(["too_many_nodes", "busy"]);
     expect(await twice).toEqual({ at: "busy" });
     expect(rig.registry.get(nodeId("n0"))?.row.instanceId).toBe("i1");
@@ -59,17 +59,17 @@ describe("agents that register in one turn (R1)", () => {
 
   test("take no place when they have one: a new node gets the last one beside them", async () => {
     const rig = new Rig({ agentNodesMax: 2 });
-    rig.register("i1", HILL);
+    await rig.register("i1", HILL);
     const outcomes = await Promise.all([soon(rig, HILL), soon(rig, RADAR), soon(rig, "third")]);
     expect(outcomes.map(({ at }) => at)).toEqual(["registered", "registered", "too_many_nodes"]);
   });
 
   test("have to come again when their node is removed meanwhile: what they showed may be void (H5)", async () => {
     const rig = new Rig();
-    rig.register("i1");
+    await rig.register("i1");
     const request = registration({ node_id: RADAR, instance_id: "i2" });
-    const late = rig.registry.registerSoon(request, "refresh");
-    rig.registry.remove(RADAR);
+    const late = rig.registry.register(request, "refresh");
+    await rig.registry.remove(RADAR);
     expect(await late).toEqual({ at: "busy" });
     expect(rig.registry.get(RADAR)).toBeUndefined();
   });

@@ -3,7 +3,7 @@ import type { NodeId } from "@fleet/protocol";
 import fc from "fast-check";
 import { nodeId } from "../testing.ts";
 import type { Node } from "./node.ts";
-import { Nodes } from "./nodes.ts";
+import { NodeIndex } from "./node-index.ts";
 
 const ids = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9_-]{0,2}$/).map(nodeId);
 const steps = fc.array(fc.record({ id: ids, what: fc.constantFrom("set", "delete", "read") }), {
@@ -13,7 +13,7 @@ const steps = fc.array(fc.record({ id: ids, what: fc.constantFrom("set", "delete
 test("nodes are read in the order of their ids, behind any id, whoever came and went in between (R8)", () => {
   fc.assert(
     fc.property(steps, ids, (all, from) => {
-      const nodes = new Nodes();
+      const nodes = new NodeIndex();
       const expected = new Set<string>();
       for (const { id, what } of all) {
         if (what === "read") nodes.after(undefined, 1);
