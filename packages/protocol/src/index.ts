@@ -11,6 +11,7 @@ export * from "./api/service.ts";
 export * from "./api/tokens.ts";
 export * from "./api/trackers.ts";
 export * from "./frames/frame.ts";
+export * from "./frames/frame-reader.ts";
 export * from "./ids.ts";
 export * from "./frames/lines.ts";
 export * from "./frame-port/plain-node.ts";

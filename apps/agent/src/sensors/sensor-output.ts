@@ -4,10 +4,10 @@
  */
 import { type Clock, type Log, LogLimiter } from "@fleet/daemon";
 import {
-  checkFrame,
+  type FrameProblem,
+  FrameReader,
   LINE_BYTES_MAX,
-  LineDecoder,
-  prepareFrames,
+  type OtherLine,
   type SensorCounters,
 } from "@fleet/protocol";
 import type { Spool } from "../spool/spool.ts";
@@ -35,9 +35,9 @@ export class SensorOutput {
   readonly #log: Log;
   readonly #complaints: LogLimiter;
   readonly #onDropped: (text: string) => void;
-  #lines: LineDecoder;
+  #reader: FrameReader;
   #lineBytesMax: number;
-  /** Lines that were too long for decoders that are gone. */
+  /** Lines that were too long. */
   #oversized = 0;
   readonly #dropped = new Map<string, number>();
   /** Lines that were no frames. */
@@ -49,21 +49,19 @@ export class SensorOutput {
     this.#complaints = new LogLimiter(options.clock);
     this.#onDropped = options.onDropped ?? (() => {});
     this.#lineBytesMax = options.lineBytesMax ?? LINE_BYTES_MAX;
-    this.#lines = new LineDecoder(this.#lineBytesMax);
+    this.#reader = this.#newReader();
   }
 
   /** From the next run on lines may be this long. Not to be called during one. */
   limitLines(bytesMax: number): void {
     if (bytesMax === this.#lineBytesMax) return;
-    this.#oversized += this.#lines.oversized;
     this.#lineBytesMax = bytesMax;
-    this.#lines = new LineDecoder(bytesMax);
+    this.#reader = this.#newReader();
   }
 
   /** A piece of stdout, cut anywhere. A promise settles when the next piece should come: the spool is full and blocks. */
   push(chunk: Uint8Array): void | Promise<void> {
-    prepareFrames(chunk);
-    this.#lines.push(chunk, this.#onLine, this.#onOversized);
+    this.#reader.push(chunk);
     return this.#spool.room();
   }
 
@@ -72,15 +70,15 @@ export class SensorOutput {
    * forgotten.
    */
   end(isClean: boolean): void {
-    if (isClean && this.#lines.pendingBytes > 0) void this.push(LF_CHUNK);
-    this.#lines.reset();
+    if (isClean && this.#reader.pendingBytes > 0) void this.push(LF_CHUNK);
+    this.#reader.reset();
   }
 
   /** The balance of all runs; frames that are on disk since an earlier start of the agent included. */
   counters(): SensorCounters {
     const { appended, acked, held, dropped } = this.#spool.stats();
     const reasons = { ...Object.fromEntries(this.#dropped), ...dropped };
-    const oversized = this.#oversized + this.#lines.oversized;
+    const oversized = this.#oversized;
     if (oversized > 0) reasons["too_long"] = (reasons["too_long"] ?? 0) + oversized;
     return {
       produced: appended + this.#noFrames + oversized,
@@ -90,20 +88,25 @@ export class SensorOutput {
     };
   }
 
-  readonly #onLine = (bytes: Uint8Array, start: number, end: number): void => {
-    const verdict = checkFrame(bytes, start, end);
-    if (verdict.at === "frame") {
-      this.#spool.append(bytes, start, end);
-    } else if (verdict.at === "reencoded") {
-      this.#spool.append(verdict.replacement, 0, verdict.replacement.length - 1);
-    } else if (!isBlank(bytes, start, end)) {
-      this.#noFrames++;
-      this.#drop(verdict.problem, bytes.subarray(start, Math.min(end, start + SAMPLE_BYTES)));
-    }
-  };
+  #newReader(): FrameReader {
+    return new FrameReader(
+      (bytes, start, end) => this.#spool.append(bytes, start, end),
+      (problem, line) => this.#onOther(problem, line),
+      this.#lineBytesMax,
+    );
+  }
 
-  readonly #onOversized = (): void =>
-    this.#complain("too_long", `more than ${this.#lineBytesMax} bytes`);
+  #onOther(problem: FrameProblem, line: OtherLine | undefined): void {
+    if (line === undefined) {
+      this.#oversized++;
+      this.#complain("too_long", `more than ${this.#lineBytesMax} bytes`);
+      return;
+    }
+    const { bytes, start, end } = line;
+    if (isBlank(bytes, start, end)) return;
+    this.#noFrames++;
+    this.#drop(problem, bytes.subarray(start, Math.min(end, start + SAMPLE_BYTES)));
+  }
 
   #drop(problem: string, sample: Uint8Array): void {
     this.#dropped.set(problem, (this.#dropped.get(problem) ?? 0) + 1);

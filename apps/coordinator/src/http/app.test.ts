@@ -127,7 +127,7 @@ describe("trackers (T9)", () => {
     await using api = new Api();
     const tracker = api.manager.attach(streamId("radar3.radar")) as Tracker;
     const event = Buffer.from(`{"track_id":"a","length":2}`);
-    tracker.view.add(
+    tracker.tracks.add(
       { trackId: "a", timestamp: 1, end: event.length },
       event,
       0,

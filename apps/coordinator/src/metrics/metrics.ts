@@ -148,16 +148,16 @@ export class Metrics {
       },
     );
     this.#counter("fleet_frames_abandoned_total", "Frames runs died of", ["stream"], (c) => {
-      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.framesAbandoned);
+      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.queue.framesAbandoned);
     });
     this.#counter("fleet_track_events_total", "Track events read", ["stream"], (c) => {
-      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.view.events);
+      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.tracks.events);
     });
     this.#counter("fleet_track_events_repeated_total", "Events said again", ["stream"], (c) => {
-      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.repeatedEvents);
+      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.events.repeatedEvents);
     });
     this.#counter("fleet_tracker_lines_bad_total", "Lines that were no event", ["stream"], (c) => {
-      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.badEvents);
+      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.events.badLines);
     });
     this.#counter("fleet_streams_refused_total", "Streams without a tracker", ["reason"], (c) => {
       for (const [reason, n] of Object.entries(manager.refused)) c.inc({ reason }, n);

@@ -54,8 +54,8 @@ describe("leases after a restart (T3)", () => {
     await rig.manager.start();
     expect(rig.row(ONE)?.port).toBe(port);
     const tracker = rig.attach(ONE);
-    tracker.queue.write(frame(1), 1);
-    await until(() => tracker.view.events === 1);
+    tracker.offer(frame(1), 1);
+    await until(() => tracker.tracks.events === 1);
     expect(rig.row(ONE)?.port).toBe(rig.firstPort);
     expect(tracker.toView().port).toBe(rig.firstPort);
   });
@@ -101,7 +101,7 @@ describe("a range that is full (T3)", () => {
     rig.clock.advance(60_000);
     rig.manager.get(ONE)!.detach();
     rig.clock.advance(60_000);
-    await until(() => rig.manager.get(ONE)?.active === false);
+    await until(() => rig.manager.get(ONE)?.isActive === false);
     rig.attach(ONE);
     expect(rig.manager.attach(TWO)).toBe("ports_exhausted");
   });
@@ -129,7 +129,7 @@ describe("a stream with a source whose port was taken when its tracker died (T2)
     const other = hold(rig.firstPort);
     rig.spawn.last.exit(1);
     await until(
-      () => !tracker.active,
+      () => !tracker.isActive,
       () => rig.clock.advance(20),
     );
     other.stop(true);
@@ -234,6 +234,6 @@ describe("a stream that nobody has heard of for long", () => {
     await rig.manager.start();
     rig.attach(ONE);
     rig.clock.advance(HOUR_MS);
-    expect(rig.manager.get(ONE)?.active).toBe(true);
+    expect(rig.manager.get(ONE)?.isActive).toBe(true);
   });
 });

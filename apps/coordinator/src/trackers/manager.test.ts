@@ -23,9 +23,9 @@ describe("a stream's tracker (T2, T9)", () => {
     const rig = new Rig();
     await rig.manager.start();
     const tracker = rig.attach();
-    for (let n = 1; n <= 3; n++) tracker.queue.write(frame(n), 1);
+    for (let n = 1; n <= 3; n++) tracker.offer(frame(n), 1);
     expect(tracker.state).toBe("STARTING");
-    await until(() => tracker.view.events === 3);
+    await until(() => tracker.tracks.events === 3);
     expect(rig.frames()).toEqual([1, 2, 3]);
     expect(tracker.toView()).toMatchObject({
       stream_id: STREAM,
@@ -37,7 +37,7 @@ describe("a stream's tracker (T2, T9)", () => {
       events: 3,
       tracks: 3,
     });
-    expect(tracker.view.list()[0]).toMatchObject({ track_id: "t3", length: 1, run: 1 });
+    expect(tracker.tracks.list()[0]).toMatchObject({ track_id: "t3", length: 1, run: 1 });
     expect(rig.row()).toMatchObject({ run: 1, port: tracker.toView().port, source: "auto" });
     expect(isAlive(rig.row()!.pid!)).toBe(true);
     rig.trackers.trackLog.flush();
@@ -61,7 +61,7 @@ describe("a stream's tracker (T2, T9)", () => {
     expect(rig.row("hill")).toMatchObject({ source: "config", port: null });
     expect(rig.manager.attach(STREAM)).toBe("unknown_node");
     const tracker = rig.attach(streamId("hill"));
-    tracker.queue.write(frame(1), 1);
+    tracker.offer(frame(1), 1);
     await until(() => rig.frames(streamId("hill")).length === 1);
   });
 });
@@ -86,7 +86,7 @@ describe("a tracker that dies (T5)", () => {
     await until(() => tracker.state === "RUNNING");
     const { port, pid } = tracker.toView();
     process.kill(pid!, "SIGKILL");
-    await until(() => !tracker.connected);
+    await until(() => !tracker.isConnected);
     let taken: Bun.TCPSocketListener | undefined;
     // Between the tracker's end and its restart the port is anybody's.
     await until(() => {
@@ -94,8 +94,8 @@ describe("a tracker that dies (T5)", () => {
       return taken !== undefined;
     });
     await until(() => tracker.state === "RUNNING" && tracker.toView().port !== port);
-    tracker.queue.write(frame(1), 1);
-    await until(() => tracker.view.events === 1);
+    tracker.offer(frame(1), 1);
+    await until(() => tracker.tracks.events === 1);
     taken?.stop(true);
   });
 });
@@ -116,8 +116,7 @@ describe("an outage (T4)", () => {
       ["OUTAGE", "STOPPING", "STOPPED"].map((s) => `${STREAM} ${s}`),
     );
 
-    tracker.queue.write(frame(7), 1);
-    tracker.sawFrames();
+    tracker.offer(frame(7), 1);
     await until(() => rig.frames().includes(7));
     expect(tracker.toView()).toMatchObject({ run: 2, port });
     await until(() => tracker.state === "STOPPED");
@@ -148,7 +147,7 @@ describe("an outage (T4)", () => {
     tracker.detach();
     await until(() => tracker.state === "STOPPING");
     rig.attach();
-    tracker.queue.write(frame(1), 1);
+    tracker.offer(frame(1), 1);
     await until(() => tracker.toView().run === 2 && rig.frames().includes(1));
   });
 
@@ -160,8 +159,7 @@ describe("an outage (T4)", () => {
     tracker.detach();
     await until(() => tracker.state === "STOPPING");
     rig.attach();
-    tracker.queue.write(frame(1), 1);
-    tracker.sawFrames();
+    tracker.offer(frame(1), 1);
     tracker.detach();
     await until(() => tracker.toView().run === 2 && rig.frames().includes(1));
     await until(() => tracker.state === "STOPPED");
@@ -226,11 +224,14 @@ describe("ports (T3)", () => {
     const rig = new Rig({ db });
     await rig.manager.start();
     const tracker = rig.attach();
-    tracker.queue.write(frame(1), 1);
-    tracker.sawFrames();
-    await until(() => tracker.view.events === 1);
+    tracker.offer(frame(1), 1);
+    await until(() => tracker.tracks.events === 1);
     await rig.stop();
-    expect(rig.row()).toMatchObject({ pid: null, run: 1, lastFrameAt: tracker.lastFrameAtMs });
+    expect(rig.row()).toMatchObject({
+      pid: null,
+      run: 1,
+      lastFrameAt: tracker.activity.lastFrameAtMs,
+    });
     expect(rig.row()?.lastFrameAt).not.toBeNull();
   });
 });
@@ -240,7 +241,7 @@ describe("bad trackers are contained", () => {
     const rig = new Rig({ mode: "mute", startTimeoutMs: 150 });
     await rig.manager.start();
     const tracker = rig.attach();
-    tracker.queue.write(frame(1), 1);
+    tracker.offer(frame(1), 1);
     await until(() => tracker.toView().run >= 2);
     expect(tracker.queue.framesAccepted).toBe(0);
     expect(tracker.queue.waitingFrames).toBe(1);
@@ -250,10 +251,10 @@ describe("bad trackers are contained", () => {
     const rig = new Rig({ mode: "deaf", stopGraceMs: 200 });
     await rig.manager.start();
     const tracker = rig.attach();
-    await until(() => tracker.connected);
+    await until(() => tracker.isConnected);
     const pad = "x".repeat(50_000);
-    for (let n = 0; n < 1000 && !tracker.queue.full; n++) tracker.queue.write(frame(n, pad), 1);
-    expect(tracker.queue.full).toBe(true);
+    for (let n = 0; n < 1000 && !tracker.queue.isFull; n++) tracker.offer(frame(n, pad), 1);
+    expect(tracker.queue.isFull).toBe(true);
     const { pid } = tracker.toView();
     await rig.stop(600);
     expect(isAlive(pid!)).toBe(false);
@@ -263,9 +264,9 @@ describe("bad trackers are contained", () => {
     const rig = new Rig({ mode: "floods" });
     await rig.manager.start();
     const tracker = rig.attach();
-    await until(() => tracker.view.events > 3000);
-    expect(tracker.view.tracks).toBe(1);
-    expect(tracker.badEvents).toBeGreaterThan(1000);
+    await until(() => tracker.tracks.events > 3000);
+    expect(tracker.tracks.tracks).toBe(1);
+    expect(tracker.events.badLines).toBeGreaterThan(1000);
     const { pid } = tracker.toView();
     await rig.stop();
     expect(isAlive(pid!)).toBe(false);
@@ -294,9 +295,9 @@ describe("a stop (T6)", () => {
     const rig = new Rig();
     await rig.manager.start();
     const tracker = rig.attach();
-    await until(() => tracker.connected);
+    await until(() => tracker.isConnected);
     const pad = "x".repeat(10_000);
-    for (let n = 1; n <= 300; n++) tracker.queue.write(frame(n, pad), 1);
+    for (let n = 1; n <= 300; n++) tracker.offer(frame(n, pad), 1);
     const { pid } = tracker.toView();
     await rig.stop();
     expect(tracker.queue.waitingFrames).toBe(0);
@@ -310,8 +311,8 @@ describe("a stop (T6)", () => {
     rig.attach();
     await rig.stop();
     expect(rig.manager.attach(STREAM)).toBe("draining");
-    rig.manager.get(STREAM)?.sawFrames();
+    rig.manager.get(STREAM)?.offer(frame(1), 1);
     rig.manager.get(STREAM)?.detach();
-    expect(rig.manager.get(STREAM)?.active).toBe(false);
+    expect(rig.manager.get(STREAM)?.isActive).toBe(false);
   });
 });

@@ -130,7 +130,7 @@ export class TrackerManager {
     const isConfigured = this.#isConfigured(stream);
     if (!this.#options.autoProvision && !isConfigured) return this.#refuse("unknown_node");
     const known = this.#trackers.get(stream);
-    if (!known?.active && !this.#hasPort(stream)) {
+    if (!known?.isActive && !this.#hasPort(stream)) {
       const heldBack = this.#portsLog.pass(nodeOfStream(stream));
       if (heldBack !== undefined) {
         const said = {
@@ -220,9 +220,10 @@ export class TrackerManager {
   #reclaim(forStream: StreamId): boolean {
     let idlest: Tracker | undefined;
     for (const tracker of this.#trackers.values()) {
-      if (tracker.streamId === forStream || tracker.active) continue;
+      if (tracker.streamId === forStream || tracker.isActive) continue;
       if (this.#deps.pool.portOf(tracker.streamId) === undefined) continue;
-      if (idlest === undefined || tracker.lastActiveMs < idlest.lastActiveMs) idlest = tracker;
+      if (idlest === undefined || tracker.activity.lastActiveMs < idlest.activity.lastActiveMs)
+        idlest = tracker;
     }
     if (idlest === undefined) return false;
     this.#deps.log.info({ stream_id: idlest.streamId }, "idle stream gives its port up");
@@ -286,14 +287,16 @@ export class TrackerManager {
   #forgetSilent(): void {
     const sinceMs = this.#deps.clock.monotonicMs() - this.#options.forgetAfterMs;
     const silent = [...this.#trackers.values()]
-      .filter((t) => !t.active && t.lastActiveMs < sinceMs && !this.#isConfigured(t.streamId))
+      .filter(
+        (t) => !t.isActive && t.activity.lastActiveMs < sinceMs && !this.#isConfigured(t.streamId),
+      )
       .map((t) => t.streamId);
     this.#deps.store.remove(silent);
     for (const stream of silent) {
       const token = this.#tokens.get(stream);
       if (token !== undefined) this.#perToken.set(token, this.#perToken.get(token)! - 1);
       this.#tokens.delete(stream);
-      this.#trackers.get(stream)!.queue.forget();
+      this.#trackers.get(stream)!.queue.clearRedelivery();
       this.#trackers.delete(stream);
       this.#deps.pool.release(stream);
       this.#deps.log.info({ stream_id: stream }, "silent stream forgotten");
@@ -301,9 +304,9 @@ export class TrackerManager {
   }
 
   #writeLastFrames(): void {
-    const changed = [...this.#trackers.values()].filter((t) => t.takeLastFrame());
+    const changed = [...this.#trackers.values()].filter((t) => t.activity.takeChange());
     this.#deps.store.updateAll(
-      changed.map(({ streamId, lastFrameAtMs: lastFrameAt }) => ({ streamId, lastFrameAt })),
+      changed.map(({ streamId, activity }) => ({ streamId, lastFrameAt: activity.lastFrameAtMs })),
     );
   }
 }

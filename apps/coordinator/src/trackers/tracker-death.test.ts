@@ -30,15 +30,15 @@ describe("a tracker that dies (T5)", () => {
     const rig = new Rig();
     await rig.manager.start();
     const tracker = rig.attach();
-    tracker.queue.write(frame(1), 1);
-    await until(() => tracker.view.events === 1);
+    tracker.offer(frame(1), 1);
+    await until(() => tracker.tracks.events === 1);
     signal(tracker, "SIGKILL");
     await until(() => tracker.state === "BACKOFF");
     expect(rig.row()?.pid).toBeNull();
-    tracker.queue.write(frame(2), 1);
-    await until(() => tracker.view.events === 2);
+    tracker.offer(frame(2), 1);
+    await until(() => tracker.tracks.events === 2);
     expect(tracker.toView()).toMatchObject({ state: "RUNNING", run: 2 });
-    expect(tracker.view.list()[0]).toMatchObject({ track_id: "t2", run: 2 });
+    expect(tracker.tracks.list()[0]).toMatchObject({ track_id: "t2", run: 2 });
     expect(rig.row()?.run).toBe(2);
   });
 
@@ -46,16 +46,16 @@ describe("a tracker that dies (T5)", () => {
     const rig = new Rig();
     await rig.manager.start();
     const tracker = rig.attach();
-    for (let n = 1; n <= 3; n++) tracker.queue.write(frame(n), 1);
-    await until(() => tracker.view.events === 3);
+    for (let n = 1; n <= 3; n++) tracker.offer(frame(n), 1);
+    await until(() => tracker.tracks.events === 3);
     signal(tracker, "SIGSTOP");
     let accepted = 0;
-    for (let n = 4; n <= 9; n++) tracker.queue.write(frame(n), 1, () => accepted++);
+    for (let n = 4; n <= 9; n++) tracker.offer(frame(n), 1, () => accepted++);
     expect(accepted).toBe(6);
     signal(tracker, "SIGKILL");
-    await until(() => tracker.view.events === 9);
+    await until(() => tracker.tracks.events === 9);
     expect(rig.frames()).toEqual([1, 2, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    expect([tracker.repeatedEvents, tracker.toView().frames_redelivered]).toEqual([3, 9]);
+    expect([tracker.events.repeatedEvents, tracker.toView().frames_redelivered]).toEqual([3, 9]);
     expect(tracker.queue.framesAccepted).toBe(9);
     const runs = [1, 1, 1, 2, 2, 2, 2, 2, 2];
     expect(await written(rig)).toEqual(runs.map((run, i) => [i + 1, run]));
@@ -66,12 +66,12 @@ describe("a tracker that dies (T5)", () => {
     await rig.manager.start();
     const tracker = rig.attach();
     for (let run = 1; run <= 4; run++) {
-      tracker.queue.write(frame(run), 1);
-      await until(() => tracker.view.events === run);
+      tracker.offer(frame(run), 1);
+      await until(() => tracker.tracks.events === run);
       if (run < 4) signal(tracker, "SIGKILL");
       await until(() => tracker.toView().run === Math.min(run + 1, 4));
     }
-    expect(tracker.repeatedEvents).toBe(1 + 2 + 3);
+    expect(tracker.events.repeatedEvents).toBe(1 + 2 + 3);
     expect(await written(rig)).toEqual([1, 2, 3, 4].map((n) => [n, n]));
   });
 
@@ -79,12 +79,12 @@ describe("a tracker that dies (T5)", () => {
     const rig = new Rig({ mode: "dies-of-7" });
     await rig.manager.start();
     const tracker = rig.attach();
-    for (const n of [6, 7, 8]) tracker.queue.write(frame(n), 1);
-    await until(() => tracker.framesAbandoned > 0);
+    for (const n of [6, 7, 8]) tracker.offer(frame(n), 1);
+    await until(() => tracker.queue.framesAbandoned > 0);
     expect(tracker.toView().run).toBe(5);
-    tracker.queue.write(frame(9), 1);
+    tracker.offer(frame(9), 1);
     await until(() => rig.frames().includes(9));
-    expect(tracker.framesAbandoned).toBe(3);
+    expect(tracker.queue.framesAbandoned).toBe(3);
     expect(rig.log.lines.find((l) => l.fields["frames"] === 3)?.level).toBe("error");
     expect(rig.frames().filter((n) => n === 7)).toHaveLength(5);
   });
@@ -101,10 +101,10 @@ describe("a tracker that dies (T5)", () => {
       socket: { data() {} },
     });
     await until(
-      () => tracker.connected,
+      () => tracker.isConnected,
       () => clock.advance(20),
     );
-    tracker.queue.write(frame(1), 1);
+    tracker.offer(frame(1), 1);
     spawn.fail(6);
     listener.stop(true);
     spawn.last.exit(1);
@@ -112,21 +112,21 @@ describe("a tracker that dies (T5)", () => {
       () => tracker.toView().run === 8,
       () => clock.advance(20),
     );
-    expect(tracker.framesAbandoned).toBe(0);
-    expect(tracker.queue.fed().map(({ frames }) => frames)).toEqual([1]);
+    expect(tracker.queue.framesAbandoned).toBe(0);
+    expect(tracker.queue.redelivery().map(({ frames }) => frames)).toEqual([1]);
   });
 
   test("was stopped in good order: the next run begins with new frames", async () => {
     const rig = new Rig({ extendedOutageMs: 1 });
     await rig.manager.start();
     const tracker = rig.attach();
-    tracker.queue.write(frame(1), 1);
-    await until(() => tracker.view.events === 1);
+    tracker.offer(frame(1), 1);
+    await until(() => tracker.tracks.events === 1);
     tracker.detach();
     await until(() => tracker.state === "STOPPED");
     rig.attach();
-    tracker.queue.write(frame(2), 1);
-    await until(() => tracker.view.events === 2);
+    tracker.offer(frame(2), 1);
+    await until(() => tracker.tracks.events === 2);
     expect(rig.frames()).toEqual([1, 2]);
     expect(tracker.toView().frames_redelivered).toBe(0);
   });
@@ -139,21 +139,21 @@ describe("a tracker that lives and does not work (T5)", () => {
     await rig.manager.start();
     const tracker = rig.attach();
     await until(
-      () => tracker.connected,
+      () => tracker.isConnected,
       () => clock.advance(20),
     );
-    tracker.queue.write(frame(1), 1);
-    await until(() => tracker.view.events === 1);
+    tracker.offer(frame(1), 1);
+    await until(() => tracker.tracks.events === 1);
     clock.advance(100_000);
     const { pid } = tracker.toView();
     signal(tracker, "SIGSTOP");
-    tracker.queue.write(frame(2), 1);
+    tracker.offer(frame(2), 1);
     for (let s = 0; s < 29; s++) clock.advance(1000);
     expect(tracker.state).toBe("RUNNING");
     for (let s = 0; s < 13; s++) clock.advance(1000);
     expect(tracker.state).toBe("STOPPING");
     await until(
-      () => tracker.view.events === 2,
+      () => tracker.tracks.events === 2,
       () => clock.advance(100),
     );
     expect(isAlive(pid!)).toBe(false);
@@ -166,14 +166,14 @@ describe("a tracker that lives and does not work (T5)", () => {
     await rig.manager.start();
     const tracker = rig.attach();
     await until(
-      () => tracker.connected,
+      () => tracker.isConnected,
       () => clock.advance(20),
     );
     signal(tracker, "SIGSTOP");
-    tracker.queue.write(frame(1), 1);
+    tracker.offer(frame(1), 1);
     for (let s = 0; s < 6; s++) clock.advance(1000);
     signal(tracker, "SIGCONT");
-    await until(() => tracker.view.events === 1);
+    await until(() => tracker.tracks.events === 1);
     for (let s = 0; s < 10; s++) clock.advance(1000);
     expect(tracker.state).toBe("RUNNING");
   });
@@ -183,12 +183,12 @@ describe("a tracker that lives and does not work (T5)", () => {
     const rig = new Rig({ clock, mode: "deaf", stallTimeoutMs: 30_000, stopGraceMs: 100 });
     await rig.manager.start();
     const tracker = rig.attach();
-    tracker.queue.write(frame(1), 1);
+    tracker.offer(frame(1), 1);
     await until(
-      () => tracker.framesAbandoned > 0,
+      () => tracker.queue.framesAbandoned > 0,
       () => clock.advance(500),
     );
-    expect(tracker.framesAbandoned).toBe(1);
+    expect(tracker.queue.framesAbandoned).toBe(1);
     expect(tracker.toView().run).toBe(5);
   });
 
@@ -199,7 +199,7 @@ describe("a tracker that lives and does not work (T5)", () => {
     const tracker = rig.attach();
     const clients = (): number => rig.noted().filter((l) => l === "client").length;
     await until(
-      () => clients() === 1 && !tracker.connected,
+      () => clients() === 1 && !tracker.isConnected,
       () => clock.advance(20),
     );
     const { pid } = tracker.toView();
@@ -211,7 +211,7 @@ describe("a tracker that lives and does not work (T5)", () => {
     expect(clients()).toBe(1);
     void rig.stop();
     await until(
-      () => !tracker.active,
+      () => !tracker.isActive,
       () => clock.advance(20),
     );
   });
@@ -224,12 +224,12 @@ describe("a stop (T6)", () => {
     await rig.manager.start();
     const tracker = rig.attach();
     await until(
-      () => tracker.connected,
+      () => tracker.isConnected,
       () => clock.advance(20),
     );
     signal(tracker, "SIGSTOP");
     const { pid } = tracker.toView();
-    tracker.queue.write(frame(1), 1);
+    tracker.offer(frame(1), 1);
     tracker.detach();
     clock.advance(1000);
     let isStopped = false;
@@ -247,9 +247,9 @@ describe("a stop (T6)", () => {
     const rig = new Rig();
     await rig.manager.start();
     const tracker = rig.attach();
-    await until(() => tracker.connected);
+    await until(() => tracker.isConnected);
     signal(tracker, "SIGSTOP");
-    for (let n = 1; n <= 5; n++) tracker.queue.write(frame(n), 1);
+    for (let n = 1; n <= 5; n++) tracker.offer(frame(n), 1);
     const stopped = rig.stop();
     signal(tracker, "SIGCONT");
     await stopped;

@@ -259,7 +259,7 @@ describe("connections", () => {
     const line = frame(1, { pad: "x".repeat(50_000) });
     older.send(lines(...Array.from({ length: 700 }, () => line)));
     const tracker = await port.tracker("radar3.radar");
-    await port.until(() => port.manager.list()[0]!.queue.full);
+    await port.until(() => port.manager.list()[0]!.queue.isFull);
     const newer = await port.session(hello);
     expect(await older.next("bye")).toEqual({ type: "bye", code: "replaced" });
     await until(() => older.closed && port.server.connections === 1);

@@ -55,7 +55,8 @@ type Phase =
 export class Connection {
   readonly #deps: ConnectionDeps;
   readonly #socket: Bun.Socket<Connection | undefined>;
-  #decoder = new LineDecoder(CONTROL_BYTES_MAX);
+  /** Reads the first line. */
+  readonly #decoder = new LineDecoder(CONTROL_BYTES_MAX);
   #phase: Phase = { at: "fresh" };
   #unauthenticatedBytes = 0;
   readonly #address: string;
@@ -88,7 +89,7 @@ export class Connection {
     switch (this.#phase.at) {
       case "session":
         this.#deps.registry.heard(this.#phase.session.nodeId);
-        this.#phase.session.data(chunk, this.#decoder);
+        this.#phase.session.data(chunk);
         return;
       case "plain":
         this.#plainData(this.#phase.uplink, chunk);
@@ -169,14 +170,13 @@ export class Connection {
       this.#address,
     );
     this.#phase = { at: "plain", uplink };
-    this.#decoder = new LineDecoder();
     this.#plainData(uplink, line);
     if (rest.length > 0 && this.#phase.at === "plain") this.#plainData(uplink, rest);
   }
 
   #plainData(uplink: PlainUplink, chunk: Uint8Array): void {
     const wasAuthenticated = uplink.authenticated;
-    uplink.data(chunk, this.#decoder);
+    uplink.data(chunk);
     if (uplink.authenticated) {
       if (!wasAuthenticated) this.#authenticated();
       return;
@@ -223,7 +223,6 @@ export class Connection {
     this.#authenticated();
     this.streamId = progress.streamId;
     this.#deps.claim(progress.streamId, this);
-    this.#decoder = new LineDecoder();
     const session = new Session({
       nodeId: hello.node_id,
       link: {

@@ -214,11 +214,11 @@ describe("a plain node's sockets (T1)", () => {
     peer.send(lines(said(0)));
     const deaf = await port.tracker("hill");
     const tracker = port.manager.get(streamId("hill"))!;
-    await port.until(() => tracker.connected);
+    await port.until(() => tracker.isConnected);
     const pad = "x".repeat(50_000);
     const count = 600;
     peer.send(lines(...Array.from({ length: count }, (_, n) => said(n + 1, { pad }))));
-    await port.until(() => tracker.queue.full);
+    await port.until(() => tracker.queue.isFull);
     expect(peer.waiting).toBeGreaterThan(0);
     deaf.reads(true);
     await port.until(() => deaf.lines.length === count + 1);
@@ -249,7 +249,7 @@ describe("a plain node's sockets (T1)", () => {
     session.close();
     await until(() => port.manager.get(streamId("radar3.radar"))?.state === "OUTAGE");
     port.clock.advance(60_000);
-    await port.until(() => port.manager.get(streamId("radar3.radar"))?.active === false);
+    await port.until(() => port.manager.get(streamId("radar3.radar"))?.isActive === false);
     peer.send(lines(said(2)));
     const tracker = await port.tracker("hill");
     await until(() => tracker.lines.length === 1);

@@ -2,7 +2,7 @@
  * The coordinator's end of a plain node's connection: every line carries the node's id and push token; nothing is ever
  * answered. The first good line binds the connection to its node. (T1, R10, DESIGN §6)
  */
-import { type LineDecoder, type NodeId, parsePlainLine, streamIdOf } from "@fleet/protocol";
+import { LineDecoder, type NodeId, parsePlainLine, streamIdOf } from "@fleet/protocol";
 import type { Auth } from "../auth/auth.ts";
 import { isTokenFor, type Token } from "../auth/tokens.ts";
 import type { Counts } from "@fleet/daemon";
@@ -48,14 +48,15 @@ export class PlainUplink {
   /** Whether a wrong token has come. */
   #hasFailed = false;
   #tracker: Tracker | undefined;
-  #paused = false;
-  #closed = false;
+  #isPaused = false;
+  #isClosed = false;
+  readonly #decoder = new LineDecoder();
   readonly #onLine = (bytes: Uint8Array, start: number, end: number): void =>
     this.#line(bytes, start, end);
   readonly #onOversized = (): void => this.#deps.counts.add("too_long");
   readonly #resume = (): void => {
-    this.#paused = false;
-    if (!this.#closed) this.#link.resume();
+    this.#isPaused = false;
+    if (!this.#isClosed) this.#link.resume();
   };
 
   constructor(deps: PlainDeps, link: PlainLink, address: string) {
@@ -84,19 +85,17 @@ export class PlainUplink {
     return this.#hasFailed && this.#deps.auth.throttledMs(this.#address) !== undefined;
   }
 
-  data(chunk: Uint8Array, decoder: LineDecoder): void {
-    decoder.push(chunk, this.#onLine, this.#onOversized);
-    const queue = this.#tracker?.queue;
-    // While the tracker is down nothing would make room, so the oldest are dropped instead.
-    if (queue === undefined || !queue.full || !this.#tracker?.connected || this.#paused) return;
-    this.#paused = true;
+  data(chunk: Uint8Array): void {
+    this.#decoder.push(chunk, this.#onLine, this.#onOversized);
+    if (this.#isPaused || this.#tracker?.isCongested !== true) return;
+    this.#isPaused = true;
     this.#link.pause();
-    queue.onRoom(this.#resume);
+    this.#tracker.queue.onRoom(this.#resume);
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#tracker?.queue.offRoom(this.#resume);
     this.#tracker?.detach();
   }
@@ -123,14 +122,7 @@ export class PlainUplink {
     const tracker = this.#attached(from.nodeId, token.name);
     if (line.at === "bad") counts.add(line.problem);
     if (line.at !== "frame" || tracker === undefined) return;
-    // Of the stream, not the connection: a node that comes back may begin with the frame it sent last.
-    if (line.timestampMs === tracker.lastTimestampMs) {
-      counts.add("duplicate");
-      return;
-    }
-    tracker.lastTimestampMs = line.timestampMs;
-    tracker.queue.writeDroppable(line.bytes);
-    tracker.sawFrames();
+    if (!tracker.offerDroppable(line.frame)) counts.add("duplicate");
   }
 
   /**

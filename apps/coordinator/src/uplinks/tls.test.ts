@@ -69,7 +69,7 @@ describe("the frame port over TLS (T1)", () => {
     const line = frame(1, { pad: "x".repeat(50_000) });
     const count = 700;
     slow.send(lines(...Array.from({ length: count }, () => line)));
-    await port.until(() => port.manager.list()[0]!.queue.full);
+    await port.until(() => port.manager.list()[0]!.queue.isFull);
     for (let turn = 0; turn < 50; turn++) await new Promise((done) => setImmediate(done));
     expect(slow.waiting).toBeGreaterThan(0);
     deaf.countOnly = true;

@@ -19,7 +19,7 @@ function problemOf(line: string | Uint8Array): string {
 function forTracker(line: string): string {
   const parsed = parse(line);
   if (parsed.at !== "frame") throw new Error(`not a frame: ${JSON.stringify(parsed)}`);
-  return Buffer.from(parsed.bytes).toString();
+  return Buffer.from(parsed.frame.bytes).toString();
 }
 
 describe("parsePlainLine", () => {
@@ -29,7 +29,7 @@ describe("parsePlainLine", () => {
       at: "frame",
       nodeId: "radar3",
       token: "s3cret",
-      timestampMs: 17,
+      frame: { timestampMs: 17 },
     });
     expect(forTracker(line)).toBe(`{"timestamp":17,${rest},"adsb":[{"hex":"a"}]}\n`);
   });

@@ -1,8 +1,7 @@
 /** The lines of a plain node: every one carries `node_id` and `token`; frames and heartbeats; never answered. (T1, R10) */
 import { z } from "zod";
-import { encodeAscii, type FrameProblem, frameProblem, parseObject } from "../frames/frame.ts";
+import { encodeFrame, type EncodedFrame, type FrameProblem, parseObject } from "../frames/frame.ts";
 import { type NodeId, nodeIdSchema } from "../ids.ts";
-import { LINE_BYTES_MAX } from "../frames/lines.ts";
 
 const TOKEN_LENGTH_MAX = 4096;
 const credentialsSchema = z.object({
@@ -17,8 +16,7 @@ export type PlainLine =
       readonly at: "frame";
       readonly nodeId: NodeId;
       readonly token: string;
-      readonly timestampMs: number;
-      readonly bytes: Uint8Array;
+      readonly frame: EncodedFrame;
     }
   | {
       readonly at: "bad";
@@ -34,15 +32,12 @@ export function parsePlainLine(bytes: Uint8Array, start: number, end: number): P
   const credentials = credentialsSchema.safeParse(parsed.value);
   if (!credentials.success) return bad("bad_credentials");
   const { node_id: nodeId, token } = credentials.data;
-  const { node_id: _nodeId, token: _token, ...frame } = parsed.value;
-  if (frame["type"] === "heartbeat") return { at: "heartbeat", nodeId, token };
-  if (frame["type"] !== undefined) return bad("unknown_type", { nodeId, token });
-  const problem = frameProblem(parsed);
-  if (problem !== undefined) return bad(problem, { nodeId, token });
-  const encoded = encodeAscii(frame);
-  if (encoded.length > LINE_BYTES_MAX) return bad("too_long", { nodeId, token });
-  const timestampMs = frame["timestamp"] as number;
-  return { at: "frame", nodeId, token, timestampMs, bytes: encoded };
+  const { type } = parsed.value;
+  if (type === "heartbeat") return { at: "heartbeat", nodeId, token };
+  if (type !== undefined) return bad("unknown_type", { nodeId, token });
+  const frame = encodeFrame(parsed, ["node_id", "token"]);
+  if (typeof frame === "string") return bad(frame, { nodeId, token });
+  return { at: "frame", nodeId, token, frame };
 }
 
 function bad(

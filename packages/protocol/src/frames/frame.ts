@@ -7,7 +7,6 @@ import { scanPrepared } from "./frame-scan-wasm.ts";
 import { LINE_BYTES_MAX } from "./lines.ts";
 
 export { DETECTIONS_MAX } from "./frame-scan.ts";
-export { prepareFrames } from "./frame-scan-wasm.ts";
 
 /** Deepest nesting that is passed on; a tracker with a recursive parser dies of much more. */
 const DEPTH_MAX = 64;
@@ -100,8 +99,31 @@ export function parseObject(
   return isObject(value) ? { value, text } : "not_an_object";
 }
 
+/** A frame as the line a tracker receives: ASCII, LF included. `timestampMs` is the frame's own. */
+export interface EncodedFrame {
+  readonly timestampMs: number;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * Checks an object and encodes it as a frame without the keys `omitted`, for frames that do not arrive as lines of their own.
+ * Numbers keep their values, not their spelling.
+ */
+export function encodeFrame(
+  parsed: ParsedObject,
+  omitted: readonly string[] = [],
+): EncodedFrame | FrameProblem {
+  const problem = frameProblem(parsed);
+  if (problem !== undefined) return problem;
+  const frame = { ...parsed.value };
+  for (const key of omitted) delete frame[key];
+  const bytes = encodeAscii(frame);
+  if (bytes.length > LINE_BYTES_MAX) return "too_long";
+  return { timestampMs: frame["timestamp"] as number, bytes };
+}
+
 /** What keeps an object from being a frame, or undefined. */
-export function frameProblem({ value, text }: ParsedObject): FrameProblem | undefined {
+function frameProblem({ value, text }: ParsedObject): FrameProblem | undefined {
   if (!Number.isFinite(value["timestamp"])) return "bad_timestamp";
   const { delay, doppler, snr, adsb } = value;
   if (!isNumbers(delay) || !isNumbers(doppler) || !isNumbers(snr)) return "bad_arrays";
@@ -112,10 +134,7 @@ export function frameProblem({ value, text }: ParsedObject): FrameProblem | unde
   return textProblem(text);
 }
 
-/**
- * The bytes of an object as one ASCII line with its LF, for lines that had to be taken apart (a plain node's, whose
- * `node_id` and `token` are not for the tracker).
- */
+/** Encodes a value as one line of JSON in ASCII, LF included. */
 export function encodeAscii(value: unknown): Uint8Array {
   const text = JSON.stringify(value);
   const bytes = new Uint8Array(text.length + 1);

@@ -23,7 +23,7 @@ export function trackerRoutes(manager: TrackerManager): readonly Route[] {
     handle(trackersApi.tracks, (c, { params }) => {
       const tracker = manager.get(params.stream);
       if (tracker === undefined) return fail(c, "unknown_stream");
-      return { stream_id: tracker.streamId, tracks: tracker.view.list() };
+      return { stream_id: tracker.streamId, tracks: tracker.tracks.list() };
     }),
   ];
 }

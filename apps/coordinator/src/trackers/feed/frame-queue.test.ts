@@ -1,13 +1,18 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { type Fed, RedeliveryBudget, KEEP_BYTES, TOTAL_BYTES_MAX } from "./redelivery-buffer.ts";
-import { FrameQueue, RECEIVER_BYTES_MAX, RECEIVER_FRAMES_MAX, type Sink } from "./frame-queue.ts";
+import {
+  type SentLines,
+  RedeliveryBudget,
+  KEEP_BYTES,
+  TOTAL_BYTES_MAX,
+} from "./redelivery-buffer.ts";
+import { FrameQueue, QUEUE_BYTES_MAX, QUEUE_FRAMES_MAX, type Sink } from "./frame-queue.ts";
 
 const encoder = new TextEncoder();
 const bytesOf = (text: string): Uint8Array => encoder.encode(text);
 const line = (n: number, size = 0): string => `${String(n).padStart(size, "0")}\n`;
 
-function textOf(fed: readonly Fed[]): string {
+function textOf(fed: readonly SentLines[]): string {
   return fed.map(({ bytes }) => Buffer.from(bytes).toString("latin1")).join("");
 }
 
@@ -69,13 +74,13 @@ describe("a receiver (T8)", () => {
     queue.write(bytesOf("one\ntwo\n"), 2, () => accepted.push("two"));
     queue.write(bytesOf("three\nfour\n"), 2, () => accepted.push("four"));
     queue.disconnect(first);
-    expect(textOf(queue.fed())).toBe("one\ntwo\nthree\nfo");
+    expect(textOf(queue.redelivery())).toBe("one\ntwo\nthree\nfo");
     const second = new ScriptedSink();
     queue.connect(second);
     expect(second.taken).toBe("one\ntwo\nthree\nfour\n");
     expect(accepted).toEqual(["two", "four"]);
     expect([queue.framesAccepted, queue.framesRedelivered]).toEqual([4, 2]);
-    expect(queue.bytesWritten).toBe(second.taken.length);
+    expect(queue.bytesAccepted).toBe(second.taken.length);
   });
 
   test("goes on with what is given again when that is cut, too", () => {
@@ -100,12 +105,12 @@ describe("a receiver (T8)", () => {
     queue.connect(first);
     const lines = Array.from({ length: 200 }, (_, n) => line(n, 10_000));
     for (const text of lines) queue.write(bytesOf(text), 1);
-    queue.wasRead(500_000);
-    const kept = textOf(queue.fed());
+    queue.noteUnread(500_000);
+    const kept = textOf(queue.redelivery());
     expect(lines.join("").endsWith(kept)).toBe(true);
     expect(kept.length).toBeGreaterThanOrEqual(500_000 + KEEP_BYTES);
     expect(kept.length).toBeLessThan(500_000 + KEEP_BYTES + 2 * 10_001);
-    expect(queue.forget()).toBe(kept.length / 10_001);
+    expect(queue.clearRedelivery()).toBe(kept.length / 10_001);
     queue.disconnect(first);
     queue.write(bytesOf("next\n"), 1);
     const second = new ScriptedSink();
@@ -124,10 +129,10 @@ describe("a receiver (T8)", () => {
     queue.connect(second);
     queue.write(bytesOf("new\n"), 1);
     queue.disconnect(second);
-    expect(queue.forget()).toBe(3);
+    expect(queue.clearRedelivery()).toBe(3);
     const third = new ScriptedSink();
     queue.connect(third);
-    expect([third.taken, queue.full, queue.waitingFrames]).toEqual(["new\n", false, 0]);
+    expect([third.taken, queue.isFull, queue.waitingFrames]).toEqual(["new\n", false, 0]);
   });
 
   test("leaves new frames their room while much is to be given again (T1)", () => {
@@ -145,7 +150,7 @@ describe("a receiver (T8)", () => {
     const third = new ScriptedSink();
     queue.connect(third);
     expect(third.taken.length).toBe(30 * 100_000 + 3 * 2);
-    expect([queue.full, queue.waitingFrames]).toEqual([false, 0]);
+    expect([queue.isFull, queue.waitingFrames]).toEqual([false, 0]);
   });
 
   test("keeps no more than a connection can hold, and 64 KiB, when nobody says what is read", () => {
@@ -153,11 +158,11 @@ describe("a receiver (T8)", () => {
     const sink = new ScriptedSink();
     queue.connect(sink);
     let asked = 0;
-    queue.onMuch = () => asked++;
+    queue.onReadingDue = () => asked++;
     const chunk = bytesOf(`${"x".repeat(99_999)}\n`);
     for (let n = 0; n < 100; n++) queue.write(chunk, 1);
     expect([sink.taken.length, queue.waitingFrames, asked >= 3]).toEqual([10_000_000, 0, true]);
-    const kept = textOf(queue.fed()).length;
+    const kept = textOf(queue.redelivery()).length;
     expect(kept).toBeGreaterThanOrEqual(4_000_000 + KEEP_BYTES);
     expect(kept).toBeLessThan(4_000_000 + KEEP_BYTES + 2 * chunk.length);
   });
@@ -177,9 +182,9 @@ describe("a receiver (T8)", () => {
       expect(sink.taken.length).toBeLessThanOrEqual(384 * 1024);
     }
     expect(total.bytes).toBeLessThanOrEqual(TOTAL_BYTES_MAX + chunk.length);
-    for (let n = 0; n < 3; n++) for (const { queue } of sinks) queue.wasRead(0);
+    for (let n = 0; n < 3; n++) for (const { queue } of sinks) queue.noteUnread(0);
     for (const { sink } of sinks) expect(sink.taken.length).toBe(5 * chunk.length);
-    for (const { queue } of sinks) queue.forget();
+    for (const { queue } of sinks) queue.clearRedelivery();
     expect(total.bytes).toBe(0);
   });
 
@@ -187,11 +192,11 @@ describe("a receiver (T8)", () => {
     const queue = new FrameQueue();
     const sink = new ScriptedSink();
     queue.connect(sink);
-    queue.wasRead(undefined);
+    queue.noteUnread(undefined);
     const chunk = bytesOf(`${"x".repeat(100_000)}\n`);
     for (let n = 0; n < 300; n++) queue.write(chunk, 1);
     expect(sink.taken.length).toBe(300 * chunk.length);
-    const kept = textOf(queue.fed()).length;
+    const kept = textOf(queue.redelivery()).length;
     expect([kept <= 1024 * 1024, kept > 1024 * 1024 - chunk.length]).toEqual([true, true]);
   });
 
@@ -244,17 +249,17 @@ describe("a receiver (T8)", () => {
 
 describe("the bounds of a receiver (T8)", () => {
   test.each([
-    ["frames", RECEIVER_FRAMES_MAX, 1, (n: number) => bytesOf(line(n))],
-    ["lines without frames", RECEIVER_FRAMES_MAX, 0, () => new Uint8Array(0)],
-    ["bytes", 16, 1, () => new Uint8Array(RECEIVER_BYTES_MAX / 16)],
+    ["frames", QUEUE_FRAMES_MAX, 1, (n: number) => bytesOf(line(n))],
+    ["lines without frames", QUEUE_FRAMES_MAX, 0, () => new Uint8Array(0)],
+    ["bytes", 16, 1, () => new Uint8Array(QUEUE_BYTES_MAX / 16)],
   ])("it is full at its limit of %s and not one before", (_what, limit, frames, make) => {
     const queue = new FrameQueue();
     for (let n = 1; n < limit; n++) queue.write(make(n), frames);
-    expect(queue.full).toBe(false);
+    expect(queue.isFull).toBe(false);
     queue.write(make(limit), frames);
-    expect(queue.full).toBe(true);
+    expect(queue.isFull).toBe(true);
     queue.connect(new ScriptedSink());
-    expect(queue.full).toBe(false);
+    expect(queue.isFull).toBe(false);
   });
 
   test("wakes a source once when there is room again, and when the tracker goes down", () => {
@@ -264,15 +269,15 @@ describe("the bounds of a receiver (T8)", () => {
     queue.connect(sink);
     let woken = 0;
     queue.write(bytesOf("1\n"), 1);
-    queue.write(new Uint8Array(RECEIVER_BYTES_MAX - 1), 1);
+    queue.write(new Uint8Array(QUEUE_BYTES_MAX - 1), 1);
     queue.onRoom(() => woken++);
     sink.room = 1;
     queue.drained(sink);
-    expect([queue.full, woken]).toEqual([true, 0]);
+    expect([queue.isFull, woken]).toEqual([true, 0]);
     for (const room of [1, 10]) {
       sink.room = room;
       queue.drained(sink);
-      expect([queue.full, woken]).toEqual([false, 1]);
+      expect([queue.isFull, woken]).toEqual([false, 1]);
     }
     queue.onRoom(() => woken++);
     queue.disconnect(sink);
@@ -287,13 +292,13 @@ describe("the bounds of a receiver (T8)", () => {
 
   test("drops the oldest frame of a source that can't wait, counted, only when full while the tracker is down", () => {
     const queue = new FrameQueue();
-    for (let n = 0; n < RECEIVER_FRAMES_MAX + 3; n++) queue.writeDroppable(bytesOf(line(n)));
+    for (let n = 0; n < QUEUE_FRAMES_MAX + 3; n++) queue.writeDroppable(bytesOf(line(n)));
     expect(queue.dropped.tracker_down).toBe(3);
-    expect(queue.waitingFrames).toBe(RECEIVER_FRAMES_MAX);
+    expect(queue.waitingFrames).toBe(QUEUE_FRAMES_MAX);
     const sink = new ScriptedSink();
     queue.connect(sink);
     expect(sink.taken.startsWith("3\n4\n")).toBe(true);
-    expect(sink.taken.split("\n").length - 1).toBe(RECEIVER_FRAMES_MAX);
+    expect(sink.taken.split("\n").length - 1).toBe(QUEUE_FRAMES_MAX);
   });
 
   test("drops nothing while the tracker runs, however full", () => {
@@ -301,15 +306,15 @@ describe("the bounds of a receiver (T8)", () => {
     const sink = new ScriptedSink();
     sink.room = 0;
     queue.connect(sink);
-    for (let n = 0; n < RECEIVER_FRAMES_MAX + 3; n++) queue.writeDroppable(bytesOf(line(n)));
+    for (let n = 0; n < QUEUE_FRAMES_MAX + 3; n++) queue.writeDroppable(bytesOf(line(n)));
     expect(queue.dropped.tracker_down).toBe(0);
-    expect(queue.waitingFrames).toBe(RECEIVER_FRAMES_MAX + 3);
+    expect(queue.waitingFrames).toBe(QUEUE_FRAMES_MAX + 3);
   });
 
   test("drops as many small frames as a large one needs", () => {
     const queue = new FrameQueue();
     for (let n = 0; n < 1000; n++) queue.writeDroppable(bytesOf(line(n, 500)));
-    for (let n = 0; n < 20; n++) queue.writeDroppable(new Uint8Array(RECEIVER_BYTES_MAX - 1));
+    for (let n = 0; n < 20; n++) queue.writeDroppable(new Uint8Array(QUEUE_BYTES_MAX - 1));
     expect(queue.waitingFrames).toBeLessThanOrEqual(2);
     expect(queue.dropped.tracker_down).toBe(1020 - queue.waitingFrames);
   });
@@ -321,7 +326,7 @@ describe("the bounds of a receiver (T8)", () => {
     queue.connect(first);
     queue.writeDroppable(bytesOf("cut-here\n"));
     queue.disconnect(first);
-    for (let n = 1; n <= RECEIVER_FRAMES_MAX; n++) queue.writeDroppable(bytesOf(line(n)));
+    for (let n = 1; n <= QUEUE_FRAMES_MAX; n++) queue.writeDroppable(bytesOf(line(n)));
     const second = new ScriptedSink();
     queue.connect(second);
     expect(second.taken.startsWith("1\n2\n")).toBe(true);
@@ -329,7 +334,7 @@ describe("the bounds of a receiver (T8)", () => {
 
   test("frames of a source that waits are never dropped for those of one that can't", () => {
     const queue = new FrameQueue();
-    for (let n = 0; n < RECEIVER_FRAMES_MAX; n++) queue.write(bytesOf(line(n)), 1);
+    for (let n = 0; n < QUEUE_FRAMES_MAX; n++) queue.write(bytesOf(line(n)), 1);
     queue.writeDroppable(bytesOf("late\n"));
     expect(queue.dropped.tracker_down).toBe(0);
     const sink = new ScriptedSink();
@@ -389,7 +394,7 @@ test("over any writes, cuts and partial acceptances: each entry is accepted exac
       connect(Number.POSITIVE_INFINITY);
       expect(accepted).toHaveLength(entries);
       expect(queue.framesAccepted).toBe(lines);
-      expect([queue.waitingFrames, queue.full]).toEqual([0, false]);
+      expect([queue.waitingFrames, queue.isFull]).toEqual([0, false]);
       const all = Array.from({ length: lines }, (_, n) => n);
       // Far less than what is kept: each socket begins with the first line again.
       for (const sink of sinks) {

@@ -1,215 +1,232 @@
 /**
- * The feed into one tracker: takes frames in order, hands them to the tracker's socket, and says when they were accepted
- * there, which is what an ack means. Bounded by RECEIVER_FRAMES_MAX and RECEIVER_BYTES_MAX: while the tracker runs a full
- * feed asks its sources to stop reading; while it is down a source that can't wait has its oldest frame dropped. (T8)
+ * The ordered, bounded queue of frames into one tracker. It passes whole lines to the tracker's socket and reports when the
+ * socket has accepted them, which is what an acknowledgement means. While the tracker runs, a full queue asks its sources
+ * to stop reading; while it is down, sources that cannot wait have their oldest frames dropped. (T8)
  *
- * Each connection is another run of the tracker. It is first given again what the last one may not have read. (T5)
+ * Each connection is another run of the tracker. A run first receives again what the run before it may not have read. (T5)
  */
-import { type Fed, RedeliveryBuffer, RedeliveryBudget } from "./redelivery-buffer.ts";
+import { RedeliveryBudget, RedeliveryBuffer, type SentLines } from "./redelivery-buffer.ts";
 
-/** Frames that may wait for the tracker. (DESIGN §6) */
-export const RECEIVER_FRAMES_MAX = 2000;
-/** New bytes that may wait for the tracker, beyond the chunk that crossed the line. */
-export const RECEIVER_BYTES_MAX = 1024 * 1024;
+/** The queue is full when this many new frames wait. */
+export const QUEUE_FRAMES_MAX = 2000;
+/** The queue is full when this many new bytes wait; the chunk that crosses the limit is still taken. */
+export const QUEUE_BYTES_MAX = 1024 * 1024;
 
-/** Handled entries, and with them the chunks they lie in, that may stay in the queue beside as many waiting ones. */
+/** Handled entries are removed in groups of at least this many, because each removal moves the rest of the queue. */
 const COMPACT_MIN = 64;
-/** Kept of what was given where nobody can tell what is read. */
+/** Bytes kept for redelivery when the system does not report how much of them is unread. */
 const BLIND_BYTES_MAX = 1024 * 1024;
-/** So much more given than was known to be read makes a look at what is unread worth its while. */
-const LOOK_BYTES = 1024 * 1024;
+/** After this many bytes more than were known to be read, another reading of the backlog is due. */
+const READING_BYTES = 1024 * 1024;
 
-/** Where accepted bytes go: the part of a Bun socket that is used here. */
+/** The tracker's end of the queue: the part of a Bun socket that is used here. */
 export interface Sink {
-  /** Takes a prefix of `bytes` and says how long it is; less than all means: wait for `drained()`. Negative: closed. */
+  /**
+   * Accepts a prefix of `bytes` and returns its length. After less than all of it, the next write waits for `drained()`.
+   * Returns a negative number when the socket is closed.
+   */
   write(bytes: Uint8Array): number;
   end(): void;
 }
 
-interface Entry {
-  readonly bytes: Uint8Array;
-  readonly frames: number;
-  /** Called once, when the socket has taken all of `bytes`. */
+interface Entry extends SentLines {
+  /** Called once, when the socket has accepted all of `bytes`. */
   readonly onAccepted: () => void;
-  /** `new`, or new from a source that can't be made to wait: dropped first when the tracker is down; or given before. */
-  readonly kind: "new" | "droppable" | "again";
+  /**
+   * `new`: from a source that waits. `droppable`: from a source that cannot wait, so it is dropped first. `redelivery`: an
+   * earlier run was sent it.
+   */
+  readonly kind: "new" | "droppable" | "redelivery";
 }
 
-const NOTHING = (): void => {};
+const DO_NOTHING = (): void => {};
 
-/** An ordered, bounded feed of whole lines. */
+/** The frame queue of one stream, across the runs of its tracker. */
 export class FrameQueue {
-  /** Frames the tracker's socket has taken. */
+  /** Frames that the tracker's socket has accepted, each counted once. */
   framesAccepted = 0;
-  /** Frames given again to a later run; not counted in `framesAccepted` another time. */
+  /** Frames that were sent again to a later run. */
   framesRedelivered = 0;
-  /** Frames dropped by reason. */
+  /** Frames that were sent to runs that kept dying, and are not sent again. */
+  framesAbandoned = 0;
+  /** Frames dropped, by reason. */
   readonly dropped = { tracker_down: 0 };
-  readonly #history: RedeliveryBuffer;
+  /** Called when a reading of the socket's backlog is due; `noteUnread` reports its result. */
+  onReadingDue: () => void = DO_NOTHING;
+  readonly #sent: RedeliveryBuffer;
   #isBlind = false;
-  readonly #queue: Entry[] = [];
+  /** What waits, in order, from index `#head` on. */
+  readonly #entries: Entry[] = [];
   #head = 0;
-  #headWritten = 0;
-  /** Of what waits, less what is to be given again: that must not take new frames their room. */
-  #entries = 0;
-  #frames = 0;
-  #bytes = 0;
+  /** Bytes of the first waiting entry that the socket has accepted. */
+  #headAccepted = 0;
+  // What waits, without redeliveries: these must not take the room of new frames.
+  #newEntries = 0;
+  #newFrames = 0;
+  #newBytes = 0;
   #sink: Sink | undefined;
-  /** Bytes the current socket has taken. */
-  #written = 0;
-  #blocked = false;
-  readonly #waiting = new Set<() => void>();
+  #bytesAccepted = 0;
+  #isBlocked = false;
+  readonly #roomWaiters = new Set<() => void>();
   readonly #idleWaiters: (() => void)[] = [];
-  #lookAtBytes = LOOK_BYTES;
-  /** Called when much was given since `wasRead`. */
-  onMuch: () => void = NOTHING;
+  #readingDueAtBytes = READING_BYTES;
 
-  /** `total` is shared by all receivers of a coordinator. */
-  constructor(total: RedeliveryBudget = new RedeliveryBudget()) {
-    this.#history = new RedeliveryBuffer(total);
+  /** All queues of a coordinator share one `budget`. */
+  constructor(budget: RedeliveryBudget = new RedeliveryBudget()) {
+    this.#sent = new RedeliveryBuffer(budget);
   }
 
-  /** Whether a source should stop reading until `onRoom`. Entries count too: those of a source that sends none but bad lines. */
-  get full(): boolean {
+  /** Whether a source should stop reading until `onRoom`. Entries count too, for sources that send nothing but bad lines. */
+  get isFull(): boolean {
     return (
-      this.#frames >= RECEIVER_FRAMES_MAX ||
-      this.#bytes >= RECEIVER_BYTES_MAX ||
-      this.#entries >= RECEIVER_FRAMES_MAX
+      this.#newFrames >= QUEUE_FRAMES_MAX ||
+      this.#newBytes >= QUEUE_BYTES_MAX ||
+      this.#newEntries >= QUEUE_FRAMES_MAX
     );
   }
 
-  /** Bytes the tracker's current socket has taken. */
-  get bytesWritten(): number {
-    return this.#written;
+  /** Bytes that the current socket has accepted. */
+  get bytesAccepted(): number {
+    return this.#bytesAccepted;
   }
 
-  /** Frames waiting, those to be given again left out. */
+  /** New frames that wait; redeliveries are not counted. */
   get waitingFrames(): number {
-    return this.#frames;
+    return this.#newFrames;
   }
 
-  /** Calls `resume` once, when a full feed has room again or its tracker has gone down. */
+  /** Calls `resume` once, when a full queue has room again or its tracker goes down. */
   onRoom(resume: () => void): void {
-    this.#waiting.add(resume);
+    this.#roomWaiters.add(resume);
   }
 
-  /** Takes back an `onRoom`. */
+  /** Withdraws an `onRoom`. */
   offRoom(resume: () => void): void {
-    this.#waiting.delete(resume);
+    this.#roomWaiters.delete(resume);
   }
 
   /**
-   * Queues whole lines from a source that stops reading when the feed is full. `bytes` must stay as they are. With no
-   * bytes at all, `onAccepted` is called in its turn, behind everything queued before.
+   * Queues whole lines from a source that stops reading while the queue is full. `bytes` must not change. With no bytes,
+   * `onAccepted` is called in its turn, behind everything queued before.
    */
-  write(bytes: Uint8Array, frames: number, onAccepted: () => void = NOTHING): void {
+  write(bytes: Uint8Array, frames: number, onAccepted: () => void = DO_NOTHING): void {
     this.#push({ bytes, frames, onAccepted, kind: "new" });
   }
 
-  /** Queues one frame. While the tracker is down a full feed drops its oldest such frames and counts them. (T1) */
+  /** Queues one frame of a source that cannot wait. While the tracker is down, a full queue drops the oldest of these. (T1) */
   writeDroppable(bytes: Uint8Array): void {
-    while (this.full && this.#sink === undefined && this.#dropOldest());
-    this.#push({ bytes, frames: 1, onAccepted: NOTHING, kind: "droppable" });
+    while (this.isFull && this.#sink === undefined && this.#dropOldest());
+    this.#push({ bytes, frames: 1, onAccepted: DO_NOTHING, kind: "droppable" });
   }
 
-  /** The socket of a new run is open: it gets what the last run may have left unread, then what waits. */
+  /** Connects the socket of a new run. It receives what the last run may not have read, then what waits. */
   connect(sink: Sink): void {
     this.#sink = sink;
-    this.#blocked = false;
-    this.#written = 0;
-    // A line that the last socket took in part is sent again whole.
-    this.#headWritten = 0;
-    const again = this.#history
+    this.#isBlocked = false;
+    this.#bytesAccepted = 0;
+    // A line that the last socket accepted in part is sent again whole.
+    this.#headAccepted = 0;
+    const redelivery = this.#sent
       .take()
-      .map((fed): Entry => ({ ...fed, onAccepted: NOTHING, kind: "again" }));
-    this.#queue.splice(0, this.#head, ...again);
+      .map((sent): Entry => ({ ...sent, onAccepted: DO_NOTHING, kind: "redelivery" }));
+    this.#entries.splice(0, this.#head, ...redelivery);
     this.#head = 0;
     this.#flush();
   }
 
-  /** What the next run gets that an earlier one was given. */
-  fed(): readonly Fed[] {
-    const again = this.#queue.slice(this.#head).filter((e) => e.kind === "again");
-    const head = this.#queue[this.#head];
-    const part = head !== undefined && head.kind !== "again" ? this.#headWritten : 0;
-    const cut = part === 0 ? [] : [{ bytes: head!.bytes.subarray(0, part), frames: 0 }];
-    return [...this.#history.list(), ...again, ...cut];
+  /** What the next run is sent again, in order. The last line may be incomplete. */
+  redelivery(): readonly SentLines[] {
+    const waiting = this.#entries.slice(this.#head).filter((e) => e.kind === "redelivery");
+    const head = this.#entries[this.#head];
+    const isPartlySent = head !== undefined && head.kind !== "redelivery" && this.#headAccepted > 0;
+    const part = isPartlySent
+      ? [{ bytes: head.bytes.subarray(0, this.#headAccepted), frames: 0 }]
+      : [];
+    return [...this.#sent.list(), ...waiting, ...part];
   }
 
   /**
-   * The tracker has read all but the last `unreadBytes`: what lies well before them is not kept any longer. Undefined when
-   * nobody can tell; then only a little is.
+   * Notes that the tracker has read all but the last `unreadBytes`, so that what lies well before them need not be kept.
+   * Undefined means that the system does not report it; then only BLIND_BYTES_MAX are kept.
    */
-  wasRead(unreadBytes: number | undefined): void {
+  noteUnread(unreadBytes: number | undefined): void {
     this.#isBlind = unreadBytes === undefined;
-    if (unreadBytes === undefined) this.#history.bound(BLIND_BYTES_MAX);
-    else this.#history.trim(unreadBytes);
-    this.#lookAtBytes = this.#history.bytes + LOOK_BYTES;
-    if (!this.#blocked) this.#flush();
+    if (unreadBytes === undefined) this.#sent.bound(BLIND_BYTES_MAX);
+    else this.#sent.trim(unreadBytes);
+    this.#readingDueAtBytes = this.#sent.bytes + READING_BYTES;
+    if (!this.#isBlocked) this.#flush();
   }
 
-  /** Nothing is given again: the tracker has read it all, or dies of it. Gives the frames that are forgotten. */
-  forget(): number {
-    const fed = this.fed();
-    this.#history.clear();
-    const kept = this.#queue.slice(this.#head).filter((e) => e.kind !== "again");
-    if (this.#queue[this.#head]?.kind === "again") this.#headWritten = 0;
-    this.#queue.splice(0, this.#queue.length, ...kept);
+  /** Sends nothing again: the tracker has read everything, or the stream is forgotten. Returns the number of frames. */
+  clearRedelivery(): number {
+    const cleared = this.redelivery();
+    this.#sent.clear();
+    const kept = this.#entries.slice(this.#head).filter((e) => e.kind !== "redelivery");
+    if (this.#entries[this.#head]?.kind === "redelivery") this.#headAccepted = 0;
+    this.#entries.splice(0, this.#entries.length, ...kept);
     this.#head = 0;
-    return fed.reduce((sum, { frames }) => sum + frames, 0);
+    return cleared.reduce((sum, { frames }) => sum + frames, 0);
   }
 
-  /** The tracker's socket is gone. An older socket than the current one is ignored. */
+  /** Sends nothing again, because every run that is sent it dies. Counts the frames and returns their number. */
+  abandon(): number {
+    const frames = this.clearRedelivery();
+    this.framesAbandoned += frames;
+    return frames;
+  }
+
+  /** Notes that the tracker's socket has closed. A socket older than the current one is ignored. */
   disconnect(sink: Sink): void {
     if (this.#sink !== sink) return;
     this.#sink = undefined;
     this.#wake();
   }
 
-  /** The socket can take more. */
+  /** Notes that the socket accepts more. */
   drained(sink: Sink): void {
     if (this.#sink !== sink) return;
-    this.#blocked = false;
+    this.#isBlocked = false;
     this.#flush();
   }
 
-  /** Resolves when nothing waits any more. */
+  /** Resolves when nothing waits. */
   whenIdle(): Promise<void> {
-    if (this.#head === this.#queue.length) return Promise.resolve();
+    if (this.#head === this.#entries.length) return Promise.resolve();
     return new Promise((resolve) => this.#idleWaiters.push(resolve));
   }
 
   #push(entry: Entry): void {
-    this.#queue.push(entry);
-    this.#entries++;
-    this.#frames += entry.frames;
-    this.#bytes += entry.bytes.length;
-    if (!this.#blocked) this.#flush();
+    this.#entries.push(entry);
+    this.#newEntries++;
+    this.#newFrames += entry.frames;
+    this.#newBytes += entry.bytes.length;
+    if (!this.#isBlocked) this.#flush();
   }
 
   #flush(): void {
     const sink = this.#sink;
     if (sink === undefined) return;
-    while (this.#head < this.#queue.length) {
-      // What can't be kept for another run is not given to this one yet.
-      if (this.#history.isFull) {
-        this.onMuch();
+    while (this.#head < this.#entries.length) {
+      // What cannot be kept for the next run is not sent to this one yet.
+      if (this.#sent.isFull) {
+        this.onReadingDue();
         break;
       }
-      const entry = this.#queue[this.#head]!;
-      const rest = this.#headWritten === 0 ? entry.bytes : entry.bytes.subarray(this.#headWritten);
-      const written = rest.length === 0 ? 0 : sink.write(rest);
-      if (written < rest.length) {
-        this.#headWritten += Math.max(0, written);
-        this.#written += Math.max(0, written);
-        this.#blocked = true;
+      const entry = this.#entries[this.#head]!;
+      const rest =
+        this.#headAccepted === 0 ? entry.bytes : entry.bytes.subarray(this.#headAccepted);
+      const accepted = rest.length === 0 ? 0 : sink.write(rest);
+      if (accepted < rest.length) {
+        this.#headAccepted += Math.max(0, accepted);
+        this.#bytesAccepted += Math.max(0, accepted);
+        this.#isBlocked = true;
         break;
       }
-      this.#written += written;
+      this.#bytesAccepted += accepted;
       this.#shift(entry);
-      this.#history.add(entry.bytes, entry.frames);
-      if (this.#isBlind) this.#history.bound(BLIND_BYTES_MAX);
-      if (entry.kind === "again") {
+      this.#sent.add(entry.bytes, entry.frames);
+      if (this.#isBlind) this.#sent.bound(BLIND_BYTES_MAX);
+      if (entry.kind === "redelivery") {
         this.framesRedelivered += entry.frames;
         continue;
       }
@@ -217,52 +234,52 @@ export class FrameQueue {
       entry.onAccepted();
     }
     this.#compact();
-    if (this.#history.bytes >= this.#lookAtBytes) {
-      this.#lookAtBytes += LOOK_BYTES;
-      this.onMuch();
+    if (this.#sent.bytes >= this.#readingDueAtBytes) {
+      this.#readingDueAtBytes += READING_BYTES;
+      this.onReadingDue();
     }
-    if (!this.full) this.#wake();
+    if (!this.isFull) this.#wake();
   }
 
   #shift(entry: Entry): void {
     this.#head++;
-    this.#headWritten = 0;
-    if (entry.kind !== "again") this.#leave(entry);
+    this.#headAccepted = 0;
+    if (entry.kind !== "redelivery") this.#uncount(entry);
   }
 
-  #leave({ frames, bytes }: Entry): void {
-    this.#entries--;
-    this.#frames -= frames;
-    this.#bytes -= bytes.length;
+  #uncount({ frames, bytes }: Entry): void {
+    this.#newEntries--;
+    this.#newFrames -= frames;
+    this.#newBytes -= bytes.length;
   }
 
-  /** False when there is none to drop. */
+  /** Returns false when there is nothing to drop. */
   #dropOldest(): boolean {
-    const at = this.#queue.findIndex((e, i) => i >= this.#head && e.kind === "droppable");
+    const at = this.#entries.findIndex((e, i) => i >= this.#head && e.kind === "droppable");
     if (at < 0) return false;
-    const [entry] = this.#queue.splice(at, 1);
-    if (at === this.#head) this.#headWritten = 0;
-    this.#leave(entry!);
+    const [entry] = this.#entries.splice(at, 1);
+    if (at === this.#head) this.#headAccepted = 0;
+    this.#uncount(entry!);
     this.dropped.tracker_down += entry!.frames;
     return true;
   }
 
-  /** Gives back the handled front of the queue, at once when it is empty and else when it is the larger half. */
+  /** Removes handled entries, and with them the chunks they lie in: at once when nothing waits, else when they are the larger half. */
   #compact(): void {
-    if (this.#head === this.#queue.length) {
-      this.#queue.length = 0;
+    if (this.#head === this.#entries.length) {
+      this.#entries.length = 0;
       this.#head = 0;
       for (const resolve of this.#idleWaiters.splice(0)) resolve();
-    } else if (this.#head >= COMPACT_MIN && this.#head * 2 >= this.#queue.length) {
-      this.#queue.splice(0, this.#head);
+    } else if (this.#head >= COMPACT_MIN && this.#head * 2 >= this.#entries.length) {
+      this.#entries.splice(0, this.#head);
       this.#head = 0;
     }
   }
 
   #wake(): void {
-    if (this.#waiting.size === 0) return;
-    const resumes = [...this.#waiting];
-    this.#waiting.clear();
+    if (this.#roomWaiters.size === 0) return;
+    const resumes = [...this.#roomWaiters];
+    this.#roomWaiters.clear();
     for (const resume of resumes) resume();
   }
 }

@@ -1,30 +1,33 @@
 /**
- * What one tracker was given lately, whole lines in order: what it may not have read yet, and a little more, so that its
- * next run can be given it again. Small pieces are copied together; large ones are kept as they are. (T5)
+ * What the current run of one tracker was sent and may not have worked on, so that the next run can be sent it again. It
+ * holds whole lines in order: those the tracker has not read, and KEEP_BYTES before them. FrameQueue owns one. (T5)
  */
 import { readFileSync } from "node:fs";
 
-/** Kept beyond what is unread: more than a tracker reads at once and works on, and enough for its tracks to form again. */
+/** Kept beyond what is unread: more than a tracker reads and works on at a time, and enough for its tracks to form again. */
 export const KEEP_BYTES = 64 * 1024;
-/** Kept for all trackers together, but for a little of each: when many of them read slowly they are given no more. */
+/** Kept for all trackers together. Beyond it, a tracker that holds FLOOR_BYTES is sent nothing until it reads. */
 export const TOTAL_BYTES_MAX = 128 * 1024 * 1024;
 const FLOOR_BYTES = 256 * 1024;
-/** What the two ends of a connection hold at most where the system does not tell: the sum of Linux's defaults, and more. */
+/** What both ends of a connection hold when the system does not report it: more than the sum of Linux's defaults. */
 const CONNECTION_BYTES = 16 * 1024 * 1024;
+/** Small pieces are copied together into blocks of this size; large pieces are kept as they are. */
+const BLOCK_BYTES = 8 * 1024;
 
-/** What is kept for all trackers that share it. */
+/** The memory that the buffers of all trackers share. */
 export class RedeliveryBudget {
+  /** Bytes kept in all. */
   bytes = 0;
-  /** What a connection can hold unread: no history needs to be longer than this and KEEP_BYTES. */
+  /** The most bytes that a connection holds unread; no buffer needs more than this and KEEP_BYTES. */
   readonly connectionBytes: number;
 
-  constructor(connectionBytes: number = connectionBytesMax()) {
+  constructor(connectionBytes: number = readConnectionBytesMax()) {
     this.connectionBytes = connectionBytes;
   }
 }
 
-/** The most that the sending end may buffer, and the receiving end. (tcp(7): tcp_wmem, tcp_rmem) */
-function connectionBytesMax(): number {
+/** The largest send buffer and the largest receive buffer of a TCP socket. (tcp(7): tcp_wmem, tcp_rmem) */
+function readConnectionBytesMax(): number {
   try {
     const max = (name: string): number =>
       Number(readFileSync(`/proc/sys/net/ipv4/${name}`, "latin1").trim().split(/\s+/)[2]);
@@ -35,32 +38,31 @@ function connectionBytesMax(): number {
   }
 }
 
-const BLOCK_BYTES = 8 * 1024;
-
-/** Some of what was given. */
-export interface Fed {
+/** Lines that were sent to a tracker. */
+export interface SentLines {
   readonly bytes: Uint8Array;
   readonly frames: number;
 }
 
-/** See the head of this file. */
+/** The lines that one tracker's next run is sent again. */
 export class RedeliveryBuffer {
-  readonly #total: RedeliveryBudget;
-  #blocks: Fed[] = [];
+  readonly #budget: RedeliveryBudget;
+  #blocks: SentLines[] = [];
   #head = 0;
+  /** Bytes of all blocks but the open one. */
   #bytes = 0;
-  /** What is being filled, the youngest of all. */
+  /** The youngest block, which small pieces are copied into. */
   #open = new Uint8Array(0);
   #openBytes = 0;
   #openFrames = 0;
 
-  constructor(total: RedeliveryBudget) {
-    this.#total = total;
+  constructor(budget: RedeliveryBudget) {
+    this.#budget = budget;
   }
 
-  /** Whether nothing more should be given until some of it is known to be read. */
+  /** Whether nothing more should be sent until the tracker has read some of it. */
   get isFull(): boolean {
-    return this.#total.bytes >= TOTAL_BYTES_MAX && this.bytes >= FLOOR_BYTES;
+    return this.#budget.bytes >= TOTAL_BYTES_MAX && this.bytes >= FLOOR_BYTES;
   }
 
   /** Bytes kept. */
@@ -68,7 +70,7 @@ export class RedeliveryBuffer {
     return this.#bytes + this.#openBytes;
   }
 
-  /** Notes whole lines as given. `bytes` must stay as they are. */
+  /** Keeps whole lines that were sent. `bytes` must not change. */
   add(bytes: Uint8Array, frames: number): void {
     if (bytes.length >= BLOCK_BYTES / 2) {
       this.#seal();
@@ -80,38 +82,38 @@ export class RedeliveryBuffer {
       this.#openBytes += bytes.length;
       this.#openFrames += frames;
     }
-    this.#total.bytes += bytes.length;
-    // What a connection can't hold has been read.
-    const max = this.#total.connectionBytes + KEEP_BYTES;
-    if (this.bytes > max) this.trim(this.#total.connectionBytes);
+    this.#budget.bytes += bytes.length;
+    // What does not fit into the connection has been read.
+    const max = this.#budget.connectionBytes + KEEP_BYTES;
+    if (this.bytes > max) this.trim(this.#budget.connectionBytes);
   }
 
-  /** Forgets what lies before the last `unreadBytes` and KEEP_BYTES more, by whole blocks. */
+  /** Drops whole blocks that lie before the last `unreadBytes` and KEEP_BYTES more. */
   trim(unreadBytes: number): void {
     const wanted = unreadBytes + KEEP_BYTES;
-    this.#dropWhile((first) => this.bytes - first >= wanted);
+    this.#dropWhile((oldestBytes) => this.bytes - oldestBytes >= wanted);
   }
 
-  /** Forgets the oldest beyond `bytesMax`, read or not. */
+  /** Drops the oldest blocks beyond `bytesMax`, read or not. */
   bound(bytesMax: number): void {
     this.#dropWhile(() => this.bytes > bytesMax);
   }
 
-  /** Gives all of it away, oldest first, and begins anew. */
-  take(): readonly Fed[] {
+  /** Returns everything, oldest first, and leaves the buffer empty. */
+  take(): readonly SentLines[] {
     const taken = this.list();
     this.clear();
     return taken;
   }
 
-  /** All of it, oldest first. */
-  list(): readonly Fed[] {
+  /** Everything, oldest first. */
+  list(): readonly SentLines[] {
     this.#seal();
     return this.#blocks.slice(this.#head);
   }
 
   clear(): void {
-    this.#total.bytes -= this.bytes;
+    this.#budget.bytes -= this.bytes;
     this.#blocks = [];
     this.#head = 0;
     this.#bytes = 0;
@@ -122,10 +124,10 @@ export class RedeliveryBuffer {
 
   #dropWhile(isTooMuch: (oldestBytes: number) => boolean): void {
     while (this.#head < this.#blocks.length) {
-      const first = this.#blocks[this.#head]!.bytes.length;
-      if (!isTooMuch(first)) break;
-      this.#bytes -= first;
-      this.#total.bytes -= first;
+      const oldestBytes = this.#blocks[this.#head]!.bytes.length;
+      if (!isTooMuch(oldestBytes)) break;
+      this.#bytes -= oldestBytes;
+      this.#budget.bytes -= oldestBytes;
       this.#head++;
     }
     if (this.#head * 2 >= this.#blocks.length) {
@@ -144,7 +146,7 @@ export class RedeliveryBuffer {
     this.#push({ bytes, frames });
   }
 
-  #push(block: Fed): void {
+  #push(block: SentLines): void {
     this.#blocks.push(block);
     this.#bytes += block.bytes.length;
   }

@@ -34,7 +34,7 @@ describe("what a tracker has not read (T5)", () => {
     ] as const;
     for (const [from, to] of connections)
       backlog.watch(from, to, (bytes) => told.set(`${from} ${to}`, bytes));
-    backlog.ask();
+    backlog.requestReading();
     expect(told.size).toBe(0);
     clock.advance(0);
     // What the tracker sends back is nobody's.
@@ -50,16 +50,16 @@ describe("what a tracker has not read (T5)", () => {
     });
     const told: unknown[] = [];
     const stop = backlog.watch(1, 2, (bytes) => told.push(bytes));
-    for (let i = 0; i < 9; i++) backlog.ask();
+    for (let i = 0; i < 9; i++) backlog.requestReading();
     clock.advance(0);
     expect([reads, told]).toEqual([2, [undefined]]);
-    backlog.ask();
+    backlog.requestReading();
     clock.advance(19);
     expect(reads).toBe(2);
     clock.advance(1);
     expect([reads, told]).toEqual([4, [undefined, undefined]]);
     stop();
-    backlog.ask();
+    backlog.requestReading();
     clock.advance(100);
     expect(told).toHaveLength(2);
   });
@@ -89,7 +89,7 @@ describe("what a tracker has not read (T5)", () => {
     let waiting: number | undefined;
     backlog.watch(client.localPort, server.port, (bytes) => (waiting = bytes));
     const look = (): void => {
-      backlog.ask();
+      backlog.requestReading();
       clock.advance(20);
     };
     look();

@@ -1,42 +1,47 @@
 /**
- * The connection into one run of a tracker: opened when the tracker listens, watched for what the tracker reads, drained
- * before a stop. A run has one connection; when that ends, the run is of no use any more. Made by Tracker. (T5, T6)
+ * The connection into one run of a tracker: opens it when the tracker listens, watches what the tracker reads, drains it
+ * before a stop. A run has one connection; when that closes, the run is useless. TrackerProcess creates one for each run.
+ * (T5, T6)
+ *
+ *   opening ──▶ up ──▶ closed;   opening ──▶ closed
  */
 import { type Clock, sleep } from "@fleet/daemon";
 import type { FrameQueue, Sink } from "./frame-queue.ts";
 import type { SocketBacklog } from "./socket-backlog.ts";
 
 const LOOPBACK = "127.0.0.1";
-/** How often a starting tracker's port is tried. */
+/** The time between two attempts to connect to a tracker that is starting. */
 const CONNECT_RETRY_MS = 20;
 
-/** What a link connects, and whom it tells. */
+/** What a link connects, and its listeners. */
 export interface LinkOptions {
   readonly clock: Clock;
   readonly backlog: SocketBacklog;
   readonly queue: FrameQueue;
   readonly port: number;
-  /** The tracker listens; the receiver is connected when this returns. */
+  /** The tracker listens. The queue is connected as soon as this returns. */
   readonly onUp: () => void;
-  /** The tracker has hung up. */
+  /** The tracker has closed the connection. */
   readonly onHungUp: () => void;
   readonly onError: (error: Error) => void;
 }
 
-/** See the head of this file. */
+/** One connection, for one run. */
 export class TrackerLink {
   readonly #options: LinkOptions;
   #at: "opening" | "up" | "closed" = "opening";
   #socket: Bun.Socket | undefined;
   #upMs: number | undefined;
-  /** What the tracker was given and has not read, at the last reading, and when that was. */
-  #backlog: number | undefined = 0;
+  /** Bytes sent and not read, at the last reading; undefined when the system does not report it. */
+  #unreadBytes: number | undefined = 0;
+  /** When the last reading was. */
+  #readingAtMs = 0;
+  /** Bytes that the tracker had read when a reading last found progress, or nothing to read. */
+  #progress = { bytes: 0, atMs: 0 };
   #hasStalled = false;
-  #seenMs = 0;
-  /** Bytes the tracker had read when it was last seen reading, or with nothing to read. */
-  #read = { bytes: 0, atMs: 0 };
   #stopWatching: () => void = () => {};
-  readonly #waiting: (() => void)[] = [];
+  readonly #readingWaiters: (() => void)[] = [];
+  /** Aborted when a drain is cut short. */
   readonly #cut = new AbortController();
 
   constructor(options: LinkOptions) {
@@ -47,12 +52,12 @@ export class TrackerLink {
     return this.#at === "up";
   }
 
-  /** How long it was, or has been, up, ms. Undefined when it never was. */
+  /** Milliseconds since the connection was opened; undefined when it never was. */
   get upForMs(): number | undefined {
     return this.#upMs === undefined ? undefined : this.#options.clock.monotonicMs() - this.#upMs;
   }
 
-  /** Tries the port until the tracker listens, or the link is closed. */
+  /** Connects again and again until the tracker listens or the link is closed. */
   async open(): Promise<void> {
     while (this.#at === "opening") {
       try {
@@ -64,20 +69,21 @@ export class TrackerLink {
     }
   }
 
-  /** Whether the tracker has been found to read nothing. */
+  /** Whether `stalls` has found the tracker stalled. */
   get hasStalled(): boolean {
     return this.#hasStalled;
   }
 
-  /** Whether the tracker had read nothing that was there for it for `limitMs` at the last reading; asks for another. */
+  /** Whether at the last reading the tracker had read nothing of its backlog for `limitMs`. Requests another reading. */
   stalls(limitMs: number): boolean {
     if (this.#at !== "up") return false;
-    this.#options.backlog.ask();
-    this.#hasStalled = this.#backlog !== 0 && this.#seenMs - this.#read.atMs >= limitMs;
+    this.#options.backlog.requestReading();
+    this.#hasStalled =
+      this.#unreadBytes !== 0 && this.#readingAtMs - this.#progress.atMs >= limitMs;
     return this.#hasStalled;
   }
 
-  /** Until nothing waits and the tracker has read all that it was given, or `untilMs`. True when it has. */
+  /** Waits until the queue is empty and the tracker has read everything, or until `untilMs` (monotonic). Returns whether it has. */
   async drain(untilMs: number): Promise<boolean> {
     if (this.#at !== "up") return false;
     const { clock, queue, backlog } = this.#options;
@@ -88,28 +94,28 @@ export class TrackerLink {
     });
     await Promise.race([queue.whenIdle(), isCut]);
     do {
-      backlog.ask();
-      const isTold = new Promise<void>((resolve) => this.#waiting.push(resolve));
-      await Promise.race([isTold, isCut]);
-    } while (this.#at === "up" && !signal.aborted && (this.#backlog ?? 0) > 0);
+      backlog.requestReading();
+      const reading = new Promise<void>((resolve) => this.#readingWaiters.push(resolve));
+      await Promise.race([reading, isCut]);
+    } while (this.#at === "up" && !signal.aborted && (this.#unreadBytes ?? 0) > 0);
     timer.cancel();
-    return !signal.aborted && this.#at === "up" && this.#backlog === 0;
+    return !signal.aborted && this.#at === "up" && this.#unreadBytes === 0;
   }
 
-  /** Ends a drain before its time, and with it the connection. */
+  /** Cuts a drain short and ends the connection. */
   cutDrain(): void {
     this.#cut.abort();
     this.end();
   }
 
-  /** Says that nothing more comes. */
+  /** Half-closes the connection, so that the tracker sees the end of its input. */
   end(): void {
     this.#socket?.end();
   }
 
-  /** Gives it up, whatever is under way. */
+  /** Closes the connection at once, or stops opening it. */
   close(): void {
-    this.#over();
+    this.#markClosed();
     const socket = this.#socket;
     if (socket === undefined) return;
     this.#socket = undefined;
@@ -117,22 +123,22 @@ export class TrackerLink {
     socket.terminate();
   }
 
-  #saw(backlog: number | undefined): void {
+  #onReading(unreadBytes: number | undefined): void {
     const { queue, clock } = this.#options;
-    const bytes = queue.bytesWritten - (backlog ?? 0);
-    const hadNothing = (this.#backlog ?? 0) === 0;
-    this.#seenMs = clock.monotonicMs();
-    if (backlog === undefined || hadNothing || bytes > this.#read.bytes)
-      this.#read = { bytes, atMs: this.#seenMs };
-    this.#backlog = backlog;
-    queue.wasRead(backlog);
-    for (const resolve of this.#waiting.splice(0)) resolve();
+    const bytes = queue.bytesAccepted - (unreadBytes ?? 0);
+    const hadNothing = (this.#unreadBytes ?? 0) === 0;
+    this.#readingAtMs = clock.monotonicMs();
+    if (unreadBytes === undefined || hadNothing || bytes > this.#progress.bytes)
+      this.#progress = { bytes, atMs: this.#readingAtMs };
+    this.#unreadBytes = unreadBytes;
+    queue.noteUnread(unreadBytes);
+    for (const resolve of this.#readingWaiters.splice(0)) resolve();
   }
 
-  #over(): void {
+  #markClosed(): void {
     this.#at = "closed";
     this.#stopWatching();
-    for (const resolve of this.#waiting.splice(0)) resolve();
+    for (const resolve of this.#readingWaiters.splice(0)) resolve();
   }
 
   async #connect(): Promise<void> {
@@ -149,20 +155,22 @@ export class TrackerLink {
           this.#at = "up";
           this.#socket = socket;
           this.#upMs = clock.monotonicMs();
-          this.#read = { bytes: 0, atMs: this.#upMs };
-          this.#stopWatching = backlog.watch(socket.localPort, port, (bytes) => this.#saw(bytes));
+          this.#progress = { bytes: 0, atMs: this.#upMs };
+          this.#stopWatching = backlog.watch(socket.localPort, port, (bytes) =>
+            this.#onReading(bytes),
+          );
           onUp();
-          queue.onMuch = () => backlog.ask();
+          queue.onReadingDue = () => backlog.requestReading();
           queue.connect(socket);
         },
         drain: (socket) => queue.drained(socket as Sink),
-        // A tracker speaks on stdout; what it says here is not read.
+        // Trackers print their events on stdout; what they send here is ignored.
         data: () => {},
         close: (socket) => {
           queue.disconnect(socket);
           if (this.#socket !== socket) return;
           this.#socket = undefined;
-          this.#over();
+          this.#markClosed();
           onHungUp();
         },
         error: (_socket, error) => onError(error),

@@ -5,7 +5,7 @@
 import type { Clock } from "@fleet/daemon";
 import { LineDecoder, type StreamId } from "@fleet/protocol";
 import type { Bus } from "../../bus.ts";
-import type { Fed } from "../feed/redelivery-buffer.ts";
+import type { SentLines } from "../feed/redelivery-buffer.ts";
 import type { TrackLog } from "./track-log.ts";
 import { readEvent, type LatestTracks } from "./latest-tracks.ts";
 
@@ -38,9 +38,9 @@ export interface EventReaderDeps {
 /** Belongs to one tracker. */
 export class EventReader {
   /** Lines that were not track events. */
-  bad = 0;
+  badLines = 0;
   /** Events that were not passed on, since an earlier run had said them. */
-  repeated = 0;
+  repeatedEvents = 0;
   #said: Said | undefined;
   #repeats: Repeats | undefined;
   readonly #deps: EventReaderDeps;
@@ -55,7 +55,7 @@ export class EventReader {
   }
 
   /** `run` begins, and is given `again` before anything new. */
-  beginRun(run: number, again: readonly Fed[]): void {
+  beginRun(run: number, again: readonly SentLines[]): void {
     this.#repeats = undefined;
     if (this.#said === undefined || again.length === 0) return;
     const { timestamp: last, events: lastEvents } = this.#said;
@@ -75,7 +75,7 @@ export class EventReader {
     decoder.push(
       chunk,
       (bytes, start, end) => this.#onLine(bytes, start, end, run),
-      () => this.bad++,
+      () => this.badLines++,
     );
   }
 
@@ -87,11 +87,11 @@ export class EventReader {
   #onLine(bytes: Uint8Array, start: number, end: number, run: number): void {
     const event = readEvent(bytes, start, end);
     if (event === undefined) {
-      this.bad++;
+      this.badLines++;
       return;
     }
     if (this.#isRepeated(run, event.timestamp)) {
-      this.repeated++;
+      this.repeatedEvents++;
       return;
     }
     this.#note(event.timestamp);

@@ -22,7 +22,7 @@ async function asked(
 }
 
 function textOf(fetched: Fetched): string {
-  return fetched.at === "frame" ? new TextDecoder().decode(fetched.bytes) : fetched.problem;
+  return fetched.at === "frame" ? new TextDecoder().decode(fetched.frame.bytes) : fetched.problem;
 }
 
 describe("a frame that is asked for (T7)", () => {
@@ -32,7 +32,7 @@ describe("a frame that is asked for (T7)", () => {
     expect(textOf(fetched)).toBe(
       `${JSON.stringify({ ...FRAME, site: "Z#rich" }).replace("#", "\\u00fc")}\n`,
     );
-    expect(fetched).toMatchObject({ at: "frame", timestampMs: 5 });
+    expect(fetched).toMatchObject({ at: "frame", frame: { timestampMs: 5 } });
   });
 
   test("is asked for plainly, with the credentials of the config and nothing else of ours", async () => {

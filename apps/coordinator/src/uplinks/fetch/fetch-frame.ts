@@ -1,8 +1,8 @@
 /** One question to a server that holds its latest frame: a GET whose answer is one JSON object, the frame. (T7) */
 import {
-  encodeAscii,
+  encodeFrame,
+  type EncodedFrame,
   type FrameProblem,
-  frameProblem,
   LINE_BYTES_MAX,
   parseObject,
 } from "@fleet/protocol";
@@ -12,7 +12,7 @@ export type FetchProblem = "unreachable" | "redirected" | "bad_status" | "encode
 
 /** `bytes` is the frame as a tracker gets it, LF included. `detail` is for the log. */
 export type Fetched =
-  | { readonly at: "frame"; readonly timestampMs: number; readonly bytes: Uint8Array }
+  | { readonly at: "frame"; readonly frame: EncodedFrame }
   | { readonly at: "refused"; readonly problem: FetchProblem; readonly detail?: string };
 
 /** What is asked for, the `Authorization` header where there is one, and the authorities to trust (PEM) when not the usual ones. */
@@ -80,9 +80,6 @@ async function bodyOf(response: Response): Promise<Uint8Array | undefined> {
 function frameOf(body: Uint8Array): Fetched {
   const parsed = parseObject(body, 0, body.length);
   if (typeof parsed === "string") return { at: "refused", problem: parsed };
-  const problem = frameProblem(parsed);
-  if (problem !== undefined) return { at: "refused", problem };
-  const bytes = encodeAscii(parsed.value);
-  if (bytes.length > LINE_BYTES_MAX) return { at: "refused", problem: "too_long" };
-  return { at: "frame", timestampMs: parsed.value["timestamp"] as number, bytes };
+  const frame = encodeFrame(parsed);
+  return typeof frame === "string" ? { at: "refused", problem: frame } : { at: "frame", frame };
 }

@@ -94,7 +94,7 @@ describe("a node whose frames are fetched (T7)", () => {
     expect(tracker.lines).toEqual([frame(1), frame(2)]);
     expect(rig.tracker.toView()).toMatchObject({ source: "config", mode: "http", frames: 2 });
     expect(rig.port.registry.get(HILL)?.row.kind).toBe("plain");
-    expect(rig.tracker.lastFrameAtMs).not.toBeNull();
+    expect(rig.tracker.activity.lastFrameAtMs).not.toBeNull();
   });
 
   test("is asked at its interval", async () => {
@@ -113,7 +113,7 @@ describe("a node whose frames are fetched (T7)", () => {
     peer.send(lines(frame(1, { node_id: "hill", token: PUSH })));
     await rig.until(() => rig.port.counts.get("fetched") === 1);
     expect(rig.port.manager.refused.fetched).toBe(1);
-    expect(rig.tracker.active).toBe(false);
+    expect(rig.tracker.isActive).toBe(false);
   });
 
   test("that has an agent is not fetched: its sensors' frames are another stream", async () => {
@@ -121,7 +121,7 @@ describe("a node whose frames are fetched (T7)", () => {
     await rig.port.registry.register(registration({ node_id: "hill", instance_id: "i1" }));
     rig.shows(1);
     await rig.answers("has_agent", 1);
-    expect(rig.tracker.active).toBe(false);
+    expect(rig.tracker.isActive).toBe(false);
   });
 });
 
@@ -240,7 +240,7 @@ describe("what stands behind a fetcher", () => {
     peer.close();
     await rig.until(() => rig.port.manager.get(streamId("dale"))?.state === "OUTAGE");
     rig.port.clock.advance(OUTAGE_MS);
-    await rig.until(() => rig.port.manager.get(streamId("dale"))?.active === false);
+    await rig.until(() => rig.port.manager.get(streamId("dale"))?.isActive === false);
     await rig.answers("frame", 1, 50);
     expect(rig.tracker.toView().frames).toBeLessThanOrEqual(1);
   });

@@ -17,7 +17,7 @@ import {
   type Random,
   sleep,
 } from "@fleet/daemon";
-import { type NodeId, streamIdOf } from "@fleet/protocol";
+import { type EncodedFrame, type NodeId, streamIdOf } from "@fleet/protocol";
 import type { Registry } from "../../registry/registry.ts";
 import type { TrackerManager } from "../../trackers/manager.ts";
 import type { Tracker } from "../../trackers/tracker.ts";
@@ -101,13 +101,13 @@ export class Fetcher {
   async #turn(): Promise<number> {
     const { clock, random } = this.#deps;
     const beganMs = clock.monotonicMs();
-    if (this.#state.at === "live" && isFull(this.#state.tracker)) {
+    if (this.#state.at === "live" && this.#state.tracker.isCongested) {
       this.outcomes.add("tracker_full");
       return this.source.intervalMs;
     }
     const fetched = await this.#ask();
     if (this.#stop.signal.aborted) return 0;
-    const problem = fetched.at === "frame" ? this.#take(fetched) : fetched.problem;
+    const problem = fetched.at === "frame" ? this.#take(fetched.frame) : fetched.problem;
     if (problem !== undefined) {
       const failures = this.#fail(problem, fetched.at === "refused" ? fetched.detail : undefined);
       return backoffMs(BACKOFF, failures, random);
@@ -131,13 +131,13 @@ export class Fetcher {
   }
 
   /** Passes a frame on unless it is the one before it. Gives what stands in the way, if anything does. */
-  #take(frame: Extract<Fetched, { at: "frame" }>): string | undefined {
+  #take(frame: EncodedFrame): string | undefined {
     const { registry, manager } = this.#deps;
     const { nodeId } = this.source;
     const heard = registry.heardPlain(nodeId);
     if (heard !== "heard") return heard;
     const stream = streamIdOf(nodeId);
-    if (manager.get(stream)?.lastTimestampMs === frame.timestampMs) {
+    if (manager.get(stream)?.isRepeated(frame.timestampMs) === true) {
       this.outcomes.add("duplicate");
       this.#repeated();
       return undefined;
@@ -146,9 +146,7 @@ export class Fetcher {
     if (typeof tracker === "string") return tracker;
     this.outcomes.add("frame");
     this.#enter({ at: "live", tracker, newFrameAtMs: this.#deps.clock.monotonicMs() });
-    tracker.lastTimestampMs = frame.timestampMs;
-    tracker.queue.writeDroppable(frame.bytes);
-    tracker.sawFrames();
+    tracker.offerDroppable(frame);
     return undefined;
   }
 
@@ -189,8 +187,4 @@ export class Fetcher {
   #mayLog(): boolean {
     return this.#deps.logLimiter.pass(this.source.nodeId) !== undefined;
   }
-}
-
-function isFull(tracker: Tracker): boolean {
-  return tracker.connected && tracker.queue.full;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { FakeClock } from "@fleet/daemon/testing";
-import { encodeLine, LineDecoder, type SpoolId } from "@fleet/protocol";
+import { encodeLine, type SpoolId } from "@fleet/protocol";
 import { Counts } from "@fleet/daemon";
 import { MEMORY, openDb } from "../../db/open.ts";
 import { nodeId, RecordingLog, streamId, until } from "../../testing.ts";
@@ -56,7 +56,7 @@ describe("a session with nothing to say (DESIGN §6)", () => {
     peer.send(lines(frame(1)));
     const tracker = await port.tracker(STREAM);
     await until(() => tracker.lines.length === 1);
-    const seenAtMs = port.manager.get(streamId(STREAM))!.lastFrameAtMs;
+    const seenAtMs = port.manager.get(streamId(STREAM))!.activity.lastFrameAtMs;
     const node = port.registry.list()[0]!;
     for (let turn = 0; turn < 12; turn++) {
       port.clock.advance(10_000);
@@ -64,7 +64,7 @@ describe("a session with nothing to say (DESIGN §6)", () => {
       await until(() => node.heardAtMs === port.clock.monotonicMs());
     }
     expect(peer.closed).toBe(false);
-    expect(port.manager.get(streamId(STREAM))!.lastFrameAtMs).toBe(seenAtMs);
+    expect(port.manager.get(streamId(STREAM))!.activity.lastFrameAtMs).toBe(seenAtMs);
     taken(peer);
     peer.send(lines(frame(2)));
     await port.until(() => peer.lines.some((l) => l.type === "ack" && l.seq === 2));
@@ -90,14 +90,14 @@ test("a session that is held back by a slow tracker repeats its ack, and does no
       dead: () => seen.push("dead"),
     },
     clock,
-    tracker: { queue, detach: () => {}, sawFrames: () => {} } as unknown as Tracker,
+    tracker: { queue, detach: () => {}, offer: queue.write.bind(queue) } as unknown as Tracker,
     progress: store.open(streamId("n.s"), "spool" as SpoolId, 1),
     store,
     counts: new Counts(),
     firstSeq: 1,
   });
   const pad = "x".repeat(100_000);
-  while (!queue.full) session.data(Buffer.from(lines(frame(1, { pad }))), new LineDecoder());
+  while (!queue.isFull) session.data(Buffer.from(lines(frame(1, { pad }))));
   clock.advance(60_000);
   const ack = { type: "ack", seq: 0 };
   expect(seen).toEqual(["pause", ack, ack, ack, ack, ack, ack]);

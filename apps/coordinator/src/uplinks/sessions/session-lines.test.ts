@@ -88,11 +88,11 @@ test("an agent that sends more than the window only waits for its socket, and lo
   const peer = await port.session();
   const deaf = await port.tracker(STREAM);
   const tracker = port.manager.list()[0]!;
-  await port.until(() => tracker.connected);
+  await port.until(() => tracker.isConnected);
   const line = frameOf(100_000);
   const count = Math.ceil((10 * WINDOW_BYTES) / line.length);
   peer.send(lines(...Array.from({ length: count }, () => line)));
-  await port.until(() => tracker.queue.full);
+  await port.until(() => tracker.queue.isFull);
   for (let turn = 0; turn < 100; turn++) await new Promise((done) => setImmediate(done));
   expect(peer.waiting).toBeGreaterThan(WINDOW_BYTES);
   deaf.countOnly = true;

@@ -285,7 +285,7 @@ describe("a slow tracker (T8)", () => {
     const count = 700;
     slow.send(lines(...Array.from({ length: count }, () => line)));
     const tracker = port.manager.get("slow.radar" as never)!;
-    await port.until(() => tracker.queue.full);
+    await port.until(() => tracker.queue.isFull);
     quick.send(frames(1, 3));
     await acked(port, quick, 3);
     expect(slow.waiting).toBeGreaterThan(0);
@@ -303,7 +303,7 @@ describe("a slow tracker (T8)", () => {
     const tracker = port.manager.get(STREAM)!;
     const bad = lines(...Array.from({ length: 20_000 }, () => `{"type":"nonsense","at":1}`));
     peer.send(bad);
-    await until(() => tracker.queue.full);
+    await until(() => tracker.queue.isFull);
     expect(tracker.queue.waitingFrames).toBe(0);
   });
 
@@ -314,7 +314,7 @@ describe("a slow tracker (T8)", () => {
     const line = frame(1, { pad: "x".repeat(50_000) });
     peer.send(lines(...Array.from({ length: 400 }, () => line)));
     const tracker = port.manager.get(STREAM)!;
-    await port.until(() => tracker.queue.full);
+    await port.until(() => tracker.queue.isFull);
     const enqueued = port.uplinks.progress.open(STREAM, "spool1" as never, 1).enqueued;
     peer.close();
     deaf.countOnly = true;

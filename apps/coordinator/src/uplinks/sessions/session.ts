@@ -10,13 +10,11 @@ import { type Clock, type Counts, Keepalive, type Timer } from "@fleet/daemon";
 import {
   ACK_INTERVAL_MS,
   type ByeCode,
-  checkFrame,
   encodeLine,
   type FrameProblem,
+  FrameReader,
   KEEPALIVE_MS,
-  type LineDecoder,
   type NodeId,
-  prepareFrames,
   type ServerLine,
   SILENT_MS_MAX,
   skipSchema,
@@ -61,30 +59,27 @@ export class Session {
   #unackedBytes = 0;
   #ackTimer: Timer | undefined;
   readonly #keepalive: Keepalive;
-  #closed = false;
-  #paused = false;
+  #isClosed = false;
+  #isPaused = false;
   // The run of neighbouring good lines that is being collected from the current chunk.
   #chunk: Uint8Array = NO_BYTES;
   #runStart = 0;
   #runEnd = 0;
   #runFrames = 0;
-  /** Whether the current chunk had frames in it. */
-  #sawFrames = false;
   /** Bytes of the current chunk that an earlier connection has handed over already. */
   #duplicateBytes = 0;
-  readonly #onLine = (bytes: Uint8Array, start: number, end: number): void =>
-    this.#line(bytes, start, end);
-  readonly #onOversized = (): void => {
-    if (!this.#closed) this.#reject("too_long");
-  };
+  readonly #reader = new FrameReader(
+    (bytes, start, end) => this.#onFrame(bytes, start, end),
+    (problem, line) => this.#onOther(problem, line?.object),
+  );
   readonly #resume = (): void => {
     const { link, tracker } = this.#parts;
     // The feed wakes everybody when its tracker goes down too; there is no more room then.
-    if (tracker.queue.full) {
+    if (tracker.queue.isFull) {
       tracker.queue.onRoom(this.#resume);
       return;
     }
-    this.#paused = false;
+    this.#isPaused = false;
     this.#keepalive.setReading(true);
     link.resume();
   };
@@ -104,20 +99,17 @@ export class Session {
   }
 
   /** Takes a chunk off the wire. */
-  data(chunk: Uint8Array, decoder: LineDecoder): void {
+  data(chunk: Uint8Array): void {
     const { tracker } = this.#parts;
     this.#keepalive.received();
     this.#chunk = chunk;
-    prepareFrames(chunk);
-    decoder.push(chunk, this.#onLine, this.#onOversized);
+    this.#reader.push(chunk);
     this.#flushRun();
     this.#chunk = NO_BYTES;
-    if (this.#closed) return;
+    if (this.#isClosed) return;
     if (this.#duplicateBytes > 0) this.#ackDuplicates();
-    if (this.#sawFrames) tracker.sawFrames();
-    this.#sawFrames = false;
-    if (tracker.queue.full && !this.#paused) {
-      this.#paused = true;
+    if (tracker.queue.isFull && !this.#isPaused) {
+      this.#isPaused = true;
       this.#keepalive.setReading(false);
       this.#parts.link.pause();
       tracker.queue.onRoom(this.#resume);
@@ -126,23 +118,22 @@ export class Session {
 
   /** The connection has gone. What its frames wait for goes on without it. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#keepalive.stop();
     this.#ackTimer?.cancel();
     this.#parts.tracker.queue.offRoom(this.#resume);
     this.#parts.tracker.detach();
   }
 
-  #line(bytes: Uint8Array, start: number, end: number): void {
-    if (this.#closed) return;
-    const verdict = checkFrame(bytes, start, end);
-    if (verdict.at === "not_frame") {
-      if (verdict.object?.["type"] === "skip") this.#skip(verdict.object);
-      else this.#reject(verdict.problem);
-      return;
-    }
-    this.#sawFrames = true;
+  #onOther(problem: FrameProblem, object: Record<string, unknown> | undefined): void {
+    if (this.#isClosed) return;
+    if (object?.["type"] === "skip") this.#skip(object);
+    else this.#reject(problem);
+  }
+
+  #onFrame(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#isClosed) return;
     const seq = this.#nextSeq++;
     const { progress } = this.#parts;
     if (seq <= progress.enqueued) {
@@ -150,13 +141,12 @@ export class Session {
       this.#duplicateBytes += end - start + 1;
       return;
     }
-    const isInPlace = verdict.at === "frame" && bytes === this.#chunk;
+    const isInPlace = bytes === this.#chunk;
     // Before `enqueued` moves on, since the run's own last number is read from it.
     if (!isInPlace || this.#runEnd !== start) this.#flushRun();
     progress.enqueued = seq;
     if (!isInPlace) {
-      const line = verdict.at === "frame" ? bytes.slice(start, end + 1) : verdict.replacement;
-      this.#pass(line, 1, seq, end - start + 1);
+      this.#pass(bytes.slice(start, end + 1), 1, seq);
       return;
     }
     if (this.#runFrames === 0) this.#runStart = start;
@@ -170,27 +160,27 @@ export class Session {
     const frames = this.#runFrames;
     this.#runFrames = 0;
     this.#runEnd = 0;
-    this.#pass(bytes, frames, this.#parts.progress.enqueued, bytes.length);
+    this.#pass(bytes, frames, this.#parts.progress.enqueued);
   }
 
-  #pass(bytes: Uint8Array, frames: number, lastSeq: number, wireBytes: number): void {
+  #pass(bytes: Uint8Array, frames: number, lastSeq: number): void {
     const { tracker, store, progress } = this.#parts;
-    tracker.queue.write(bytes, frames, () => {
+    tracker.offer(bytes, frames, () => {
       store.accept(progress, lastSeq);
-      this.#accepted(wireBytes);
+      this.#accepted(bytes.length);
     });
   }
 
   /** What an earlier connection queued reports to that one; behind it in the feed is where this one's ack is due. */
   #ackDuplicates(): void {
-    const wireBytes = this.#duplicateBytes;
+    const bytes = this.#duplicateBytes;
     this.#duplicateBytes = 0;
-    this.#parts.tracker.queue.write(NO_BYTES, 0, () => this.#accepted(wireBytes));
+    this.#parts.tracker.offer(NO_BYTES, 0, () => this.#accepted(bytes));
   }
 
-  #accepted(wireBytes: number): void {
-    if (this.#closed) return;
-    this.#unackedBytes += wireBytes;
+  #accepted(bytes: number): void {
+    if (this.#isClosed) return;
+    this.#unackedBytes += bytes;
     if (this.#unackedBytes >= ACK_BYTES) this.#ack();
     else this.#ackTimer ??= this.#parts.clock.after(ACK_INTERVAL_MS, () => this.#ack());
   }
@@ -201,7 +191,7 @@ export class Session {
     this.#unackedBytes = 0;
     // What an earlier connection handed over may be ahead of what came by this one.
     const seq = Math.min(this.#parts.progress.accepted, this.#nextSeq - 1);
-    if (this.#closed || seq <= this.#ackedSeq) return;
+    if (this.#isClosed || seq <= this.#ackedSeq) return;
     this.#ackedSeq = seq;
     this.#say({ type: "ack", seq });
   }
@@ -223,7 +213,7 @@ export class Session {
       return;
     }
     progress.enqueued = seq;
-    this.#pass(NO_BYTES, 0, seq, 0);
+    this.#pass(NO_BYTES, 0, seq);
   }
 
   #skip(object: Record<string, unknown>): void {
@@ -240,7 +230,7 @@ export class Session {
       return;
     }
     progress.enqueued = skip.to - 1;
-    this.#pass(NO_BYTES, 0, skip.to - 1, 0);
+    this.#pass(NO_BYTES, 0, skip.to - 1);
   }
 
   #fail(reason: string): void {
