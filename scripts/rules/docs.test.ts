@@ -79,3 +79,25 @@ describe("the README and docs/", () => {
     expect(PAGES.filter((page) => page !== "README.md" && !linked.has(page))).toEqual([]);
   });
 });
+
+describe("decisions", () => {
+  const decisions = PAGES.filter((page) => /\/decisions\/\d{4}-/.test(page));
+  const FORM =
+    /^# (\d{4}) (.+)\n\n(\d{4}-\d\d-\d\d)\n\n## Context\n\n.*\n\n## Decision\n\n.*\n\n## Consequences\n\n/s;
+
+  test("have one form: number, date, context, decision, consequences", () => {
+    expect(decisions.filter((page) => !FORM.test(read(page)))).toEqual([]);
+  });
+
+  test("are in the index, in order, with their date", () => {
+    const rows = decisions.map((page) => {
+      const file = page.slice("docs/decisions/".length);
+      const [, number, , date] = FORM.exec(read(page)) ?? [];
+      return [`[${number}](${file})`, date];
+    });
+    const index = [
+      ...read("docs/decisions/README.md").matchAll(/^\| (\[.*\)) \| .* \| (.*) \|$/gm),
+    ];
+    expect(index.map(([, link, date]) => [link, date])).toEqual(rows);
+  });
+});
