@@ -1,6 +1,6 @@
 /**
- * The coordinator as its image has it: process 1 of a root that holds nothing but Fleet's files and /proc, read-only, as a
- * uid that nobody has named. There is no /tmp, no /etc and no shell.
+ * Runs the coordinator as its image does: as process 1 with an unnamed uid, in a read-only root that holds only Fleet's files
+ * and /proc. There is no /tmp, no /etc and no shell.
  */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import {
@@ -20,7 +20,7 @@ const DIST = join(import.meta.dir, "../../../dist");
 const UID = 65_532;
 const ARCH = process.arch === "arm64" ? "aarch64" : "x86_64";
 
-/** Mounts die with the namespace. $1: where to build the root, $2: dist, $3: data, $4: secrets; the rest is run in it. */
+/** Mounts end with the namespace. $1: where to build the root, $2: dist, $3: data, $4: secrets; the rest is the command. */
 const IN_ROOT = `
 set -e
 root=$1 dist=$2 data=$3 secrets=$4
@@ -45,7 +45,7 @@ exec env -i PATH=/usr/bin FLEET_AGENT_BINARIES=/usr/share/fleet/agents FLEET_ENR
 `;
 const SERVE = ["serve", "--data-dir", "/data", "--http", "127.0.0.1:0", "--frames", "127.0.0.1:0"];
 
-/** In CI nothing is missing; elsewhere a test that can't be run says why. */
+/** Whether a tool is missing; logs it. In CI none may be missing. */
 function lacksMeans(): boolean {
   const isRoot = process.getuid!() === 0;
   if ((isRoot && Bun.which("unshare") !== null) || process.env["CI"] !== undefined) return false;
@@ -67,7 +67,7 @@ beforeEach(() => {
 });
 afterEach(async () => {
   for (const { child, first } of running.splice(0)) {
-    // The change of uid took from it that it ends with its parent.
+    // After its change of uid it no longer ends with its parent.
     const pid = first();
     if (pid !== undefined) process.kill(pid, "SIGKILL");
     child.kill("SIGKILL");
@@ -79,7 +79,7 @@ afterEach(async () => {
 interface Started {
   readonly child: Bun.Subprocess;
   readonly out: () => string;
-  /** The process that is number 1 there, what the runtime would signal; undefined once it has gone. */
+  /** The pid of the container's process 1, which a runtime would signal; undefined once it has ended. */
   readonly first: () => number | undefined;
 }
 
@@ -116,7 +116,7 @@ function firstOf({ pid, exitCode, signalCode }: Bun.Subprocess): number | undefi
 }
 
 describe.skipIf(lacksMeans())("a coordinator alone in its root", () => {
-  test("makes its tokens, serves, offers agents, and ends at SIGTERM with 143 (H1, H8)", async () => {
+  test("creates its tokens, serves, offers agents, and exits 143 on SIGTERM (H1, H8)", async () => {
     const secrets = start("secrets", "/secrets");
     expect([await secrets.child.exited, secrets.out()]).toEqual([
       0,
@@ -137,7 +137,7 @@ describe.skipIf(lacksMeans())("a coordinator alone in its root", () => {
     expect(readdirSync(join(top, "data"))).toContain("coordinator.db");
   });
 
-  test("keeps a second one in a container of its own off its volume, until it is gone (R1)", async () => {
+  test("keeps a coordinator in another container from using its volume until it has ended (R1)", async () => {
     await start("secrets", "/secrets").child.exited;
     const first = start(...SERVE);
     await untilReady(first);
@@ -151,7 +151,7 @@ describe.skipIf(lacksMeans())("a coordinator alone in its root", () => {
     await untilReady(start(...SERVE));
   });
 
-  test("names a volume's owner and its own uid when it may not write there", async () => {
+  test("names a volume's owner and its own uid if it can't write there", async () => {
     await start("secrets", "/secrets").child.exited;
     chownSync(join(top, "data"), 0, 0);
     const { child, out } = start(...SERVE);

@@ -1,6 +1,6 @@
-/** Small programs in C for tests that run hundreds of them. Where there is no compiler, such a test can't be run. */
+/** Compiles C programs for tests that need hundreds of small processes. Such a test is skipped without a compiler. */
 
-/** Compiles `source` to the program `to`. Why it could not be done, or undefined. */
+/** Compiles `source` to the program `to`. Returns why that failed, or undefined. */
 export function compileC(source: string, to: string): string | undefined {
   const compiler = Bun.which("gcc") ?? Bun.which("cc");
   if (compiler === null) return "there is no C compiler (gcc or cc)";

@@ -1,7 +1,7 @@
 /**
- * A network that is cut between two machines, for real: two network namespaces, a pair of virtual interfaces, one of them
- * taken down. Nobody closes anything, nobody gets an error; both ends have to find out by themselves. The rules behind it
- * are tested with a stepped clock beside the code; this waits for real time, once.
+ * A network link between two machines that is really cut: two network namespaces joined by virtual interfaces, one of which
+ * is taken down. No connection is closed and no error reported, so both ends must detect it by silence. Unit tests cover the
+ * rules with a stepped clock; this one waits in real time.
  */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
@@ -13,10 +13,10 @@ const CENTRE = "192.0.2.1";
 const FIELD = "192.0.2.2";
 const HTTP = 7700;
 const FRAMES = 30_050;
-/** The limit is 30 s; a loaded machine may be late with everything else. */
+/** The limit is 30 s, plus a margin for a loaded machine. */
 const FOUND_OUT_MS = 60_000;
 
-/** In CI nothing is missing; elsewhere a test that can't be run says why. */
+/** Whether a tool is missing; logs it. In CI none may be missing. */
 function lacksMeans(): boolean {
   const missing = TOOLS.filter((tool) => Bun.which(tool) === null);
   if (process.env["CI"] !== undefined || (process.getuid?.() === 0 && missing.length === 0))
@@ -25,7 +25,7 @@ function lacksMeans(): boolean {
   return true;
 }
 
-/** A plain node that says it is there, and then nothing any more; its own end is kept alive by TCP, too. */
+/** A plain node that sends one heartbeat and then nothing; TCP keeps its end alive, too. */
 const PLAIN = `
 const socket = await Bun.connect({ hostname: "${CENTRE}", port: ${FRAMES}, socket: {
   data() {}, close() { console.log("closed"); process.exit(); },
@@ -33,7 +33,7 @@ const socket = await Bun.connect({ hostname: "${CENTRE}", port: ${FRAMES}, socke
 socket.setKeepAlive(true, 10_000);
 socket.write(${JSON.stringify(JSON.stringify({ node_id: "mast", token: PUSH_TOKEN, type: "heartbeat" }))} + "\\n");`;
 
-/** A machine as far as its network goes, for as long as the process that holds it. */
+/** A network namespace, which lasts as long as the process that holds it. */
 class Machine {
   readonly #holder = Bun.spawn(["unshare", "--net", "sleep", "1000"], {
     stdio: ["ignore", "ignore", "ignore"],
@@ -43,7 +43,7 @@ class Machine {
     return this.#holder.pid;
   }
 
-  /** The command as it has to be called to run there. */
+  /** The command line that runs `command` in the namespace. */
   on(...command: string[]): string[] {
     return ["nsenter", "--net", `--target=${this.pid}`, "--", ...command];
   }
@@ -55,7 +55,7 @@ class Machine {
     return text;
   }
 
-  /** Once `unshare` has made the namespace, it has its own loopback, which is down. */
+  /** Waits until `unshare` has created the namespace, whose loopback interface is down. */
   async up(): Promise<void> {
     await until(
       "a network of its own",
@@ -90,9 +90,9 @@ async function connect(centre: Machine, field: Machine): Promise<void> {
   await field.run("ip", "link", "set", "f0", "up");
 }
 
-/** A number the coordinator shows in its metrics; 0 while it shows none. */
+/** A metric of the coordinator; 0 if it is absent. */
 async function metric(centre: Machine, name: string): Promise<number> {
-  // Each asking is a process of its own.
+  // Each request is a separate process.
   await Bun.sleep(500);
   const ask = `process.stdout.write(await (await fetch("http://127.0.0.1:${HTTP}/metrics")).text())`;
   const text = await centre.run(process.execPath, "-e", ask);
@@ -116,7 +116,7 @@ async function startCoordinator(fleet: Fleet, centre: Machine): Promise<void> {
   await until("the coordinator is ready", () => log.some((line) => line.includes('"msg":"ready"')));
 }
 
-/** With one sensor that has something to say all the time, and one that never has. */
+/** An agent with one sensor that always sends and one that never does. */
 function startAgent(fleet: Fleet, field: Machine): Run {
   const sensor = (name: string, shell: string) => ({
     name,
@@ -134,8 +134,8 @@ function startAgent(fleet: Fleet, field: Machine): Run {
   return fleet.spawn("fleet-agent", args, env, field.on());
 }
 
-describe.skipIf(lacksMeans())("a link that is cut without a word", () => {
-  test("is found out within 30 s by both ends, of idle and busy sessions and of plain nodes, and is got over (T1, A13)", async () => {
+describe.skipIf(lacksMeans())("a link that is cut silently", () => {
+  test("is detected within 30 s at both ends, for idle and busy sessions and plain nodes, and recovered from (T1, A13)", async () => {
     const fleet = new Fleet();
     const [centre, field] = [new Machine(), new Machine()];
     try {

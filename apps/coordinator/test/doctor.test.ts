@@ -1,4 +1,4 @@
-/** `fleet-agent doctor`, the built binary, beside a real coordinator and an agent that runs. */
+/** Runs the built `fleet-agent doctor` beside a real coordinator and a running agent. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -72,7 +72,7 @@ async function asNobody(args: readonly string[], root: string): Promise<string> 
 const url = (): string => `http://127.0.0.1:${fleet.ports.http}`;
 
 describe("the doctor (A9)", () => {
-  test("of a node whose agent runs finds all well, and disturbs nothing", async () => {
+  test("reports a node with a running agent as healthy, and disturbs nothing", async () => {
     await fleet.coordinator();
     const agent = fleet.agent("hill", {
       node: { name: "hill" },
@@ -104,7 +104,7 @@ describe("the doctor (A9)", () => {
     expect(readdirSync(state).filter((name) => name.includes("doctor"))).toEqual([]);
   });
 
-  test("tells a token for something else, a runtime that is missing and a port that is closed, and exits with 1", async () => {
+  test("reports a token of the wrong kind, a missing runtime and a closed port, and exits 1", async () => {
     await fleet.coordinator({ advertise_frames: { host: "127.0.0.1", port: 1 } });
     const config = fleet.write(
       "agent.yaml",
@@ -121,7 +121,7 @@ describe("the doctor (A9)", () => {
     expect(readdirSync(fleet.dir)).not.toContain("s");
   });
 
-  test("without a coordinator or a config that can be read looks at the rest, a line each", async () => {
+  test("checks the rest without a coordinator or a readable config, one line each", async () => {
     const args = ["doctor", "--config", "none.yaml", "--coordinator", "http://127.0.0.1:1"];
     const run = fleet.spawn("fleet-agent", args, { HTTP_PROXY: "http://proxy:1" });
     expect(await run.exit()).toBe(1);
@@ -134,17 +134,17 @@ describe("the doctor (A9)", () => {
     expect(run.log).toEqual([]);
   });
 
-  test("without a token can still compare clocks, and says what it can't look for", async () => {
+  test("compares clocks without a token, and names the checks it can't make", async () => {
     await fleet.coordinator();
     const closed = await doctor(["--coordinator", url()]);
     expect(statuses(closed, "token")).toEqual(["fail"]);
     expect(statuses(closed, "frames")).toEqual(["warn"]);
-    // Its date header tells the time, if only to the second.
+    // The Date header has the time, to the second.
     expect(statuses(closed, "clock")).toEqual(["ok"]);
   });
 
   describe.skipIf(process.getuid?.() !== 0)("as another user", () => {
-    test("names whose the state directory is and who it is itself", async () => {
+    test("names the owner of the state directory and its own user", async () => {
       chmodSync(fleet.dir, 0o755);
       const said = await asNobody(["--state-dir", fleet.dir], "/");
       expect(said).toContain(
@@ -152,7 +152,7 @@ describe("the doctor (A9)", () => {
       );
     });
 
-    test("in a read-only root with nothing in it says what is not there (A1)", async () => {
+    test("names what is missing in an empty read-only root (A1)", async () => {
       const root = join(fleet.dir, "root");
       for (const dir of ["proc", "state"]) mkdirSync(join(root, dir), { recursive: true });
       const args = ["--coordinator", "http://127.0.0.1:1", "--state-dir", "/state"];
@@ -167,7 +167,7 @@ describe("the doctor (A9)", () => {
     });
   });
 
-  test("takes no flag it does not know", async () => {
+  test("rejects unknown flags", async () => {
     const run = fleet.spawn("fleet-agent", ["doctor", "--jsno"]);
     expect(await run.exit()).toBe(64);
     expect(run.log.join("\n")).toContain("--jsno");

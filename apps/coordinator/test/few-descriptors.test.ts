@@ -1,4 +1,4 @@
-/** A coordinator that may open few files and is connected to by many: at the limit itself accept(2) would fail, again and again. */
+/** A coordinator with a low limit of open files and many connections. At the limit itself accept(2) would fail again and again. */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { Fleet, PUSH_TOKEN, until } from "./harness.ts";
@@ -19,7 +19,7 @@ async function dial(port: number, onClose: () => void): Promise<Bun.Socket> {
   });
 }
 
-test("with few descriptors the frame port turns strangers away before the last, says so once, serves who is there, and recovers (T1)", async () => {
+test("with few descriptors the frame port refuses new connections in time, logs it once, serves the open ones, and recovers (T1)", async () => {
   const fleet = new Fleet();
   try {
     const script = join(import.meta.dir, "recording-tracker.ts");
@@ -35,7 +35,7 @@ test("with few descriptors the frame port turns strangers away before the last, 
     for (let n = 0; n < COUNT; n++) {
       await dial(fleet.ports.frames, () => closed++).then(
         (stranger) => strangers.push(stranger),
-        // Turned away before it knew that it was connected.
+        // Refused before connect had completed here.
         () => closed++,
       );
     }

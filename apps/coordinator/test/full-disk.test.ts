@@ -1,4 +1,4 @@
-/** A coordinator whose disk is full, on a file system of its own that really is. Mounting one needs root. (DESIGN §7, R1) */
+/** A coordinator on a full disk: a small file system, mounted for the test, which needs root. (R1) */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { closeSync, mkdtempSync, openSync, rmSync, symlinkSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,7 +8,7 @@ import { ENROLL_TOKEN, Fleet, until } from "./harness.ts";
 import { COUNTING_SH } from "./sensors.ts";
 
 const CHUNK = new Uint8Array(4096);
-/** A register leaves some KiB in the database: so many fill what a filler can't, the space in files that are there already. */
+/** A register adds some KiB to the database. This many use up the free space inside existing files, which a filler can't. */
 const REGISTERS_MAX = 500;
 
 let fleet: Fleet;
@@ -29,7 +29,7 @@ function mount(dir: string): boolean {
   return Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "none", dir]).success;
 }
 
-/** Whether a file system can be mounted here. */
+/** Whether this process can mount a file system. */
 const canMount = ((): boolean => {
   const dir = mkdtempSync(join(tmpdir(), "fleet-disk-"));
   const can = mount(dir);
@@ -56,8 +56,8 @@ function register(nodeId: string): Promise<Response> {
   });
 }
 
-describe.skipIf(!canMount)("on a full disk (DESIGN §7)", () => {
-  test("registers are refused with Retry-After, frames and heartbeats go on, readyz and metrics tell, and it mends itself", async () => {
+describe.skipIf(!canMount)("on a full disk (R1)", () => {
+  test("registers are refused with Retry-After, frames and heartbeats continue, /readyz and metrics report it, and the coordinator recovers", async () => {
     await fleet.coordinator({ registry: { heartbeat_interval: "100ms" } });
     const script = fleet.write("s.sh", COUNTING_SH);
     const sensors = [{ name: "s", runtime: "shell", command: [script], mode: "stream" }];

@@ -1,6 +1,6 @@
 /**
- * Runs the built binaries as a user would: a coordinator and agents as processes of their own, on loopback, each in a
- * directory of its own. What a test started is killed when it ends, however it ends.
+ * Runs the built binaries as a user would: a coordinator and agents as separate processes on loopback, in a temporary
+ * directory. Every process a test starts is killed when the test ends. Used by the end-to-end tests.
  */
 import {
   chmodSync,
@@ -27,7 +27,7 @@ export const PUSH_TOKEN = "push-token-of-the-tests";
 type Json = Record<string, unknown>;
 type Proc = Bun.Subprocess<"ignore", "pipe", "pipe">;
 
-/** A started binary with what it has printed so far. */
+/** A started binary and its output so far. */
 export interface Run {
   readonly name: string;
   readonly process: Proc;
@@ -45,7 +45,7 @@ export interface Ports {
   readonly frames: number;
 }
 
-/** Polls until `look` gives something; fails saying `what` was awaited. */
+/** Polls until `look` returns a value; after `limitMs` throws an error that names `what`. */
 export async function until<T>(
   what: string,
   look: () => T | undefined | false | Promise<T | undefined | false>,
@@ -60,13 +60,13 @@ export async function until<T>(
   }
 }
 
-/** Everything one test runs. */
+/** The processes and files of one test. */
 export class Fleet {
   readonly dir = mkdtempSync(join(tmpdir(), "fleet-e2e-"));
   readonly #runs: Run[] = [];
   ports: Ports = { http: 0, frames: 0 };
 
-  /** Starts `dist/NAME` with nothing of ours in its environment but `env`. `by`: a command that is given it to run. */
+  /** Starts `dist/NAME` with `env` and nothing else from our environment. `by`: a command line that runs it. */
   spawn(
     name: string,
     args: readonly string[],
@@ -99,7 +99,7 @@ export class Fleet {
     return run;
   }
 
-  /** Starts a coordinator, on the ports of the one before if there was one, and waits until it is ready. */
+  /** Starts a coordinator, on its predecessor's ports if there was one, and waits until it is ready. */
   async coordinator(
     config: Json = {},
     env: Record<string, string> = {},
@@ -133,7 +133,7 @@ export class Fleet {
     return run;
   }
 
-  /** Starts an agent with a configuration of its own and a state directory that outlives it. */
+  /** Starts an agent with its own configuration and a state directory that the next agent of this name reuses. */
   agent(name: string, config: Json, env: Record<string, string> = {}): Run {
     const path = this.write(`${name}.yaml`, JSON.stringify(config));
     const state = join(this.dir, `state-${name}`);
@@ -152,13 +152,13 @@ export class Fleet {
     return path;
   }
 
-  /** What a file holds; nothing while there is none. */
+  /** A file's text; empty if it doesn't exist. */
   read(name: string): string {
     const path = join(this.dir, name);
     return existsSync(path) ? readFileSync(path, "utf8") : "";
   }
 
-  /** Asks the API as the operator. */
+  /** Sends a GET request with the operator's token. */
   async get<T>(path: string): Promise<T> {
     const response = await fetch(`http://127.0.0.1:${this.ports.http}${path}`, {
       headers: { Authorization: `Bearer ${OPERATOR_TOKEN}` },
@@ -167,7 +167,7 @@ export class Fleet {
     return (await response.json()) as T;
   }
 
-  /** The node as the coordinator lists it, or undefined while it does not, or does not answer. */
+  /** The node as the coordinator lists it; undefined if it isn't listed or the coordinator doesn't respond. */
   async node(id: string): Promise<NodeView | undefined> {
     const list = await this.get<{ agents: NodeView[] }>("/api/v1/agents").catch(() => undefined);
     return list?.agents.find((n) => n.node_id === id);
@@ -191,7 +191,7 @@ export class Fleet {
     });
   }
 
-  /** Ends what is left, agents before the coordinator they say goodbye to, hard if need be, and removes the directory. */
+  /** Stops all processes, agents first so that they can deregister, kills those that don't stop, and removes the directory. */
   async close(): Promise<void> {
     const isServer = (run: Run): number => Number(run.name === "fleet-coordinator");
     for (const run of this.#runs.toSorted((a, b) => isServer(a) - isServer(b))) {
@@ -206,7 +206,7 @@ export class Fleet {
 
 let nextRange = 20_000 + (process.pid % 500) * 20;
 
-/** Tests that run side by side must not fight for tracker ports; busy ones are skipped anyway. */
+/** Gives concurrent tests different tracker ports. The coordinator skips ports in use, but that takes time. */
 function withPortRange(config: Json): Json {
   const start = nextRange;
   nextRange += 20;

@@ -1,4 +1,4 @@
-/** Several processes that claim one node: on one state directory, under one name, with a copy of one identity. (A14, R9) */
+/** Several processes that claim one node: with one state directory, one name, or copies of one identity. (A14, R9) */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -34,7 +34,7 @@ function isAlive(pid: number): boolean {
 }
 
 describe("a second agent", () => {
-  test("on a state directory that is in use ends with 75 and leaves the first one's sensor and node alone", async () => {
+  test("exits 75 on a state directory in use and does not disturb the first one's sensor and node", async () => {
     await fleet.coordinator();
     const first = fleet.agent("hill", { node: { name: "hill" }, sensors: [counting("first")] });
     const pid = await pidOf("first");
@@ -51,7 +51,7 @@ describe("a second agent", () => {
     await pidOf("third");
   });
 
-  test("under the same name wins: the older one stops its sensor and ends with 69", async () => {
+  test("wins under the same name: the older one stops its sensor and exits 69", async () => {
     await fleet.coordinator();
     const older = fleet.agent("a", { node: { name: "twin" }, sensors: [counting("older")] });
     const pid = await pidOf("older");
@@ -63,7 +63,7 @@ describe("a second agent", () => {
     expect((await fleet.untilState("twin", "LIVE")).epoch).toBe(2);
   });
 
-  test("makes the older one stop its sensor and stay, where it is told to, until it is ended", async () => {
+  test("makes the older one stop its sensor and stay, if configured so, until it is stopped", async () => {
     await fleet.coordinator();
     const node = { name: "twin", on_superseded: "stay" };
     const older = fleet.agent("a", { node, sensors: [counting("older")] });
@@ -84,8 +84,8 @@ describe("a second agent", () => {
   });
 });
 
-describe("two copies of one state directory, each under a supervisor that starts it again", () => {
-  test("fight three rounds; then one keeps the node, and the other is told why it stays out", async () => {
+describe("two copies of one state directory, each restarted by a supervisor", () => {
+  test("supersede each other three times; then one keeps the node, and the other learns why it is refused", async () => {
     await fleet.coordinator();
     const config = (name: string): Record<string, unknown> => ({ sensors: [counting(name)] });
     const origin = fleet.agent("a", config("a"));

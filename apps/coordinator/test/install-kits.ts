@@ -1,40 +1,40 @@
-/** What install-script.test.ts runs the script with: shells and clients, servers that misbehave, file systems that are full. */
+/** Shells, HTTP clients, misbehaving servers and full file systems for install-script.test.ts. */
 import { chmodSync, mkdtempSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 
-/** This machine, as the coordinator calls it. */
+/** This machine's architecture, by the coordinator's name. */
 export const ARCH = process.arch === "arm64" ? "aarch64" : "x86_64";
-/** Larger than what sockets and pipes take in, so that a download is still under way when the test looks. */
+/** Larger than socket and pipe buffers, so that a download is still in progress when the test checks. */
 export const LARGE_BYTES = 24 * 1024 ** 2;
 const TOOLS = "sh cat chmod df find grep id ls mkdir mv rm sed sync tail tr uname wc".split(" ");
 
-/** A shell, what it downloads with, and whose tools it finds. */
+/** A shell, an HTTP client, and the tools on PATH. */
 export interface Kit {
   readonly name: string;
   readonly shell: string;
   readonly client: "curl" | "wget";
-  /** Its tools and its client are busybox's. */
+  /** Whether tools and client are busybox's. */
   readonly isBusybox: boolean;
 }
 
-/** The kits tried. */
+/** The tested combinations. */
 export const KITS: readonly Kit[] = [
   { name: "dash with curl", shell: "dash", client: "curl", isBusybox: false },
   { name: "dash with GNU wget", shell: "dash", client: "wget", isBusybox: false },
   { name: "busybox with its wget", shell: "busybox", client: "wget", isBusybox: true },
 ];
 
-/** In CI nothing is missing; elsewhere a test that can't be run says why. */
+/** Whether a program is missing; logs it. In CI none may be missing. */
 export function lacks(kit: Kit): boolean {
   const missing = [kit.shell, kit.isBusybox ? "busybox" : kit.client].filter(
     (program) => Bun.which(program) === null,
   );
   if (missing.length === 0 || process.env["CI"] !== undefined) return false;
-  console.log(`no ${missing.join(" and no ")} here: install.sh in ${kit.name} is not tried`);
+  console.log(`${missing.join(" and ")} not found: skipping install.sh in ${kit.name}`);
   return true;
 }
 
-/** A directory below `top` with what the script needs, and `more`, and nothing else. */
+/** Creates a directory below `top` with links to the programs the script needs and to `more`, and nothing else. */
 export function toolsOf(top: string, kit: Kit, more: readonly string[]): string {
   const dir = mkdtempSync(join(top, "bin-"));
   chmodSync(dir, 0o755);
@@ -45,7 +45,7 @@ export function toolsOf(top: string, kit: Kit, more: readonly string[]): string 
   return dir;
 }
 
-/** A server between the script and the coordinator, which changes what the coordinator answers to a path. */
+/** A proxy in front of the coordinator that changes its responses for `path`. */
 export function between(
   coordinatorUrl: string,
   path: string,
@@ -70,7 +70,7 @@ export function between(
   };
 }
 
-/** A server that answers `binary` with a length, sends less, and then waits or closes. */
+/** A server that announces a binary's length, sends less, and then waits or closes. */
 export function cutting(
   after: "close" | "wait",
 ): Disposable & { readonly url: string; asked: boolean } {
@@ -101,7 +101,7 @@ export function cutting(
   return cut;
 }
 
-/** Mounts an empty file system; the test unmounts it. */
+/** Mounts an empty file system, which the test unmounts. */
 export function mount(dir: string, options: string): void {
   const { exitCode, stderr } = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", options, "none", dir]);
   if (exitCode !== 0) throw new Error(stderr.toString());

@@ -1,6 +1,6 @@
 /**
- * `install.sh` as a node runs it: the coordinator's own, in dash and in busybox's sh, with curl, GNU wget and busybox's wget,
- * with nothing else of the machine's on PATH. What is downloaded is a small program of the test's own.
+ * Runs the coordinator's `install.sh` as a node does: in dash and busybox's sh, with curl, GNU wget and busybox's wget, and
+ * with only the tools it needs on PATH. It downloads a small program made by the test.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
@@ -75,7 +75,7 @@ function offer(content: string | Buffer): void {
   renameSync(join(agents, "new"), join(agents, ARCH, "fleet-agent"));
 }
 
-/** A program that runs, padded to be large. */
+/** A working program, padded to be large. */
 function largeAgent(): Buffer {
   return Buffer.concat([Buffer.from(`${AGENT}exit 0\n`), Buffer.alloc(LARGE_BYTES, "\n")]);
 }
@@ -112,15 +112,15 @@ async function resultOf(child: Bun.Subprocess<"ignore", "pipe", "pipe">): Promis
 
 const run = (...args: Parameters<typeof start>): Promise<Result> => resultOf(start(...args));
 
-/** A text that has this in it. */
+/** Matches a text that contains `part`. */
 const saying = (part: string): string => expect.stringContaining(part) as string;
 
-/** What is in the directory besides the agent: nothing may stay. */
+/** Files in the directory other than the agent; none may remain. */
 const leftIn = (dir: string): string[] => readdirSync(dir).filter((n) => n !== "fleet-agent");
 
 for (const kit of KITS) {
   describe.skipIf(lacks(kit))(`install.sh in ${kit.name} (H8)`, () => {
-    test("installs the agent, executable, and a second run changes nothing", async () => {
+    test("installs an executable agent, and a second run changes nothing", async () => {
       const first = await run(kit);
       expect(first).toEqual({
         code: 0,
@@ -138,14 +138,14 @@ for (const kit of KITS) {
       expect([statSync(target).ino, leftIn(join(top, "fleet"))]).toEqual([ino, []]);
     });
 
-    test("replaces another version, whole", async () => {
+    test("replaces another version atomically", async () => {
       await run(kit);
       offer(largeAgent());
       expect(await run(kit)).toMatchObject({ code: 0, err: "" });
       expect(sha256(readFileSync(target))).toBe(sha256(largeAgent()));
     });
 
-    test("takes the token from a file too, and shows it on no command line", async () => {
+    test("also reads the token from a file, and never puts it on a command line", async () => {
       using server = cutting("wait");
       const file = join(top, "token");
       writeFileSync(file, `${ENROLL_TOKEN}\n`);
@@ -168,7 +168,7 @@ for (const kit of KITS) {
       expect(await run(kit, { env })).toMatchObject({ code: 0 });
     });
 
-    test("refuses what differs from the sha256 that was told, and leaves the old one whole", async () => {
+    test("refuses a file with the wrong sha256, and keeps the old one", async () => {
       await run(kit);
       offer(`${AGENT}# new\n`);
       await using flipping = between(url(), "/api/v1/agent/binary", async (answer) => {
@@ -181,7 +181,7 @@ for (const kit of KITS) {
       expect([readFileSync(target, "utf8"), leftIn(join(top, "fleet"))]).toEqual([AGENT, []]);
     });
 
-    test("says that the download was cut off, and leaves the old one whole", async () => {
+    test("reports a download that was cut off, and keeps the old file", async () => {
       await run(kit);
       using server = cutting("close");
       const { code } = await run(kit, { env: { FLEET_COORDINATOR_URL: server.url } });
@@ -189,7 +189,7 @@ for (const kit of KITS) {
       expect([readFileSync(target, "utf8"), leftIn(join(top, "fleet"))]).toEqual([AGENT, []]);
     });
 
-    test("ended by a signal goes at once and clears up; killed it leaves the old one whole, and a later run clears up", async () => {
+    test("exits at once on a signal and cleans up; when killed it keeps the old file, and a later run cleans up", async () => {
       await run(kit);
       const dir = join(top, "fleet");
       for (const [signal, code] of [
@@ -214,7 +214,7 @@ for (const kit of KITS) {
       expect(leftIn(dir)).toEqual([]);
     });
 
-    test("does nothing when the script itself was cut off, wherever", () => {
+    test("does nothing if the script itself was truncated, wherever", () => {
       const text = readFileSync(script, "utf8").trimEnd();
       const shell = kit.shell === "busybox" ? ["busybox", "sh"] : [kit.shell];
       const env = { PATH: toolsOf(top, kit, [kit.client]), FLEET_ENROLL_TOKEN: ENROLL_TOKEN };
@@ -235,7 +235,7 @@ for (const kit of KITS) {
       }
     });
 
-    test("two at once both end well", async () => {
+    test("succeeds when two run at once", async () => {
       offer(largeAgent());
       const both = await Promise.all([run(kit), run(kit)]);
       for (const { code, err } of both) expect([code, err]).toEqual([0, ""]);
@@ -243,7 +243,7 @@ for (const kit of KITS) {
       expect(leftIn(join(top, "fleet"))).toEqual([]);
     });
 
-    test("says what is wrong, with an exit code of its own for each", async () => {
+    test("reports each failure with its own exit code", async () => {
       const file = join(top, "file");
       writeFileSync(file, "");
       mkdirSync(join(top, "taken", "fleet-agent"), { recursive: true });
@@ -252,7 +252,7 @@ for (const kit of KITS) {
         [64, "--dir needs a directory", { args: ["--dir"] }],
         [66, "is not a directory", { args: ["--dir", file] }],
         [69, "does not answer", { env: { FLEET_COORDINATOR_URL: "http://127.0.0.1:1" } }],
-        // busybox's shell finds its own programs anywhere.
+        // busybox's shell finds its own programs without PATH.
         ...(kit.isBusybox
           ? []
           : [[72, "neither curl nor wget", { tools: ["sha256sum"] }] as const]),
@@ -271,7 +271,7 @@ for (const kit of KITS) {
       }
     });
 
-    test("tells an agent that isn't there, a busy coordinator and a stranger apart", async () => {
+    test("distinguishes a missing agent, a busy coordinator and a server that isn't a coordinator", async () => {
       rmSync(join(agents, ARCH, "fleet-agent"));
       expect(await run(kit)).toMatchObject({ code: 83 });
       offer("#!/bin/sh\necho broken; exit 3\n");
@@ -295,7 +295,7 @@ for (const kit of KITS) {
       expect(existsSync(target)).toBe(false);
     });
 
-    test("checks the sha256 with shasum or openssl where there is no sha256sum, or says so", async () => {
+    test("checks the sha256 with shasum or openssl without sha256sum, or reports that it can't", async () => {
       if (kit.isBusybox) return; // busybox has sha256sum.
       for (const tool of ["shasum", "openssl"]) {
         if (Bun.which(tool) === null) continue;
@@ -331,7 +331,7 @@ for (const kit of KITS) {
       },
     );
 
-    test.skipIf(process.getuid!() !== 0)("runs as anybody who may write there", async () => {
+    test.skipIf(process.getuid!() !== 0)("runs as any user who may write there", async () => {
       chmodSync(top, 0o777);
       chmodSync(fleet.dir, 0o755);
       const asNobody = async (dir: string): Promise<Result> => {
@@ -363,7 +363,7 @@ for (const kit of KITS) {
 const FIRST = KITS[0]!;
 
 test.skipIf(lacks(FIRST))(
-  "the real agent tells its own sha256 where nothing else here can (A3, H8)",
+  "the real agent computes its own sha256 where no other tool can (A3, H8)",
   async () => {
     symlinkSync(join(import.meta.dir, "../../../dist/fleet-agent"), join(agents, "real"));
     renameSync(join(agents, "real"), join(agents, ARCH, "fleet-agent"));

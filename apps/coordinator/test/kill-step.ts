@@ -1,6 +1,6 @@
 /**
- * Preloaded into a coordinator: SIGUSR2 has it end, as kill -9 would end it, just before its n-th statement of SQLite from then
- * on; n is in the file KILL_FILE. Used by killed-coordinator.test.ts.
+ * Preloaded into a coordinator. After SIGUSR2 it kills itself with SIGKILL just before its n-th SQLite statement from then on;
+ * n is read from the file KILL_FILE. Used by kill-walk.ts.
  */
 import { Database } from "bun:sqlite";
 import { readFileSync } from "node:fs";
@@ -10,7 +10,7 @@ type Methods = Record<string, Method>;
 
 let stepsLeft = Number.POSITIVE_INFINITY;
 
-/** Makes a step of each of these methods. */
+/** Counts each call of these methods as a step. */
 function watch(methods: Methods, names: readonly string[]): void {
   for (const name of names) {
     const original = methods[name]!;
@@ -23,7 +23,7 @@ function watch(methods: Methods, names: readonly string[]): void {
 
 const database = Database.prototype as unknown as Methods;
 watch(database, ["run"]);
-// A statement's methods are its own, not its class's.
+// A statement's methods belong to the instance, not to a prototype.
 for (const name of ["prepare", "query"]) {
   const original = database[name]!;
   const seen = new WeakSet();

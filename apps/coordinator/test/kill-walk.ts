@@ -1,4 +1,4 @@
-/** Runs a coordinator again and again on one data directory, each life ended at the next step by kill-step.ts. */
+/** Runs a coordinator again and again on one data directory, killing each run one database statement later than the last. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ interface Answer {
   readonly body: unknown;
 }
 
-/** One run of a coordinator from source. */
+/** One run of a coordinator, from source. */
 export class Coordinator {
   readonly #process: Bun.Subprocess<"ignore", "ignore", "pipe">;
   #log = "";
@@ -44,19 +44,19 @@ export class Coordinator {
   }
 
   async ready(): Promise<this> {
-    const port = await this.#said(/"http_port":(\d+).*"msg":"ready"/);
+    const port = await this.#logged(/"http_port":(\d+).*"msg":"ready"/);
     this.#url = `http://127.0.0.1:${port}`;
     return this;
   }
 
-  /** Has it killed before its `n`th statement from now on. */
+  /** Makes it kill itself before its `n`th statement from now on. */
   async arm(n: number): Promise<void> {
     writeFileSync(this.#killFile, String(n));
     this.#process.kill("SIGUSR2");
-    await this.#said(new RegExp(`armed (${n})\n`));
+    await this.#logged(new RegExp(`armed (${n})\n`));
   }
 
-  /** Asks, with the protocol's header. Throws when there is no answer. */
+  /** Sends a request with the protocol header. Throws if there is no response. */
   async ask(method: string, path: string, token: string, body?: unknown): Promise<Answer> {
     const response = await fetch(`${this.#url}${path}`, {
       method,
@@ -67,14 +67,14 @@ export class Coordinator {
     return { status: response.status, body: text === "" ? undefined : JSON.parse(text) };
   }
 
-  /** Ends it; gives whether it was a kill that ended it. */
+  /** Stops it. Returns whether SIGKILL ended it. */
   async end(signal: "SIGTERM" | "SIGKILL"): Promise<boolean> {
     this.#process.kill(signal);
     await this.#process.exited;
     return this.#process.signalCode === "SIGKILL";
   }
 
-  async #said(pattern: RegExp): Promise<string> {
+  async #logged(pattern: RegExp): Promise<string> {
     return until(`${pattern} of ${this.#log}`, () => pattern.exec(this.#log)?.[1]);
   }
 
@@ -84,18 +84,18 @@ export class Coordinator {
   }
 }
 
-/** What a walk does in each of its lives. `T` is what its client remembers. */
+/** What a walk does in each run. `T` is what its client remembers. */
 export interface Walk<T> {
-  /** Before kills begin. */
+  /** Runs before the kill is armed. */
   readonly prepare?: (coordinator: Coordinator, memory: T) => Promise<void>;
-  /** May be cut short anywhere: asks throw then. */
+  /** Runs until the kill; requests throw from then on. */
   readonly act: (coordinator: Coordinator, memory: T) => Promise<void>;
-  /** After the restart. */
+  /** Runs after the restart. */
   readonly check: (coordinator: Coordinator, memory: T) => Promise<void>;
   readonly config?: Record<string, unknown>;
 }
 
-/** Walks through all steps, a life for each, on one data directory; gives how many there were. */
+/** Kills one run at each step, until a run finishes without reaching its step. Returns the number of steps. */
 export async function walk<T>(
   newMemory: (life: number) => T,
   { prepare, act, check, config }: Walk<T>,
@@ -117,7 +117,7 @@ export async function walk<T>(
       await check(coordinator, memory);
       if (!wasKilled) return n - 1;
     }
-    throw new Error(`there is no end to it in ${STEPS_MAX} steps`);
+    throw new Error(`still not finished after ${STEPS_MAX} steps`);
   } finally {
     await coordinator.end("SIGKILL");
     rmSync(dir, { recursive: true });

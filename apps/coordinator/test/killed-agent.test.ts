@@ -1,10 +1,10 @@
-/** What an agent that is killed in the middle of a flood has on disk reaches the coordinator, once and in order. (A16) */
+/** Kills an agent in the middle of a flood. The frames it has on disk reach the coordinator once and in order. (A16) */
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Fleet, until } from "./harness.ts";
 
-/** Frames that carry their number in `delay`, some tens of thousands a second. */
+/** Prints frames numbered in `delay`, some tens of thousands a second. */
 const FLOOD = `
 import sys, time
 i = 0
@@ -41,7 +41,7 @@ function spoolFiles(): string[] {
     .map((name) => join(dir, name));
 }
 
-test("an agent killed in mid-flood with its coordinator away: all that was committed arrives once, in order, and the balance holds", async () => {
+test("an agent killed in mid-flood while its coordinator is down: all committed frames arrive once, in order, and the counts add up", async () => {
   const tracker = join(import.meta.dir, "recording-tracker.ts");
   const command = [process.execPath, tracker, "{port}", join(fleet.dir, "frames")];
   const registry = { heartbeat_interval: "100ms" };

@@ -1,26 +1,26 @@
 /**
- * A coordinator killed before every statement of its database, one after the other, in the midst of registers, check-ins, uses of
- * tokens and of what forgets nodes. What it had answered holds after the restart, what it had not is done once when it is
- * asked for again. (R1, R3, R4, R9, H5)
+ * Kills a coordinator before each of its database statements, one run per statement, during registers, check-ins, token
+ * requests and removals. What it had confirmed still holds after the restart; what it had not is done once when requested
+ * again. (R1, R3, R4, R9, H5)
  */
 import { describe, expect, test } from "bun:test";
 import type { AuditList, NodeDetail, NodeList, RegisterResponse, TokenList } from "@fleet/protocol";
 import { ENROLL_TOKEN, OPERATOR_TOKEN, until } from "./harness.ts";
 import { type Coordinator, walk } from "./kill-walk.ts";
 
-/** Each step is a start of a process. */
+/** Each step starts a process. */
 const TEST_MS_MAX = 180_000;
 const AGENTS = "/api/v1/agents";
 
-/** An agent's side of it, in one life with a node of its own: instances that come one after the other, and what they were told. */
+/** The agent's side in one run, with its own node: successive instances and the responses they received. */
 class Client {
-  /** The last answer, and whose it was. */
+  /** The last response and the instance that received it. */
   grant: (RegisterResponse & { readonly instance: string }) | undefined;
-  /** A register that was sent and not answered. */
+  /** A register without a response. */
   inDoubt: string | undefined;
-  /** How far it came, for the checks. */
+  /** How far this run got, for the checks. */
   at: "begun" | "leaving" | "gone" | "back" | "blocking" | "blocked" = "begun";
-  /** Instances that have registered, or may have. */
+  /** Instances that have or may have registered. */
   readonly instances: string[] = [];
   readonly node: string;
 
@@ -48,7 +48,7 @@ class Client {
     return (await coordinator.ask("POST", `${AGENTS}/${this.node}/${what}`, token, body)).status;
   }
 
-  /** What was cut short is asked for again; then all is as if nothing had been. */
+  /** Repeats what was cut short; then the state must be as if nothing had happened. */
   async settle(coordinator: Coordinator): Promise<void> {
     if (this.grant !== undefined) {
       const isReplaced = this.inDoubt !== undefined && this.inDoubt !== this.grant.instance;
@@ -76,7 +76,7 @@ class Client {
       expect([instance, await this.try(coordinator, instance)]).toEqual([instance, 409]);
   }
 
-  /** The status that a register of `instance` gets. */
+  /** The response status of a register of `instance`. */
   async try(coordinator: Coordinator, instance: string, token = ENROLL_TOKEN): Promise<number> {
     const body = { node_id: this.node, instance_id: instance, version: "1" };
     return (await coordinator.ask("POST", `${AGENTS}/register`, token, body)).status;
@@ -86,7 +86,7 @@ class Client {
     return (await coordinator.ask("GET", this.path, OPERATOR_TOKEN)).body as NodeDetail;
   }
 
-  /** The states its history tells of, oldest first. */
+  /** The states in its history, oldest first. */
   async states(coordinator: Coordinator): Promise<string> {
     return (await this.look(coordinator)).history
       .filter((h) => h.event === "state")
@@ -95,7 +95,7 @@ class Client {
       .join(" ");
   }
 
-  /** What the list has of it: at most one row, and asking takes no step. */
+  /** Its rows in the list, at most one. Listing takes no step. */
   async rows(coordinator: Coordinator): Promise<NodeList["agents"]> {
     const { body } = await coordinator.ask("GET", AGENTS, OPERATOR_TOKEN);
     return (body as NodeList).agents.filter((agent) => agent.node_id === this.node);
@@ -112,7 +112,7 @@ class Client {
 
 describe("a coordinator killed at every step", () => {
   test.concurrent(
-    "of registers loses none that was answered and doubles none: one row, epochs one apart, one event each (R1, R9)",
+    "of registers loses and repeats no confirmed one: one row, consecutive epochs, one event each (R1, R9)",
     async () => {
       const steps = await walk((life) => new Client(`node-${life}`), {
         async act(coordinator, client) {
@@ -128,7 +128,7 @@ describe("a coordinator killed at every step", () => {
   );
 
   test.concurrent(
-    "of registers that come together loses none that was answered and doubles none (R1, A13)",
+    "of concurrent registers loses and repeats no confirmed one (R1, A13)",
     async () => {
       const newMemory = (life: number): Client[] =>
         ["a", "b", "c"].map((name) => new Client(`node-${life}-${name}`));
@@ -151,7 +151,7 @@ describe("a coordinator killed at every step", () => {
   );
 
   test.concurrent(
-    "of check-ins and goodbyes, and of its own stop, keeps each state that was answered, and tells it once (R3, R5)",
+    "of check-ins, goodbyes and its own stop keeps each confirmed state and reports it once (R3, R5)",
     async () => {
       const steps = await walk((life) => new Client(`node-${life}`), {
         prepare: (coordinator, client) => client.register(coordinator, "i1", ENROLL_TOKEN),
@@ -180,7 +180,7 @@ describe("a coordinator killed at every step", () => {
   );
 
   test.concurrent(
-    "of an operator's removing and blocking forgets a node for good, and gives no epoch twice (R4)",
+    "of removing and blocking forgets a node permanently and issues no epoch twice (R4)",
     async () => {
       const steps = await walk((life) => new Client(`node-${life}`), {
         prepare: (coordinator, client) => client.register(coordinator, "i1", ENROLL_TOKEN),
@@ -208,7 +208,7 @@ describe("a coordinator killed at every step", () => {
           }
           const { epoch } = grant!;
           await client.register(coordinator, "i3", ENROLL_TOKEN);
-          // At most the one in doubt lies between.
+          // At most the unconfirmed epoch lies between.
           expect([epoch + 1, epoch + 2]).toContain(client.grant!.epoch);
         },
       });
@@ -218,7 +218,7 @@ describe("a coordinator killed at every step", () => {
   );
 
   test.concurrent(
-    "of making, using and revoking a token loses none that was answered, and audits each act once (H5)",
+    "of creating, using and revoking a token loses no confirmed act and audits each once (H5)",
     async () => {
       const tokens = "/api/v1/tokens";
       const newMemory = (life: number) => ({
@@ -262,7 +262,7 @@ describe("a coordinator killed at every step", () => {
           }
           const again = new Client(`${client.node}-b`);
           expect(await again.try(coordinator, "i1", made.secret)).toBe(isRevoked ? 401 : 200);
-          // Whom it has let in has a token of its own.
+          // A node that it enrolled has its own token.
           if (used) await client.register(coordinator, "i2", client.grant!.refresh_token);
         },
       });
@@ -272,7 +272,7 @@ describe("a coordinator killed at every step", () => {
   );
 
   test.concurrent(
-    "of forgetting a silent node forgets it once, and gives no epoch twice (R4, R5)",
+    "of forgetting a silent node forgets it once and issues no epoch twice (R4, R5)",
     async () => {
       const retention = { node_retention: { ephemeral: "200ms" } };
       const steps = await walk((life) => new Client(`node-${life}`), {
@@ -284,12 +284,12 @@ describe("a coordinator killed at every step", () => {
         async check(coordinator, client) {
           const { grant } = client;
           if (grant === undefined) return;
-          // Silent, it goes on to age while we look.
+          // It keeps ageing while we check.
           const states = await client.states(coordinator).catch(() => "");
           expect("LIVE STALE DEAD").toStartWith(states);
           await client.register(coordinator, "i2", ENROLL_TOKEN);
           expect(client.grant!.epoch).toBe(grant.epoch + 1);
-          // It would age beside the next life's.
+          // Otherwise it would age together with the next run's node.
           await coordinator.ask("DELETE", client.path, OPERATOR_TOKEN);
         },
       });

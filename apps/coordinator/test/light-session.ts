@@ -1,11 +1,11 @@
-/** Agents of the overload tests: one process speaks for hundreds, by the protocol and with as little as it takes. */
+/** Minimal agents for the overload tests: one process opens hundreds of sessions. */
 import { PROTOCOL_HEADER, type RegisterResponse } from "@fleet/protocol";
 import { ENROLL_TOKEN, type Fleet } from "./harness.ts";
 
 const LOOPBACK = "127.0.0.1";
 const LF = 10;
 
-/** A registered node that is only a grant. */
+/** A registered node: its ids and access token. */
 export interface LightAgent {
   readonly nodeId: string;
   readonly instanceId: string;
@@ -35,16 +35,16 @@ export async function register(
   return { nodeId, instanceId, epoch, token };
 }
 
-/** Frame number `n`, with its LF; `padBytes` make it longer. */
+/** Frame number `n` as a line with its LF, `padBytes` longer than necessary. */
 export function frameLine(n: number, padBytes = 0): string {
   const pad = padBytes === 0 ? "" : `,"pad":"${"x".repeat(padBytes)}"`;
   return `{"timestamp":${1_783_500_000_000 + n},"delay":[${n}],"doppler":[0],"snr":[1]${pad}}\n`;
 }
 
-/** One session, from hello on. Frames that are sent wait here for the window and the socket. */
+/** One session. Queued frames wait for the window and the socket. */
 export class LightSession {
   acked = 0;
-  /** What the coordinator said that is neither welcome nor ack. */
+  /** Lines received, other than welcome and ack. */
   readonly said: string[] = [];
   readonly #socket: Bun.Socket;
   readonly #lengths: number[] = [];
@@ -95,7 +95,7 @@ export class LightSession {
     this.#pump();
   }
 
-  /** Settles when frames up to `seq` are acknowledged; the test's time is the bound. */
+  /** Resolves when frames up to `seq` are acknowledged. The test's timeout is the bound. */
   untilAcked(seq: number): Promise<void> {
     return this.#until((self) => self.acked >= seq);
   }

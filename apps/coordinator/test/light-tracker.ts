@@ -1,7 +1,7 @@
 /**
- * A light tracker for tests. argv: PORT FILE [MODE]. Appends every line it is given to FILE, with its pid, and prints an
- * event for each. Modes: `deaf` never reads, `mute` never listens, `exits` ends at once with a word on stderr, `floods`
- * prints without end, `hangs-up` closes every connection, `stubborn` ignores TERM, `dies-of-7` ends at the frame of time 7.
+ * A small tracker for tests. argv: PORT FILE [MODE]. Appends its pid and every line it receives to FILE and prints an event per
+ * line. Modes: `deaf` never reads, `mute` never listens, `exits` writes to stderr and exits at once, `floods` prints without
+ * end, `hangs-up` closes every connection, `stubborn` ignores SIGTERM, `dies-of-7` exits at the frame with timestamp 7.
  */
 import { appendFileSync } from "node:fs";
 import { argv, pid, stderr, stdout } from "node:process";
@@ -42,7 +42,7 @@ else {
   });
 }
 
-/** Writes as fast as it is read. */
+/** Prints as fast as the reader allows. */
 function flood(): void {
   while (stdout.write(`{"track_id":"flood","pad":"${PAD}"}\nnoise\n`));
   stdout.once("drain", flood);

@@ -1,4 +1,4 @@
-/** What becomes of nodes when the built coordinator is killed and started again, and when an operator sends them away. */
+/** Nodes across a kill -9 of the built coordinator, and nodes that an operator removes or blocks. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { agentHealthSchema, type NodeDetail } from "@fleet/protocol";
@@ -12,7 +12,7 @@ beforeEach(() => {
 });
 afterEach(() => fleet.close());
 
-/** Nobody would be heard in time by its heartbeats. */
+/** So long that no heartbeat arrives within the test. */
 const slow = { heartbeat_interval: "10m", stale_after: "30m" };
 
 function counting(): Record<string, unknown> {
@@ -43,13 +43,13 @@ async function register(node: {
 const detail = (id: string): Promise<NodeDetail> => fleet.get(`/api/v1/agents/${id}`);
 
 describe("a coordinator that is killed and started again", () => {
-  test("has every node back by itself, as the instance it was (R3)", async () => {
+  test("has every node back by itself, as the same instance (R3)", async () => {
     const first = await fleet.coordinator({ registry: slow });
     fleet.agent("old", { node: { name: "old" }, sensors: [counting()] });
     await fleet.untilState("old", "LIVE");
     await until("frames", async () => ((await fleet.tracker("old.s"))?.frames ?? 0) > 3);
     const before = await detail("old");
-    // A node that came just now survives it too.
+    // A node that has just registered survives, too.
     fleet.agent("new", { node: { name: "new" }, sensors: [counting()] });
     await until("a session", async () => ((await fleet.tracker("new.s"))?.frames ?? 0) > 0);
     first.kill("SIGKILL");
@@ -61,7 +61,7 @@ describe("a coordinator that is killed and started again", () => {
     expect(after.history).toEqual(before.history);
   });
 
-  test("asks who was there, and who answers is LIVE without having said a word (R2)", async () => {
+  test("asks known nodes, and those that respond are LIVE without a heartbeat (R2)", async () => {
     const first = await fleet.coordinator({ registry: slow });
     const port = freePort();
     const url = `http://127.0.0.1:${port}`;
@@ -72,7 +72,7 @@ describe("a coordinator that is killed and started again", () => {
       const said = agentHealthSchema.parse(await (await fetch(`${url}/health`)).json());
       return said.node_id === "agent" && said.status === "registered";
     });
-    // Never says anything of its own accord.
+    // Never sends anything unasked.
     using mute = Bun.serve({
       hostname: "127.0.0.1",
       port: 0,
@@ -88,7 +88,7 @@ describe("a coordinator that is killed and started again", () => {
     expect((await fleet.node("gone"))?.state).toBe("UNKNOWN");
   });
 
-  test("goes on asking nodes that told nothing but an address, and has them back at once (R1, R2, R5)", async () => {
+  test("keeps asking nodes that registered only an address, and has them back at once (R1, R2, R5)", async () => {
     const registry = { heartbeat_interval: "50ms", stale_after: "30m" };
     const first = await fleet.coordinator({ registry });
     let asked = 0;
@@ -114,7 +114,7 @@ describe("a coordinator that is killed and started again", () => {
     expect((await fleet.untilState("mast", "LIVE")).epoch).toBe(1);
   });
 
-  test("keeps who is blocked blocked (R4)", async () => {
+  test("keeps blocked nodes blocked (R4)", async () => {
     const first = await fleet.coordinator();
     expect(await operator("PUT", "blocked-nodes/stranger")).toBe(204);
     first.kill("SIGKILL");
@@ -125,7 +125,7 @@ describe("a coordinator that is killed and started again", () => {
 });
 
 describe("an operator", () => {
-  test("removes a live agent, which comes back above its old epoch and goes on with its frames (R4, R9)", async () => {
+  test("removes a live agent, which returns with a higher epoch and continues its frames (R4, R9)", async () => {
     await fleet.coordinator();
     fleet.agent("a", { node: { name: "a" }, sensors: [counting()] });
     const frames = async (): Promise<number> => (await fleet.tracker("a.s"))?.frames ?? 0;
@@ -141,7 +141,7 @@ describe("an operator", () => {
     expect((await detail("a")).history.map((h) => h.event)).toContain("removed");
   });
 
-  test("blocks a live agent, which waits, keeps its frames, and comes back when it may (R4)", async () => {
+  test("blocks a live agent, which waits, keeps its frames, and returns when it is unblocked (R4)", async () => {
     const file = join(fleet.dir, "frames");
     const script = join(import.meta.dir, "recording-tracker.ts");
     const command = [process.execPath, script, "{port}", file];
@@ -168,7 +168,7 @@ describe("an operator", () => {
     expect(numbers).toEqual(Array.from({ length: numbers.length }, (_, n) => numbers[0]! + n));
   });
 
-  test("removes a plain node, whose connection ends, and blocks it: nothing of it is taken (R4, R10)", async () => {
+  test("removes a plain node, whose connection ends, and blocks it: its lines are refused (R4, R10)", async () => {
     await fleet.coordinator();
     const line = (n: number): string =>
       `${JSON.stringify({ node_id: "mast", token: PUSH_TOKEN, timestamp: n, delay: [], doppler: [], snr: [] })}\n`;
@@ -200,7 +200,7 @@ describe("an operator", () => {
     expect(await fleet.node("mast")).toBeUndefined();
   });
 
-  test("need not clean up: an ephemeral node that is gone is forgotten (R4)", async () => {
+  test("need not clean up: a silent ephemeral node is forgotten (R4)", async () => {
     const registry = { heartbeat_interval: "50ms", stale_after: "200ms", dead_after: "200ms" };
     const retention = { node_retention: { persistent: "never", ephemeral: "500ms" } };
     await fleet.coordinator({ registry: { ...registry, ...retention } });

@@ -1,4 +1,4 @@
-/** Many streams, slow ones among them, and senders of nonsense: nobody else's frames suffer, and memory stays bounded. (T1, T8) */
+/** Many streams, slow trackers and senders of garbage: other streams lose no frames, and memory stays bounded. (T1, T8) */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { connect, type Socket } from "node:net";
@@ -10,9 +10,9 @@ import { frameLine, LightSession, register } from "./light-session.ts";
 
 const LOOPBACK = "127.0.0.1";
 const MIB = 1024 * 1024;
-/** Several times what it takes; without bounds each of these tests would need gigabytes. */
+/** Several times what it needs. Without bounds each of these tests would take gigabytes. */
 const RSS_BYTES_MAX = 512 * MIB;
-/** Below what the system gives to outgoing connections, and not where others look. */
+/** Below the range of outgoing connections, and apart from other tests' ports. */
 const PORTS_FROM = 12_000;
 const STREAMS = 500;
 
@@ -22,7 +22,7 @@ beforeEach(() => {
   fleet = new Fleet();
 });
 afterEach(async () => {
-  // Trackers that read slowly would take their time to end.
+  // Trackers that read slowly would stop slowly.
   const trackers = await trackerList().catch(() => []);
   coordinator.kill("SIGKILL");
   await coordinator.exit();
@@ -31,8 +31,8 @@ afterEach(async () => {
 });
 
 /**
- * A coordinator whose trackers record what they read: that of a stream with `slow` in its name 1 kB/s, and that of one with
- * `down` ends at once.
+ * A coordinator whose trackers record what they read. The tracker of a stream with `slow` in its name reads 1 kB/s; with `down`
+ * it exits at once.
  */
 async function start(): Promise<void> {
   const recorder = join(fleet.dir, "recorder");
@@ -55,7 +55,7 @@ async function trackerList(): Promise<readonly TrackerView[]> {
   return (await fleet.get<{ trackers: TrackerView[] }>("/api/v1/trackers")).trackers;
 }
 
-/** The numbers of the frames a stream's tracker has read, in all its runs. */
+/** The numbers of the frames that a stream's tracker has read, in all its runs. */
 function recorded(stream: string): number[] {
   const dir = join(fleet.dir, stream);
   return readdirSync(dir)
@@ -84,7 +84,7 @@ function openSockets(): number {
   }).length;
 }
 
-/** A value of the coordinator's metrics; 0 while it is not there. */
+/** A metric of the coordinator; 0 if it is absent. */
 async function metric(line: string): Promise<number> {
   const response = await fetch(`http://${LOOPBACK}:${fleet.ports.http}/metrics`);
   const found = (await response.text()).split("\n").find((text) => text.startsWith(`${line} `));
@@ -95,7 +95,7 @@ function refused(reason: string): Promise<number> {
   return metric(`fleet_lines_refused_total{reason="${reason}"}`);
 }
 
-/** A connection of a plain node, bound by a heartbeat. `push` settles when the socket has taken all. */
+/** A plain node's connection, bound by a heartbeat. `push` resolves when the socket has accepted everything. */
 async function plainNode(nodeId: string) {
   const socket = connect({ host: LOOPBACK, port: fleet.ports.frames });
   const push = (bytes: string | Uint8Array): Promise<void> =>
@@ -110,7 +110,7 @@ async function plainNode(nodeId: string) {
 }
 
 describe("a coordinator with 500 streams", () => {
-  test("serves them all while the trackers of two read next to nothing (T8)", async () => {
+  test("serves all while the trackers of two hardly read (T8)", async () => {
     await start();
     const names = oneTo(STREAMS / 2).map((n) => `s${n}`);
     const slowNames = ["slow1", "slow2"];
@@ -118,7 +118,7 @@ describe("a coordinator with 500 streams", () => {
     const north = await register(fleet, "north", names);
     const south = await register(fleet, "south", [...names.slice(2), ...slowNames]);
     const slow = await Promise.all(slowNames.map((name) => LightSession.open(fleet, south, name)));
-    // More than the window, the feed, and what the system keeps for a socket, together.
+    // More than the window, the feed and the socket buffers together.
     const wide = oneTo(1600).map((n) => frameLine(n, 20_000));
     for (const session of slow) session.send(wide);
     const fast = [
@@ -154,7 +154,7 @@ describe("a coordinator with 500 streams", () => {
   }, 120_000);
 });
 
-describe("beside a stream that must not suffer", () => {
+describe("beside a stream that must not be affected", () => {
   const portion = 100;
   let calm: LightSession;
   let sent = 0;
@@ -168,14 +168,14 @@ describe("beside a stream that must not suffer", () => {
   });
   afterEach(() => calm.close());
 
-  /** The calm stream's next frames come through. */
+  /** Waits until the calm stream's next frames are acknowledged. */
   async function goOn(): Promise<void> {
     calm.send(oneTo(portion).map((n) => frameLine(sent + n)));
     sent += portion;
     await calm.untilAcked(sent);
   }
 
-  /** It has lost nothing, and the coordinator has not grown. */
+  /** Checks that it has lost nothing and that the coordinator's memory is bounded. */
   async function expectCalm(): Promise<void> {
     await goOn();
     await until("all of the calm stream", () => recorded("calm.s").length >= sent);
@@ -184,7 +184,7 @@ describe("beside a stream that must not suffer", () => {
     expect(peakRssBytes()).toBeLessThan(RSS_BYTES_MAX);
   }
 
-  test("floods of tiny and of empty lines are refused and counted, line by line (T1)", async () => {
+  test("floods of tiny and empty lines are refused and counted line by line (T1)", async () => {
     const lines = 300_000;
     const flood = await plainNode("flood");
     const poller = 3;
@@ -202,7 +202,7 @@ describe("beside a stream that must not suffer", () => {
     await expectCalm();
   });
 
-  test("a flood of lines that are no frames ends no session; each is answered and counted", async () => {
+  test("a flood of lines that are not frames ends no session; each is counted and answered", async () => {
     const agent = await register(fleet, "babbler", ["s"]);
     const session = await LightSession.open(fleet, agent, "s");
     const lines = 20_000;
@@ -218,9 +218,9 @@ describe("beside a stream that must not suffer", () => {
     await expectCalm();
   });
 
-  test("lines of 1 MiB come through, longer ones are refused and counted, and end no connection (T1)", async () => {
+  test("lines of 1 MiB are accepted; longer ones are refused and counted, and end no connection (T1)", async () => {
     const wide = await plainNode("wide");
-    // While it starts, what a plain node sends may be dropped.
+    // While the tracker starts, a plain node's frames may be dropped.
     await until("its tracker runs", async () => (await fleet.tracker("wide"))?.state === "RUNNING");
     const longest = (n: number, more: number): string => {
       const frame = { timestamp: n, delay: [n], doppler: [0], snr: [1], pad: "" };
@@ -239,7 +239,7 @@ describe("beside a stream that must not suffer", () => {
     await expectCalm();
   });
 
-  test("a storm of connections that come and go leaves nothing behind (T1)", async () => {
+  test("a storm of short connections leaks nothing (T1)", async () => {
     const before = openSockets();
     const storms = 10;
     for (let storm = 0; storm < storms; storm++) {
@@ -251,7 +251,7 @@ describe("beside a stream that must not suffer", () => {
     await expectCalm();
   });
 
-  test("a plain node that floods while its tracker is down loses its oldest frames, counted to the frame (T1)", async () => {
+  test("a plain node that floods while its tracker is down loses its oldest frames, each counted (T1)", async () => {
     const node = await plainNode("down");
     const frames = 60_000;
     const portions = 6;
@@ -276,7 +276,7 @@ describe("beside a stream that must not suffer", () => {
   });
 });
 
-/** A connection that does one of four things and goes: nothing; half a line; a bad hello; a reset. */
+/** A connection that does one of four things and closes: nothing, half a line, a bad hello, a reset. */
 function comeAndGo(kind: number): Promise<void> {
   const socket: Socket = connect({ host: LOOPBACK, port: fleet.ports.frames });
   return new Promise((resolve) => {

@@ -1,4 +1,4 @@
-/** A tracker that tracks nothing: writes every line it is given to the file of its second argument, and prints one event for it. */
+/** A tracker for tests. argv: PORT FILE. Appends everything it receives to FILE and prints an event for each chunk. */
 import { appendFileSync } from "node:fs";
 
 const [port, file] = process.argv.slice(2) as [string, string];

@@ -1,4 +1,4 @@
-/** The API's document and its page, as the built coordinator serves them: it has to find within itself what makes them. */
+/** The OpenAPI document and reference page, served by the built coordinator from embedded files. */
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { Fleet } from "./harness.ts";
 
@@ -8,7 +8,7 @@ beforeEach(() => {
 });
 afterEach(() => fleet.close());
 
-test("the built coordinator describes its API, for machines and for people (H4)", async () => {
+test("the built coordinator serves its OpenAPI document and reference page (H4)", async () => {
   await fleet.coordinator();
   const base = `http://127.0.0.1:${fleet.ports.http}`;
   const document = (await (await fetch(`${base}/openapi.json`)).json()) as {

@@ -1,4 +1,4 @@
-/** Going back to a backup, or to nothing, while agents run: nobody has to touch them, and no frame is lost. (H10, R3, A16) */
+/** Restores a backup, or an empty database, while agents run: they recover by themselves and lose no frame. (H10, R3, A16) */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ beforeEach(() => {
 });
 afterEach(() => fleet.close());
 
-/** Trackers write down what they are given, each stream in a file of its own. */
+/** Trackers record what they receive, one file per stream. */
 function recording(): Record<string, unknown> {
   const tracker = join(import.meta.dir, "recording-tracker.ts");
   const command = [process.execPath, tracker, "{port}", join(fleet.dir, "{stream}.frames")];
@@ -34,7 +34,7 @@ function untilMore(name: string): Promise<unknown> {
   return until(`frames of ${name}`, () => numbersOf(name).length > before + 20);
 }
 
-/** All frames came, in order, but for one step back to those that were handed over and not acknowledged at the stop. */
+/** Whether all frames arrived in order, except for one step back to frames that were unacknowledged at the stop. */
 function checkFrames(numbers: readonly number[]): void {
   const inOrder = [...new Set(numbers)];
   expect(inOrder).toEqual(inOrder.map((_, i) => i + 1));
@@ -46,8 +46,8 @@ async function coordinatorDoes(...args: string[]): Promise<void> {
   expect([await run.exit(), run.log]).toEqual([0, []]);
 }
 
-describe("a coordinator that goes back to a backup", () => {
-  test("has all nodes again, those newer than the backup too, and every frame; only what was not acknowledged at the stop comes twice", async () => {
+describe("a coordinator restored from a backup", () => {
+  test("gets all nodes back, also newer ones, and every frame; only unacknowledged frames arrive twice", async () => {
     const first = await fleet.coordinator(recording());
     const early = startAgent("early");
     await untilMore("early");
@@ -69,12 +69,12 @@ describe("a coordinator that goes back to a backup", () => {
       expect(await agent.exit()).toBe(143);
       checkFrames(numbersOf(name));
     }
-    // Who has the node since before the backup goes on as the same instance.
+    // An instance older than the backup continues as the same instance.
     expect((await fleet.node("early"))?.epoch).toBe(1);
     expect((await fleet.node("late"))?.epoch).toBeGreaterThan(1_000_000);
   });
 
-  test("loses no frame of an agent that was killed meanwhile; what that one did not know to have arrived may come twice", async () => {
+  test("loses no frame of an agent that was killed meanwhile; frames whose acknowledgement it missed may arrive twice", async () => {
     const first = await fleet.coordinator(recording());
     const killed = startAgent("hill");
     await untilMore("hill");
@@ -99,11 +99,11 @@ describe("a coordinator that goes back to a backup", () => {
   });
 });
 
-test("a coordinator whose damaged database is moved away has its running nodes again, and every frame (R3)", async () => {
+test("a coordinator whose damaged database is moved away gets its running nodes back, and every frame (R3)", async () => {
   const first = await fleet.coordinator(recording());
   const agent = startAgent("hill");
   await untilMore("hill");
-  // After a kill the write-ahead log might have it all.
+  // After a kill the write-ahead log might hold everything.
   first.kill("SIGTERM");
   await first.exit();
   const database = join(fleet.dir, "data/coordinator.db");

@@ -1,6 +1,6 @@
 /**
- * A whole life of the built binaries, with everything that goes wrong in one, and then a search of all they said, of every
- * command line and of the coordinator's files for each secret that was in play. (H5)
+ * Runs the built binaries through normal use and many failures, then searches their output, every command line and the
+ * coordinator's files for each secret that was used. (H5)
  */
 import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, expect, test } from "bun:test";
@@ -17,7 +17,7 @@ const DEBUG = ["--log-level", "debug"];
 
 let fleet: Fleet;
 let runs: Run[];
-/** What the tests saw: answers of the API, and command lines. */
+/** What the test collected: API responses and command lines. */
 let seen: string[];
 let secrets: Map<string, string>;
 
@@ -45,13 +45,13 @@ async function ask(method: string, path: string, token?: string, body?: unknown)
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   const text = await response.text();
-  // Only these two are meant to show one.
+  // Only these two may return a secret.
   const isGift = method === "POST" && ["/api/v1/tokens", "/api/v1/agents/register"].includes(path);
   if (!isGift || !response.ok) seen.push(text);
   return text.startsWith("{") ? JSON.parse(text) : text;
 }
 
-/** Sends lines to the frame port, and waits until it hangs up or has had the time to read them. */
+/** Sends lines to the frame port and waits until it closes the connection or has had time to read them. */
 async function say(...lines: readonly unknown[]): Promise<void> {
   const socket = connect(fleet.ports.frames, "127.0.0.1");
   socket.on("data", (chunk) => seen.push(chunk.toString()));
@@ -62,13 +62,13 @@ async function say(...lines: readonly unknown[]): Promise<void> {
   socket.end();
 }
 
-/** The command lines of all processes there are. */
+/** The command lines of all processes. */
 function lookAtCommandLines(): void {
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {
       seen.push(readFileSync(`/proc/${pid}/cmdline`, "utf8"));
     } catch {
-      // It has ended.
+      // The process has ended.
     }
   }
 }
@@ -79,7 +79,7 @@ function filesBelow(dir: string): string[] {
     .filter((path) => statSync(path).isFile());
 }
 
-/** Which secrets are in `text`, by what they are called. */
+/** The names of the secrets in `text`. */
 function found(text: string): string[] {
   return [...secrets].filter(([, secret]) => text.includes(secret)).map(([name]) => name);
 }
@@ -101,7 +101,7 @@ async function createToken(
   return secret;
 }
 
-/** What nobody should do, and everybody does at some time. */
+/** Common mistakes that expose a secret. */
 async function mistakes(): Promise<void> {
   const instance = { instance_id: "i9", version: "1" };
   await ask("GET", "/api/v1/agents", WRONG);
@@ -119,7 +119,7 @@ async function mistakes(): Promise<void> {
   await say({ ...hello, token: secrets.get("access token") });
 }
 
-/** Configurations and tokens with which nothing starts, or nobody is let in. */
+/** Configurations and tokens with which nothing starts or everything is refused. */
 async function wrongStarts(): Promise<void> {
   const serve = ["serve", "--data-dir", ":memory:", "--http", "127.0.0.1:0"];
   const same = { FLEET_ENROLL_TOKEN: ENROLL_TOKEN, FLEET_OPERATOR_TOKEN: ENROLL_TOKEN };
@@ -188,14 +188,14 @@ test("no secret is in a log, an answer, a command line, the metrics or the data 
     await ask("GET", `/api/v1/${path}`, OPERATOR_TOKEN);
   for (const path of ["/metrics", "/readyz", "/install.sh"]) await ask("GET", path);
 
-  // An error that nobody foresaw, with its stack in the log.
+  // An unexpected error, with its stack in the log.
   const database = new Database(join(fleet.dir, "data", "coordinator.db"));
   database.run("PRAGMA busy_timeout = 5000");
   database.run("DROP TABLE tokens");
   database.close();
   await ask("POST", "/api/v1/tokens", OPERATOR_TOKEN, { name: "more", kind: "push" });
   expect(second.log.join("\n")).toContain("request failed");
-  // And a crash, with what the runtime says of it.
+  // A crash, with the runtime's report.
   second.kill("SIGSEGV");
   await second.exit();
   agent.kill("SIGTERM");
@@ -212,6 +212,6 @@ test("no secret is in a log, an answer, a command line, the metrics or the data 
   expect(found(said)).toEqual([]);
   for (const path of filesBelow(join(fleet.dir, "data")))
     expect([path, found(readFileSync(path, "latin1"))]).toEqual([path, []]);
-  // The search can fail: there it is where it belongs.
+  // The search works: it finds the secret where it belongs.
   expect(found(fleet.read("state-hill/identity.json"))).toEqual(["refresh token of the agent"]);
 }, 90_000);

@@ -1,6 +1,6 @@
-/** Sensors of the tests: short programs for interpreters that every machine with this repository's tools has. */
+/** Sensor programs for tests, in Python and sh. */
 
-/** One aircraft closing in steadily, and some clutter; a frame each `pauseS`, 500 ms of its own time apart. */
+/** Python: one approaching aircraft and clutter. Prints a frame every `pauseS` seconds; timestamps are 500 ms apart. */
 export function aircraft(pauseS: number): string {
   return `
 import json, sys, time
@@ -17,7 +17,7 @@ while True:
 `;
 }
 
-/** Frames that carry their own number in \`delay\`, without end; \`number(frame)\` in the tests reads it. */
+/** sh: prints numbered frames without end; the number is in `delay`. */
 export const COUNTING_SH = `
 i=0
 while :; do

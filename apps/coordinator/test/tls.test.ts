@@ -1,4 +1,4 @@
-/** The built agent and coordinator over TLS: HTTP through a proxy that ends it, frames straight to the frame port. */
+/** The built agent and coordinator over TLS: HTTP through a terminating proxy, frames directly to the frame port. */
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { join } from "node:path";
 import { TestAuthority } from "@fleet/daemon/testing";
@@ -18,7 +18,7 @@ afterEach(async () => {
   void proxy?.stop(true);
 });
 
-/** What stands in front of many a coordinator: speaks TLS, passes requests on in the clear with the host they asked for. */
+/** A reverse proxy: terminates TLS and forwards requests in plain text with their Host header. */
 function httpsProxy(): string {
   const { cert, key } = authority.issue();
   proxy = Bun.serve({
@@ -49,10 +49,10 @@ async function coordinatorOverTls(): Promise<{ url: string; ca: string }> {
 
 const sensors = [{ name: "count", runtime: "native", command: ["/bin/sh", "-c", COUNTING_SH] }];
 
-test("an agent that is told its coordinator's authority registers, sends its frames, and has nothing to complain of (H5, A9)", async () => {
+test("an agent that knows its coordinator's CA registers, sends frames and logs no problem (H5, A9)", async () => {
   const { url, ca } = await coordinatorOverTls();
   const config = { coordinator: { url, ca_file: ca }, runtimes: ["native"], sensors };
-  // What an image says of whom to trust is not the agent's.
+  // The image's CA settings don't affect the agent.
   const image = {
     FLEET_COORDINATOR_URL: "",
     SSL_CERT_FILE: "/nowhere",
@@ -86,7 +86,7 @@ test("an agent that is told its coordinator's authority registers, sends its fra
   expect(of("frames")!.message).toContain("TLS");
 }, 30_000);
 
-test("an agent that is not told it says what to do, once, and sends no token (H5)", async () => {
+test("an agent without that CA logs once what to do, and sends no token (H5)", async () => {
   const { url } = await coordinatorOverTls();
   const agent = fleet.agent(
     "radar1",
@@ -102,7 +102,7 @@ test("an agent that is not told it says what to do, once, and sends no token (H5
   expect(complaints()).toHaveLength(1);
 }, 30_000);
 
-test("a coordinator that speaks https itself is found by its agents, its health check and its token command (H5)", async () => {
+test("a coordinator that serves https itself works with agents, the health check and the token command (H5)", async () => {
   const { cert, key } = authority.issue();
   const tls = { cert: fleet.write("cert.pem", cert), key: fleet.write("key.pem", key) };
   const ca = fleet.write("ca.pem", authority.cert);

@@ -1,4 +1,4 @@
-/** The whole way of a frame on the built binaries: interpreter → sensor → agent → coordinator → tracker → tracks. */
+/** Follows a frame through the built binaries: interpreter → sensor → agent → coordinator → tracker → tracks. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ function sensor(name: string, runtime: string, command: string[]): Record<string
   return { name, runtime, command, mode: "stream", restart: "always" };
 }
 
-/** A coordinator whose trackers write down what they are given. */
+/** A coordinator whose trackers record what they receive. */
 function recording(file: string): Record<string, unknown> {
   const script = join(import.meta.dir, "recording-tracker.ts");
   return { tracker: { command: [process.execPath, script, "{port}", file], stop_grace: "1s" } };
@@ -37,7 +37,7 @@ function isAlive(pid: number): boolean {
 }
 
 describe("an agent", () => {
-  test("registers with what it found, is listed, and its frames become tracks", async () => {
+  test("registers with its detected runtimes, is listed, and its frames become tracks", async () => {
     await fleet.coordinator();
     const script = fleet.write("radar.py", aircraft(0.02));
     fleet.agent("radar1", {
@@ -65,7 +65,7 @@ describe("an agent", () => {
     expect(event["track_id"]).toBeString();
   });
 
-  test("gives poll and native sensors, in shell and in no runtime, streams of their own", async () => {
+  test("creates separate streams for poll and native sensors, in shell and without a runtime", async () => {
     await fleet.coordinator(recording(join(fleet.dir, "frames")));
     const frame = '{"timestamp":1,"delay":[],"doppler":[],"snr":[]}';
     const native = fleet.write(
@@ -100,7 +100,7 @@ describe("an agent", () => {
     }
   });
 
-  test("goes STALE, then DEAD, when it is killed, and comes back under the same identity", async () => {
+  test("becomes STALE, then DEAD, when it is killed, and returns with the same identity", async () => {
     await fleet.coordinator({ registry: quick });
     const config = { node: { group: "hill" }, sensors: [] };
     const agent = fleet.agent("wanderer", config);
@@ -120,7 +120,7 @@ describe("an agent", () => {
     expect(back.epoch).toBe(2);
   });
 
-  test("stops in order on SIGTERM: SHUTDOWN at the coordinator, 143, no sensor left", async () => {
+  test("stops in order on SIGTERM: SHUTDOWN at the coordinator, exit code 143, no sensor left", async () => {
     await fleet.coordinator();
     const pidFile = join(fleet.dir, "pid");
     const script = fleet.write("s.sh", `echo $$ > ${pidFile}\n${COUNTING_SH}`);
@@ -137,7 +137,7 @@ describe("an agent", () => {
     expect((await fleet.node("leaver"))?.state).toBe("SHUTDOWN");
   });
 
-  test("ends with 69 when a newer process has taken its node over, and the newer one stays", async () => {
+  test("exits 69 when a newer process takes its node over, and the newer one stays", async () => {
     await fleet.coordinator({ registry: quick });
     const older = fleet.agent("a", { node: { name: "twin" }, sensors: [] });
     await fleet.untilState("twin", "LIVE");
@@ -169,7 +169,7 @@ describe("an agent", () => {
 });
 
 describe("a coordinator", () => {
-  test("killed and restarted finds its node again, loses no frame, and leaves no tracker behind (R3, T5)", async () => {
+  test("that is killed and restarted has its node back, loses no frame, and leaves no tracker behind (R3, T5)", async () => {
     const config = { ...recording(join(fleet.dir, "frames")), registry: quick };
     const first = await fleet.coordinator(config);
     const script = fleet.write("s.sh", COUNTING_SH);
@@ -207,7 +207,7 @@ describe("a coordinator", () => {
     expect(acked + spooled + Object.values(dropped).reduce((a, b) => a + b, 0)).toBe(produced);
   });
 
-  test("stops on SIGTERM with 143, its trackers too, and an agent waits for it to return", async () => {
+  test("exits 143 on SIGTERM with its trackers, and an agent waits for it to return", async () => {
     const coordinator = await fleet.coordinator();
     const script = fleet.write("s.sh", COUNTING_SH);
     fleet.agent("patient", {
@@ -228,7 +228,7 @@ describe("a coordinator", () => {
     );
   });
 
-  test("turns garbage on every port away, and nobody else notices", async () => {
+  test("refuses garbage on every port without affecting others", async () => {
     await fleet.coordinator(recording(join(fleet.dir, "frames")));
     const script = fleet.write("s.sh", COUNTING_SH);
     fleet.agent("bystander", {
@@ -271,7 +271,7 @@ describe("a coordinator", () => {
     expect(agents.map((a) => a.node_id)).toEqual(["bystander"]);
   });
 
-  test("takes plain nodes beside agents and makes trackers for them (T1, T2)", async () => {
+  test("accepts plain nodes beside agents and creates trackers for them (T1, T2)", async () => {
     await fleet.coordinator();
     const lines = Array.from({ length: 40 }, (_, i) => {
       const frame = {
@@ -291,7 +291,7 @@ describe("a coordinator", () => {
     expect((await fleet.node("plain1"))?.kind).toBe("plain");
   });
 
-  test("names a port that is taken and the flag that changes it", async () => {
+  test("names a port that is in use and the flag that changes it", async () => {
     await fleet.coordinator();
     const { http } = fleet.ports;
     const data = join(fleet.dir, "other");
@@ -308,7 +308,7 @@ describe("a coordinator", () => {
 });
 
 describe("a bad configuration", () => {
-  test("of the coordinator is refused with every problem listed, exit 78", async () => {
+  test("of the coordinator is refused with every problem listed, exit code 78", async () => {
     const path = fleet.write(
       "bad.yaml",
       "tcp_server: { port: 99999, autoprovision: true }\nregistry: { stale_after: soon }\n",
@@ -321,7 +321,7 @@ describe("a bad configuration", () => {
     }
   });
 
-  test("of the agent is refused with every problem listed, exit 78", async () => {
+  test("of the agent is refused with every problem listed, exit code 78", async () => {
     const path = fleet.write(
       "bad.yaml",
       "node: { name: a.b }\nsensor: []\nsensors:\n  - { name: s, runtime: native, command: [x], mode: sometimes }\n",
@@ -337,7 +337,7 @@ describe("a bad configuration", () => {
     for (const where of ["node.name", "sensor", "sensors.0.mode"]) expect(text).toContain(where);
   });
 
-  test("without tokens the coordinator does not start (H5)", async () => {
+  test("without tokens prevents the coordinator's start (H5)", async () => {
     const run = fleet.spawn("fleet-coordinator", ["serve", "--data-dir", join(fleet.dir, "d")]);
     expect(await run.exit()).toBe(78);
     const text = run.log.join("\n");
@@ -346,7 +346,7 @@ describe("a bad configuration", () => {
   });
 });
 
-/** Writes all of `bytes` to a port and waits until either side has closed. */
+/** Writes `bytes` to a port and waits until either side has closed the connection. */
 async function pour(port: number, bytes: Uint8Array): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   let at = 0;
