@@ -61,9 +61,9 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const { config, clock, log } = options;
   const { db } = opened;
   const bus = new Bus();
-  const auth = new Auth(db, options.dataDir, clock, log, options.tokens);
-  auth.requireTokens();
   const commits = new Committer(db, log, bus);
+  const auth = new Auth(db, commits, options.dataDir, clock, log, options.tokens);
+  auth.requireTokens();
   const registry = createRegistry({ db, commits, clock, log }, registryOptions(config));
   const trackers = createTrackers({ ...options, db, bus });
   const { manager, trackLog } = trackers;

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { FakeClock } from "@fleet/daemon/testing";
+import { Bus } from "../bus.ts";
+import { Committer } from "../db/commit.ts";
 import { MEMORY, openDb } from "../db/open.ts";
 import { configuredTokens, instanceId, nodeId, RecordingLog } from "../testing.ts";
 import { Auth, type TokenSettings } from "./auth.ts";
@@ -10,7 +12,9 @@ const SETTINGS = configuredTokens({ enroll: "enroll", push: "push", operator: "o
 
 function made(settings: TokenSettings = SETTINGS): { auth: Auth; log: RecordingLog } {
   const log = new RecordingLog();
-  return { log, auth: new Auth(openDb(MEMORY).db, MEMORY, new FakeClock(), log, settings) };
+  const { db } = openDb(MEMORY);
+  const commits = new Committer(db, log, new Bus());
+  return { log, auth: new Auth(db, commits, MEMORY, new FakeClock(), log, settings) };
 }
 
 describe("identify (A9, H5)", () => {

@@ -4,6 +4,7 @@
  */
 import { type Clock, ConfigError, Counts, type Log, LogLimiter, type Service } from "@fleet/daemon";
 import type { NodeId, Role, TokenKind } from "@fleet/protocol";
+import type { Committer } from "../db/commit.ts";
 import type { Db } from "../db/open.ts";
 import { Audit } from "./audit.ts";
 import { Credentials } from "./credentials.ts";
@@ -45,12 +46,13 @@ export class Auth implements Service {
   /** Reads the signing keys from `dataDir`. Throws KeyFileError. */
   constructor(
     db: Db,
+    commits: Committer,
     dataDir: string,
     clock: Clock,
     log: Log,
     { configured, insecureDev }: TokenSettings,
   ) {
-    this.tokens = new Tokens(db, clock, log, configured, insecureDev);
+    this.tokens = new Tokens(db, commits, clock, log, configured, insecureDev);
     this.credentials = new Credentials(clock, dataDir);
     this.audit = new Audit(db, clock, log);
     this.#throttle = new Throttle(clock);

@@ -3,9 +3,10 @@
  * can be revoked at once. Stores only their hashes. The only writer of the `tokens` table. (H5)
  */
 import { createHmac, randomBytes } from "node:crypto";
-import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
+import { type Clock, every, Hook, type Log, type Timer } from "@fleet/daemon";
 import type { NewToken, Role, SharedTokenKind, TokenView } from "@fleet/protocol";
 import { eq, sql } from "drizzle-orm";
+import type { Committer, Decision, Key, Table } from "../db/commit.ts";
 import type { Db } from "../db/open.ts";
 import { tokens } from "../db/schema.ts";
 import { matchesGlob } from "./glob.ts";
@@ -48,8 +49,19 @@ export type CreateOutcome =
 /** The result of a revocation. `configured`: the token comes from the configuration and can't be revoked. */
 export type RevokeOutcome = "revoked" | "unknown" | "configured";
 
+/** A created token as it is committed. */
+interface StoredToken {
+  readonly token: Token;
+  readonly hash: string;
+  readonly revokedAt: number | null;
+}
+
+/** All created tokens are one row of a commit: names are unique, and their number is limited. */
+type TokenKeys = { readonly stored: Key<readonly StoredToken[]> };
+
 interface Entry {
   readonly token: Token;
+  readonly hash: string;
   readonly index: string;
   /** Configured tokens have no row. */
   readonly isConfigured: boolean;
@@ -72,18 +84,23 @@ export class Tokens {
   readonly #indexKey = randomBytes(32);
   readonly #byIndex = new Map<string, Entry>();
   readonly #byToken = new WeakMap<Token, Entry>();
-  readonly #endListeners = new Set<(token: Token) => void>();
+  /** Called with each token that is revoked or expires. */
+  readonly ended = new Hook<[Token]>();
+  readonly #commits: Committer;
+  readonly #keys: TokenKeys = { stored: { table: this.#table(), id: "" } };
   readonly #timers: Timer[] = [];
 
   /** `insecureDev`: while no valid token of a kind exists, accept any or none. For trials on one machine. */
   constructor(
     db: Db,
+    commits: Committer,
     clock: Clock,
     log: Log,
     configured: readonly ConfiguredToken[],
     insecureDev: boolean,
   ) {
     this.#db = db;
+    this.#commits = commits;
     this.#clock = clock;
     this.#log = log;
     this.#insecureDev = insecureDev;
@@ -128,12 +145,6 @@ export class Tokens {
     return entry === undefined ? this.#acceptsAny(token.kind) : this.#isValid(entry);
   }
 
-  /** Calls `listener` with each token that is revoked or expires. Returns the function that removes the listener. */
-  onEnd(listener: (token: Token) => void): () => void {
-    this.#endListeners.add(listener);
-    return () => void this.#endListeners.delete(listener);
-  }
-
   /** Whether there is a token of `kind`, valid or not. */
   has(kind: SharedTokenKind): boolean {
     return [...this.#byIndex.values()].some(({ token }) => token.kind === kind);
@@ -144,43 +155,69 @@ export class Tokens {
     return [...this.#byIndex.values()].map((entry) => this.#view(entry));
   }
 
-  /** Creates a token, replacing an ended one at TOKENS_MAX. It is on disk when this returns. Throws database errors. */
-  create(request: NewToken, createdBy: string): CreateOutcome {
+  /** Creates a token, replacing an ended one at TOKENS_MAX. On disk before it resolves. Rejects with the database's error. */
+  async create(request: NewToken, createdBy: string): Promise<CreateOutcome> {
     // An expired token must be reported before it is replaced.
     this.#sweep();
     const { name, kind, role = null, nodes, groups, expires_in_ms: expiresInMs } = request;
-    const created = [...this.#byIndex.values()].filter((entry) => !entry.isConfigured);
-    if (created.some(({ token }) => token.name === name)) return { at: "name_taken" };
-    const isFull = created.length >= TOKENS_MAX;
-    const replaced = isFull ? created.find((entry) => !this.#isValid(entry)) : undefined;
-    if (isFull && replaced === undefined) return { at: "too_many" };
     const secret = makeToken(kind);
-    const hash = hashToken(secret);
-    const createdAt = this.#clock.nowMs();
-    const expiresAt = expiresInMs === undefined ? null : createdAt + expiresInMs;
-    const token = { id: makeTokenId(), name, kind, role, nodes, groups, createdAt, createdBy };
-    this.#db.transaction((tx) => {
-      if (replaced !== undefined) tx.delete(tokens).where(eq(tokens.id, replaced.token.id)).run();
-      tx.insert(tokens)
-        .values({ ...token, expiresAt, hash })
-        .run();
-    });
-    if (replaced !== undefined) this.#byIndex.delete(replaced.index);
-    const entry = this.#add(hash, { ...token, expiresAt });
-    return { at: "created", view: this.#view(entry), secret };
+    const nowMs = this.#clock.nowMs();
+    const expiresAt = expiresInMs === undefined ? null : nowMs + expiresInMs;
+    const about = { id: makeTokenId(), name, kind, role, nodes, groups };
+    const token: Token = { ...about, createdAt: nowMs, createdBy, expiresAt };
+    const created = { token, hash: hashToken(secret), revokedAt: null };
+    const at = await this.#commits.commit(this.#keys, ({ stored = [] }) =>
+      decideCreate(stored, created, nowMs),
+    );
+    if (at !== "created") return { at };
+    return { at, view: this.#view(this.#byToken.get(token)!), secret };
   }
 
-  /** Ends a token at once and permanently; revoking it again changes nothing. Throws database errors. */
-  revoke(id: string): RevokeOutcome {
-    const entry = [...this.#byIndex.values()].find(({ token }) => token.id === id);
-    if (entry === undefined) return "unknown";
-    if (entry.isConfigured) return "configured";
-    if (entry.revokedAt !== null) return "revoked";
+  /** Ends a token at once and permanently; revoking it again changes nothing. Rejects with the database's error. */
+  async revoke(id: string): Promise<RevokeOutcome> {
+    const isConfigured = (entry: Entry): boolean => entry.isConfigured && entry.token.id === id;
+    if ([...this.#byIndex.values()].some(isConfigured)) return "configured";
     const revokedAt = this.#clock.nowMs();
-    this.#db.update(tokens).set({ revokedAt }).where(eq(tokens.id, id)).run();
-    entry.revokedAt = revokedAt;
+    const outcome = await this.#commits.commit(this.#keys, ({ stored = [] }) =>
+      decideRevoke(stored, id, revokedAt),
+    );
     this.#sweep();
-    return "revoked";
+    return outcome;
+  }
+
+  #table(): Table<readonly StoredToken[]> {
+    return {
+      get: () => [...this.#byIndex.values()].filter((entry) => !entry.isConfigured).map(toStored),
+      write: (_, next = [], previous = []) => {
+        const before = new Map(previous.map((stored) => [stored.token.id, stored]));
+        for (const stored of next) {
+          const old = before.get(stored.token.id);
+          if (old === undefined) this.#insert(stored);
+          else if (old.revokedAt !== stored.revokedAt) this.#update(stored);
+          before.delete(stored.token.id);
+        }
+        for (const id of before.keys()) this.#db.delete(tokens).where(eq(tokens.id, id)).run();
+      },
+      apply: (_, next = []) => {
+        const kept = new Set(next.map(({ token }) => token.id));
+        for (const { isConfigured, index, token } of this.#byIndex.values())
+          if (!isConfigured && !kept.has(token.id)) this.#byIndex.delete(index);
+        for (const { hash, token, revokedAt } of next) this.#add(hash, token).revokedAt = revokedAt;
+      },
+    };
+  }
+
+  #insert({ token: { nodes, groups, createdAt, createdBy, ...token }, hash }: StoredToken): void {
+    const lists = { nodes: [...nodes], groups: [...groups] };
+    const created = { createdAt: createdAt!, createdBy: createdBy! };
+    this.#db
+      .insert(tokens)
+      .values({ ...token, ...lists, ...created, hash })
+      .run();
+  }
+
+  #update({ token: { id }, revokedAt }: StoredToken): void {
+    this.#db.update(tokens).set({ revokedAt }).where(eq(tokens.id, id)).run();
   }
 
   #add(hash: string, token: Token): Entry {
@@ -189,6 +226,7 @@ export class Tokens {
     if (known !== undefined) return known;
     const entry: Entry = {
       token,
+      hash,
       index,
       isConfigured: token.createdAt === null,
       revokedAt: null,
@@ -217,10 +255,8 @@ export class Tokens {
     return createHmac("sha256", this.#indexKey).update(hash).digest("base64");
   }
 
-  #isValid({ token, revokedAt }: Entry): boolean {
-    return (
-      revokedAt === null && (token.expiresAt === null || this.#clock.nowMs() < token.expiresAt)
-    );
+  #isValid(entry: Entry): boolean {
+    return isValidAt(entry, this.#clock.nowMs());
   }
 
   #acceptsAny(kind: SharedTokenKind): boolean {
@@ -236,7 +272,7 @@ export class Tokens {
       if (!ended) continue;
       const { id, name, kind } = entry.token;
       this.#log.info({ token_id: id, token_name: name, kind }, "token ended");
-      for (const listener of this.#endListeners) listener(entry.token);
+      this.ended.call(entry.token);
     }
   }
 
@@ -278,6 +314,43 @@ export class Tokens {
       last_used_at: lastUsedAt,
     };
   }
+}
+
+function toStored({ token, hash, revokedAt }: Entry): StoredToken {
+  return { token, hash, revokedAt };
+}
+
+function isValidAt(
+  { token, revokedAt }: Pick<StoredToken, "token" | "revokedAt">,
+  nowMs: number,
+): boolean {
+  return revokedAt === null && (token.expiresAt === null || nowMs < token.expiresAt);
+}
+
+function decideCreate(
+  stored: readonly StoredToken[],
+  created: StoredToken,
+  nowMs: number,
+): Decision<TokenKeys, CreateOutcome["at"]> {
+  if (stored.some(({ token }) => token.name === created.token.name))
+    return { outcome: "name_taken" };
+  const isFull = stored.length >= TOKENS_MAX;
+  const replaced = isFull ? stored.find((other) => !isValidAt(other, nowMs)) : undefined;
+  if (isFull && replaced === undefined) return { outcome: "too_many" };
+  const kept = stored.filter((other) => other !== replaced);
+  return { outcome: "created", next: { stored: [...kept, created] } };
+}
+
+function decideRevoke(
+  stored: readonly StoredToken[],
+  id: string,
+  revokedAt: number,
+): Decision<TokenKeys, RevokeOutcome> {
+  const found = stored.find(({ token }) => token.id === id);
+  if (found === undefined) return { outcome: "unknown" };
+  if (found.revokedAt !== null) return { outcome: "revoked" };
+  const next = stored.map((other) => (other === found ? { ...found, revokedAt } : other));
+  return { outcome: "revoked", next: { stored: next } };
 }
 
 /** Whether a token's limits allow it to enrol or speak for this node. */

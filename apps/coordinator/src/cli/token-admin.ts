@@ -16,6 +16,8 @@ import {
 import { Audit } from "../auth/audit.ts";
 import { loadJwtKeys, rotateJwtKeys } from "../auth/jwt-keys.ts";
 import { Tokens } from "../auth/tokens.ts";
+import { Bus } from "../bus.ts";
+import { Committer } from "../db/commit.ts";
 import { openDb } from "../db/open.ts";
 
 const REQUEST_MS_MAX = 10_000;
@@ -111,8 +113,8 @@ export class DatabaseTokenAdmin implements TokenAdmin {
       throw new TokenAdminError(
         checked.error.issues.map((i) => `${i.path.join(".")}: ${i.message}`).join("; "),
       );
-    return this.#act("POST /api/v1/tokens", order.name, (tokens) => {
-      const outcome = tokens.create(checked.data, ACTOR);
+    return this.#act("POST /api/v1/tokens", order.name, async (tokens) => {
+      const outcome = await tokens.create(checked.data, ACTOR);
       if (outcome.at === "created") return { token: outcome.view, secret: outcome.secret };
       const why = outcome.at === "name_taken" ? "there is a token of that name" : "too many tokens";
       throw new TokenAdminError(why);
@@ -124,28 +126,34 @@ export class DatabaseTokenAdmin implements TokenAdmin {
   }
 
   async revoke(id: string): Promise<void> {
-    this.#act("DELETE /api/v1/tokens/:id", id, (tokens) => tokens.revoke(id));
+    await this.#act("DELETE /api/v1/tokens/:id", id, (tokens) => tokens.revoke(id));
   }
 
   async rotateKey(): Promise<void> {
-    this.#act("POST /api/v1/auth/rotate-key", null, () => {
+    await this.#act("POST /api/v1/auth/rotate-key", null, () => {
       rotateJwtKeys(this.#dataDir, loadJwtKeys(this.#dataDir));
     });
   }
 
-  #act<T>(action: string, subject: string | null, act: (tokens: Tokens) => T): T {
-    return this.#open((tokens, audit) => {
-      const result = act(tokens);
+  #act<T>(
+    action: string,
+    subject: string | null,
+    act: (tokens: Tokens) => T | Promise<T>,
+  ): Promise<T> {
+    return this.#open(async (tokens, audit) => {
+      const result = await act(tokens);
       audit.record({ actor: ACTOR, address: null, action, subject, outcome: "ok" });
       return result;
     });
   }
 
-  #open<T>(act: (tokens: Tokens, audit: Audit) => T): T {
+  async #open<T>(act: (tokens: Tokens, audit: Audit) => T | Promise<T>): Promise<T> {
     const opened = openDb(this.#dataDir);
+    const { db } = opened;
     try {
-      const tokens = new Tokens(opened.db, systemClock, silentLog, [], false);
-      return act(tokens, new Audit(opened.db, systemClock, silentLog));
+      const commits = new Committer(db, silentLog, new Bus());
+      const tokens = new Tokens(db, commits, systemClock, silentLog, [], false);
+      return await act(tokens, new Audit(db, systemClock, silentLog));
     } finally {
       opened.close();
     }

@@ -63,8 +63,10 @@ export class Api implements AsyncDisposable {
   readonly bus = new Bus();
   readonly db: Db = openDb(MEMORY).db;
   readonly counts = new Counts();
+  readonly commits = new Committer(this.db, this.log, this.bus);
   readonly auth = new Auth(
     this.db,
+    this.commits,
     MEMORY,
     this.clock,
     this.log,
@@ -92,10 +94,7 @@ export class Api implements AsyncDisposable {
       http: { host: "127.0.0.1", port: 0 },
       registry: { heartbeat_interval: "30s" },
     });
-    this.registry = createRegistry(
-      { db, commits: new Committer(db, log, bus), clock, log },
-      REGISTRY_OPTIONS,
-    );
+    this.registry = createRegistry({ db, commits: this.commits, clock, log }, REGISTRY_OPTIONS);
     this.registry.start();
     const trackers = makeTrackers(this, options.ports ?? 1);
     this.manager = trackers.manager;
@@ -142,8 +141,8 @@ export class Api implements AsyncDisposable {
   }
 
   /** Makes a token and gives what is secret of it. */
-  token(order: CreateTokenRequest): string {
-    const made = this.auth.tokens.create(createTokenRequestSchema.parse(order), "test");
+  async token(order: CreateTokenRequest): Promise<string> {
+    const made = await this.auth.tokens.create(createTokenRequestSchema.parse(order), "test");
     if (made.at !== "created") throw new Error(`no token: ${made.at}`);
     return made.secret;
   }
@@ -194,7 +193,7 @@ export async function slowPost(
   path: string,
   token: string,
   body: unknown,
-  meanwhile: () => void,
+  meanwhile: () => Promise<unknown> | void,
 ): Promise<number> {
   const text = JSON.stringify(body);
   const socket = connect(server.port, "127.0.0.1").setEncoding("utf8");
@@ -205,7 +204,7 @@ export async function slowPost(
       `Content-Length: ${text.length}\r\n\r\n${text[0]}`,
   );
   await until(() => auth.tokens.list().at(-1)!.last_used_at !== null);
-  meanwhile();
+  await meanwhile();
   socket.write(text.slice(1));
   await until(() => answer.includes("\r\n\r\n"));
   socket.destroy();

@@ -67,7 +67,7 @@ export function createUplinks(options: UplinksOptions): Uplinks {
     },
     { clock, log, auth, registry, manager, store: progress, counts: refused },
   );
-  auth.tokens.onEnd((token) => server.endToken(token.id));
+  auth.tokens.ended.add((token) => server.endToken(token.id));
   return {
     progress,
     fetchers,

@@ -4,9 +4,12 @@ import { FAILURES_MAX } from "../auth/throttle.ts";
 import { nodeId, until } from "../testing.ts";
 import { FramePort, lines, PUSH } from "./testing.ts";
 
-function create(port: FramePort, more: Partial<NewToken>): { id: string; secret: string } {
+async function create(
+  port: FramePort,
+  more: Partial<NewToken>,
+): Promise<{ readonly id: string; readonly secret: string }> {
   const order = createTokenRequestSchema.parse({ name: "made", kind: "push", ...more });
-  const outcome = port.auth.tokens.create(order, "boss");
+  const outcome = await port.auth.tokens.create(order, "boss");
   if (outcome.at !== "created") throw new Error(outcome.at);
   return { id: outcome.view.id, secret: outcome.secret };
 }
@@ -18,7 +21,7 @@ function beat(id: string, token: string): string {
 describe("a push token that was made (H5, R10)", () => {
   test("lets in the nodes it is for, and counts the others", async () => {
     await using port = new FramePort();
-    const { secret } = create(port, { nodes: ["mast?"] });
+    const { secret } = await create(port, { nodes: ["mast?"] });
     const peer = await port.connect();
     peer.send(beat("radar3", secret) + beat("mast1", secret));
     await until(() => port.registry.get(nodeId("mast1")) !== undefined);
@@ -28,7 +31,7 @@ describe("a push token that was made (H5, R10)", () => {
 
   test("puts the nodes it brings in into its group, and speaks for no node outside", async () => {
     await using port = new FramePort();
-    const { secret } = create(port, { groups: ["north"] });
+    const { secret } = await create(port, { groups: ["north"] });
     const peer = await port.connect();
     peer.send(beat("mast1", secret));
     await until(() => port.registry.get(nodeId("mast1"))?.row.group === "north");
@@ -44,12 +47,12 @@ describe("a push token that was made (H5, R10)", () => {
     "that is %s ends the connections that came in with it, no others, and opens nothing any more",
     async (how) => {
       await using port = new FramePort();
-      const { id, secret } = create(port, { expires_in_ms: 3_600_000 });
+      const { id, secret } = await create(port, { expires_in_ms: 3_600_000 });
       const [mine, other] = [await port.connect(), await port.connect()];
       mine.send(beat("mast1", secret));
       other.send(beat("mast2", PUSH));
       await until(() => port.registry.list().length === 2);
-      if (how === "revoked") port.auth.tokens.revoke(id);
+      if (how === "revoked") await port.auth.tokens.revoke(id);
       else port.clock.advance(3_600_000);
       await until(() => mine.closed);
       expect([other.closed, port.counts.get("token_ended")]).toEqual([false, 1]);
@@ -63,7 +66,7 @@ describe("a push token that was made (H5, R10)", () => {
 describe("an address that shows wrong push tokens (H5)", () => {
   test("is hung up on after too many, and its short tokens are looked at no more; long ones are", async () => {
     await using port = new FramePort();
-    const { secret } = create(port, {});
+    const { secret } = await create(port, {});
     const trying = await port.connect();
     trying.send(beat("mast1", "wrong").repeat(FAILURES_MAX));
     await until(() => trying.closed);
@@ -80,7 +83,7 @@ describe("an address that shows wrong push tokens (H5)", () => {
   test("does not disturb a node behind it whose line comes in pieces", async () => {
     await using port = new FramePort();
     for (let i = 0; i < FAILURES_MAX; i++) port.auth.addFailure("127.0.0.1", "frames");
-    const { secret } = create(port, {});
+    const { secret } = await create(port, {});
     const peer = await port.connect();
     const line = beat("mast1", secret);
     peer.send(line.slice(0, 20));

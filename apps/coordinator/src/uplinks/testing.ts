@@ -117,10 +117,17 @@ export class FramePort implements AsyncDisposable {
     const { clock, log } = this;
     this.trackers = options.trackers ?? "up";
     this.db = options.db ?? openDb(MEMORY).db;
-    this.auth = new Auth(this.db, MEMORY, clock, log, configuredTokens({ push: PUSH }));
-    this.auth.start();
     const bus = new Bus();
     this.commits = new Committer(this.db, log, bus);
+    this.auth = new Auth(
+      this.db,
+      this.commits,
+      MEMORY,
+      clock,
+      log,
+      configuredTokens({ push: PUSH }),
+    );
+    this.auth.start();
     this.registry = createRegistry(
       { db: this.db, commits: this.commits, clock, log },
       {

@@ -63,13 +63,13 @@ describe("the minimal form of a register (R1, DESIGN §8)", () => {
     const { access_token, refresh_token } = await api.register("radar3");
     for (const token of ["", "x", PUSH, OPERATOR, access_token, refresh_token])
       expect(await refused(await come(api, URL_A, token))).toEqual([401, "unauthorized"]);
-    const masts = api.token({ name: "masts", kind: "enroll", nodes: ["mast*"] });
+    const masts = await api.token({ name: "masts", kind: "enroll", nodes: ["mast*"] });
     expect(await refused(await come(api, URL_A, masts))).toEqual([403, "forbidden"]);
     expect((await come(api, URL_A, masts, "mast1")).status).toBe(200);
     expect((await come(api, URL_B, masts, "mast1")).status).toBe(200);
     // In place of a heartbeat: no news for the audit log.
     expect((await come(api, URL_B, masts, "mast1")).status).toBe(200);
-    const group = api.token({ name: "group", kind: "enroll", groups: ["radar"] });
+    const group = await api.token({ name: "group", kind: "enroll", groups: ["radar"] });
     expect(await refused(await come(api, URL_A, group))).toEqual([403, "forbidden"]);
     const { body } = await api.call("GET", "/api/v1/audit", { token: OPERATOR });
     const seen = (body as AuditList).entries.filter((e) => e.action === `POST ${PATH}`);
@@ -125,7 +125,7 @@ describe("the minimal form of a register (R1, DESIGN §8)", () => {
   test("leaves a node in its group, and open to tokens that are limited to that", async () => {
     await using api = new Api();
     api.registry.heardPlain(RADAR, "radar");
-    const token = api.token({ name: "radars", kind: "enroll", groups: ["radar"] });
+    const token = await api.token({ name: "radars", kind: "enroll", groups: ["radar"] });
     expect((await come(api, URL_A, token)).status).toBe(200);
     expect(api.registry.get(RADAR)?.row.group).toBe("radar");
     expect(await refused(await come(api, URL_A, token, "hill"))).toEqual([403, "forbidden"]);

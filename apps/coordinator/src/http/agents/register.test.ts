@@ -17,7 +17,7 @@ const codeOf = (body: unknown): string => (body as { error: { code: string } }).
 describe("an enrolment token (H5)", () => {
   test("limited to nodes lets in these alone", async () => {
     await using api = new Api();
-    const token = api.token({ name: "masts", kind: "enroll", nodes: ["mast*"] });
+    const token = await api.token({ name: "masts", kind: "enroll", nodes: ["mast*"] });
     expect((await register(api, token, { node_id: "mast1" })).status).toBe(200);
     const refused = await register(api, token, { node_id: "radar3" });
     expect([refused.status, codeOf(refused.body)]).toEqual([403, "forbidden"]);
@@ -26,7 +26,7 @@ describe("an enrolment token (H5)", () => {
 
   test("limited to groups lets in nodes of these, which can't leave them with their own token either", async () => {
     await using api = new Api();
-    const token = api.token({ name: "north", kind: "enroll", groups: ["north"] });
+    const token = await api.token({ name: "north", kind: "enroll", groups: ["north"] });
     const radar3 = { node_id: "radar3" };
     expect((await register(api, token, radar3)).status).toBe(403);
     const { body } = await register(api, token, { ...radar3, group: "north" });
@@ -39,10 +39,10 @@ describe("an enrolment token (H5)", () => {
 
   test("that is revoked strands nobody who was let in with it", async () => {
     await using api = new Api();
-    const token = api.token({ name: "masts", kind: "enroll" });
+    const token = await api.token({ name: "masts", kind: "enroll" });
     const { body } = await register(api, token, { node_id: "mast1" });
     const mine = body as RegisterResponse;
-    api.auth.tokens.revoke(api.auth.tokens.list().at(-1)!.id);
+    await api.auth.tokens.revoke(api.auth.tokens.list().at(-1)!.id);
     expect((await register(api, token, { node_id: "mast2" })).status).toBe(401);
     const beat = { instance_id: "i1", epoch: 1 };
     const path = "/api/v1/agents/mast1/heartbeat";
@@ -54,11 +54,11 @@ describe("an enrolment token (H5)", () => {
   test("that is revoked while a body is still coming lets nobody in with it", async () => {
     await using api = new Api();
     for (const path of ["/api/v1/agents/register", "/api/nodes/register"]) {
-      const token = api.token({ name: path.replaceAll("/", "-").slice(1), kind: "enroll" });
+      const token = await api.token({ name: path.replaceAll("/", "-").slice(1), kind: "enroll" });
       const body = { node_id: "mast1", instance_id: "i1", version: "1", agent_url: "http://a" };
-      const answer = slowPost(api, path, token, body, () => {
-        api.auth.tokens.revoke(api.auth.tokens.list().at(-1)!.id);
-      });
+      const answer = slowPost(api, path, token, body, () =>
+        api.auth.tokens.revoke(api.auth.tokens.list().at(-1)!.id),
+      );
       expect(await answer).toBe(401);
     }
     expect(api.registry.list()).toEqual([]);
@@ -67,7 +67,7 @@ describe("an enrolment token (H5)", () => {
   test("limited to groups takes over no node of another group, whichever group it claims", async () => {
     await using api = new Api();
     const { refresh_token: own } = await api.register("radar3", { group: "south" });
-    const token = api.token({ name: "north", kind: "enroll", groups: ["north"] });
+    const token = await api.token({ name: "north", kind: "enroll", groups: ["north"] });
     const thief = { node_id: "radar3", instance_id: "i2", group: "north" };
     const refused = await register(api, token, thief);
     expect([refused.status, codeOf(refused.body)]).toEqual([403, "forbidden"]);

@@ -90,7 +90,7 @@ describe("a route that takes a role (H5)", () => {
     for (const [route, needed] of roleRoutes()) {
       for (const [rank, role] of ROLES.entries()) {
         const name = `${role}-${route.replaceAll(/\W/g, "-")}`.slice(0, 60);
-        const token = api.token({ name, kind: "operator", role });
+        const token = await api.token({ name, kind: "operator", role });
         // An event stream ends with its token, which is revoked here.
         if (route === "GET /api/v1/events" && rank >= ROLES.indexOf(needed)) continue;
         const { status, body } = await ask(api, route, token);
@@ -116,7 +116,7 @@ describe("the audit log (H5)", () => {
 
   test("has what changed something, by whom, to what, from where and with what outcome", async () => {
     await using api = new Api();
-    const viewer = api.token({ name: "wall", kind: "operator", role: "viewer" });
+    const viewer = await api.token({ name: "wall", kind: "operator", role: "viewer" });
     const made = await api.call("POST", "/api/v1/tokens", {
       token: OPERATOR,
       body: { name: "hill", kind: "push" },
@@ -145,7 +145,7 @@ describe("the audit log (H5)", () => {
     await api.call("POST", path, { token: refresh_token, body });
     const beat = { instance_id: "i1", epoch: 1 };
     await api.call("POST", "/api/v1/agents/radar3/heartbeat", { token: access_token, body: beat });
-    const token = api.token({ name: "masts", kind: "enroll", nodes: ["mast*"] });
+    const token = await api.token({ name: "masts", kind: "enroll", nodes: ["mast*"] });
     await api.call("POST", path, { token, body });
     const seen = (await entriesOf(api)).map((e) => [e.actor, e.action, e.subject, e.outcome]);
     expect(seen).toEqual([
@@ -156,7 +156,7 @@ describe("the audit log (H5)", () => {
 
   test("is not filled by strangers, and never holds a token", async () => {
     await using api = new Api();
-    const token = api.token({ name: "boss", kind: "operator", role: "admin" });
+    const token = await api.token({ name: "boss", kind: "operator", role: "admin" });
     for (let i = 0; i < 30; i++) await api.call("POST", "/api/v1/tokens", { token: `wrong-${i}` });
     expect(api.auth.audit.list(1).entries).toEqual([]);
     const order = { name: "hill", kind: "push" };

@@ -27,7 +27,7 @@ describe("an address that shows wrong tokens (H5)", () => {
   test("waits with short tokens even if they are right, and not with long ones: those behind it go on", async () => {
     await using api = new Api();
     const mine = await api.register("radar3");
-    const long = api.token({ name: "wall", kind: "operator", role: "viewer" });
+    const long = await api.token({ name: "wall", kind: "operator", role: "viewer" });
     await failTimes(api, FAILURES_MAX);
     expect((await api.call("GET", LIST, { token: OPERATOR })).status).toBe(429);
     expect((await api.call("GET", LIST, { token: long })).status).toBe(200);
@@ -50,7 +50,7 @@ describe("an address that shows wrong tokens (H5)", () => {
 
   test("does not count requests without a token, nor those of a valid one that may not", async () => {
     await using api = new Api();
-    const viewer = api.token({ name: "wall", kind: "operator", role: "viewer" });
+    const viewer = await api.token({ name: "wall", kind: "operator", role: "viewer" });
     for (let i = 0; i < 2 * FAILURES_MAX; i++) {
       await api.call("GET", LIST);
       await api.call("GET", "/api/v1/tokens", { token: viewer });

@@ -122,7 +122,7 @@ describe("the API's document (H4)", () => {
     api.registry.heard(nodeId("radar3"), { radar: counters });
     await api.registry.block(nodeId("bad"));
     api.manager.attach(streamId("radar3.radar"));
-    api.token({ name: "hill", kind: "push", nodes: ["hill*"], expires_in_ms: 1000 });
+    await api.token({ name: "hill", kind: "push", nodes: ["hill*"], expires_in_ms: 1000 });
     await api.call("DELETE", "/api/v1/tokens/none", { token: OPERATOR });
     const checked: string[] = [];
     for (const { path, method, responses, security } of operations) {

@@ -34,7 +34,7 @@ export function eventRoute(bus: Bus, clock: Clock, tokens: Tokens): Route {
     );
     if (unsubscribe === undefined) return fail(c, "too_many_subscribers");
     const keepalive = every(clock, KEEPALIVE_MS, () => writer.comment("keepalive"));
-    const unlisten = tokens.onEnd((token) => {
+    const unlisten = tokens.ended.add((token) => {
       if (token.id === own.id) writer.close();
     });
     cleanups.push(unsubscribe, unlisten, () => keepalive.cancel());

@@ -44,7 +44,7 @@ describe("tokens (H5)", () => {
 
   test("are told what they are by whoami", async () => {
     await using api = new Api();
-    const token = api.token({ name: "wall", kind: "operator", role: "viewer" });
+    const token = await api.token({ name: "wall", kind: "operator", role: "viewer" });
     const { body } = await api.call("GET", "/api/v1/auth/whoami", { token });
     expect(body).toMatchObject({ kind: "operator", name: "wall", role: "viewer" });
   });
@@ -87,11 +87,11 @@ describe("tokens (H5)", () => {
 
   test("that are revoked while the order for another is still coming don't get it", async () => {
     await using api = new Api();
-    const token = api.token({ name: "boss", kind: "operator", role: "admin" });
+    const token = await api.token({ name: "boss", kind: "operator", role: "admin" });
     const order = { name: "mine", kind: "operator", role: "admin" };
-    const answer = slowPost(api, TOKENS, token, order, () => {
-      api.auth.tokens.revoke(api.auth.tokens.list().at(-1)!.id);
-    });
+    const answer = slowPost(api, TOKENS, token, order, () =>
+      api.auth.tokens.revoke(api.auth.tokens.list().at(-1)!.id),
+    );
     expect(await answer).toBe(401);
     expect((await listed(api)).map((t) => t.name)).not.toContain("mine");
   });

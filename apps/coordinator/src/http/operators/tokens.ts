@@ -10,18 +10,18 @@ export function tokenRoutes({ tokens, audit, credentials }: Auth, log: Log): rea
   return [
     handle(accessApi.listTokens, () => ({ tokens: [...tokens.list()] })),
 
-    handle(accessApi.createToken, (c, { body }) => {
+    handle(accessApi.createToken, async (c, { body }) => {
       c.set("subject", body.name);
       // The admin's own token may have ended while the body arrived.
       const admin = c.get("token");
       if (!tokens.isValid(admin)) return fail(c, "unauthorized");
-      const outcome = tokens.create(body, admin.name);
+      const outcome = await tokens.create(body, admin.name);
       if (outcome.at === "created") return { token: outcome.view, secret: outcome.secret };
       return fail(c, outcome.at === "too_many" ? "too_many_tokens" : "token_exists");
     }),
 
-    handle(accessApi.revokeToken, (c, { params }) => {
-      const outcome = tokens.revoke(params.id);
+    handle(accessApi.revokeToken, async (c, { params }) => {
+      const outcome = await tokens.revoke(params.id);
       if (outcome === "unknown") return fail(c, "unknown_token");
       return outcome === "configured" ? fail(c, "token_configured") : undefined;
     }),
