@@ -76,7 +76,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     for (const node of nodes) streams.end(node, "token_revoked");
     uplinks.progress.forget(nodes);
   });
-  const isWritable = (): boolean => !uplinks.progress.failing && !registry.isFailing;
+  const isWritable = (): boolean => !uplinks.progress.isFailing && !registry.isFailing;
   const wired = { bus, auth, registry, trackers, uplinks, streams, isWritable };
   const http = createHttp({ ...options, ...wired });
   const intervalMs = config.registry.heartbeat_interval;

@@ -1,8 +1,8 @@
 /**
- * One TCP connection on the frame port, from its first byte: a `hello` makes it an agent's session, anything else a plain
- * node's. Whoever has not authenticated within 5 s or 8 KiB is closed. (T1, DESIGN §6)
+ * One TCP connection on the frame port, from its first byte: a `hello` makes it an agent's session, any other line a plain
+ * node's uplink. A connection that has not authenticated within 5 s or 8 KiB is closed. TcpServer owns every one. (T1)
  *
- *   fresh → greeting (hello came) → session → closed;   fresh → plain → closed
+ *   fresh ── hello ──▶ greeting ──▶ session ──▶ closed;   fresh ── other line ──▶ plain ──▶ closed
  */
 import type { Clock, Counts, Log, Timer } from "@fleet/daemon";
 import {
@@ -26,9 +26,9 @@ import { type PlainDeps, PlainUplink } from "./plain-uplink.ts";
 import { Session } from "./sessions/session.ts";
 
 const AUTH_MS = 5000;
-/** A peer that was told the end has this long to close its side. */
+/** After the end of a connection its peer has this long to close its side. */
 const LINGER_MS = 5000;
-/** Answers that may wait for a peer that does not read; one that leaves more unread is closed. */
+/** Bytes of answers that may wait for a peer that does not read; with more the connection is cut off. */
 const OUTGOING_BYTES_MAX = 64 * 1024;
 
 /** What all connections share. */
@@ -40,8 +40,8 @@ export interface ConnectionDeps extends GreetingDeps, Omit<PlainDeps, "counts"> 
   readonly refusals: Refusals;
   /** Makes this connection the only session of its stream. */
   readonly claim: (stream: StreamId, connection: Connection) => void;
-  /** This connection has said who it is. */
-  readonly authenticated: (connection: Connection) => void;
+  /** The connection has authenticated. */
+  readonly onAuthenticated: (connection: Connection) => void;
 }
 
 type Phase =
@@ -51,7 +51,7 @@ type Phase =
   | { readonly at: "plain"; readonly uplink: PlainUplink }
   | { readonly at: "closed" };
 
-/** See the head of this file. The server feeds it the socket's events. */
+/** One connection; TcpServer passes it the events of its socket. */
 export class Connection {
   readonly #deps: ConnectionDeps;
   readonly #socket: Bun.Socket<Connection | undefined>;
@@ -71,16 +71,16 @@ export class Connection {
     this.#authTimer = deps.clock.after(AUTH_MS, () => this.#refuse("auth_timeout"));
   }
 
-  /** The stream whose session it has become. */
+  /** The stream that it carries, once it is a session. */
   streamId: StreamId | undefined;
 
-  /** The node it speaks for, once that is known. */
+  /** The node that it speaks for, once it has authenticated. */
   get nodeId(): NodeId | undefined {
     if (this.#phase.at === "session") return this.#phase.session.nodeId;
     return this.#phase.at === "plain" ? this.#phase.uplink.nodeId : undefined;
   }
 
-  /** The push token it came in with, if it is a plain node's. */
+  /** The id of its push token, if it is a plain node's. */
   get tokenId(): string | undefined {
     return this.#phase.at === "plain" ? this.#phase.uplink.tokenId : undefined;
   }
@@ -98,21 +98,20 @@ export class Connection {
         this.#freshData(chunk);
         return;
       case "greeting":
-        // An agent waits for its welcome.
         this.#reject("bad_hello", "nothing may follow hello before welcome");
         return;
       case "closed":
     }
   }
 
-  /** The socket takes more. */
+  /** The socket accepts more. */
   drain(): void {
     const waiting = this.#outgoing;
     this.#outgoing = "";
     if (waiting !== "") this.#send(waiting);
   }
 
-  /** The socket has gone. */
+  /** The socket has closed. */
   closed(): void {
     this.#linger?.cancel();
     this.#leave();
@@ -126,13 +125,13 @@ export class Connection {
     if (phase.at === "plain") phase.uplink.close();
   }
 
-  /** Says goodbye to a session, hangs up on anybody else. */
+  /** Closes the connection; a session is sent `bye` first. */
   end(code: ByeCode): void {
     if (this.#phase.at === "session") this.#send(encodeLine({ type: "bye", code }));
     this.#close();
   }
 
-  /** Ends it without a word, for a reason that is counted. */
+  /** Closes the connection at once, and counts the reason. */
   cutOff(reason: string): void {
     this.#deps.refusals.add(this.#address, reason);
     this.#socket.terminate();
@@ -175,20 +174,20 @@ export class Connection {
   }
 
   #plainData(uplink: PlainUplink, chunk: Uint8Array): void {
-    const wasAuthenticated = uplink.authenticated;
+    const wasAuthenticated = uplink.isAuthenticated;
     uplink.data(chunk);
-    if (uplink.authenticated) {
+    if (uplink.isAuthenticated) {
       if (!wasAuthenticated) this.#authenticated();
       return;
     }
     this.#unauthenticatedBytes += chunk.length;
-    if (uplink.isTrying) this.#refuse("too_many_failures");
+    if (uplink.isGuessing) this.#refuse("too_many_failures");
     else if (this.#unauthenticatedBytes > CONTROL_BYTES_MAX) this.#refuse("auth_bytes");
   }
 
   async #greet(line: unknown): Promise<void> {
     this.#phase = { at: "greeting" };
-    // What takes long from here on is our own work, as when hundreds of trackers are started at once.
+    // From here on only our own work takes time, for example when hundreds of trackers start at once.
     this.#authTimer?.cancel();
     let outcome: GreetingOutcome;
     try {
@@ -206,15 +205,15 @@ export class Connection {
       this.#reject(outcome.code, outcome.message);
       return;
     }
-    // Since the verdict a newer instance may have registered, or the node may have gone; the sessions that were ended then
-    // did not include this one.
-    const barred = refusalOf(this.#deps.registry, outcome.hello);
-    if (barred === undefined) {
+    // While the token was verified a newer instance may have registered, or the node may have been removed. This connection
+    // was not among the sessions that were ended then.
+    const refusal = refusalOf(this.#deps.registry, outcome.hello);
+    if (refusal === undefined) {
       this.#welcome(outcome);
       return;
     }
     outcome.tracker.detach();
-    this.#reject(barred.code, barred.message);
+    this.#reject(refusal.code, refusal.message);
   }
 
   #welcome(outcome: Extract<GreetingOutcome, { at: "welcome" }>): void {
@@ -229,7 +228,7 @@ export class Connection {
         ...this.#flow(),
         send: (text) => this.#send(text),
         end: (code) => this.end(code),
-        dead: () => this.cutOff("silent"),
+        onDead: () => this.cutOff("silent"),
       },
       clock,
       tracker,
@@ -257,16 +256,17 @@ export class Connection {
 
   #authenticated(): void {
     this.#authTimer?.cancel();
-    this.#deps.authenticated(this);
+    this.#deps.onAuthenticated(this);
   }
 
   #close(): void {
     if (this.#phase.at === "closed") return;
     this.#linger = this.#deps.clock.after(LINGER_MS, () => this.#socket.terminate());
     this.#leave();
-    // What it still sends is read and dropped, or its reading of our last words would be cut short.
+    // What the peer still sends is read and dropped. Otherwise it could be reset before it reads our last line.
     this.#socket.resume();
-    // Last, since the socket's close handler may run within. After `end()` a TLS peer that says nothing could not be cut off.
+    // The socket's close handler may run inside this call, so it comes last. After `end()` instead, a silent TLS peer could
+    // not be cut off.
     this.#socket.shutdown();
   }
 
@@ -282,14 +282,14 @@ export class Connection {
       this.#outgoing += text;
     } else {
       const written = Math.max(0, this.#socket.write(text));
-      // Our lines are ASCII (see greeting.ts), so characters are bytes.
+      // Our lines are ASCII, so characters are bytes.
       if (written < text.length) this.#outgoing = text.slice(written);
     }
     if (this.#outgoing.length > OUTGOING_BYTES_MAX) this.cutOff("slow_reader");
   }
 }
 
-/** The line as an object if it calls itself a hello. */
+/** The line as an object if its `type` is `hello`. */
 function helloOf(line: Uint8Array): unknown {
   try {
     const value = JSON.parse(Buffer.from(line).toString("utf8")) as { type?: unknown } | null;

@@ -1,6 +1,6 @@
 /**
- * The coordinator's end of a plain node's connection: every line carries the node's id and push token; nothing is ever
- * answered. The first good line binds the connection to its node. (T1, R10, DESIGN §6)
+ * The coordinator's end of a plain node's connection. Every line carries the node's id and push token, and no line is
+ * answered. The first valid line binds the connection to its node. Connection creates one for each plain node. (T1, R10)
  */
 import { LineDecoder, type NodeId, parsePlainLine, streamIdOf } from "@fleet/protocol";
 import type { Auth } from "../auth/auth.ts";
@@ -10,13 +10,13 @@ import type { Registry } from "../registry/registry.ts";
 import type { TrackerManager } from "../trackers/manager.ts";
 import type { Tracker } from "../trackers/tracker.ts";
 
-/** What a plain uplink needs from its connection. */
+/** What a plain uplink uses of its connection. */
 export interface PlainLink {
   pause(): void;
   resume(): void;
 }
 
-/** What plain uplinks share. */
+/** What all plain uplinks share. */
 export interface PlainDeps {
   readonly auth: Auth;
   readonly registry: Registry;
@@ -24,8 +24,8 @@ export interface PlainDeps {
   readonly counts: Counts;
 }
 
-/** What a line is counted as whose node is not taken as heard. */
-const UNHEARD = {
+/** How a line is counted whose node the registry refuses, by the reason. */
+const REFUSED_NODE = {
   has_agent: "node_has_agent",
   blocked: "node_blocked",
   unavailable: "node_not_written",
@@ -34,7 +34,7 @@ const UNHEARD = {
 
 interface Bound {
   readonly nodeId: NodeId;
-  /** What was shown, and what it is. */
+  /** The push token as it was sent, and its record. */
   readonly secret: string;
   readonly token: Token;
 }
@@ -45,7 +45,7 @@ export class PlainUplink {
   readonly #link: PlainLink;
   readonly #address: string;
   #bound: Bound | undefined;
-  /** Whether a wrong token has come. */
+  /** Whether a wrong token was sent. */
   #hasFailed = false;
   #tracker: Tracker | undefined;
   #isPaused = false;
@@ -65,23 +65,23 @@ export class PlainUplink {
     this.#address = address;
   }
 
-  /** Whether a good line has come. */
-  get authenticated(): boolean {
+  /** Whether a valid line has arrived. */
+  get isAuthenticated(): boolean {
     return this.#bound !== undefined;
   }
 
-  /** The node this connection is bound to. */
+  /** The node that this connection is bound to. */
   get nodeId(): NodeId | undefined {
     return this.#bound?.nodeId;
   }
 
-  /** The push token it came in with. */
+  /** The id of the push token that it authenticated with. */
   get tokenId(): string | undefined {
     return this.#bound?.token.id;
   }
 
-  /** Whether a wrong token has come, from an address that has shown too many. */
-  get isTrying(): boolean {
+  /** Whether a wrong token was sent, from an address that has sent too many. */
+  get isGuessing(): boolean {
     return this.#hasFailed && this.#deps.auth.throttledMs(this.#address) !== undefined;
   }
 
@@ -115,19 +115,19 @@ export class PlainUplink {
     }
     const outcome = registry.heardPlain(from.nodeId, token.groups[0] ?? null);
     if (outcome !== "heard") {
-      counts.add(UNHEARD[outcome]);
+      counts.add(REFUSED_NODE[outcome]);
       return;
     }
     this.#bound ??= { nodeId: from.nodeId, secret: from.token, token };
-    const tracker = this.#attached(from.nodeId, token.name);
+    const tracker = this.#attachedTracker(from.nodeId, token.name);
     if (line.at === "bad") counts.add(line.problem);
     if (line.at !== "frame" || tracker === undefined) return;
     if (!tracker.offerDroppable(line.frame)) counts.add("duplicate");
   }
 
   /**
-   * The line's push token, or what the line is counted as. The bound id and token need no second look: whoever repeats them
-   * on this connection has shown them before, and a token that ends takes its connections with it.
+   * The line's push token, or how the refused line is counted. The id and token that the connection is bound to are not
+   * looked up again: the connection is closed when the token ends.
    */
   #tokenOf(nodeId: NodeId, secret: string): Token | "refused_line" | "token_not_for_node" {
     const { auth, registry } = this.#deps;
@@ -150,8 +150,8 @@ export class PlainUplink {
     return "refused_line";
   }
 
-  /** Asked again with each line while refused, so that a freed port is found. */
-  #attached(nodeId: NodeId, tokenName: string): Tracker | undefined {
+  /** The attached tracker. While it is refused, each line tries again, so that a freed port is found. */
+  #attachedTracker(nodeId: NodeId, tokenName: string): Tracker | undefined {
     if (this.#tracker !== undefined) return this.#tracker;
     const tracker = this.#deps.manager.attachPushed(streamIdOf(nodeId), tokenName);
     if (typeof tracker === "string") {

@@ -1,7 +1,7 @@
-/** Counts what the frame port turned away or cut off, by reason, and tells the log, once a minute for each address. */
+/** Counts the connections that the frame port refuses or cuts off, by reason, and logs them once a minute for each address. */
 import { type Clock, type Counts, type Log, LogLimiter } from "@fleet/daemon";
 
-/** One for the whole port. */
+/** The refusals of one frame port. */
 export class Refusals {
   readonly #counts: Counts;
   readonly #log: Log;
@@ -13,7 +13,7 @@ export class Refusals {
     this.#logLimiter = new LogLimiter(clock);
   }
 
-  /** `reason` is a literal of ours. */
+  /** Counts a refusal. `reason` is a literal in our code, never text of the peer. */
   add(address: string, reason: string): void {
     this.#counts.add(reason);
     const held = this.#logLimiter.pass(address);

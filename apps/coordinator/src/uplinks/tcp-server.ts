@@ -1,39 +1,39 @@
 /**
  * The frame port: accepts connections within its limits, over TLS when it has a certificate, and keeps one session per
- * stream. A certificate that is replaced by another is taken up within a minute; open connections stay. (T1, T6)
+ * stream. A replaced certificate is picked up within a minute; open connections keep the old one. (T1, T6)
  */
 import type { Clock, Log } from "@fleet/daemon";
 import type { NodeId, StreamId } from "@fleet/protocol";
 import { ListenError } from "../net/listen-error.ts";
 import type { TlsFiles, TlsPair } from "../net/tls-files.ts";
 import { TlsRenewal } from "../net/tls-renewal.ts";
-import { Admission, type AdmissionLimits } from "./admission.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
+import { ConnectionLimiter, type ConnectionLimits } from "./connection-limiter.ts";
 import { Refusals } from "./refusals.ts";
 
-/** Where to listen, with what certificate, and how many may come. */
-export interface TcpServerOptions extends AdmissionLimits {
+/** Where to listen, with which certificate, and within which limits. */
+export interface TcpServerOptions extends ConnectionLimits {
   readonly host: string;
   readonly port: number;
-  /** Without it the port speaks in the clear. */
+  /** Without it the port speaks plain TCP. */
   readonly tls: TlsFiles | undefined;
 }
 
 type Listener = Bun.TCPSocketListener<Connection | undefined>;
 type Socket = Bun.Socket<Connection | undefined>;
-type ServerDeps = Omit<ConnectionDeps, "claim" | "authenticated" | "refusals">;
+type ServerDeps = Omit<ConnectionDeps, "claim" | "onAuthenticated" | "refusals">;
 
-/** Probes of a peer that is silent begin then; Bun sends one a second and gives up after ten. */
+/** After this much silence TCP probes the peer; Bun sends one probe a second and closes after ten. */
 const TCP_KEEPALIVE_MS = 10_000;
 
-/** Listens, and feeds each connection its socket's events. */
+/** Listens, and passes each connection the events of its socket. */
 export class TcpServer {
   readonly #options: TcpServerOptions;
   readonly #deps: ConnectionDeps;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #refusals: Refusals;
-  readonly #connections: Admission<Connection>;
+  readonly #connections: ConnectionLimiter<Connection>;
   readonly #sessions = new Map<StreamId, Connection>();
   #listener: Listener | undefined;
   #port: number;
@@ -45,26 +45,26 @@ export class TcpServer {
     this.#log = deps.log;
     this.#port = options.port;
     this.#refusals = new Refusals(deps.counts, deps.clock, deps.log);
-    this.#connections = new Admission(options);
+    this.#connections = new ConnectionLimiter(options);
     this.#deps = {
       ...deps,
       refusals: this.#refusals,
       claim: (stream, connection) => this.#claim(stream, connection),
-      authenticated: (connection) => this.#connections.authenticated(connection),
+      onAuthenticated: (connection) => this.#connections.markAuthenticated(connection),
     };
   }
 
-  /** The port it listens on; differs from the configured one only when that was 0. */
+  /** The port it listens on; for a configured port of 0, the one the system chose. */
   get port(): number {
     return this.#port;
   }
 
-  /** Open connections. */
+  /** The number of open connections. */
   get connections(): number {
     return this.#connections.size;
   }
 
-  /** Throws ListenError. */
+  /** Starts to listen. Throws ListenError. */
   start(): void {
     const { host, tls } = this.#options;
     try {
@@ -77,21 +77,21 @@ export class TcpServer {
     this.#log.info({ host, port: this.#port, tls: tls !== undefined }, "frames: listening");
   }
 
-  /** Takes no more connections and says goodbye on the open ones. Frames that wait for a tracker stay with it. */
+  /** Accepts no more connections and ends the open ones with `bye`. Frames that wait for a tracker stay in its queue. */
   async stop(): Promise<void> {
     this.#renewal?.stop();
     this.#listener?.stop(false);
     for (const connection of this.#connections.all()) connection.end("draining");
   }
 
-  /** Ends every session of a node, because a newer instance has taken it over; false when there is none. (R9) */
+  /** Ends every session of a node that a newer instance has taken over. Returns whether there was one. (R9) */
   endSessions(nodeId: NodeId): boolean {
     const ended = [...this.#sessions.values()].filter((connection) => connection.nodeId === nodeId);
     for (const connection of ended) connection.end("superseded");
     return ended.length > 0;
   }
 
-  /** Ends every connection that speaks for one of these nodes: they were removed. (R4) */
+  /** Ends every connection that speaks for one of these removed nodes. (R4) */
   endNodes(nodes: ReadonlySet<NodeId>): void {
     for (const connection of this.#connections.all()) {
       if (connection.nodeId !== undefined && nodes.has(connection.nodeId))
@@ -99,7 +99,7 @@ export class TcpServer {
     }
   }
 
-  /** Hangs up on every plain node that came in with this push token: it has ended. (H5) */
+  /** Closes the connection of every plain node that authenticated with this push token, which has ended. (H5) */
   endToken(tokenId: string): void {
     for (const connection of this.#connections.all()) {
       if (connection.tokenId === tokenId) connection.cutOff("token_ended");
@@ -139,11 +139,11 @@ export class TcpServer {
         },
         data: (socket, chunk) => socket.data?.data(chunk),
         drain: (socket) => socket.data?.drain(),
-        close: (socket) => this.#gone(socket.data),
+        close: (socket) => this.#closed(socket.data),
         error: (socket, err) => {
           this.#log.error({ err }, "frame connection failed");
           socket.terminate();
-          this.#gone(socket.data);
+          this.#closed(socket.data);
         },
       },
     });
@@ -151,9 +151,9 @@ export class TcpServer {
 
   #opened(socket: Socket): void {
     const address = socket.remoteAddress;
-    // Not in Bun's types; where there is none, nobody is turned away for it.
+    // Not in Bun's types. Without a descriptor, that limit does not apply.
     const descriptor = (socket as { fd?: number }).fd ?? 0;
-    const refusal = this.#connections.refusal(address, descriptor);
+    const refusal = this.#connections.refusalOf(address, descriptor);
     if (refusal !== undefined) {
       this.#refusals.add(address, refusal);
       socket.terminate();
@@ -162,12 +162,12 @@ export class TcpServer {
     socket.setNoDelay(true);
     socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
     socket.data = new Connection(this.#deps, socket, address);
-    this.#connections.add(socket.data, address)?.cutOff("crowded_out");
+    this.#connections.reserve(socket.data, address)?.cutOff("crowded_out");
   }
 
-  #gone(connection: Connection | undefined): void {
+  #closed(connection: Connection | undefined): void {
     if (connection === undefined) return;
-    this.#connections.remove(connection);
+    this.#connections.release(connection);
     const { streamId } = connection;
     if (streamId !== undefined && this.#sessions.get(streamId) === connection)
       this.#sessions.delete(streamId);

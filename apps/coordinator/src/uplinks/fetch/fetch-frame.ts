@@ -1,4 +1,4 @@
-/** One question to a server that holds its latest frame: a GET whose answer is one JSON object, the frame. (T7) */
+/** Fetches the latest frame from a server: a GET whose response body is one JSON object, the frame. Fetcher uses it. (T7) */
 import {
   encodeFrame,
   type EncodedFrame,
@@ -7,15 +7,15 @@ import {
   parseObject,
 } from "@fleet/protocol";
 
-/** Why an answer gives no frame. `unreachable`: no connection, or one that broke; `encoded`: compressed though that was not asked for. */
+/** Why a fetch returns no frame. `unreachable`: no connection, or one that broke; `encoded`: compressed without a request for it. */
 export type FetchProblem = "unreachable" | "redirected" | "bad_status" | "encoded" | FrameProblem;
 
-/** `bytes` is the frame as a tracker gets it, LF included. `detail` is for the log. */
+/** The outcome of a fetch. `detail` is for the log. */
 export type Fetched =
   | { readonly at: "frame"; readonly frame: EncodedFrame }
   | { readonly at: "refused"; readonly problem: FetchProblem; readonly detail?: string };
 
-/** What is asked for, the `Authorization` header where there is one, and the authorities to trust (PEM) when not the usual ones. */
+/** The URL, the `Authorization` header if any, and the CA certificates (PEM) to trust instead of the system's. */
 export interface FetchTarget {
   readonly href: string;
   readonly authorization: string | undefined;
@@ -23,15 +23,15 @@ export interface FetchTarget {
 }
 
 /**
- * Asks once. Follows no redirect, since another host is nobody the config trusts with frames or credentials; reads at most
- * LINE_BYTES_MAX of the answer. Whatever goes wrong, an aborted `signal` too, is an answer, not an error.
+ * Fetches once. Follows no redirect, because the config trusts no other host with frames or credentials, and reads at most
+ * LINE_BYTES_MAX of the body. Never rejects: every failure, an aborted `signal` included, is an outcome.
  */
 export async function fetchFrame(target: FetchTarget, signal: AbortSignal): Promise<Fetched> {
   try {
     const response = await fetch(target.href, {
       headers: {
         accept: "application/json",
-        // A body that is taken as it comes can't be larger than what was read of it.
+        // A body that is not decompressed cannot grow beyond what was read of it.
         "accept-encoding": "identity",
         ...(target.authorization === undefined ? {} : { authorization: target.authorization }),
       },
@@ -49,7 +49,7 @@ export async function fetchFrame(target: FetchTarget, signal: AbortSignal): Prom
     return body === undefined ? { at: "refused", problem: "too_long" } : frameOf(body);
   } catch (error) {
     const { code, message } = error as { readonly code?: unknown; readonly message?: unknown };
-    // A message may repeat the URL, and with it a key.
+    // The message may repeat the URL, which may hold a key.
     const detail = typeof code === "string" ? code : String(message).slice(0, 40);
     return { at: "refused", problem: "unreachable", detail };
   }
@@ -63,7 +63,7 @@ function problemOf({ status, headers }: Response): Fetched | undefined {
   return encoding === "identity" ? undefined : { at: "refused", problem: "encoded" };
 }
 
-/** Undefined when it is too long. */
+/** The body; undefined when it is too long. */
 async function bodyOf(response: Response): Promise<Uint8Array | undefined> {
   const parts: Uint8Array[] = [];
   let bytes = 0;
@@ -76,7 +76,7 @@ async function bodyOf(response: Response): Promise<Uint8Array | undefined> {
   return Buffer.concat(parts, bytes);
 }
 
-/** The object may stand on several lines, so it is written anew. Numbers keep their values, not their spelling. */
+/** The frame in a body. The object may span several lines, so it is encoded again as one line. */
 function frameOf(body: Uint8Array): Fetched {
   const parsed = parseObject(body, 0, body.length);
   if (typeof parsed === "string") return { at: "refused", problem: parsed };

@@ -1,12 +1,11 @@
 /**
- * Fetches the frames of one stream from a server that holds its latest one, and gives them to the stream's tracker. (T7)
+ * Fetches the frames of one stream from a server that offers the latest one, and offers them to the stream's tracker. (T7)
  *
- *   new → live ⇄ stalled;   any → failing → live
+ *   new → live ⇄ stalled;   any → failing → live, stalled
  *
- * `live`: new frames come, and we are a source of the tracker. `stalled`: the answers are good, but the frame stays the
- * same: a dead sensor behind a live server. `failing`: there are no good answers, and we ask at lengthening intervals. In
- * the last two the tracker has lost its source, so that it stops after its `extended_outage`, as any other; the first new
- * frame starts it again.
+ * `live`: new frames arrive, and the fetcher is a source of the tracker. `stalled`: responses are good, but the frame stays
+ * the same, as with a dead sensor behind a live server. `failing`: responses are bad, and the interval grows. In the last
+ * two the tracker has lost its source, so it stops after `extended_outage`; the first new frame starts it again.
  */
 import {
   backoffMs,
@@ -25,11 +24,11 @@ import { type Fetched, fetchFrame, type FetchTarget } from "./fetch-frame.ts";
 
 const TIMEOUT_MS = 10_000;
 const BACKOFF = { baseMs: 2000, capMs: 30_000 };
-/** A frame that stays the same for so long, and for so many intervals, is taken for a dead sensor's. */
+/** A stream is stalled when its frame stays the same for this long and for this many intervals. */
 const STALLED_MS = 10_000;
 const STALLED_INTERVALS = 3;
 
-/** Where a node's frames are fetched, and how often. `shown` is the URL as people may see it. */
+/** Where a node's frames are fetched from, and how often. `shown` is the URL without credentials or query. */
 export interface FetchSource extends FetchTarget {
   readonly nodeId: NodeId;
   readonly shown: string;
@@ -43,7 +42,7 @@ export interface FetcherDeps {
   readonly log: Log;
   readonly registry: Registry;
   readonly manager: TrackerManager;
-  /** Keeps a server that comes and goes from filling the log. */
+  /** Keeps a server that fails again and again from filling the log. */
   readonly logLimiter: LogLimiter;
 }
 
@@ -53,15 +52,15 @@ type State =
   | { readonly at: "stalled"; readonly isLogged: boolean }
   | { readonly at: "failing"; readonly failures: number; readonly isLogged: boolean };
 
-/** See the head of this file. Asks from `start` to `stop`. */
+/** Fetches one stream, from `start` to `stop`. */
 export class Fetcher {
   readonly source: FetchSource;
-  /** What became of each question: `frame`, `duplicate`, `tracker_full` (not asked at all), or why it gave no frame. */
+  /** Outcomes of fetches: `frame`, `duplicate`, `tracker_full` (nothing was requested), or why there was no frame. */
   readonly outcomes = new Counts();
   readonly #deps: FetcherDeps;
   readonly #log: Log;
   readonly #stop = new AbortController();
-  #request: AbortController | undefined;
+  #pending: AbortController | undefined;
   #state: State = { at: "new" };
   #running: Promise<void> = Promise.resolve();
 
@@ -81,7 +80,7 @@ export class Fetcher {
 
   async stop(): Promise<void> {
     this.#stop.abort();
-    this.#request?.abort();
+    this.#pending?.abort();
     await this.#running;
     this.#enter({ at: "new" });
   }
@@ -89,37 +88,37 @@ export class Fetcher {
   async #run(): Promise<void> {
     const { clock, random } = this.#deps;
     const { signal } = this.#stop;
-    // Sources of one config don't ask all at once.
+    // The sources of a config do not all start at the same moment.
     let waitMs = random.next() * this.source.intervalMs;
     while (!signal.aborted) {
       await sleep(clock, waitMs, signal).catch(() => {});
-      if (!signal.aborted) waitMs = await this.#turn();
+      if (!signal.aborted) waitMs = await this.#fetchOnce();
     }
   }
 
-  /** Asks once and gives the ms to the next time. Good answers are asked for at the interval, from start to start. */
-  async #turn(): Promise<number> {
+  /** Fetches once, and returns the ms to wait. While fetches succeed, they start at the interval. */
+  async #fetchOnce(): Promise<number> {
     const { clock, random } = this.#deps;
-    const beganMs = clock.monotonicMs();
+    const startedMs = clock.monotonicMs();
     if (this.#state.at === "live" && this.#state.tracker.isCongested) {
       this.outcomes.add("tracker_full");
       return this.source.intervalMs;
     }
-    const fetched = await this.#ask();
+    const fetched = await this.#request();
     if (this.#stop.signal.aborted) return 0;
     const problem = fetched.at === "frame" ? this.#take(fetched.frame) : fetched.problem;
     if (problem !== undefined) {
       const failures = this.#fail(problem, fetched.at === "refused" ? fetched.detail : undefined);
       return backoffMs(BACKOFF, failures, random);
     }
-    return Math.max(0, this.source.intervalMs - (clock.monotonicMs() - beganMs));
+    return Math.max(0, this.source.intervalMs - (clock.monotonicMs() - startedMs));
   }
 
-  async #ask(): Promise<
+  async #request(): Promise<
     Fetched | { readonly at: "refused"; readonly problem: "timed_out"; readonly detail?: undefined }
   > {
     const request = new AbortController();
-    this.#request = request;
+    this.#pending = request;
     let isLate = false;
     const timer = this.#deps.clock.after(TIMEOUT_MS, () => {
       isLate = true;
@@ -130,7 +129,7 @@ export class Fetcher {
     return isLate ? { at: "refused", problem: "timed_out" } : fetched;
   }
 
-  /** Passes a frame on unless it is the one before it. Gives what stands in the way, if anything does. */
+  /** Offers a frame to the tracker unless it repeats the one before. Returns why the tracker cannot take it, if so. */
   #take(frame: EncodedFrame): string | undefined {
     const { registry, manager } = this.#deps;
     const { nodeId } = this.source;
@@ -139,7 +138,7 @@ export class Fetcher {
     const stream = streamIdOf(nodeId);
     if (manager.get(stream)?.isRepeated(frame.timestampMs) === true) {
       this.outcomes.add("duplicate");
-      this.#repeated();
+      this.#onRepeat();
       return undefined;
     }
     const tracker = this.#state.at === "live" ? this.#state.tracker : manager.attach(stream);
@@ -150,37 +149,36 @@ export class Fetcher {
     return undefined;
   }
 
-  #repeated(): void {
+  #onRepeat(): void {
     const state = this.#state;
     if (state.at === "failing") this.#enter({ at: "stalled", isLogged: false });
     if (state.at !== "live") return;
     const silentMs = this.#deps.clock.monotonicMs() - state.newFrameAtMs;
     if (silentMs < Math.max(STALLED_MS, STALLED_INTERVALS * this.source.intervalMs)) return;
     const isLogged = this.#mayLog();
-    if (isLogged)
-      this.#log.warn({ silent_ms: silentMs }, "the server gives the same frame again and again");
+    if (isLogged) this.#log.warn({ silent_ms: silentMs }, "fetched frame does not change");
     this.#enter({ at: "stalled", isLogged });
   }
 
-  /** Gives the failures in a row. */
+  /** Notes a failure. Returns the number of failures in a row. */
   #fail(problem: string, detail: string | undefined): number {
     this.outcomes.add(problem);
     const state = this.#state;
     const isFirst = state.at !== "failing";
     const isLogged = isFirst ? this.#mayLog() : state.isLogged;
-    if (isFirst && isLogged) this.#log.warn({ problem, detail }, "frames can't be fetched");
+    if (isFirst && isLogged) this.#log.warn({ problem, detail }, "fetching frames fails");
     const failures = isFirst ? 1 : state.failures + 1;
     this.#enter({ at: "failing", failures, isLogged });
     return failures;
   }
 
-  /** The only place where the state changes: we are a source of the tracker for as long as it is `live`. */
+  /** The only place where the state changes. The fetcher is a source of the tracker for as long as it is `live`. */
   #enter(next: State): void {
     const last = this.#state;
     this.#state = next;
     const hasRecovered = last.at === "failing" || last.at === "stalled";
     if (hasRecovered && last.isLogged && next.at !== last.at && next.at !== "new")
-      this.#log.info({ state: next.at }, "frames are fetched again");
+      this.#log.info({ state: next.at }, "fetching frames works again");
     if (last.at === "live" && next.at !== "live") last.tracker.detach();
   }
 

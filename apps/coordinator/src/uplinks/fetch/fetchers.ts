@@ -1,9 +1,9 @@
-/** The fetchers of all `http` streams of the config: one part of the coordinator that starts and stops. (T7) */
+/** The fetchers of all `http` entries of the config, as one part of the coordinator. (T7) */
 import { type StreamId, streamIdOf } from "@fleet/protocol";
 import { type Counts, LogLimiter } from "@fleet/daemon";
 import { Fetcher, type FetcherDeps, type FetchSource } from "./fetcher.ts";
 
-/** One `Fetcher` for each source. To be started after the trackers and stopped before them. */
+/** One `Fetcher` for each source. Start it after the trackers and stop it before them. */
 export class Fetchers {
   readonly #all: readonly Fetcher[];
 
@@ -12,7 +12,7 @@ export class Fetchers {
     this.#all = sources.map((source) => new Fetcher({ ...deps, logLimiter }, source));
   }
 
-  /** What became of each question so far, by stream. */
+  /** The outcomes of fetches so far, by stream. */
   outcomes(): readonly (readonly [StreamId, Counts])[] {
     return this.#all.map(({ source, outcomes }) => [streamIdOf(source.nodeId), outcomes]);
   }

@@ -1,4 +1,4 @@
-/** Decides on a `hello`: who is this, may it speak for that node, and where do its frames go? (R9, DESIGN §6) */
+/** Decides on a `hello`: authenticates the agent, checks that it may speak for its node, and attaches the stream's tracker. (R9) */
 import {
   type Hello,
   helloSchema,
@@ -12,7 +12,7 @@ import type { TrackerManager } from "../../trackers/manager.ts";
 import type { Tracker } from "../../trackers/tracker.ts";
 import type { ProgressStore, StreamProgress } from "./stream-progress.ts";
 
-/** What is asked. */
+/** What a decision depends on. */
 export interface GreetingDeps {
   readonly auth: Auth;
   readonly registry: Registry;
@@ -20,7 +20,7 @@ export interface GreetingDeps {
   readonly store: ProgressStore;
 }
 
-/** Let in, with a tracker attached (the session owes it a `detach`), or turned away. */
+/** `welcome`: admitted, with a tracker attached that the session must detach. `reject`: refused. */
 export type GreetingOutcome =
   | {
       readonly at: "welcome";
@@ -31,7 +31,7 @@ export type GreetingOutcome =
     }
   | { readonly at: "reject"; readonly code: RejectCode; readonly message: string };
 
-/** The refusals that may turn into a welcome when the agent asks again later, after registering anew where it says so. */
+/** The codes after which the agent may be welcome later, after it has registered again. */
 export const RETRYABLE: ReadonlySet<RejectCode> = new Set([
   "unauthorized",
   "unknown_node",
@@ -40,7 +40,7 @@ export const RETRYABLE: ReadonlySet<RejectCode> = new Set([
   "draining",
 ]);
 
-/** Judges a parsed hello line. Only the token takes time (asynchronous crypto); all else is read from memory. */
+/** Decides on a parsed hello line. Only the verification of the token is asynchronous; the rest reads memory. */
 export async function greet(
   deps: GreetingDeps,
   line: unknown,
@@ -65,8 +65,8 @@ export async function greet(
       deps.auth.addFailure(address, "frames");
     return reject("unauthorized", "the access token is not valid for this node");
   }
-  const barred = refusalOf(deps.registry, hello);
-  if (barred !== undefined) return barred;
+  const refusal = refusalOf(deps.registry, hello);
+  if (refusal !== undefined) return refusal;
   const node = deps.registry.get(hello.node_id)!;
   if (!node.row.sensors.some((s) => s.name === hello.sensor))
     return reject("unknown_sensor", "the node has not registered this sensor");
@@ -82,7 +82,7 @@ export async function greet(
   return { at: "welcome", hello, tracker, progress, firstSeq };
 }
 
-/** Why the bearer of a hello may not speak for its node now; undefined when it may. Reads from memory. (R4, R9) */
+/** Why the sender of a hello may not speak for its node at present; undefined when it may. Reads memory only. (R4, R9) */
 export function refusalOf(
   registry: Registry,
   { node_id: id, instance_id: instance, epoch }: Hello,
@@ -99,7 +99,7 @@ export function refusalOf(
   }
 }
 
-/** Lines to agents are ASCII; a schema's message need not be. */
+/** Lines to agents are ASCII, but the message of a schema may hold other characters. */
 function reject(code: RejectCode, message: string) {
   return { at: "reject", code, message: message.replace(/[^ -~]/g, "-") } as const;
 }

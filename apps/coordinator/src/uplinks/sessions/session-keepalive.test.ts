@@ -87,7 +87,7 @@ test("a session that is held back by a slow tracker repeats its ack, and does no
       pause: () => seen.push("pause"),
       resume: () => seen.push("resume"),
       end: (code) => seen.push(code),
-      dead: () => seen.push("dead"),
+      onDead: () => seen.push("dead"),
     },
     clock,
     tracker: { queue, detach: () => {}, offer: queue.write.bind(queue) } as unknown as Tracker,

@@ -21,7 +21,7 @@ function sessionOn(writes: number) {
   queue.connect({ write: (bytes) => (left-- > 0 ? bytes.length : 0), end: () => {} });
   const session = new Session({
     nodeId: nodeIdSchema.parse("n"),
-    link: { send: () => {}, pause: () => {}, resume: () => {}, end: () => {}, dead: () => {} },
+    link: { send: () => {}, pause: () => {}, resume: () => {}, end: () => {}, onDead: () => {} },
     clock,
     tracker: { queue, detach: () => {}, offer: queue.write.bind(queue) } as unknown as Tracker,
     progress,
@@ -62,7 +62,7 @@ test("of removed nodes is forgotten, also when that could not be written down be
   await rig.registry.remove(RADAR);
   refuseWrites(db, true);
   first.forget(new Set([RADAR]));
-  expect([accepted(first), first.failing]).toEqual([[0, 7], true]);
+  expect([accepted(first), first.isFailing]).toEqual([[0, 7], true]);
   refuseWrites(db, false);
   expect(accepted(newStore())).toEqual([0, 7]);
 });
@@ -72,8 +72,8 @@ test("is known to be written again once the disk takes it, with nothing to write
   const store = new ProgressStore(db, new FakeClock(), new RecordingLog());
   refuseWrites(db, true);
   store.forget(new Set([RADAR]));
-  expect(store.failing).toBe(true);
+  expect(store.isFailing).toBe(true);
   refuseWrites(db, false);
   store.flush();
-  expect(store.failing).toBe(false);
+  expect(store.isFailing).toBe(false);
 });

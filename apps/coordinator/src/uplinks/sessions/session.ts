@@ -1,10 +1,10 @@
 /**
- * The coordinator's end of an agent session that has been let in: numbers the lines, checks each frame, passes the bytes
- * on, acknowledges what the tracker's socket has accepted. (T1, T8, DESIGN §6)
+ * The coordinator's end of an agent session after its welcome: numbers the lines, checks each frame, offers them to the
+ * tracker, and acknowledges what the tracker's socket has accepted. Connection creates one for each session. (T1, T8)
  *
- * What makes it fast: authentication, routing and fencing happened once, at `hello`. A line is looked at once, on
- * busy streams with vector instructions; neighbouring good lines of a chunk go to the tracker's socket as one slice of
- * that chunk, uncopied; an ack covers many.
+ * It is fast because authentication, routing and fencing are done once, at `hello`; each line is scanned once, on busy
+ * streams with vector instructions; adjacent frames of a chunk go to the tracker's socket as one slice of that chunk,
+ * without a copy; and one ack covers many frames.
  */
 import { type Clock, type Counts, Keepalive, type Timer } from "@fleet/daemon";
 import {
@@ -26,18 +26,18 @@ import type { ProgressStore, StreamProgress } from "./stream-progress.ts";
 const ACK_BYTES = WINDOW_BYTES / 4;
 const NO_BYTES = new Uint8Array(0);
 
-/** The connection as its session sees it. */
+/** What a session uses of its connection. */
 export interface SessionLink {
   send(line: string): void;
   pause(): void;
   resume(): void;
   /** Sends `bye` and closes. */
   end(code: ByeCode): void;
-  /** The agent is not there any more. */
-  dead(): void;
+  /** The agent has been silent for too long. */
+  onDead(): void;
 }
 
-/** What a session is made of. */
+/** What a session is built from. */
 export interface SessionParts {
   readonly nodeId: NodeId;
   readonly link: SessionLink;
@@ -46,11 +46,11 @@ export interface SessionParts {
   readonly progress: StreamProgress;
   readonly store: ProgressStore;
   readonly counts: Counts;
-  /** The number of the first line after `welcome`. */
+  /** The sequence number of the first line after `welcome`. */
   readonly firstSeq: number;
 }
 
-/** One open session. */
+/** One session, from `welcome` to the end of its connection. */
 export class Session {
   readonly nodeId: NodeId;
   readonly #parts: SessionParts;
@@ -61,12 +61,12 @@ export class Session {
   readonly #keepalive: Keepalive;
   #isClosed = false;
   #isPaused = false;
-  // The run of neighbouring good lines that is being collected from the current chunk.
+  // The run of adjacent frames that is being collected from the current chunk.
   #chunk: Uint8Array = NO_BYTES;
   #runStart = 0;
   #runEnd = 0;
   #runFrames = 0;
-  /** Bytes of the current chunk that an earlier connection has handed over already. */
+  /** Bytes of the current chunk that an earlier connection has queued already. */
   #duplicateBytes = 0;
   readonly #reader = new FrameReader(
     (bytes, start, end) => this.#onFrame(bytes, start, end),
@@ -74,7 +74,7 @@ export class Session {
   );
   readonly #resume = (): void => {
     const { link, tracker } = this.#parts;
-    // The feed wakes everybody when its tracker goes down too; there is no more room then.
+    // The queue also wakes its waiters when the tracker goes down, and then it has no more room than before.
     if (tracker.queue.isFull) {
       tracker.queue.onRoom(this.#resume);
       return;
@@ -93,12 +93,12 @@ export class Session {
       clock: parts.clock,
       idleMs: KEEPALIVE_MS,
       deadMs: SILENT_MS_MAX,
-      onIdle: () => this.#say({ type: "ack", seq: this.#ackedSeq }),
-      onDead: () => parts.link.dead(),
+      onIdle: () => this.#send({ type: "ack", seq: this.#ackedSeq }),
+      onDead: () => parts.link.onDead(),
     });
   }
 
-  /** Takes a chunk off the wire. */
+  /** Reads a chunk that has arrived. */
   data(chunk: Uint8Array): void {
     const { tracker } = this.#parts;
     this.#keepalive.received();
@@ -116,7 +116,7 @@ export class Session {
     }
   }
 
-  /** The connection has gone. What its frames wait for goes on without it. */
+  /** Ends the session when its connection has closed. Frames that wait for the tracker stay queued. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -142,7 +142,7 @@ export class Session {
       return;
     }
     const isInPlace = bytes === this.#chunk;
-    // Before `enqueued` moves on, since the run's own last number is read from it.
+    // Before `enqueued` advances, because it is the last number of the run.
     if (!isInPlace || this.#runEnd !== start) this.#flushRun();
     progress.enqueued = seq;
     if (!isInPlace) {
@@ -171,7 +171,7 @@ export class Session {
     });
   }
 
-  /** What an earlier connection queued reports to that one; behind it in the feed is where this one's ack is due. */
+  /** Acknowledges frames that an earlier connection has queued: the ack is due when the tracker has accepted these. */
   #ackDuplicates(): void {
     const bytes = this.#duplicateBytes;
     this.#duplicateBytes = 0;
@@ -189,25 +189,25 @@ export class Session {
     this.#ackTimer?.cancel();
     this.#ackTimer = undefined;
     this.#unackedBytes = 0;
-    // What an earlier connection handed over may be ahead of what came by this one.
+    // Frames that an earlier connection queued may be ahead of those that this one has received.
     const seq = Math.min(this.#parts.progress.accepted, this.#nextSeq - 1);
     if (this.#isClosed || seq <= this.#ackedSeq) return;
     this.#ackedSeq = seq;
-    this.#say({ type: "ack", seq });
+    this.#send({ type: "ack", seq });
   }
 
-  #say(line: ServerLine): void {
+  #send(line: ServerLine): void {
     this.#keepalive.sent();
     this.#parts.link.send(encodeLine(line));
   }
 
-  /** A line that is no frame has used its number; it counts as handled once all before it are. */
+  /** Rejects a line that is not a frame. The line has used its number, which is handled once all numbers before it are. */
   #reject(problem: FrameProblem): void {
     this.#flushRun();
     const seq = this.#nextSeq++;
     const { progress, counts } = this.#parts;
     counts.add(problem);
-    this.#say({ type: "rejected", seq, code: "bad_frame" });
+    this.#send({ type: "rejected", seq, code: "bad_frame" });
     if (seq <= progress.enqueued) {
       this.#duplicateBytes++;
       return;

@@ -1,7 +1,7 @@
 /**
- * How far each agent stream has come: what its tracker's feed was given, and what the tracker's socket has accepted,
- * which is what is acknowledged. It outlives connections, so that a frame still waiting when its connection broke is not
- * taken twice. Reaches the disk at least every second and at a stop. The only writer of `streams`. (A16, T8, DESIGN §6)
+ * The progress of each agent stream: the last frame that was queued for its tracker and the last that the tracker's socket
+ * accepted, which is what is acknowledged. It outlives connections, so that a frame that still waits when its connection
+ * breaks is not taken twice. It is on disk within a second and at a stop. The only writer of the table `streams`. (A16, T8)
  */
 import { type Clock, every, type Log, type Timer } from "@fleet/daemon";
 import { nodeOfStream, type NodeId, type SpoolId, type StreamId } from "@fleet/protocol";
@@ -11,15 +11,16 @@ import { knownNodes, streams } from "../../db/schema.ts";
 
 const FLUSH_MS = 1000;
 
-/** One stream's place in its spool's numbering. `accepted ≤ enqueued`. */
+/** One stream's position in the sequence numbers of its spool. `accepted ≤ enqueued`. */
 export interface StreamProgress {
   readonly streamId: StreamId;
   spoolId: SpoolId;
-  /** The last number that was given to the tracker's feed, or handled otherwise. */
+  /** The last number that was queued for the tracker, rejected or skipped. */
   enqueued: number;
-  /** The last number such that it and all before it were accepted by the tracker's socket, or handled otherwise. */
+  /** The last number up to which everything was accepted by the tracker's socket, rejected or skipped. */
   accepted: number;
-  dirty: boolean;
+  /** Whether `accepted` has advanced since it was written. */
+  isDirty: boolean;
 }
 
 /** Keeps the progress of all streams. */
@@ -30,8 +31,8 @@ export class ProgressStore {
   readonly #log: Log;
   readonly #streams = new Map<StreamId, StreamProgress>();
   #timer: Timer | undefined;
-  /** Whether the last write failed: the disk is full, most likely. */
-  failing = false;
+  /** Whether the last write failed, most likely because the disk is full. */
+  isFailing = false;
 
   constructor(db: Db, clock: Clock, log: Log) {
     this.#db = db;
@@ -40,7 +41,7 @@ export class ProgressStore {
     this.#log = log;
   }
 
-  /** Takes up what is on disk, but for nodes that were removed as an earlier run ended. */
+  /** Reads the progress on disk. Deletes rows of nodes that were removed just before an earlier process ended. */
   start(): void {
     this.#try(() => {
       const known = this.#db.select({ nodeId: knownNodes.nodeId }).from(knownNodes);
@@ -53,7 +54,7 @@ export class ProgressStore {
         spoolId: row.spoolId as SpoolId,
         enqueued: row.ackedSeq,
         accepted: row.ackedSeq,
-        dirty: false,
+        isDirty: false,
       });
     }
     this.#timer = every(this.#clock, FLUSH_MS, () => this.flush());
@@ -64,31 +65,31 @@ export class ProgressStore {
     this.flush();
   }
 
-  /** Opens a session's stream at `firstSeq` of its spool: goes on where the same spool was, begins anew for another. */
+  /** Opens a session's stream: continues the progress of the same spool; a new spool begins before `firstSeq`. */
   open(streamId: StreamId, spoolId: SpoolId, firstSeq: number): StreamProgress {
     let progress = this.#streams.get(streamId);
     if (progress === undefined || progress.spoolId !== spoolId) {
-      // A new object: what still waits from the other spool reports to the old one.
+      // A new object, because frames of the old spool that still wait report to the old one.
       progress = {
         streamId,
         spoolId,
         enqueued: firstSeq - 1,
         accepted: firstSeq - 1,
-        dirty: true,
+        isDirty: true,
       };
       this.#streams.set(streamId, progress);
     }
     return progress;
   }
 
-  /** Notes that `progress` is handled up to `seq`. */
+  /** Notes that everything up to `seq` is handled. */
   accept(progress: StreamProgress, seq: number): void {
     if (seq <= progress.accepted) return;
     progress.accepted = seq;
-    progress.dirty = true;
+    progress.isDirty = true;
   }
 
-  /** Forgets the streams of nodes that were removed. What still waits of them reports to nobody. (R4) */
+  /** Forgets the streams of removed nodes. Their frames that still wait report to an object that nobody reads. (R4) */
   forget(nodes: ReadonlySet<NodeId>): void {
     for (const streamId of this.#streams.keys())
       if (nodes.has(nodeOfStream(streamId))) this.#streams.delete(streamId);
@@ -99,11 +100,11 @@ export class ProgressStore {
     );
   }
 
-  /** Writes what changed. A disk that refuses costs duplicates after a restart, never frames; it is tried again. */
+  /** Writes what has changed. A failed write is tried again; it costs duplicates after a restart, never frames. */
   flush(): void {
-    const dirty = [...this.#streams.values()].filter((p) => p.dirty);
-    if (dirty.length === 0 && !this.failing) return;
-    // A sync would hold all frames up each second; without it a power loss costs duplicates, too.
+    const dirty = [...this.#streams.values()].filter((p) => p.isDirty);
+    if (dirty.length === 0 && !this.isFailing) return;
+    // Without a sync a power loss costs duplicates, too; with one, all frames would wait for it each second.
     const isWritten = this.#try(() =>
       unsynced(this.#db, () =>
         this.#db.transaction(() => {
@@ -117,22 +118,22 @@ export class ProgressStore {
         }),
       ),
     );
-    if (isWritten) for (const progress of dirty) progress.dirty = false;
+    if (isWritten) for (const progress of dirty) progress.isDirty = false;
   }
 
   #try(write: () => void): boolean {
     try {
       write();
-      this.failing = false;
+      this.isFailing = false;
     } catch (err) {
-      if (!this.failing) this.#log.error({ err }, "stream progress not written");
-      this.failing = true;
+      if (!this.isFailing) this.#log.error({ err }, "stream progress not written");
+      this.isFailing = true;
     }
-    return !this.failing;
+    return !this.isFailing;
   }
 }
 
-/** Puts a row in, or in the place of its stream's. Prepared once: written anew for each row, 500 of them held frames up for 30 ms. */
+/** Inserts or replaces a row. It is prepared once, because building it for each of 500 rows delays frames by 30 ms. */
 function putStatement(db: Db) {
   const excluded = (column: { readonly name: string }): SQL =>
     sql`excluded.${sql.identifier(column.name)}`;
