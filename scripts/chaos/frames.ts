@@ -9,7 +9,7 @@ import {
   decodeBatchHeader,
   findMark,
   holdsFrames,
-} from "../../apps/agent/src/spool/spool-batch.ts";
+} from "../../apps/agent/src/bench.ts";
 
 const RUN_FACTOR = 1e8;
 const RECORD_BYTES = 24;

@@ -91,6 +91,11 @@ describe("a graph is refused when", () => {
       "by their entry",
     ],
     [
+      "a script reaches into an app",
+      { "scripts/bench/a.ts": ["../../apps/agent/src/state/identity.ts"] },
+      "by its src/bench.ts",
+    ],
+    [
       "the harness imports the demo",
       { "scripts/harness/guard.ts": ["../demo/nodes.ts"] },
       "harness may not import demo",
@@ -152,6 +157,10 @@ test("a graph that keeps the rules is accepted", () => {
       "apps/coordinator/src/registry/registry.test.ts": ["@fleet/daemon/testing", "../http/app.ts"],
       "packages/supervisor/src/supervisor.ts": ["@fleet/daemon", "./spawn.ts"],
       "scripts/bench.ts": ["../packages/protocol/src/index.ts", "./lib/root.ts"],
+      "scripts/bench/a.ts": [
+        "../../apps/agent/src/bench.ts",
+        "../../apps/agent/test/detection/seen.ts",
+      ],
     }),
   );
   expect(problems).toEqual([]);

@@ -19,7 +19,7 @@ const PACKAGE_IMPORTS: Readonly<Record<string, readonly string[]>> = {
 const APP_LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   "apps/agent": [
     ["main"],
-    ["run", "doctor"],
+    ["run", "doctor", "bench"],
     ["cli", "agent", "reload"],
     ["install", "sensors", "health-server"],
     ["uplink"],
@@ -104,6 +104,8 @@ function relativeProblem(from: string, to: string): string | undefined {
   const workspace = workspaceOf(from);
   if (workspaceOf(to) !== workspace) {
     if (workspace !== "scripts") return "a relative import stays in its app or package";
+    if (/^apps\/[^/]+\/src\//.test(to) && !/^apps\/[^/]+\/src\/bench\.ts$/.test(to))
+      return "scripts import the source of an app by its src/bench.ts";
     const isEntry = /^packages\/[^/]+\/src\/(index|testing)\.ts$/.test(to);
     return to.startsWith("packages/") && !isEntry
       ? "packages are imported by their entry"

@@ -133,7 +133,7 @@ test("says of itself what it is, offers the sensors that can run, and tells of t
   });
   expect(registered?.sensors?.map(({ problem }) => problem)).toEqual([
     undefined,
-    "needs cobol; the runtimes offered here are: shell; add cobol to runtimes:, and see that the image has cobol",
+    "needs cobol; the runtimes enabled here are: shell; add cobol to runtimes:, and install cobol in the image",
   ]);
   expect(registered?.runtimes?.map(({ name }) => name)).toEqual(["shell"]);
   expect(lines.find(({ level }) => level === "error")?.message).toContain(
@@ -188,7 +188,7 @@ test("frames that nobody takes hold the stop up no longer than its part, and are
   expect(events).toEqual(["register"]);
   clock.advance(1);
   await stopped;
-  const left = lines.find(({ message }) => message.startsWith("frames wait in the spool"));
+  const left = lines.find(({ message }) => message.startsWith("frames stay in the spool"));
   expect(left?.fields).toEqual({ sensor: "radar", frames: 2 });
   expect(events).toEqual(["register", "deregister"]);
 });
@@ -246,7 +246,7 @@ test("A11: what an earlier agent left running is gone before the first sensor st
   const { lines } = await startAgent([sensor("radar", "shell", LOOP)]);
   await eventually(() => lines.some(({ message }) => message === "sensor started"));
   const messages = lines.map(({ message }) => message);
-  expect(messages.indexOf("ended what an earlier agent left running")).toBeLessThan(
+  expect(messages.indexOf("ended the processes an earlier agent left running")).toBeLessThan(
     messages.indexOf("sensor started"),
   );
   expect(await child.exited).toEqual({ code: undefined, signal: "SIGKILL" });

@@ -1,7 +1,9 @@
 /**
- * Puts the agent together and orders its start and stop; no behaviour of its own. Started by main.ts once detection is done.
+ * Constructs the parts of the agent and orders their start and stop; it has no behaviour of its own. Created by run.ts once
+ * detection is done.
  *
- * Start: registration, uplinks, what an earlier agent left behind, sensors. Stop (A8): sensors, drain the spools, deregister, close, under one deadline.
+ * Start: health server, registration, uplinks, sensors. Stop: sensors, drain the spools, deregister, close; all by one
+ * deadline. (A8)
  */
 import { type Clock, type Log, LogLimiter, type Random, type Service } from "@fleet/daemon";
 import {
@@ -21,8 +23,6 @@ import { readEnrollTokens } from "./config/enroll-tokens.ts";
 import { HealthServer } from "./health-server.ts";
 import type { Identity } from "./state/identity.ts";
 import type { Environment } from "./process/image-env.ts";
-import { ProcessJournal, type LedgerEntry, readLedger } from "./sensors/process-journal.ts";
-import { endLeftovers } from "./sensors/leftovers.ts";
 import { Registration } from "./registration/registration.ts";
 import { thisHost } from "./sensors/sensor-host.ts";
 import { SensorPipelines, type SensorPlans } from "./sensors/sensor-pipelines.ts";
@@ -33,24 +33,24 @@ import { makeUndumpable } from "./process/undumpable.ts";
 import { Uplink } from "./uplink/uplink.ts";
 import { VERSION } from "@fleet/daemon/version";
 
-/** What an agent is made from. */
+/** What an agent needs. */
 export interface AgentOptions {
   readonly config: AgentConfig;
   readonly detection: Detection;
   readonly identity: Identity;
-  /** The image's environment as it was. */
+  /** The image's original environment. */
   readonly env: Environment;
   readonly hostname: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** Another process speaks for this node, `why` in the coordinator's words: the agent has to stop. Called at most once. */
+  /** Another process speaks for this node, so the agent must stop; `why` is the coordinator's message. Called at most once. */
   readonly onSuperseded: (why: string) => void;
 }
 
-/** What a session's `superseded` says, which has no words of its own. */
+/** The reason when a session is superseded; the frame port sends none. */
 const TAKEN_OVER = "a newer instance has taken this node over";
-/** By which part of the stop's time each step has to be done. */
+/** The share of the stop's time after which each step must be done. */
 const SENSORS_BY = 0.5;
 const DRAINED_BY = 0.8;
 const DEREGISTERED_BY = 0.95;
@@ -60,8 +60,7 @@ export class Agent implements Service {
   readonly #options: AgentOptions;
   readonly #instanceId: InstanceId = instanceIdSchema.parse(crypto.randomUUID());
   readonly #complaints: LogLimiter;
-  readonly #leftovers: readonly LedgerEntry[];
-  readonly #lines: SensorPipelines;
+  readonly #sensors: SensorPipelines;
   readonly #registration: Registration;
   readonly #health: HealthServer | undefined;
   #config: AgentConfig;
@@ -70,48 +69,44 @@ export class Agent implements Service {
   #stopping: Promise<void> | undefined;
 
   constructor(options: AgentOptions) {
-    const { config, detection, clock, log } = options;
+    const { config, detection, clock } = options;
     this.#options = options;
     this.#config = config;
     this.#detection = detection;
     this.#complaints = new LogLimiter(clock);
     const stateDir = config.stateDir.at === "writable" ? config.stateDir.path : undefined;
-    // Before anything writes the next one.
-    this.#leftovers = stateDir === undefined ? [] : readLedger(stateDir, log);
-    this.#lines = this.#newLines(stateDir);
+    this.#sensors = this.#newSensors(stateDir);
     this.#registration = this.#newRegistration();
     this.#health = config.health && this.#newHealth(config.health);
   }
 
   start(): void {
-    const { clock, log } = this.#options;
-    makeUndumpable(log);
-    // First, since a register tells its address.
+    makeUndumpable(this.#options.log);
+    // First, because the register request contains its address.
     this.#health?.start();
     this.#registration.start();
-    this.#lines.connect();
-    if (this.#leftovers.length === 0) return this.#lines.run();
-    void endLeftovers({ entries: this.#leftovers, clock, log }).then(() => this.#lines.run());
+    this.#sensors.connect();
+    void this.#sensors.start();
   }
 
   /**
-   * Takes up another config and what was detected under it: sensors, group, class, labels, runtimes. The coordinator's
-   * address, the node's name and the spools stay as they were.
+   * Applies a changed config and the detection under it: sensors, group, class, labels, runtimes. The coordinator's address,
+   * the node's name and the spools do not change.
    */
   async reconfigure(config: AgentConfig, detection: Detection): Promise<void> {
     const before = JSON.stringify(this.#registerRequest());
     this.#config = config;
     this.#detection = detection;
-    const { started, restarted, stopped } = await this.#lines.reconfigure(
+    const { started, restarted, stopped } = await this.#sensors.reconfigure(
       plansOf(config, detection),
     );
     if (JSON.stringify(this.#registerRequest()) !== before) this.#registration.announce();
-    this.#options.log.info({ started, restarted, stopped }, "sensors follow the config");
+    this.#options.log.info({ started, restarted, stopped }, "applied the config to the sensors");
   }
 
-  /** The last lines of a sensor's log, oldest first; undefined when there is no such sensor. */
+  /** The last lines of a sensor's log, oldest first; undefined if there is no such sensor. */
   logTail(sensor: string, linesMax: number): string[] | undefined {
-    return this.#lines.tail(sensor, linesMax);
+    return this.#sensors.tail(sensor, linesMax);
   }
 
   stop(deadlineMs: number): Promise<void> {
@@ -119,27 +114,27 @@ export class Agent implements Service {
     return this.#stopping;
   }
 
-  /** The process ends now, in order or not: leaves no sensor behind. */
+  /** Kills every sensor, because the process ends now. */
   kill(): void {
-    this.#lines.kill();
+    this.#sensors.kill();
   }
 
   async #stop(deadlineMs: number): Promise<void> {
     const { clock, log } = this.#options;
     const nowMs = clock.monotonicMs();
     const by = (part: number): number => nowMs + (deadlineMs - nowMs) * part;
-    await this.#lines.stopSensors(by(SENSORS_BY));
-    // A coordinator that has a newer agent takes nothing from this one.
-    if (!this.#isSuperseded) await this.#lines.drain(by(DRAINED_BY));
-    this.#lines.tellFramesLeft();
+    await this.#sensors.stopSensors(by(SENSORS_BY));
+    // A coordinator that has a newer agent accepts nothing from this one.
+    if (!this.#isSuperseded) await this.#sensors.drain(by(DRAINED_BY));
+    this.#sensors.logFramesLeft();
     await this.#registration
       .stop(by(DEREGISTERED_BY))
-      .catch((err: unknown) => log.warn({ err }, "could not stop checking in"));
-    await this.#lines.close(deadlineMs);
+      .catch((err: unknown) => log.warn({ err }, "could not stop registration in time"));
+    await this.#sensors.close(deadlineMs);
     await this.#health?.stop();
   }
 
-  #newLines(stateDir: string | undefined): SensorPipelines {
+  #newSensors(stateDir: string | undefined): SensorPipelines {
     const { env: image, identity, clock, random, log, config, detection } = this.#options;
     return new SensorPipelines(plansOf(config, detection), {
       image,
@@ -153,8 +148,7 @@ export class Agent implements Service {
         sensors: config.sensors.length,
         memoryMaxBytes: detection.report.image.cgroup.memory_max_bytes,
       }),
-      processJournal: new ProcessJournal(stateDir, log),
-      newUplink: (sensor, spool, lineLog) => this.#newUplink(sensor, spool, lineLog),
+      newUplink: (sensor, spool, sensorLog) => this.#newUplink(sensor, spool, sensorLog),
       clock,
       random,
       log,
@@ -187,8 +181,8 @@ export class Agent implements Service {
       identity,
       request: () => this.#registerRequest(),
       enrollTokens: () => this.#enrollTokens(),
-      counters: () => this.#lines.counters(),
-      onGrant: () => this.#lines.granted(),
+      counters: () => this.#sensors.counters(),
+      onGrant: () => this.#sensors.granted(),
       onSuperseded: (why) => this.#superseded(why),
     });
   }
@@ -230,7 +224,7 @@ export class Agent implements Service {
         if (found?.verdict !== "ok") return { name, version: null, path: null };
         return { name, version: found.version, path: found.path };
       }),
-      sensors: this.#lines.infos(),
+      sensors: this.#sensors.infos(),
       platform: {
         hostname: hostname.slice(0, 256),
         arch: report.image.arch,

@@ -119,7 +119,9 @@ describe("A11: sensors that a killed agent leaves behind", () => {
     await until("both run again", () => pids().every((each) => each.length === 4));
     expect(before.map(isAlive)).toEqual([false, false, false, false]);
     expect([read("stream.overlap"), read("poll.overlap")]).toEqual(["", ""]);
-    expect(second.log().match(/ended what an earlier agent left running/g)?.length).toBe(2);
+    expect(second.log().match(/ended the processes an earlier agent left running/g)?.length).toBe(
+      2,
+    );
 
     // The log goes on where the first agent's ended.
     const story = read("state/logs/stream.log").match(/pid=\d+ \* started \S+/g);
@@ -198,7 +200,7 @@ describe("A10: a sensor", () => {
       );
       expect(await whole("own.out")).toEqual([String(NOBODY)]);
       expect(log()).toContain(
-        "sensor other can't run here: is to run as uid 1234, gid 1234; the agent runs as uid 65534, gid 65534 and may not switch",
+        "sensor other can't run here: must run as uid 1234, gid 1234; the agent runs as uid 65534, gid 65534 and may not switch users",
       );
       expect(read("other.out")).toBe("");
       expect(log().match(/may not switch/g)?.length).toBe(1);

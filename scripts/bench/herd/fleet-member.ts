@@ -18,10 +18,10 @@ import {
 } from "../../../packages/protocol/src/index.ts";
 import {
   CoordinatorClient,
+  loadIdentity,
+  Registration,
   type Reply,
-} from "../../../apps/agent/src/registration/coordinator-client.ts";
-import { loadIdentity } from "../../../apps/agent/src/state/identity.ts";
-import { Registration } from "../../../apps/agent/src/registration/registration.ts";
+} from "../../../apps/agent/src/bench.ts";
 import { type Member, type MemberOptions, type Outcome } from "./member.ts";
 import { wallMs } from "../shared/wall-clock.ts";
 

@@ -5,7 +5,7 @@ import {
   systemClock,
   systemRandom,
 } from "../../../packages/daemon/src/index.ts";
-import { heartbeatSlot } from "../../../apps/agent/src/registration/heartbeat-slot.ts";
+import { heartbeatSlot } from "../../../apps/agent/src/bench.ts";
 import { type Member, type MemberOptions } from "./member.ts";
 import { wallMs } from "../shared/wall-clock.ts";
 

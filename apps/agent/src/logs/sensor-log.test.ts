@@ -61,8 +61,10 @@ test("A11: a sensor steers neither a terminal nor a reader of its log", () => {
   const { push, lines, sensorLog } = setUp();
   push("\u001b[31mred\u001b[0m \u001b]0;title\u0007 a\rb\u0085c\td\n");
   sensorLog.push(new Uint8Array([0xff, 0x41, 0x0a]));
-  sensorLog.event("a line on stdout is no frame: \u001b[2J\n2026-07-08 forged");
-  expect(lines()[2]).toEndWith(" * a line on stdout is no frame: \\x0a2026-07-08 forged");
+  sensorLog.event("dropped a line on stdout that is not a frame: \u001b[2J\n2026-07-08 forged");
+  expect(lines()[2]).toEndWith(
+    " * dropped a line on stdout that is not a frame: \\x0a2026-07-08 forged",
+  );
   const [steering, broken] = lines().map((line) => line.slice(line.indexOf("|") + 2));
   expect(steering).toBe("red  a\\x0db\\x85c\td");
   expect(broken).toBe("\ufffdA");

@@ -1,7 +1,7 @@
 /**
- * A sensor that is run once an interval, counted from start to start. A run that takes longer delays the next, runs never
- * overlap. One that is over its timeout is ended, by TERM and then KILL; the whole lines it printed count all the same. A
- * run that fails is told of and changes nothing: the interval goes on. Made by newSensor (sensors.ts). (A11)
+ * A sensor that runs once per interval, counted from start to start. A longer run delays the next one; runs never overlap. A run
+ * that exceeds its timeout is ended by SIGTERM, then SIGKILL; the complete lines it printed still count. A failed run is logged
+ * and does not change the interval. Created by createSensor. (A11)
  */
 import { LogLimiter, type Timer, withDeadline } from "@fleet/daemon";
 import {
@@ -12,24 +12,24 @@ import {
   type SpawnedProcess,
 } from "@fleet/supervisor";
 import type { SensorConfig } from "../config/sensor.ts";
-import { howItEnded } from "./run-end.ts";
+import { describeRunEnd } from "./run-end.ts";
 import type { Sensor, SensorOptions } from "./sensor.ts";
 
 type PollConfig = Extract<SensorConfig, { mode: "poll" }>;
 
-/** What one poll may print. */
+/** The most that one run may print to stdout. */
 const STDOUT_BYTES_MAX = 8 * 1024 * 1024;
-/** Of no use: stderr is read as it comes. */
+/** `onStderr` gets all of stderr, so the buffer is not needed. */
 const STDERR_BYTES_MAX = 1;
 
-/** See the head of this file. */
+/** Runs, ends and reports the polls of one sensor. */
 export class PollSensor implements Sensor {
   readonly #options: SensorOptions<PollConfig>;
   readonly #abort = new AbortController();
   readonly #complaints: LogLimiter;
   #timer: Timer | undefined;
   #running: Promise<void> = Promise.resolve();
-  /** The process of the run that is under way. */
+  /** The process of the current run. */
   #child: SpawnedProcess | undefined;
   #run = 0;
 
@@ -84,7 +84,7 @@ export class PollSensor implements Sensor {
       output.end(result.ended === "exit" && result.code === 0);
       await room;
     }
-    this.#tell(result);
+    this.#report(result);
   }
 
   readonly #spawn: Spawn = (request) => {
@@ -96,8 +96,8 @@ export class PollSensor implements Sensor {
     return child;
   };
 
-  /** A run that went well is no news. */
-  #tell(result: RunOnceResult): void {
+  /** A successful run is not logged. */
+  #report(result: RunOnceResult): void {
     const { sensorLog } = this.#options;
     switch (result.ended) {
       case "spawn_failed":
@@ -105,9 +105,9 @@ export class PollSensor implements Sensor {
         return this.#complain(result.message, { errno: result.errno });
       case "exit": {
         const { code, signal, ranMs } = result;
-        const isWell = code === 0;
-        sensorLog.ended(isWell ? undefined : howItEnded(result));
-        if (isWell) return this.#complaints.reset();
+        const isSuccess = code === 0;
+        sensorLog.ended(isSuccess ? undefined : describeRunEnd(result));
+        if (isSuccess) return this.#complaints.reset();
         return this.#complain("poll failed", {
           exit_code: code,
           signal,
@@ -118,7 +118,7 @@ export class PollSensor implements Sensor {
         return sensorLog.ended("was stopped");
       case "timeout":
       case "flood": {
-        const why = result.ended === "flood" ? "it wrote too much" : "it was over its time";
+        const why = result.ended === "flood" ? "it printed more than 8 MiB" : "it timed out";
         sensorLog.ended(`was ended: ${why}`);
         const fields = { why: result.ended, ran_ms: Math.round(result.ranMs) };
         return this.#complain("poll was killed", fields);

@@ -15,8 +15,8 @@ import { join } from "node:path";
 import { systemClock } from "@fleet/daemon";
 import { sensorNameSchema } from "@fleet/protocol";
 import { processIdentity, type SpawnedProcess, systemSpawn } from "@fleet/supervisor";
-import { ProcessJournal, type LedgerEntry, readLedger } from "./process-journal.ts";
-import { endLeftovers } from "./leftovers.ts";
+import { ProcessJournal, type JournalEntry, readProcessJournal } from "./process-journal.ts";
+import { endLeftovers } from "./end-leftovers.ts";
 import { eventually, recordingLog } from "../testing.ts";
 
 const RADAR = sensorNameSchema.parse("radar");
@@ -48,13 +48,13 @@ async function begin(script: string, sensor = "radar") {
   const child = systemSpawn({ command: ["sh", "-c", script], env: { PATH, FLEET_SENSOR: sensor } });
   begun.push(child);
   const said = new TextDecoder().decode(await child.stdout.read());
-  const entry: LedgerEntry = { ...processIdentity(child.pid)!, sensor: RADAR };
+  const entry: JournalEntry = { ...processIdentity(child.pid)!, sensor: RADAR };
   return { child, entry, said: Number(said) };
 }
 
 const isAlive = (pid: number): boolean => processIdentity(pid) !== undefined;
 
-async function end(...entries: LedgerEntry[]) {
+async function end(...entries: JournalEntry[]) {
   const { log, lines } = recordingLog();
   await endLeftovers({ entries, clock: systemClock, log });
   return lines.map(({ message }) => message);
@@ -67,7 +67,7 @@ describe("A11: the ledger of processes", () => {
     const request = { command: ["sleep", "1000"], env: { PATH } };
     const [a, b] = [spawn(request), spawn(request)];
     begun.push(a, b);
-    expect(readLedger(dir, log)).toEqual([
+    expect(readProcessJournal(dir, log)).toEqual([
       { sensor: RADAR, ...processIdentity(a.pid)! },
       { sensor: RADAR, ...processIdentity(b.pid)! },
     ]);
@@ -84,7 +84,7 @@ describe("A11: the ledger of processes", () => {
     const request = { command: ["sleep", "1000"], env: { PATH } };
     begun.push(spawn(request), spawn(request));
     expect(lines.map(({ message }) => message)).toEqual([
-      "the sensors' processes can't be written down",
+      "could not record the sensors' processes; a killed agent may leave them running",
     ]);
   });
 
@@ -95,7 +95,7 @@ describe("A11: the ledger of processes", () => {
 
   test("that is not there is empty", () => {
     const { log, lines } = recordingLog();
-    expect(readLedger(dir, log)).toEqual([]);
+    expect(readProcessJournal(dir, log)).toEqual([]);
     expect(lines).toEqual([]);
   });
 
@@ -109,7 +109,7 @@ describe("A11: the ledger of processes", () => {
   ])("that holds %s is told of and counts as empty", (_, text) => {
     const { log, lines } = recordingLog();
     writeFileSync(path, text);
-    expect(readLedger(dir, log)).toEqual([]);
+    expect(readProcessJournal(dir, log)).toEqual([]);
     expect(lines.map(({ level }) => level)).toEqual(["warn"]);
   });
 
@@ -120,7 +120,7 @@ describe("A11: the ledger of processes", () => {
   ])("that is %s is not read", (_, plant) => {
     const { log, lines } = recordingLog();
     plant();
-    expect(readLedger(dir, log)).toEqual([]);
+    expect(readProcessJournal(dir, log)).toEqual([]);
     expect(lines.map(({ level }) => level)).toEqual(["warn"]);
   });
 });
@@ -134,7 +134,9 @@ describe("A11: what a killed agent left running", () => {
     for (const { child, said: grandchild } of all) {
       expect([isAlive(child.pid), isAlive(grandchild)]).toEqual([false, false]);
     }
-    expect(said).toEqual(Array<string>(3).fill("ended what an earlier agent left running"));
+    expect(said).toEqual(
+      Array<string>(3).fill("ended the processes an earlier agent left running"),
+    );
   });
 
   test("is ended too where only its grandchildren are left", async () => {
@@ -170,7 +172,7 @@ describe("A11: what a killed agent left running", () => {
     writeFileSync(path, "[]");
     chmodSync(path, 0o666);
     Bun.spawnSync(["chown", "65534", path]);
-    expect(readLedger(dir, log)).toEqual([]);
+    expect(readProcessJournal(dir, log)).toEqual([]);
     expect(lines.length).toBe(1);
     expect(existsSync(path)).toBe(true);
   });

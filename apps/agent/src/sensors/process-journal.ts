@@ -1,9 +1,9 @@
 /**
- * Which processes of its sensors run, in `<state-dir>/processes.json`, so that an agent that was killed can be cleaned up
- * after: its next start ends what it left (leftovers.ts). (A11)
+ * Records the running processes of all sensors in `<state-dir>/processes.json`, so that the next start of a killed agent can end
+ * what it left running (end-leftovers.ts). (A11)
  *
- * The file is replaced as a whole but not synced: whoever reads it is on the same boot, and what was written before a crash
- * of the machine names processes of a boot that is over. A process that was begun in the instant before a kill may be missing.
+ * The file is replaced atomically but not synced: only entries of the current boot matter, and a crash of the machine ends the
+ * boot. A process that was started in the instant before a kill may be missing.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ import { z } from "zod";
 
 const FILE_NAME = "processes.json";
 const FILE_BYTES_MAX = 256 * 1024;
-/** Far more than there are sensors, each with one process at a time. */
+/** Far more than the sensors of a node, each with one process at a time. */
 const ENTRIES_MAX = 1024;
 
 const fileSchema = z
@@ -28,25 +28,25 @@ const fileSchema = z
   )
   .max(ENTRIES_MAX);
 
-/** One process of a sensor. It leads a process group. */
-export interface LedgerEntry extends ProcessIdentity {
+/** One process of a sensor. It is the leader of a process group. */
+export interface JournalEntry extends ProcessIdentity {
   readonly sensor: SensorName;
 }
 
-/** The one writer of the file. */
+/** The only writer of the file. */
 export class ProcessJournal {
   readonly #path: string | undefined;
   readonly #log: Log;
-  readonly #entries = new Map<number, LedgerEntry>();
+  readonly #entries = new Map<number, JournalEntry>();
   #isFailing = false;
 
-  /** Without a `stateDir` nothing is kept. */
+  /** Without a `stateDir` nothing is recorded. */
   constructor(stateDir: string | undefined, log: Log) {
     this.#path = stateDir === undefined ? undefined : join(stateDir, FILE_NAME);
     this.#log = log;
   }
 
-  /** `spawn`, with each process written down from its start to its end. */
+  /** Wraps `spawn` so that each process is recorded from its start to its end. */
   tracking(sensor: SensorName, spawn: Spawn): Spawn {
     if (this.#path === undefined) return spawn;
     return (request) => {
@@ -56,14 +56,14 @@ export class ProcessJournal {
       const entry = { ...identity, sensor };
       this.#entries.set(child.pid, entry);
       this.#save();
-      // A turn later: whoever runs it kills its group at its exit, and an entry without a process is better than the reverse.
+      // One turn later, after the supervisor has killed the group: an entry without a process is better than the reverse.
       void child.exited.then(() => {}).then(() => this.#remove(entry));
       return child;
     };
   }
 
-  #remove(entry: LedgerEntry): void {
-    // The pid may be another one's by now.
+  #remove(entry: JournalEntry): void {
+    // Another process may have this pid by now.
     if (this.#entries.get(entry.pid) !== entry) return;
     this.#entries.delete(entry.pid);
     this.#save();
@@ -82,14 +82,17 @@ export class ProcessJournal {
       this.#isFailing = false;
     } catch (err) {
       if (!this.#isFailing)
-        this.#log.warn({ err, path }, "the sensors' processes can't be written down");
+        this.#log.warn(
+          { err, path },
+          "could not record the sensors' processes; a killed agent may leave them running",
+        );
       this.#isFailing = true;
     }
   }
 }
 
-/** What the last agent with this state directory wrote down. A file that can't be used is told of and counts as empty. */
-export function readLedger(stateDir: string, log: Log): readonly LedgerEntry[] {
+/** The processes that the last agent with this state directory recorded. An unusable file is logged and counts as empty. */
+export function readProcessJournal(stateDir: string, log: Log): readonly JournalEntry[] {
   const path = join(stateDir, FILE_NAME);
   try {
     const entries = fileSchema.parse(JSON.parse(readOwn(path)));
@@ -101,18 +104,21 @@ export function readLedger(stateDir: string, log: Log): readonly LedgerEntry[] {
     }));
   } catch (err) {
     if ((err as NodeJS.ErrnoException).code !== "ENOENT")
-      log.warn({ err, path }, "the list of sensors' processes can't be read; leftovers stay");
+      log.warn(
+        { err, path },
+        "could not read the recorded processes; processes of an earlier agent may still run",
+      );
     return [];
   }
 }
 
-/** A plain file of ours; anything else could make us end what we shouldn't. */
+/** Reads a plain file of our own user; a forged one could make the agent end other processes. */
 function readOwn(path: string): string {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const stat = fstatSync(fd);
     if (!stat.isFile()) throw new Error("not a plain file");
-    if (stat.uid !== process.geteuid?.()) throw new Error(`it belongs to uid ${stat.uid}`);
+    if (stat.uid !== process.geteuid?.()) throw new Error(`owned by uid ${stat.uid}`);
     if (stat.size > FILE_BYTES_MAX) throw new Error(`longer than ${FILE_BYTES_MAX} bytes`);
     return readFileSync(fd, "utf8");
   } finally {

@@ -1,28 +1,28 @@
-/** Notices when the program of a sensor is not the one any more that was looked at: removed, or replaced by an upgrade. (A11) */
+/** Detects that a sensor's program was removed or replaced since the sensor was planned, as by an upgrade. (A11) */
 import { statSync } from "node:fs";
 
-/** One for each planned sensor; it remembers the file as it is when it is made. */
+/** Compares the file of one program with its state at construction. */
 export class ProgramWatch {
   readonly #path: string;
   #seen: string | undefined;
 
-  /** `program`: a path; a mere name is not watched, since it is looked up anew each time. */
+  /** Watches `program` if it is a path; a bare name is looked up at each start anyway. */
   constructor(program: string) {
     this.#path = program;
     this.#seen = identityOf(program);
   }
 
-  /** What has changed since this was last asked; undefined when nothing has. */
+  /** The change since the last call, as a sentence; undefined if there is none. */
   change(): string | undefined {
     if (!this.#path.includes("/")) return undefined;
     const now = identityOf(this.#path);
     if (now === this.#seen) return undefined;
     const wasThere = this.#seen !== undefined;
     this.#seen = now;
-    if (now === undefined) return `${this.#path} is gone; it was there when the agent looked`;
+    if (now === undefined) return `${this.#path} was removed since the agent inspected it`;
     return wasThere
-      ? `${this.#path} was replaced since the agent looked: it may be another version now`
-      : `${this.#path} is there again, maybe in another version`;
+      ? `${this.#path} was replaced since the agent inspected it: it may be another version now`
+      : `${this.#path} exists again: it may be another version now`;
   }
 }
 

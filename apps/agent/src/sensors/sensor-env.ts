@@ -1,40 +1,39 @@
 /**
- * What a sensor finds in its environment: the image's own variables as they were, less the agent's secrets, plus what ties
- * it to its node. FLEET_PACKS_DIR and FLEET_RUNTIME_ENVS_DIR are the image's or the sensor's to set; where nobody does they
- * stay unset, since a path that is not there would only be found out later. (A10)
+ * Builds the environment of a sensor: the image's variables without the agent's secrets, plus the variables that name its node.
+ * FLEET_PACKS_DIR and FLEET_RUNTIME_ENVS_DIR are not given defaults, because a default path that does not exist would only fail
+ * later. (A10)
  *
- * What this does not protect against: a sensor of the agent's uid may read the files the agent may read, a token file and
- * the state directory among them. Run sensors under another uid (`uid:`), or give the agent its token in a variable, where
- * that matters.
+ * This does not stop a sensor with the agent's uid from reading the agent's files, a token file and the state directory
+ * included. Where that matters, run sensors under another uid (`uid:`), or pass the token to the agent in a variable.
  */
 import type { NodeId, SensorName } from "@fleet/protocol";
 import type { Environment } from "../process/image-env.ts";
 
-/** `runtimes` is the value of FLEET_AGENT_RUNTIMES for images that set none. */
+/** `runtimes` is the value of FLEET_AGENT_RUNTIMES if the image does not set it. */
 export interface SensorEnvironmentOptions {
   readonly image: Environment;
   readonly sensor: SensorName;
   readonly nodeId: NodeId;
   readonly coordinatorUrl: string;
   readonly runtimes: string;
-  /** The enrolment tokens: a variable that holds one of them under another name is as secret. */
+  /** The enrolment tokens: a variable with one of them under any other name is removed, too. */
   readonly secrets: readonly string[];
-  /** `env:` of the sensor's config. */
+  /** The sensor's `env:`. */
   readonly declared: Readonly<Record<string, string>>;
-  /** The directory of the virtual environment it runs in, if any. (A9) */
+  /** The directory of its virtual environment, if it has one. (A9) */
   readonly virtualEnv: string | undefined;
 }
 
-/** FLEET_ENROLL_TOKEN, its `_FILE`, `_PREVIOUS` and whatever else is derived from it. */
+/** FLEET_ENROLL_TOKEN and its variants with `_FILE`, `_PREVIOUS` and so on. */
 const SECRET_PREFIX = "FLEET_ENROLL_TOKEN";
-/** A list without a name in it counts as unset. (A5) */
+/** Matches a list with at least one name; any other counts as unset. (A5) */
 const NAMES_ANY = /[^\s,]/;
-/** A shorter secret is looked for as a whole value only: as a part it could be met by chance. */
+/** A shorter secret is only compared with whole values, because as a part it could occur by chance. */
 const SECRET_PART_LENGTH_MIN = 8;
 
 /**
- * The whole environment of one sensor. What the sensor declares wins over what the image has, secrets included, since its
- * config's author named it; not over its node's own names.
+ * The complete environment of one sensor. Variables that the sensor declares replace those of the image, even with a secret as
+ * value, because the author of the config wrote them; they never replace the variables that name its node.
  */
 export function sensorEnvironment(options: SensorEnvironmentOptions): Record<string, string> {
   const { image, secrets, declared, virtualEnv } = options;
@@ -54,7 +53,7 @@ export function sensorEnvironment(options: SensorEnvironmentOptions): Record<str
   };
 }
 
-/** As a virtual environment's own `activate` does it, so that programs it starts are the environment's, too. */
+/** Does what the `activate` script of a virtual environment does, so that child programs run in it, too. */
 function activate(env: Record<string, string>, virtualEnv: string): void {
   const { PATH } = env;
   env["VIRTUAL_ENV"] = virtualEnv;

@@ -1,6 +1,6 @@
 /**
- * Turns what a sensor writes to stdout into frames in its spool: splits lines, checks each, drops and counts what is none.
- * Keeps the balance produced = acked + spooled + Σ dropped. One for each sensor, across its runs. (A11, A16)
+ * Turns a sensor's stdout into frames in its spool: splits it into lines, checks each, and drops and counts lines that are not
+ * frames. Keeps the balance produced = acked + spooled + Σ dropped. One per sensor, across its runs. (A11, A16)
  */
 import { type Clock, type Log, LogLimiter } from "@fleet/daemon";
 import {
@@ -18,18 +18,18 @@ const CR = 13;
 const SPACE = 32;
 const TAB = 9;
 
-/** Where the frames go. */
+/** How an output is set up. */
 export interface SensorOutputOptions {
   readonly spool: Spool;
   readonly clock: Clock;
   readonly log: Log;
-  /** The longest line, LF included; at most the wire's. */
+  /** The longest line, LF included; at most LINE_BYTES_MAX, the default. */
   readonly lineBytesMax?: number;
-  /** A line was dropped: which and why, in words. As seldom as the log hears of it. */
+  /** Gets a sentence about a dropped line, as often as it is logged. */
   readonly onDropped?: (text: string) => void;
 }
 
-/** See the head of this file. */
+/** The line splitter, frame check and counters of one sensor. */
 export class SensorOutput {
   readonly #spool: Spool;
   readonly #log: Log;
@@ -37,11 +37,11 @@ export class SensorOutput {
   readonly #onDropped: (text: string) => void;
   #reader: FrameReader;
   #lineBytesMax: number;
-  /** Lines that were too long. */
+  /** Lines longer than the limit. */
   #oversized = 0;
   readonly #dropped = new Map<string, number>();
-  /** Lines that were no frames. */
-  #noFrames = 0;
+  /** Lines that were not frames. */
+  #notFrames = 0;
 
   constructor(options: SensorOutputOptions) {
     this.#spool = options.spool;
@@ -52,36 +52,35 @@ export class SensorOutput {
     this.#reader = this.#newReader();
   }
 
-  /** From the next run on lines may be this long. Not to be called during one. */
+  /** Sets the longest line from the next run on. Call it only between runs. */
   limitLines(bytesMax: number): void {
     if (bytesMax === this.#lineBytesMax) return;
     this.#lineBytesMax = bytesMax;
     this.#reader = this.#newReader();
   }
 
-  /** A piece of stdout, cut anywhere. A promise settles when the next piece should come: the spool is full and blocks. */
+  /** Takes a chunk of stdout, cut anywhere. If the spool is full and blocks, the promise settles when it accepts more. */
   push(chunk: Uint8Array): void | Promise<void> {
     this.#reader.push(chunk);
     return this.#spool.room();
   }
 
   /**
-   * A run has ended. A last line without its LF counts when the sensor ended well; else it may be half a line and is
-   * forgotten.
+   * Ends a run. A last line without LF counts if the sensor exited cleanly; otherwise it may be incomplete and is discarded.
    */
   end(isClean: boolean): void {
     if (isClean && this.#reader.pendingBytes > 0) void this.push(LF_CHUNK);
     this.#reader.reset();
   }
 
-  /** The balance of all runs; frames that are on disk since an earlier start of the agent included. */
+  /** The balance of all runs, including frames on disk from earlier starts of the agent. */
   counters(): SensorCounters {
     const { appended, acked, held, dropped } = this.#spool.stats();
     const reasons = { ...Object.fromEntries(this.#dropped), ...dropped };
     const oversized = this.#oversized;
     if (oversized > 0) reasons["too_long"] = (reasons["too_long"] ?? 0) + oversized;
     return {
-      produced: appended + this.#noFrames + oversized,
+      produced: appended + this.#notFrames + oversized,
       acked,
       spooled: held,
       dropped: reasons,
@@ -104,7 +103,7 @@ export class SensorOutput {
     }
     const { bytes, start, end } = line;
     if (isBlank(bytes, start, end)) return;
-    this.#noFrames++;
+    this.#notFrames++;
     this.#drop(problem, bytes.subarray(start, Math.min(end, start + SAMPLE_BYTES)));
   }
 
@@ -117,8 +116,8 @@ export class SensorOutput {
     const held = this.#complaints.pass(problem);
     if (held === undefined) return;
     const line = typeof sample === "string" ? sample : sample();
-    this.#log.warn({ problem, line, held_back: held }, "a line on stdout is not a frame; dropped");
-    this.#onDropped(`a line on stdout is no frame (${problem}): ${line}`);
+    this.#log.warn({ problem, line, held_back: held }, "dropped a line on stdout that is not a frame");
+    this.#onDropped(`dropped a line on stdout that is not a frame (${problem}): ${line}`);
   }
 }
 

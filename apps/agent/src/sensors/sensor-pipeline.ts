@@ -1,6 +1,6 @@
 /**
- * One sensor with all that belongs to it: spool, output, log, uplink, and the process or polls that feed them. The process can
- * be replaced while the rest stays, so that a changed config loses no frame. Made and kept by SensorPipelines. (A11, A16)
+ * One sensor with its spool, output, log and uplink, and the process or polls that feed them. The process can be replaced while
+ * the other parts stay, so that a changed config loses no frame. Created and owned by SensorPipelines. (A11, A16)
  */
 import type { Clock, Log, Random } from "@fleet/daemon";
 import { join } from "node:path";
@@ -10,27 +10,24 @@ import type { SensorConfig } from "../config/sensor.ts";
 import { DiskSpool } from "../spool/disk-spool.ts";
 import type { Environment } from "../process/image-env.ts";
 import type { ProcessJournal } from "./process-journal.ts";
-import { logPath } from "../logs/log-files.ts";
-import { type LogStore, memoryStore } from "../logs/log-store.ts";
-import { RotatedFile } from "../logs/rotated-file.ts";
-import { SensorLog } from "../logs/sensor-log.ts";
-import { StderrEcho } from "../logs/stderr-echo.ts";
+import { createSensorLog } from "../logs/create-sensor-log.ts";
+import type { SensorLog } from "../logs/sensor-log.ts";
 import { sensorEnvironment } from "./sensor-env.ts";
 import type { SensorPlan } from "./sensor-plan.ts";
 import { SensorOutput } from "./sensor-output.ts";
 import type { Sensor } from "./sensor.ts";
-import { newSensor } from "./new-sensor.ts";
+import { createSensor } from "./create-sensor.ts";
 import type { SpoolBounds } from "../spool/spool-size.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Uplink } from "../uplink/uplink.ts";
 
-/** What all lines of an agent are made with. */
-export interface LineContext {
-  /** The image's environment as it was. */
+/** What all pipelines of an agent are made with. */
+export interface PipelineContext {
+  /** The image's original environment. */
   readonly image: Environment;
   readonly nodeId: NodeId;
   readonly coordinatorUrl: string;
-  /** What no sensor may find in its environment. */
+  /** Values that no sensor may find in its environment. */
   readonly secrets: readonly string[];
   readonly stateDir: string | undefined;
   readonly spool: SpoolBounds;
@@ -41,20 +38,20 @@ export interface LineContext {
   readonly log: Log;
 }
 
-/** A plan that can be carried out. */
+/** A plan for a sensor that can run here. */
 export type RunnablePlan = Extract<SensorPlan, { at: "runnable" }>;
 
-/** All that decides how a process is run. */
+/** Everything that determines how a process is run. */
 interface Recipe {
   readonly plan: RunnablePlan;
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** A line of frames; see the head of this file. */
+/** The way of one sensor's frames, from its process to the coordinator. */
 export class SensorPipeline {
   readonly name: SensorName;
   readonly uplink: Uplink;
-  readonly #context: LineContext;
+  readonly #context: PipelineContext;
   readonly #log: Log;
   readonly #spool: DiskSpool;
   readonly #output: SensorOutput;
@@ -62,7 +59,7 @@ export class SensorPipeline {
   #sensorLog: SensorLog;
   #sensor: Sensor;
 
-  constructor(plan: RunnablePlan, runtimes: string, context: LineContext) {
+  constructor(plan: RunnablePlan, runtimes: string, context: PipelineContext) {
     const { name, lineBytesMax, log } = plan.config;
     const { clock, stateDir, newUplink } = context;
     this.name = name;
@@ -91,7 +88,7 @@ export class SensorPipeline {
     return this.#recipe.plan.config;
   }
 
-  /** Frames that are left at the end are there at the next start. */
+  /** Whether unacknowledged frames are kept for the next start. */
   get keepsFrames(): boolean {
     return this.#spool.isOnDisk;
   }
@@ -105,26 +102,26 @@ export class SensorPipeline {
     return this.#sensorLog.tail(linesMax);
   }
 
-  /** Begins the first run, or the first poll. */
+  /** Starts the first run, or the first poll. */
   run(): void {
     this.#spool.setBlocking(true);
     void this.#sensor.start();
   }
 
-  /** Ends the process; frames that are there already go on to the coordinator. */
+  /** Ends the process; frames in the spool are still sent. */
   stopSensor(deadlineMs: number): Promise<void> {
     this.#spool.setBlocking(false);
     return this.#sensor.stop(deadlineMs);
   }
 
-  /** Whether this plan would run the very process that runs now. */
+  /** Whether this plan would run the same process that runs now. */
   isAsPlanned(plan: RunnablePlan, runtimes: string): boolean {
     return Bun.deepEquals(this.#recipeOf(plan, runtimes), this.#recipe, true);
   }
 
   /**
-   * Ends the process and, while `mayRun` still says so, runs the one that is planned now. One that can't be ended by
-   * `deadlineMs` was sent KILL and does nothing more: it is told of, and not waited for.
+   * Ends the process and, if `mayRun` still allows it, runs the new one. A process that does not end by `deadlineMs` has been
+   * sent SIGKILL; it is logged and not waited for.
    */
   async replace(
     plan: RunnablePlan,
@@ -136,7 +133,9 @@ export class SensorPipeline {
     this.#spool.setBlocking(false);
     await this.#sensor
       .stop(deadlineMs)
-      .catch((err: unknown) => this.#log.error({ err }, "the sensor could not be ended in time"));
+      .catch((err: unknown) =>
+        this.#log.error({ err }, "could not end the sensor in time; its process may still run"),
+      );
     this.#recipe = this.#recipeOf(plan, runtimes);
     this.#output.limitLines(plan.config.lineBytesMax);
     if (!Bun.deepEquals(plan.config.log, logBounds)) {
@@ -147,13 +146,13 @@ export class SensorPipeline {
     if (mayRun()) this.run();
   }
 
-  /** Closes the connection, the log and the spool; the process has ended before. What is left goes to disk, where there is one. */
+  /** Closes uplink, log and spool, once the process has ended. Unacknowledged frames are written to disk, if there is one. */
   async close(deadlineMs: number): Promise<void> {
     this.#sensorLog.close();
     await this.uplink.stop(deadlineMs).finally(() => this.#spool.close());
   }
 
-  /** The agent ends now: leaves no process behind. */
+  /** Kills the process because the agent ends now. */
   kill(): void {
     this.#sensor.kill();
   }
@@ -178,7 +177,7 @@ export class SensorPipeline {
   #newSensor(): Sensor {
     const { clock, random, processJournal } = this.#context;
     const { plan, env } = this.#recipe;
-    return newSensor({
+    return createSensor({
       config: plan.config,
       argv: plan.argv,
       user: plan.user,
@@ -194,16 +193,6 @@ export class SensorPipeline {
 
   #newSensorLog({ bytesMax, files }: SensorConfig["log"]): SensorLog {
     const { stateDir, clock } = this.#context;
-    const path = stateDir === undefined ? undefined : logPath(stateDir, this.name);
-    const store: LogStore =
-      path === undefined
-        ? memoryStore()
-        : new RotatedFile({ path, bytesMax, files, clock, log: this.#log });
-    return new SensorLog({
-      store,
-      burstBytes: bytesMax * files,
-      echo: new StderrEcho(clock, this.#log),
-      clock,
-    });
+    return createSensorLog({ sensor: this.name, bytesMax, files, stateDir, clock, log: this.#log });
   }
 }

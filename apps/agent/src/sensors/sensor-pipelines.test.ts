@@ -6,7 +6,7 @@ import { type Clock, seededRandom, systemClock } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
 import { nodeIdSchema } from "@fleet/protocol";
 import { processIdentity } from "@fleet/supervisor";
-import { ProcessJournal, readLedger } from "./process-journal.ts";
+import { readProcessJournal } from "./process-journal.ts";
 import { SensorPipelines, type SensorPlans } from "./sensor-pipelines.ts";
 import type { SensorPlan } from "./sensor-plan.ts";
 import { eventually, frameText, recordingLog, sensorOf } from "../testing.ts";
@@ -67,7 +67,6 @@ function setUp(plans: SensorPlans, clock: Clock = systemClock) {
       ageMaxMs: undefined,
       onFull: "drop_oldest",
     },
-    processJournal: new ProcessJournal(stateDir, log),
     newUplink: (sensor, spool, lineLog) =>
       new Uplink({
         sensor,
@@ -87,7 +86,7 @@ function setUp(plans: SensorPlans, clock: Clock = systemClock) {
   });
   all.push(lines);
   const pids = (): Record<string, number> =>
-    Object.fromEntries(readLedger(stateDir, log).map(({ sensor, pid }) => [sensor, pid]));
+    Object.fromEntries(readProcessJournal(stateDir, log).map(({ sensor, pid }) => [sensor, pid]));
   const produced = (name: string): number => lines.counters()[name]?.produced ?? -1;
   return { lines, said, pids, produced };
 }
@@ -212,7 +211,7 @@ describe("A11: a new config of the sensors", () => {
     expect(Object.keys(lines.counters())).toEqual(["radar"]);
     await clock.run(5000);
     expect(await done).toMatchObject({ stopped: ["radar"] });
-    const left = said.find(({ message }) => message.startsWith("frames wait in the spool"));
+    const left = said.find(({ message }) => message.startsWith("frames stay in the spool"));
     expect(left?.fields).toEqual({ sensor: "radar", frames: 1 });
   });
 

@@ -1,52 +1,62 @@
 /**
- * All sensors of an agent that can run here, each in a line of its own, and those that can't, with the reason. Starts and
- * stops them, and takes up a changed config while the others go on untouched. Called by Agent. (A8, A11)
+ * The pipelines of all sensors that can run here, and the sensors that can't, with the reason. Starts and stops them, and
+ * applies a changed config without touching unchanged sensors. Used by Agent. (A8, A11)
  */
 import type { Log } from "@fleet/daemon";
 import type { SensorCounters, SensorInfo } from "@fleet/protocol";
-import { type LineContext, type RunnablePlan, SensorPipeline } from "./sensor-pipeline.ts";
+import { endLeftovers } from "./end-leftovers.ts";
+import { type JournalEntry, ProcessJournal, readProcessJournal } from "./process-journal.ts";
+import { type PipelineContext, type RunnablePlan, SensorPipeline } from "./sensor-pipeline.ts";
 import type { SensorPlan } from "./sensor-plan.ts";
 
-/** What a sensor is to do: one plan for each, and the value of FLEET_AGENT_RUNTIMES for images that set none. */
+/** One plan per sensor, and the value of FLEET_AGENT_RUNTIMES for images that do not set it. */
 export interface SensorPlans {
   readonly plans: readonly SensorPlan[];
   readonly runtimes: string;
 }
 
-/** What a new config came to, by names of sensors. */
+/** The effect of a new config, by names of sensors. */
 export interface Reconfigured {
   readonly started: readonly string[];
   readonly restarted: readonly string[];
   readonly stopped: readonly string[];
 }
 
-/** Longest text of a problem that the coordinator is told. (protocol: `problem`) */
+/** The longest `problem` that the protocol allows. */
 const PROBLEM_LENGTH_MAX = 512;
-/** Of all of them: a registration has a largest size, and more than this is left for the rest of it. */
+/** For all problems together: a register request is bounded, and the rest of it needs room, too. */
 const PROBLEMS_LENGTH_MAX = 64 * 1024;
-/** Beyond a sensor's grace, for its KILL to take effect. */
+/** Time for a SIGKILL to take effect after a sensor's grace. */
 const STOP_MARGIN_MS = 2000;
-/** How long the frames of a sensor that is taken out may take to be acknowledged. */
+/** How long a removed sensor waits for its frames to be acknowledged. */
 const DRAIN_MS_MAX = 5000;
 
-/** See the head of this file. */
+/** What the pipelines of an agent are made with. */
+export type SensorPipelinesOptions = Omit<PipelineContext, "processJournal">;
+
+/** All sensors of one agent. It records their processes, and ends those of a killed agent before it runs the first one. */
 export class SensorPipelines {
-  readonly #context: LineContext;
-  #lines: readonly SensorPipeline[] = [];
+  readonly #context: PipelineContext;
+  /** Processes that an earlier agent may have left running. */
+  readonly #leftovers: readonly JournalEntry[];
+  #pipelines: readonly SensorPipeline[] = [];
   #planned: SensorPlans;
   #isRunning = false;
   #isStopping = false;
   /** One reconfiguration at a time. */
   #busy: Promise<unknown> = Promise.resolve();
 
-  constructor(planned: SensorPlans, context: LineContext) {
-    this.#context = context;
+  constructor(planned: SensorPlans, options: SensorPipelinesOptions) {
+    const { stateDir, log } = options;
+    // Read before the first process overwrites it.
+    this.#leftovers = stateDir === undefined ? [] : readProcessJournal(stateDir, log);
+    this.#context = { ...options, processJournal: new ProcessJournal(stateDir, log) };
     this.#planned = planned;
-    this.#lines = runnable(planned).map((plan) => this.#newLine(plan));
-    this.#tellUnavailable(planned.plans);
+    this.#pipelines = runnable(planned).map((plan) => this.#newPipeline(plan));
+    this.#logUnavailable(planned.plans);
   }
 
-  /** As the coordinator is told: what can run, and what can't, with why. */
+  /** The sensors as a register request lists them: those that can run, and those that can't with their problem. */
   infos(): SensorInfo[] {
     const { plans } = this.#planned;
     const unavailable = plans.filter(({ at }) => at === "unavailable").length;
@@ -60,34 +70,43 @@ export class SensorPipelines {
   }
 
   counters(): Record<string, SensorCounters> {
-    return Object.fromEntries(this.#lines.map((line) => [line.name, line.counters()]));
+    return Object.fromEntries(
+      this.#pipelines.map((pipeline) => [pipeline.name, pipeline.counters()]),
+    );
   }
 
-  /** The last lines of a sensor's log, oldest first; undefined when there is no such sensor. */
+  /** The last lines of a sensor's log, oldest first; undefined if there is no such sensor. */
   tail(sensor: string, linesMax: number): string[] | undefined {
-    return this.#lines.find(({ name }) => name === sensor)?.tail(linesMax);
+    return this.#pipelines.find(({ name }) => name === sensor)?.tail(linesMax);
   }
 
-  /** There is a new grant. */
+  /** Uses a new grant. */
   granted(): void {
-    for (const { uplink } of this.#lines) uplink.granted();
+    for (const { uplink } of this.#pipelines) uplink.granted();
   }
 
-  /** Frames may go to the coordinator. */
+  /** Starts the uplinks. */
   connect(): void {
-    for (const { uplink } of this.#lines) uplink.start();
+    for (const { uplink } of this.#pipelines) uplink.start();
   }
 
-  /** Sensors run from here on. No-op once stopping. */
+  /** Ends leftover processes, then runs the sensors. Does nothing once stopping. */
+  async start(): Promise<void> {
+    const { clock, log } = this.#context;
+    if (this.#leftovers.length > 0) await endLeftovers({ entries: this.#leftovers, clock, log });
+    this.run();
+  }
+
+  /** Runs the sensors, at once. Does nothing once stopping. */
   run(): void {
     if (this.#isStopping || this.#isRunning) return;
     this.#isRunning = true;
-    for (const line of this.#lines) line.run();
+    for (const pipeline of this.#pipelines) pipeline.run();
   }
 
   /**
-   * Takes up new plans: sensors that are gone are stopped and drained, new ones started, changed ones restarted with their
-   * spool and uplink kept; the rest isn't touched. One after the other when called again meanwhile; nothing once stopping.
+   * Applies new plans: removed sensors are stopped and drained, new ones started, changed ones restarted with their spool and
+   * uplink kept; the others are not touched. Concurrent calls run one after the other. Does nothing once stopping.
    */
   reconfigure(planned: SensorPlans): Promise<Reconfigured> {
     const done = this.#busy.then(() => this.#reconfigure(planned));
@@ -95,84 +114,88 @@ export class SensorPipelines {
     return done;
   }
 
-  /** Ends every process by `deadlineMs`; nothing is started any more. */
+  /** Ends every process by `deadlineMs`; no process is started afterwards. */
   async stopSensors(deadlineMs: number): Promise<void> {
     this.#isStopping = true;
-    await this.#each("sensor", (line) => line.stopSensor(deadlineMs));
+    await this.#each("sensor", (pipeline) => pipeline.stopSensor(deadlineMs));
   }
 
-  /** Waits until every frame is acknowledged, or until `deadlineMs`, and says what is left. */
+  /** Waits until every frame is acknowledged, or until `deadlineMs`. */
   async drain(deadlineMs: number): Promise<void> {
     await this.#each("spool", ({ uplink }) => uplink.drain(deadlineMs));
   }
 
-  tellFramesLeft(): void {
-    for (const line of this.#lines) tellLeft(line, this.#context.log);
+  /** Logs how many frames are not acknowledged. */
+  logFramesLeft(): void {
+    for (const pipeline of this.#pipelines) logFramesLeft(pipeline, this.#context.log);
   }
 
   async close(deadlineMs: number): Promise<void> {
-    await this.#each("uplink", (line) => line.close(deadlineMs));
+    await this.#each("uplink", (pipeline) => pipeline.close(deadlineMs));
   }
 
   kill(): void {
-    for (const line of this.#lines) line.kill();
+    for (const pipeline of this.#pipelines) pipeline.kill();
   }
 
   async #reconfigure(planned: SensorPlans): Promise<Reconfigured> {
     if (this.#isStopping) return { started: [], restarted: [], stopped: [] };
-    this.#tellUnavailable(planned.plans.filter((plan) => !this.#isKnownProblem(plan)));
+    this.#logUnavailable(planned.plans.filter((plan) => !this.#isKnownProblem(plan)));
     this.#planned = planned;
     const plans = new Map(runnable(planned).map((plan) => [plan.config.name, plan]));
-    const gone = this.#lines.filter(({ name }) => !plans.has(name));
-    const changed = this.#lines.flatMap((line) => {
-      const plan = plans.get(line.name);
-      if (plan === undefined || line.isAsPlanned(plan, planned.runtimes)) return [];
-      return [{ line, plan }];
+    const gone = this.#pipelines.filter(({ name }) => !plans.has(name));
+    const changed = this.#pipelines.flatMap((pipeline) => {
+      const plan = plans.get(pipeline.name);
+      if (plan === undefined || pipeline.isAsPlanned(plan, planned.runtimes)) return [];
+      return [{ pipeline, plan }];
     });
-    for (const { name } of this.#lines) plans.delete(name);
-    const added = [...plans.values()].map((plan) => this.#newLine(plan));
-    // Those that go stay among the lines until they are gone, so that a stop meanwhile finds them.
-    this.#lines = [...this.#lines, ...added];
-    for (const line of added) {
-      line.uplink.start();
-      if (this.#isRunning) line.run();
+    for (const { name } of this.#pipelines) plans.delete(name);
+    const added = [...plans.values()].map((plan) => this.#newPipeline(plan));
+    // Removed pipelines stay in the list until they are closed, so that a stop in the meantime reaches them.
+    this.#pipelines = [...this.#pipelines, ...added];
+    for (const pipeline of added) {
+      pipeline.uplink.start();
+      if (this.#isRunning) pipeline.run();
     }
     await Promise.all([
-      ...changed.map(({ line, plan }) =>
-        line.replace(plan, planned.runtimes, this.#stopBy(line), () => this.#mayRun()),
+      ...changed.map(({ pipeline, plan }) =>
+        pipeline.replace(plan, planned.runtimes, this.#stopBy(pipeline), () => this.#mayRun()),
       ),
-      ...gone.map((line) => this.#remove(line)),
+      ...gone.map((pipeline) => this.#remove(pipeline)),
     ]);
-    this.#lines = this.#lines.filter((line) => !gone.includes(line));
+    this.#pipelines = this.#pipelines.filter((pipeline) => !gone.includes(pipeline));
     return {
       started: added.map(({ name }) => name),
-      restarted: changed.map(({ line }) => line.name),
+      restarted: changed.map(({ pipeline }) => pipeline.name),
       stopped: gone.map(({ name }) => name),
     };
   }
 
-  async #remove(line: SensorPipeline): Promise<void> {
+  async #remove(pipeline: SensorPipeline): Promise<void> {
     const { clock, log } = this.#context;
     try {
-      await line.stopSensor(this.#stopBy(line));
+      await pipeline.stopSensor(this.#stopBy(pipeline));
     } catch (err) {
-      log.error({ sensor: line.name, err }, "the sensor could not be ended in time");
-      line.kill();
+      log.error(
+        { sensor: pipeline.name, err },
+        "could not end the sensor in time; its process may still run",
+      );
+      pipeline.kill();
     }
-    await line.uplink.drain(clock.monotonicMs() + DRAIN_MS_MAX).catch(() => {});
-    tellLeft(line, log);
-    await line.close(clock.monotonicMs() + DRAIN_MS_MAX).catch(() => {});
+    await pipeline.uplink.drain(clock.monotonicMs() + DRAIN_MS_MAX).catch(() => {});
+    logFramesLeft(pipeline, log);
+    await pipeline.close(clock.monotonicMs() + DRAIN_MS_MAX).catch(() => {});
   }
 
   #mayRun(): boolean {
     return this.#isRunning && !this.#isStopping;
   }
 
-  #stopBy(line: SensorPipeline): number {
-    return this.#context.clock.monotonicMs() + line.config.stopGraceMs + STOP_MARGIN_MS;
+  #stopBy(pipeline: SensorPipeline): number {
+    return this.#context.clock.monotonicMs() + pipeline.config.stopGraceMs + STOP_MARGIN_MS;
   }
 
-  #newLine(plan: RunnablePlan): SensorPipeline {
+  #newPipeline(plan: RunnablePlan): SensorPipeline {
     return new SensorPipeline(plan, this.#planned.runtimes, this.#context);
   }
 
@@ -180,7 +203,7 @@ export class SensorPipelines {
     return this.#planned.plans.some((known) => Bun.deepEquals(known, plan));
   }
 
-  #tellUnavailable(plans: readonly SensorPlan[]): void {
+  #logUnavailable(plans: readonly SensorPlan[]): void {
     for (const plan of plans) {
       if (plan.at === "runnable") continue;
       const { name: sensor, runtime } = plan.config;
@@ -192,13 +215,13 @@ export class SensorPipelines {
     }
   }
 
-  /** Does `stop` to every line at once; one that fails does not keep the others. */
-  async #each(part: string, stop: (line: SensorPipeline) => Promise<void>): Promise<void> {
-    const lines = this.#lines;
-    const results = await Promise.allSettled(lines.map(stop));
+  /** Calls `stop` for every pipeline concurrently; a failure does not affect the others. */
+  async #each(part: string, stop: (pipeline: SensorPipeline) => Promise<void>): Promise<void> {
+    const pipelines = this.#pipelines;
+    const results = await Promise.allSettled(pipelines.map(stop));
     for (const [index, result] of results.entries()) {
       if (result.status === "fulfilled") continue;
-      const sensor = lines[index]?.name;
+      const sensor = pipelines[index]?.name;
       this.#context.log.warn({ sensor, err: result.reason }, `could not stop the ${part} in time`);
     }
   }
@@ -208,10 +231,14 @@ function runnable({ plans }: SensorPlans): RunnablePlan[] {
   return plans.filter((plan) => plan.at === "runnable");
 }
 
-function tellLeft({ name, uplink, keepsFrames }: SensorPipeline, log: Log): void {
+function logFramesLeft({ name, uplink, keepsFrames }: SensorPipeline, log: Log): void {
   const frames = uplink.framesLeft;
   if (frames === 0) return;
   if (keepsFrames)
-    log.info({ sensor: name, frames }, "frames wait in the spool for the next start");
-  else log.warn({ sensor: name, frames }, "frames are left behind");
+    log.info({ sensor: name, frames }, "frames stay in the spool until the next start");
+  else
+    log.warn(
+      { sensor: name, frames },
+      "frames are lost: they are not acknowledged and there is no spool on disk",
+    );
 }

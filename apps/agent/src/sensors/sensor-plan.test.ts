@@ -137,11 +137,11 @@ describe("A11: a sensor that can't run says what it needs, what is here, and wha
 
   test("its runtime is here, but not offered", () => {
     expect(problem(python(), { offered: ["node"] })).toEqual([
-      "needs python; the runtimes offered here are: node",
+      "needs python; the runtimes enabled here are: node",
       "add python to runtimes:",
     ]);
     expect(problem(python(), { offered: [], tier: "override" })).toEqual([
-      "needs python; the runtimes offered here are: none",
+      "needs python; the runtimes enabled here are: none",
       "add python to FLEET_AGENT_RUNTIMES",
     ]);
   });
@@ -155,7 +155,7 @@ describe("A11: a sensor that can't run says what it needs, what is here, and wha
 
   test("A6: native is not offered", () => {
     expect(problem({ runtime: "native" }, { offered: ["python"], tier: "detected" })).toEqual([
-      "needs native; the runtimes offered here are: python",
+      "needs native; the runtimes enabled here are: python",
       "add native to runtimes:",
     ]);
   });
@@ -178,25 +178,25 @@ describe("A9: a sensor with an environment", () => {
   test("that is broken says why", () => {
     expect(problem(python({ environment: "broken" }))).toEqual([
       "needs python in the environment broken; it can't be used: its bin/python3 points nowhere",
-      "make it anew where it is used: python3 -m venv --clear /envs/broken; these would do: radar, old",
+      "create it again on this machine: python3 -m venv --clear /envs/broken; or use one of: radar, old",
     ]);
   });
 
   test("of another version names those that would do", () => {
     expect(problem(python({ environment: "old", requires: ">=3.12" }))).toEqual([
-      "needs python >=3.12 in the environment old; that has python 3.8.1 at /envs/old/bin/python3",
-      "make it anew with such a python, or correct requires:; these would do: radar",
+      "needs python >=3.12 in the environment old; it has python 3.8.1 at /envs/old/bin/python3",
+      "create it again with such a python, or correct requires:; or use one of: radar",
     ]);
   });
 
   test("that is not there names what is, and the nearest", () => {
     expect(problem(python({ environment: "Radra" }))).toEqual([
       "needs python in the environment Radra; /envs has radar, old, broken",
-      "correct environment:, perhaps to radar; these would do: radar, old",
+      "correct environment:, perhaps to radar; or use one of: radar, old",
     ]);
     expect(problem(python({ environment: "sonar" }), { environments: [] })).toEqual([
       "needs python in the environment sonar; /envs has no environments",
-      "make it with: python3 -m venv /envs/sonar",
+      "create it with: python3 -m venv /envs/sonar",
     ]);
   });
 
@@ -210,11 +210,11 @@ describe("A9: a sensor with an environment", () => {
 describe("A10: a sensor with a user or limits of its own", () => {
   test("can't have another user from an agent that may not switch", () => {
     expect(problem(python({ uid: 65_534 }))).toEqual([
-      "is to run as uid 65534, gid 65534; the agent runs as uid 1000, gid 1000 and may not switch",
-      "start the agent as root with CAP_SETUID, CAP_SETGID and CAP_KILL, or take uid: and gid: out",
+      "must run as uid 65534, gid 65534; the agent runs as uid 1000, gid 1000 and may not switch users",
+      "start the agent as root with CAP_SETUID, CAP_SETGID and CAP_KILL, or remove uid: and gid:",
     ]);
     const half = { uid: 0, gid: 0 };
-    expect(problem(python({ uid: 65_534 }), { host: half })[0]).toEndWith("may not switch");
+    expect(problem(python({ uid: 65_534 }), { host: half })[0]).toEndWith("may not switch users");
   });
 
   test("is switched by one that may, and not where it is the agent's own", () => {
@@ -226,7 +226,7 @@ describe("A10: a sensor with a user or limits of its own", () => {
 
   test("needs the static build", () => {
     const host = { hasLauncher: false };
-    const reason = "asks for a user or limits of its own, which this build of the agent can't give";
+    const reason = "asks for a user or limits, which this build of the agent does not support";
     expect(problem(python({ limits: { open_files: 64 } }), { host })[0]).toBe(reason);
     expect(plan(python({ limits: { open_files: 64 } })).at).toBe("runnable");
     expect(plan(python(), { host }).at).toBe("runnable");

@@ -1,7 +1,7 @@
 /**
- * Whether a sensor can run in this image, and by which command: the interpreter is the first of those found that satisfies
- * `requires`, or that of the virtual environment it names. What can't run says what it needs, what is here instead and what
- * would help. Pure, given what detection found and what the host allows. (A5, A6, A9, A11)
+ * Decides whether a sensor can run in this image, and by which command. The interpreter is the first one found that satisfies
+ * `requires`, or that of the named virtual environment. A sensor that can't run gets a reason (what it needs, what is here
+ * instead) and a remedy. Pure, given the detection result and the host. (A5, A6, A9, A11)
  */
 import {
   type ImageReport,
@@ -20,7 +20,7 @@ import {
   userOf,
 } from "./sensor-host.ts";
 
-/** The command line of a sensor, or why it has none here and what would give it one. Both are sentences for a person. */
+/** The command line of a sensor, or the reason why it can't run and the remedy, in words for a person. */
 export type SensorPlan =
   | {
       readonly at: "runnable";
@@ -38,9 +38,9 @@ export type SensorPlan =
       readonly remedy: string;
     };
 
-/** What is in the way of a sensor. */
+/** What prevents a sensor from running. */
 interface Obstacle {
-  /** What is here instead of what it needs. */
+  /** What the image has instead of what the sensor needs. */
   readonly found: string;
   readonly remedy: string;
 }
@@ -52,7 +52,7 @@ interface Interpreter {
 
 const NAMES_MAX = 8;
 
-/** A runtime sensor's command goes to its interpreter; a native one's is run as it stands. */
+/** Plans one sensor. The command is passed to the interpreter of its runtime; a native command is run as it is. */
 export function planSensor(
   config: SensorConfig,
   detection: Detection,
@@ -67,7 +67,7 @@ export function planSensor(
   const problem = switchProblem(config, host);
   if (problem !== undefined) return { at: "unavailable", config, ...problem };
   const { runtimes } = detection.resolved;
-  if (!runtimes.includes(runtime)) return unavailable(notOffered(runtime, detection));
+  if (!runtimes.includes(runtime)) return unavailable(notEnabled(runtime, detection));
   const user = userOf(config, host);
   if (runtime === NATIVE)
     return { at: "runnable", config, argv: command, virtualEnv: undefined, user };
@@ -80,16 +80,16 @@ export function planSensor(
   return { at: "runnable", config, argv: [path, ...command], virtualEnv, user };
 }
 
-function notOffered(runtime: string, { report, resolved }: Detection): Obstacle {
+function notEnabled(runtime: string, { report, resolved }: Detection): Obstacle {
   const isHere = installationsOf(runtime, report).length > 0;
   const missing = findInstallation({ runtime, requires: undefined }, report);
-  // What isn't offered although nothing was chosen isn't there.
+  // Without a choice by the user, a runtime that is not offered was not found.
   if (resolved.tier === "detected" && "found" in missing && runtime !== NATIVE) return missing;
   const offered = resolved.runtimes.join(", ") || "none";
   const where = resolved.tier === "override" ? "FLEET_AGENT_RUNTIMES" : "runtimes:";
-  const present = isHere || runtime === NATIVE ? "" : `, and see that the image has ${runtime}`;
+  const present = isHere || runtime === NATIVE ? "" : `, and install ${runtime} in the image`;
   return {
-    found: `the runtimes offered here are: ${offered}`,
+    found: `the runtimes enabled here are: ${offered}`,
     remedy: `add ${runtime} to ${where}${present}`,
   };
 }
@@ -132,7 +132,7 @@ function findEnvironment(
     };
   const fitting = environmentsFor(runtime, requires, report);
   const others = fitting.filter((other) => other !== name);
-  const instead = others.length === 0 ? "" : `; these would do: ${others.join(", ")}`;
+  const instead = others.length === 0 ? "" : `; or use one of: ${others.join(", ")}`;
   const environment = report.environments.find((each) => each.name === name);
   if (environment === undefined) {
     const names = report.environments.map((each) => each.name);
@@ -141,7 +141,7 @@ function findEnvironment(
       found: `${envsDir} has ${names.length === 0 ? "no environments" : listed(names)}`,
       remedy:
         near === undefined
-          ? `make it with: python3 -m venv ${envsDir}/${name}${instead}`
+          ? `create it with: python3 -m venv ${envsDir}/${name}${instead}`
           : `correct environment:, perhaps to ${near}${instead}`,
     };
   }
@@ -149,22 +149,22 @@ function findEnvironment(
   if (interpreter === null)
     return {
       found: `it can't be used: ${reason ?? "it is broken"}`,
-      remedy: `make it anew where it is used: python3 -m venv --clear ${path}${instead}`,
+      remedy: `create it again on this machine: python3 -m venv --clear ${path}${instead}`,
     };
   if (isSatisfied(environment, requires)) return { path: interpreter, virtualEnv: path };
   return {
-    found: `that has ${runtime} ${version ?? "of unknown version"} at ${interpreter}`,
-    remedy: `make it anew with such a ${runtime}, or correct requires:${instead}`,
+    found: `it has ${runtime} ${version ?? "of unknown version"} at ${interpreter}`,
+    remedy: `create it again with such a ${runtime}, or correct requires:${instead}`,
   };
 }
 
-/** The chosen one, then the others. */
+/** The chosen installation first, then the others. */
 function installationsOf(runtime: string, report: ImageReport): readonly Installation[] {
   const found = report.interpreters.find(({ name }) => name === runtime);
   return found?.verdict === "ok" ? [found, ...found.also] : [];
 }
 
-/** Names of environments that would do; only Python has any. */
+/** Names of the environments that satisfy `requires`; only Python has environments. */
 function environmentsFor(
   runtime: string,
   requires: string | undefined,
@@ -177,7 +177,7 @@ function environmentsFor(
     .slice(0, NAMES_MAX);
 }
 
-/** Without a `requires` any version will do, known or not. */
+/** Without `requires` any version satisfies, even an unknown one. */
 function isSatisfied(
   { semver, version }: Pick<VirtualEnvironment, "semver" | "version">,
   requires: string | undefined,
@@ -190,7 +190,7 @@ function listed(names: readonly string[]): string {
   return names.slice(0, NAMES_MAX).join(", ") + (more > 0 ? ` and ${more} more` : "");
 }
 
-/** The name that takes the fewest changes, when those are few. */
+/** The name with the smallest edit distance, if that is small. */
 function nearest(name: string, names: readonly string[]): string | undefined {
   const [best] = names
     .map((other) => ({ other, changes: distance(name.toLowerCase(), other.toLowerCase()) }))
@@ -200,7 +200,7 @@ function nearest(name: string, names: readonly string[]): string | undefined {
     : undefined;
 }
 
-/** Levenshtein's: letters to insert, delete or replace. */
+/** The Levenshtein distance: letters to insert, delete or replace. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {

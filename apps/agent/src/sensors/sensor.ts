@@ -1,4 +1,4 @@
-/** What the two kinds of sensors have in common: what they are made from and what can be done with them. (A11) */
+/** The interface and the construction options that stream and poll sensors share. (A11) */
 import type { Clock, Log, Random, Service } from "@fleet/daemon";
 import type { Spawn } from "@fleet/supervisor";
 import type { SensorConfig } from "../config/sensor.ts";
@@ -10,7 +10,7 @@ import type { SensorOutput } from "./sensor-output.ts";
 export interface SensorOptions<C extends SensorConfig = SensorConfig> {
   readonly config: C;
   readonly argv: readonly string[];
-  /** Undefined: the agent's own. */
+  /** Undefined: the agent's own user. */
   readonly user: SensorUser | undefined;
   readonly env: Readonly<Record<string, string>>;
   readonly output: SensorOutput;
@@ -21,8 +21,8 @@ export interface SensorOptions<C extends SensorConfig = SensorConfig> {
   readonly log: Log;
 }
 
-/** A sensor that is run. */
+/** A sensor that the agent runs. */
 export interface Sensor extends Service {
-  /** For when the agent has to end at once: kills what runs, waits for nothing. */
+  /** Kills its process immediately, without waiting for the end. */
   kill(): void;
 }

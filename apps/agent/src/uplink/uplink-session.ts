@@ -1,8 +1,8 @@
 /**
- * The agent's end of one frame session (DESIGN §6), from hello to the end of the connection. It does no I/O: bytes from the
- * coordinator come in by `receive`, bytes for it go out through `write`. One is made for each connection by `uplink.ts`.
+ * The agent's side of the frame protocol on one connection, from the hello to the end. It does no I/O: `receive` takes bytes
+ * from the coordinator, `write` sends bytes to it. Uplink creates one for each connection.
  *
- * greeting ─ welcome ─► open ─► ended;  greeting ─► ended. Ended is reported once, by `onEnd`.
+ * greeting ─ welcome ─► open ─► ended;  greeting ─► ended. `onEnd` reports the end once.
  */
 import {
   CONTROL_BYTES_MAX,
@@ -14,7 +14,7 @@ import {
 } from "@fleet/protocol";
 import type { Spool } from "../spool/spool.ts";
 
-/** Why a session ended by what was said in it. */
+/** Why a session ended, if the protocol ended it. */
 export type SessionEnd =
   | {
       readonly at: "rejected";
@@ -25,11 +25,11 @@ export type SessionEnd =
   | { readonly at: "bye"; readonly code: string }
   | { readonly at: "bad_server"; readonly problem: string };
 
-/** What a session is connected to. */
+/** What a session is wired to. */
 export interface SessionOptions {
   readonly hello: Hello;
   readonly spool: Spool;
-  /** Takes as many bytes as fit now and says how many; what is left follows after `drained`. −1 when the socket is gone. */
+  /** Writes as many bytes as fit now and returns how many; the rest follows after `drained`. −1 if the socket is closed. */
   readonly write: (bytes: Uint8Array) => number;
   readonly onOpen: () => void;
   /** Frames up to `seq` are acknowledged. */
@@ -37,36 +37,36 @@ export interface SessionOptions {
   readonly onEnd: (end: SessionEnd) => void;
 }
 
-/** Most bytes handed to the socket at once. */
+/** The most bytes written to the socket at once. */
 const WRITE_BYTES_MAX = 256 * 1024;
-/** The largest window a coordinator is granted. */
+/** The largest window that a coordinator may ask for. */
 const WINDOW_BYTES_MAX = 64 * 1024 * 1024;
 
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 const NOTHING = new Uint8Array(0);
 
-/** Frames written together and not all acknowledged yet. */
+/** Frames that were written together and are not all acknowledged. */
 interface Flight {
   readonly lastSeq: number;
   readonly bytes: number;
 }
 
 /**
- * Sends the spool's frames in order, each once a session, with at most `window_bytes` unacknowledged (one frame may be
- * larger than the whole window). Frames the spool dropped in the meantime are skipped by a `skip` line.
+ * Sends the spool's frames in order, each once per session, with at most `window_bytes` unacknowledged (a single frame may be
+ * larger than the window). A `skip` line announces frames that the spool has dropped in the meantime.
  */
 export class UplinkSession {
   readonly #options: SessionOptions;
   readonly #lines = new LineDecoder(CONTROL_BYTES_MAX);
   #at: "greeting" | "open" | "ended" = "greeting";
   #windowBytes = 0;
-  /** The number the coordinator will give to the next line. */
+  /** The number that the coordinator assigns to the next frame. */
   #nextSeq = 1;
   #ackedSeq = 0;
   readonly #flights: Flight[] = [];
   #flightBytes = 0;
-  /** What the socket has not taken yet of the last write. */
+  /** The part of the last write that the socket has not accepted yet. */
   #rest = NOTHING;
 
   constructor(options: SessionOptions) {
@@ -77,34 +77,34 @@ export class UplinkSession {
     return this.#at === "open";
   }
 
-  /** Says hello. Call once, when the connection stands. */
+  /** Sends the hello. Call it once, when the connection is open. */
   start(): void {
     this.#send(encoder.encode(encodeLine(this.#options.hello)));
   }
 
-  /** Bytes from the coordinator, cut anywhere. */
+  /** Takes bytes from the coordinator, cut anywhere. */
   receive(chunk: Uint8Array): void {
     this.#lines.push(chunk, (bytes, start, end) => {
       if (this.#at === "ended") return;
       const line = parseServerLine(decoder.decode(bytes.subarray(start, end)));
-      if (line === undefined) this.#bad("a line that is none of the protocol");
+      if (line === undefined) this.#bad("a line that is not part of the protocol");
       else this.#handle(line);
     });
-    if (this.#lines.oversized > 0) this.#bad("an endless line");
+    if (this.#lines.oversized > 0) this.#bad("a line that is too long");
     this.pump();
   }
 
-  /** The socket takes bytes again. */
+  /** The socket accepts bytes again. */
   drained(): void {
     this.#flushRest();
     this.pump();
   }
 
-  /** Sends what the window and the socket allow. Cheap when there is nothing to do. */
+  /** Sends as much as window and socket allow. Cheap if there is nothing to send. */
   pump(): void {
     const { spool, hello } = this.#options;
     if (this.#at === "open" && spool.spoolId !== hello.spool_id)
-      return this.#bad("the spool has another id by now");
+      return this.#bad("the spool has a new id");
     while (this.#at === "open" && this.#rest.length === 0) {
       const room = this.#windowBytes - this.#flightBytes;
       if (room <= 0) return;
@@ -123,7 +123,7 @@ export class UplinkSession {
     }
   }
 
-  /** Shows the coordinator that somebody is there, unless it has enough to read as it is. */
+  /** Sends a `skip` to the next number as a sign of life, unless a write is pending. */
   keepAlive(): void {
     if (this.#at === "open" && this.#rest.length === 0) this.#skipTo(this.#nextSeq);
   }
@@ -173,7 +173,7 @@ export class UplinkSession {
     this.#options.onAck(seq);
   }
 
-  /** Writes `bytes`, keeping a copy of what the socket did not take. Only called when nothing is left of the last write. */
+  /** Writes `bytes` and copies what the socket does not accept. Call it only when no earlier write is pending. */
   #send(bytes: Uint8Array): void {
     const written = this.#options.write(bytes);
     if (written >= bytes.length) return;

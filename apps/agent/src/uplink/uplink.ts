@@ -1,12 +1,12 @@
 /**
- * Keeps one sensor's session with the coordinator: connects, says hello, and comes back after whatever ended it, for ever.
- * What is said in a session is in uplink-session.ts; this file owns the socket, its timers and the retries.
+ * Keeps one sensor's session with the coordinator open: connects, and reconnects forever, whatever ended the session. The
+ * protocol of a session is in uplink-session.ts; this file owns the socket, its timers and the retries. Created by Agent.
  *
- *   idle       → connecting (a grant came)             waiting → connecting (time is up)
+ *   idle       → connecting (grant)                    waiting → connecting (delay over)
  *   connecting → greeting (socket open) | waiting      greeting → open (welcome) | waiting
  *   open       → waiting (lost, bye) | closing (stop)  closing → idle;  any → idle (stop)
  *
- * Events of an older socket are known by its Attempt and ignored.
+ * Each connection has its own Attempt; events of an earlier one are ignored. (A13, A16)
  */
 import {
   backoffMs,
@@ -20,63 +20,61 @@ import {
   type Timer,
 } from "@fleet/daemon";
 import { KEEPALIVE_MS, PROTOCOL_VERSION, type SensorName, SILENT_MS_MAX } from "@fleet/protocol";
-import { certificateProblem } from "../registration/certificate-problem.ts";
 import type { Grant } from "../registration/check-in.ts";
 import type { Spool } from "../spool/spool.ts";
+import { type FrameSocket, openFrameSocket } from "./frame-socket.ts";
 import { type SessionEnd, UplinkSession } from "./uplink-session.ts";
 
-/** Where an uplink is. `failures` counts attempts since the last welcome. */
+/** The state of an uplink. `failures` counts attempts since the last welcome. */
 export type UplinkState =
   | { readonly at: "idle" }
   | { readonly at: "connecting" | "greeting" | "open" | "closing"; readonly attempt: Attempt }
   | { readonly at: "waiting"; readonly failures: number; readonly why: "lost" | "refused" };
 
-/** One connection: its socket, when there is one, and what is said on it. */
+/** One connection: its socket, once there is one, and its session. */
 interface Attempt {
   readonly grant: Grant;
   readonly session: UplinkSession;
-  /** Cuts off a greeting that takes too long. */
+  /** Ends a greeting that takes too long. */
   greeting: Timer | undefined;
-  /** Of an open session. */
+  /** Set while the session is open. */
   keepalive: Keepalive | undefined;
-  socket: Socket | undefined;
+  socket: FrameSocket | undefined;
 }
 
-type Socket = Bun.Socket<undefined>;
-
-/** What an uplink needs. The callbacks tell the agent what only it can act on. */
+/** What an uplink needs. The callbacks report events that only the agent can act on. */
 export interface UplinkOptions {
   readonly sensor: SensorName;
   readonly spool: Spool;
-  /** As in AgentConfig; for a frame port that speaks TLS. */
+  /** As in AgentConfig; used if the frame port speaks TLS. */
   readonly ca: string | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   /** The latest grant, or undefined before the first registration. */
   readonly grant: () => Grant | undefined;
-  /** The coordinator did not accept the grant `refused`: a new one is needed. */
+  /** The coordinator refused the grant: a new one is needed. */
   readonly onUnauthorized: (refused: Grant) => void;
   /** A newer process speaks for this node. */
   readonly onSuperseded: () => void;
-  /** A session that stood was lost. */
+  /** An open session was lost. */
   readonly onLost: () => void;
 }
 
 const BACKOFF: BackoffOptions = { baseMs: 100, capMs: 5000 };
-/** For refusals that will not change by themselves. */
+/** For refusals that need somebody to change something. */
 const REFUSED_BACKOFF: BackoffOptions = { baseMs: 1000, capMs: 30_000 };
 /** From connect to welcome. */
 const GREETING_MS_MAX = 10_000;
 
-/** See the head of this file. (A13, A16, DESIGN §6) */
+/** The uplink of one sensor. */
 export class Uplink implements Service {
   readonly #options: UplinkOptions;
   readonly #log: Log;
   #state: UplinkState = { at: "idle" };
   #failures = 0;
   #timer: Timer | undefined;
-  #pumpAsked = false;
+  #isPumpScheduled = false;
   #stopping: Promise<void> | undefined;
   readonly #idleWaiters: (() => void)[] = [];
   readonly #drainWaiters: (() => void)[] = [];
@@ -92,32 +90,32 @@ export class Uplink implements Service {
     return this.#state;
   }
 
-  /** Frames not yet acknowledged. */
+  /** How many frames are not acknowledged yet. */
   get framesLeft(): number {
     return this.#options.spool.held;
   }
 
-  /** Begins to follow the spool. Connects at once when there is a grant. */
+  /** Starts sending what is appended to the spool. Connects at once if there is a grant. */
   start(): void {
-    this.#options.spool.onAppend(() => this.#askPump());
+    this.#options.spool.onAppend(() => this.#schedulePump());
     this.granted();
   }
 
-  /** A new grant is there: connects, if that was waited for, or if the one in use is for another epoch or endpoint. */
+  /** Uses a new grant: connects if not connected, and reconnects if the current grant has another epoch or endpoint. */
   granted(): void {
     const grant = this.#options.grant();
     if (grant === undefined || this.#stopping !== undefined) return;
     const state = this.#state;
     if (state.at === "idle") return this.#connect(grant);
     if (state.at === "waiting") {
-      // Refused again and again, even with new grants: the timer decides, or the two would chase each other.
+      // Refused repeatedly, even with new grants: waits for the timer, or grants and refusals would form a busy loop.
       if (state.why === "lost" || state.failures <= 1) this.#connect(grant);
       return;
     }
     if (!isSameSession(state.attempt.grant, grant)) this.#retry(state.attempt, "lost", BACKOFF);
   }
 
-  /** Resolves when every frame in the spool is acknowledged, or at `deadlineMs` (monotonic). */
+  /** Resolves once every frame in the spool is acknowledged, or at `deadlineMs` (monotonic). */
   drain(deadlineMs: number): Promise<void> {
     if (this.framesLeft === 0) return Promise.resolve();
     const { clock } = this.#options;
@@ -130,7 +128,7 @@ export class Uplink implements Service {
     });
   }
 
-  /** Closes the connection: what is written still goes out, until `deadlineMs`. */
+  /** Closes the connection; bytes already written are still sent, until `deadlineMs`. */
   stop(deadlineMs: number): Promise<void> {
     this.#stopping ??= this.#close(deadlineMs);
     return this.#stopping;
@@ -163,12 +161,12 @@ export class Uplink implements Service {
     return closed;
   }
 
-  /** Many frames arrive in one turn; they are sent together after it. */
-  #askPump(): void {
-    if (this.#pumpAsked || this.#state.at !== "open") return;
-    this.#pumpAsked = true;
+  /** Sends all frames of one turn of the event loop together, after it. */
+  #schedulePump(): void {
+    if (this.#isPumpScheduled || this.#state.at !== "open") return;
+    this.#isPumpScheduled = true;
     queueMicrotask(() => {
-      this.#pumpAsked = false;
+      this.#isPumpScheduled = false;
       if (this.#state.at === "open") this.#state.attempt.session.pump();
     });
   }
@@ -179,41 +177,30 @@ export class Uplink implements Service {
     const attempt: Attempt = {
       grant,
       session: this.#newSession(grant, () => attempt),
-      greeting: clock.after(GREETING_MS_MAX, () => this.#lost(attempt, "no welcome in time")),
+      greeting: clock.after(GREETING_MS_MAX, () =>
+        this.#lost(attempt, `no welcome within ${GREETING_MS_MAX / 1000} s`),
+      ),
       keepalive: undefined,
       socket: undefined,
     };
     this.#enter({ at: "connecting", attempt });
-    const { host, port, tls } = grant.frames;
-    const { ca } = this.#options;
-    Bun.connect<undefined>({
-      hostname: host,
-      port,
-      tls: tls && ca !== undefined ? { ca } : tls,
-      socket: {
-        open: (socket) => {
-          if (!this.#isCurrent(attempt)) return void socket.terminate();
-          attempt.socket = socket;
-          if (!tls) this.#opened(attempt, socket);
-        },
-        // Of TLS only. The certificate has been checked for `host` by then.
-        handshake: (socket, isSecure, error) => {
-          if (isSecure) this.#opened(attempt, socket);
-          else this.#lost(attempt, handshakeProblem(error));
-        },
-        data: (_socket, chunk) => {
-          if (!this.#isCurrent(attempt)) return;
-          attempt.keepalive?.received();
-          attempt.session.receive(chunk);
-        },
-        drain: () => {
-          if (this.#isCurrent(attempt)) attempt.session.drained();
-        },
-        close: () => this.#lost(attempt, "connection closed"),
-        error: (_socket, error) => this.#lost(attempt, error.message),
-        connectError: (_socket, error) => this.#lost(attempt, error.message),
+    const adopt = (socket: FrameSocket): boolean => {
+      if (!this.#isCurrent(attempt)) return false;
+      attempt.socket = socket;
+      return true;
+    };
+    openFrameSocket(grant.frames, this.#options.ca, adopt, {
+      onOpen: (socket) => this.#opened(attempt, socket),
+      onData: (chunk) => {
+        if (!this.#isCurrent(attempt)) return;
+        attempt.keepalive?.received();
+        attempt.session.receive(chunk);
       },
-    }).catch((error: unknown) => this.#lost(attempt, String(error)));
+      onDrain: () => {
+        if (this.#isCurrent(attempt)) attempt.session.drained();
+      },
+      onLost: (reason) => this.#lost(attempt, reason),
+    });
   }
 
   #newSession(grant: Grant, attempt: () => Attempt): UplinkSession {
@@ -238,13 +225,13 @@ export class Uplink implements Service {
       },
       onOpen: () => this.#welcomed(attempt()),
       onAck: () => {
-        if (this.framesLeft === 0) this.#tellDrained();
+        if (this.framesLeft === 0) this.#resolveDrains();
       },
       onEnd: (end) => this.#sessionEnded(attempt(), end),
     });
   }
 
-  #opened(attempt: Attempt, socket: Socket): void {
+  #opened(attempt: Attempt, socket: FrameSocket): void {
     if (!this.#isCurrent(attempt)) return;
     socket.setNoDelay(true);
     this.#enter({ at: "greeting", attempt });
@@ -258,7 +245,7 @@ export class Uplink implements Service {
       idleMs: KEEPALIVE_MS,
       deadMs: SILENT_MS_MAX,
       onIdle: () => attempt.session.keepAlive(),
-      onDead: () => this.#lost(attempt, `nothing heard for ${SILENT_MS_MAX / 1000} s`),
+      onDead: () => this.#lost(attempt, `the coordinator was silent for ${SILENT_MS_MAX / 1000} s`),
     });
     this.#failures = 0;
     this.#complaints.reset();
@@ -274,7 +261,7 @@ export class Uplink implements Service {
     switch (end.code) {
       case "superseded":
         this.#retry(attempt, "refused", BACKOFF);
-        // A grant that was renewed while the hello was under way is no sign of another process.
+        // If the grant was renewed while the hello was in flight, the refusal does not prove that there is another process.
         if (isCurrentGrant) this.#options.onSuperseded();
         return;
       case "unauthorized":
@@ -296,13 +283,13 @@ export class Uplink implements Service {
     const wasOpen = this.#state.at === "open";
     this.#complain(
       { reason, frames_left: this.framesLeft },
-      wasOpen ? "session lost" : "no session",
+      wasOpen ? "lost the session; reconnecting" : "could not open a session; retrying",
     );
     this.#retry(attempt, "lost", BACKOFF);
     if (wasOpen) this.#options.onLost();
   }
 
-  /** Gives `attempt` up and connects again after a while; when closing, that was it. */
+  /** Gives up `attempt` and connects again after a delay, unless closing. */
   #retry(attempt: Attempt, why: "lost" | "refused", backoff: BackoffOptions): void {
     if (this.#state.at === "closing") return this.#ended(attempt, { at: "idle" });
     this.#failures++;
@@ -325,7 +312,7 @@ export class Uplink implements Service {
     attempt.greeting?.cancel();
     attempt.keepalive?.stop();
     this.#enter(next);
-    // Last, since the socket's close handler may run within.
+    // Last, because this may call the socket's close handler.
     attempt.socket?.terminate();
   }
 
@@ -339,22 +326,11 @@ export class Uplink implements Service {
     for (const waiter of this.#idleWaiters.splice(0)) waiter();
   }
 
-  #tellDrained(): void {
+  #resolveDrains(): void {
     for (const waiter of this.#drainWaiters.splice(0)) waiter();
   }
 }
 
 function isSameSession(a: Grant, b: Grant): boolean {
   return a.epoch === b.epoch && Bun.deepEquals(a.frames, b.frames);
-}
-
-function handshakeProblem(error: Error | null): string {
-  const { code = "", message = "TLS failed" } = (error ?? {}) as {
-    code?: string;
-    message?: string;
-  };
-  const problem = certificateProblem(code);
-  if (problem !== undefined)
-    return `the frame port's certificate ${problem.found}. ${problem.remedy}`;
-  return code === "EPROTO" ? "the frame port does not speak TLS" : message;
 }

@@ -6,12 +6,10 @@ import { type Clock, seededRandom, type Service, systemClock } from "@fleet/daem
 import { FakeClock } from "@fleet/daemon/testing";
 import { nodeIdSchema } from "@fleet/protocol";
 import { systemSpawn } from "@fleet/supervisor";
-import { memoryStore } from "../logs/log-store.ts";
-import { SensorLog } from "../logs/sensor-log.ts";
-import { StderrEcho } from "../logs/stderr-echo.ts";
+import { createSensorLog } from "../logs/create-sensor-log.ts";
 import { sensorEnvironment } from "./sensor-env.ts";
 import { SensorOutput } from "./sensor-output.ts";
-import { newSensor } from "./new-sensor.ts";
+import { createSensor } from "./create-sensor.ts";
 import { eventually, frameText, memorySpool, recordingLog, sensorOf } from "../testing.ts";
 
 const SH = "/bin/sh";
@@ -54,8 +52,14 @@ function setUp(script: string, mode: Mode, clock: Clock = systemClock, program =
     declared: config.env,
     virtualEnv: undefined,
   });
-  const echo = new StderrEcho(clock, log);
-  const sensorLog = new SensorLog({ store: memoryStore(), burstBytes: 1 << 20, echo, clock });
+  const bounds = { bytesMax: 1 << 20, files: 1 };
+  const sensorLog = createSensorLog({
+    sensor: config.name,
+    ...bounds,
+    stateDir: undefined,
+    clock,
+    log,
+  });
   const output = new SensorOutput({
     spool,
     clock,
@@ -63,7 +67,7 @@ function setUp(script: string, mode: Mode, clock: Clock = systemClock, program =
     lineBytesMax: config.lineBytesMax,
     onDropped: (text) => sensorLog.event(text),
   });
-  const sensor = newSensor({
+  const sensor = createSensor({
     config,
     argv: [program, ...config.command],
     user: undefined,
@@ -220,7 +224,7 @@ test("A11: the log tells a stream sensor's story", async () => {
   const [started, ...rest] = story();
   expect(started).toBe("run=1 pid=PID * started /bin/sh");
   expect(rest.slice(0, -1).toSorted()).toEqual([
-    "run=1 pid=PID * a line on stdout is no frame (bad_json): junk",
+    "run=1 pid=PID * dropped a line on stdout that is not a frame (bad_json): junk",
     "run=1 pid=PID | half a line",
     "run=1 pid=PID | oops",
   ]);
@@ -252,18 +256,20 @@ test("A11: an interpreter that vanishes or is replaced is told of, and comes bac
   await eventually(() => runs() === 1 && clock.timers === 1);
   rmSync(program);
   await clock.run(30_000);
-  const gone = `${program} is gone; it was there when the agent looked`;
+  const gone = `${program} was removed since the agent inspected it`;
   expect(lines.filter(({ message }) => message === gone).length).toBe(1);
   writeFileSync(program, "#!/bin/sh\nexit 2\n", { mode: 0o755 });
   await clock.run(30_000);
   await eventually(() => runs() >= 2);
-  expect(said(lines, `${program} is there again, maybe in another version`)).toBe(true);
+  expect(said(lines, `${program} exists again: it may be another version now`)).toBe(true);
   await eventually(() => clock.timers === 1);
   rmSync(program);
   writeFileSync(program, "#!/bin/sh\nexit 33\n", { mode: 0o755 });
   await clock.run(30_000);
   await eventually(() => runs() >= 3);
-  expect(story().some((line) => line.includes("was replaced since the agent looked"))).toBe(true);
+  expect(story().some((line) => line.includes("was replaced since the agent inspected it"))).toBe(
+    true,
+  );
 });
 
 const FLOOD_BYTES = 1024 ** 3;
@@ -281,7 +287,7 @@ test("A11: a flood of stdout without an end takes bounded memory and is told of 
   expect(process.memoryUsage().rss - before).toBeLessThan(FLOOD_BYTES / 2);
   const told = story().filter((line) => line.includes("too_long"));
   expect(told).toEqual([
-    "run=1 pid=PID * a line on stdout is no frame (too_long): more than 65536 bytes",
+    "run=1 pid=PID * dropped a line on stdout that is not a frame (too_long): more than 65536 bytes",
   ]);
 });
 
@@ -324,7 +330,7 @@ test("A11: a poll over its time may end by itself within its grace", async () =>
   void sensor.start();
   await eventually(() => said(lines, "poll was killed"));
   expect(output.counters()).toMatchObject({ spooled: 1 });
-  expect(story().at(-1)).toBe("run=1 pid=PID * was ended: it was over its time");
+  expect(story().at(-1)).toBe("run=1 pid=PID * was ended: it timed out");
 });
 
 test("A11: a poll that ignores TERM is killed in time for the stop's deadline", async () => {

@@ -1,55 +1,28 @@
-/**
- * Runs sensors as they are planned: `stream` ones for ever under supervision, `poll` ones once an interval. Output goes to
- * the sensor's SensorOutput, stderr and what happens to its SensorLog. (A11)
- */
+/** A sensor that runs all the time: one supervised child process, restarted with a backoff. Created by createSensor. (A11) */
+import { LogLimiter } from "@fleet/daemon";
 import {
   Child,
   type ChildState,
   type RunEnd,
   signalGroup,
-  type Spawn,
   type SpawnError,
 } from "@fleet/supervisor";
 import type { SensorConfig } from "../config/sensor.ts";
-import { PollSensor } from "./poll-sensor.ts";
-import { ProgramWatch } from "./program-watch.ts";
-import { LogLimiter } from "@fleet/daemon";
-import { howItEnded } from "./run-end.ts";
+import { describeRunEnd } from "./run-end.ts";
 import type { Sensor, SensorOptions } from "./sensor.ts";
 
 type StreamConfig = Extract<SensorConfig, { mode: "stream" }>;
 
-/** It never gives up: the delay grows to its cap and stays there. */
+/** Restarts never end: the delay grows to its cap and stays there. */
 const RESTART_BACKOFF = { baseMs: 500, capMs: 30_000 };
 const STABLE_AFTER_MS = 10_000;
-/** How often a start that keeps failing for the same reason is told of in the agent's log. */
-const SPAWN_COMPLAINT_MS = 10 * 60_000;
+/** How often the agent's log repeats that starts fail for the same reason. */
+const SPAWN_LOG_MS = 10 * 60_000;
 
-/** A sensor that is ready to be started. */
-export function newSensor(options: SensorOptions): Sensor {
-  const { config } = options;
-  const spawn = watchedSpawn(options);
-  return config.mode === "stream"
-    ? streamSensor({ ...options, config, spawn })
-    : new PollSensor({ ...options, config, spawn });
-}
-
-/** Says so when the program is not the one any more that the sensor was planned with. */
-function watchedSpawn({ argv, spawn, log, sensorLog }: SensorOptions): Spawn {
-  const program = new ProgramWatch(argv[0]!);
-  return (request) => {
-    const change = program.change();
-    if (change !== undefined) {
-      log.warn({}, change);
-      sensorLog.event(change);
-    }
-    return spawn(request);
-  };
-}
-
-function streamSensor(options: SensorOptions<StreamConfig>): Sensor {
+/** A sensor whose process is restarted as its config says; its output, stderr and events go to the sensor's output and log. */
+export function streamSensor(options: SensorOptions<StreamConfig>): Sensor {
   const { config, argv, user, env, output, sensorLog, clock, random, log, spawn } = options;
-  const complaints = new LogLimiter(clock, SPAWN_COMPLAINT_MS);
+  const complaints = new LogLimiter(clock, SPAWN_LOG_MS);
   const nextTry = (state: ChildState): string => {
     if (state.at !== "backoff") return "";
     return `; next start in ${seconds(state.retryAtMs - clock.monotonicMs())}`;
@@ -90,7 +63,7 @@ function streamSensor(options: SensorOptions<StreamConfig>): Sensor {
       },
       onExit: (end: RunEnd) => {
         output.end(end.code === 0);
-        sensorLog.ended(howItEnded(end));
+        sensorLog.ended(describeRunEnd(end));
         const { code, signal, ranMs } = end;
         log.info({ exit_code: code, signal, ran_ms: Math.round(ranMs) }, "sensor ended");
       },
