@@ -45,7 +45,11 @@ describe("/health of an agent (R2)", () => {
     const { server, lines } = serve({ port });
     expect(server.agentUrl).toBeUndefined();
     expect(lines).toMatchObject([
-      { level: "warn", message: "health: can't listen there; going on without", fields: { port } },
+      {
+        level: "warn",
+        message: "health: could not listen; /health is not served",
+        fields: { port },
+      },
     ]);
     const elsewhere = serve({ host: "192.0.2.1" });
     expect(elsewhere.server.agentUrl).toBeUndefined();

@@ -1,13 +1,13 @@
 /**
- * `GET /health` on an address of the agent's own, for the coordinator that has just started and for whoever watches the
- * container: who this is and where it stands. Off unless the config has `health:`. It holds no secret, needs no token, and is
- * never in the agent's way: where it can't listen the agent says so and goes on without. (R2)
+ * Serves `GET /health`, which names the node and its registration state, to a coordinator that has just started and to monitors
+ * of the container. Off unless the config has `health:`. It needs no token and returns no secret. If it can't listen, the agent
+ * logs that and runs without it. (R2)
  */
 import type { Log } from "@fleet/daemon";
 import type { AgentHealth } from "@fleet/protocol";
 import type { HealthConfig } from "./config/config.ts";
 
-/** What is served. */
+/** What the server needs; `answer` returns the body of `/health`. */
 export interface HealthOptions {
   readonly config: HealthConfig;
   readonly hostname: string;
@@ -15,7 +15,7 @@ export interface HealthOptions {
   readonly log: Log;
 }
 
-/** Seconds a connection may be silent. */
+/** Seconds after which an idle connection is closed. */
 const SILENT_S = 10;
 const ANY_HOSTS: readonly string[] = ["0.0.0.0", "::"];
 const HOSTNAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/;
@@ -29,7 +29,7 @@ export class HealthServer {
     this.#options = options;
   }
 
-  /** What the coordinator is told; undefined while nobody would answer there. */
+  /** The URL for the coordinator; undefined while the server does not listen. */
   get agentUrl(): string | undefined {
     const { config, hostname } = this.#options;
     return this.#server && agentUrlOf(config, hostname);
@@ -45,17 +45,17 @@ export class HealthServer {
         idleTimeout: SILENT_S,
         maxRequestBodySize: 0,
         development: false,
-        // Which would be on by that, and give two processes one port.
+        // Otherwise two processes could listen on the same port.
         reusePort: false,
         fetch: (request) => this.#answer(request),
       });
     } catch (err) {
-      log.warn({ host, port, err }, "health: can't listen there; going on without");
+      log.warn({ host, port, err }, "health: could not listen; /health is not served");
       return;
     }
     const url = agentUrlOf(config, hostname);
     if (url === undefined)
-      log.warn({ hostname }, "health: this host name is no part of a URL; health.url is needed");
+      log.warn({ hostname }, "health: this host name can't be used in a URL; set health.url");
     log.info({ host, port, agent_url: url }, "health: listening");
   }
 
@@ -72,7 +72,7 @@ export class HealthServer {
   }
 }
 
-/** As configured; else the address it listens on, or the host name where that is any address. */
+/** The configured URL, else one of the listen address, with the host name in place of a wildcard address. */
 function agentUrlOf({ host, port, url }: HealthConfig, hostname: string): string | undefined {
   if (url !== undefined) return url;
   if (ANY_HOSTS.includes(host))

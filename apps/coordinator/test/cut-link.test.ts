@@ -152,8 +152,7 @@ describe.skipIf(lacksMeans())("a link that is cut silently", () => {
       await field.run("ip", "link", "set", "f0", "down");
       await until("the coordinator knows", async () => (await connections()) === 0, FOUND_OUT_MS);
       expect(await metric(centre, 'fleet_lines_refused_total{reason="silent"}')).toBe(2);
-      const lost = (): string[] =>
-        agent.log.filter((line) => line.includes("was silent for 30 s"));
+      const lost = (): string[] => agent.log.filter((line) => line.includes("was silent for 30 s"));
       await until("the agent knows of both", () => lost().length === 2, FOUND_OUT_MS);
       expect(await plain.stdout.text()).toBe("closed\n");
 

@@ -1,15 +1,15 @@
-/** The certificate authority an agent is told to trust, instead of the public ones: read once, when the config is. (H5) */
+/** Reads the certificate authorities that an agent trusts instead of the public ones. Read together with the config. (H5) */
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 const BLOCK = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
 
-/** What the file holds, in PEM, or what is wrong with it, its path first. It may hold several certificates. */
+/** The certificates in the file, in PEM, or a problem that starts with the path. */
 export type CaFileRead =
   | { readonly at: "ok"; readonly ca: string }
   | { readonly at: "bad"; readonly problem: string };
 
-/** Other text in the file, as bundles have it between their certificates, is left out. */
+/** Reads one or more certificates. Other text, which bundles have between certificates, is ignored. */
 export function readCaFile(path: string): CaFileRead {
   let text: string;
   try {

@@ -137,7 +137,7 @@ test.each(["7701", ":7701", "0.0.0.0", "0.0.0.0:0", "h:65536", "::1:7701", "[h]:
 
 test("R2: an agent's URL holds no credentials, and needs an address to listen on", () => {
   const url = 'health: { listen: "h:1", url: "http://u:p@h" }';
-  expect(problems(`${URL_LINE}${url}`)[0]).toStartWith("health.url: must not hold credentials");
+  expect(problems(`${URL_LINE}${url}`)[0]).toStartWith("health.url: must not contain credentials");
   expect(problems(`${URL_LINE}health: { url: "http://h" }`)[0]).toStartWith("health.listen: ");
 });
 
@@ -188,7 +188,7 @@ surprise: 1
   ).toEqual(
     [
       "--log-level: must be one of trace, debug, info, warn, error, silent",
-      "FLEET_ENROLL_TOKEN: must be printable ASCII without blanks",
+      "FLEET_ENROLL_TOKEN: must be printable ASCII without spaces",
       "FLEET_NODE_ID: must be 1–64 letters, digits, '_' or '-', and begin with a letter or digit",
       "coordinator.token: unknown key",
       "coordinator.url: must be an http:// or https:// URL",
@@ -197,17 +197,17 @@ surprise: 1
       'node.on_superseded: Invalid option: expected one of "exit"|"stay"',
       "node.name: must be 1–64 letters, digits, '_' or '-', and begin with a letter or digit",
       "runtimes: Invalid input: expected array, received string",
-      "sensors.0.command: must name at least one word",
+      "sensors.0.command: must have at least one word",
       'sensors.0.mode: Invalid option: expected one of "stream"|"poll"',
       'sensors.0.requires: must be a version range such as ">=3.9"',
       "sensors.1.command: Invalid input: expected array, received string",
-      "sensors.1.interval: goes with poll sensors only",
-      "sensors.1.name: sensors.0 has this name already",
-      'sensors.1.runtime: "cobol" is no runtime Fleet knows',
-      "sensors.2.interval: a poll sensor needs one",
-      "sensors.2.requires: a native program has no version to ask for",
-      "sensors.2.restart: goes with stream sensors only",
-      "sensors.2.runtime: native is not among the runtimes here; add it to runtimes: or FLEET_AGENT_RUNTIMES",
+      "sensors.1.interval: is only valid for poll sensors",
+      "sensors.1.name: is already the name of sensors.0",
+      'sensors.1.runtime: "cobol" is not a known runtime',
+      "sensors.2.interval: required for a poll sensor",
+      "sensors.2.requires: is not valid for a native program, which has no known version",
+      "sensors.2.restart: is only valid for stream sensors",
+      "sensors.2.runtime: native is not enabled; add it to runtimes: or FLEET_AGENT_RUNTIMES",
       'sensors.2.timeout: must be a duration such as "500ms", "30s" or "5m", from 10ms to 7d',
       "sensors.3.name: Invalid input: expected string, received undefined",
       "spool.bytes_max: Invalid input: expected string, received number",
@@ -239,7 +239,7 @@ test("native needs to be named, by the file or by the variable, and auto does no
 
 test("an unknown name among the runtimes is a problem", () => {
   expect(problems(`${URL_LINE}runtimes: [python, cobol]\n`)).toEqual([
-    'runtimes: "cobol" is no runtime Fleet knows',
+    'runtimes: "cobol" is not a known runtime',
   ]);
 });
 
@@ -292,7 +292,7 @@ test("A10, A11: a sensor may have a user, limits, an environment and a log of it
 test("A10: a sensor with a uid alone gets the group of that number; a gid alone is a problem", () => {
   expect(load(sensorWith("uid: 65534")).sensors[0]).toMatchObject({ uid: 65_534, gid: 65_534 });
   expect(problems(sensorWith("gid: 7"))).toEqual([
-    "sensors.0.gid: goes with a uid; without one the sensor runs as the agent does",
+    "sensors.0.gid: is only valid together with uid",
   ]);
 });
 
@@ -327,7 +327,7 @@ test.each(["uid: 0", "uid: 4294967294", "stop_grace: 60s", "line_bytes_max: 64B"
 
 test("A9: an environment is Python's", () => {
   const yaml = `${URL_LINE}sensors: [{ name: n, runtime: node, environment: e, command: [x] }]`;
-  expect(problems(yaml)).toEqual(["sensors.0.environment: goes with runtime python only"]);
+  expect(problems(yaml)).toEqual(["sensors.0.environment: is only valid with runtime python"]);
 });
 
 test.each(["999ms", "11m"])("A8: a stop may not take %s", (time) => {

@@ -1,6 +1,6 @@
 /**
- * The agent's settings, put together once from flags, variables and file, each winning over the next. Everything that is
- * wrong is reported together, with where it stands. Called by main.ts. (A5, A6, A8, DESIGN §11)
+ * Loads the agent's settings from flags, variables and the config file, in this order of precedence. All problems are reported
+ * together, each with its place. Used by run.ts, main.ts and the doctor. (A5, A6, A8)
  */
 import { readFileSync } from "node:fs";
 import { ConfigError, isLogLevel, LOG_LEVELS, type LogLevel } from "@fleet/daemon";
@@ -16,23 +16,23 @@ import type { Environment } from "../process/image-env.ts";
 import type { SpoolConfig } from "./spool.ts";
 import { openStateDir, type StateDir } from "../state/state-dir.ts";
 
-/** The address of the health endpoint, and the URL at which others reach it; without a URL it follows from the address. */
+/** The address of the health endpoint, and the URL at which others reach it; by default derived from the address. */
 export interface HealthConfig {
   readonly host: string;
   readonly port: number;
   readonly url: string | undefined;
 }
 
-/** Every setting of the agent. */
+/** All settings of the agent. */
 export interface AgentConfig {
   readonly coordinatorUrl: string;
-  /** Whom to believe that a certificate is the coordinator's, in PEM; undefined: the public authorities. */
+  /** The certificate authorities to trust, in PEM. Undefined: the public ones. */
   readonly ca: string | undefined;
   readonly enrollTokens: readonly TokenSource[];
-  /** The name that was given, if any. */
+  /** The configured name, if any. */
   readonly nodeName: NodeId | undefined;
   readonly group: string | undefined;
-  /** As configured; else it follows from whether there is a state directory. */
+  /** The configured class. Undefined: persistent with a state directory, else ephemeral. */
   readonly class: NodeClass | undefined;
   readonly labels: Readonly<Record<string, string>>;
   readonly stateDir: StateDir;
@@ -40,16 +40,16 @@ export interface AgentConfig {
   readonly interpreters: readonly CustomInterpreter[];
   readonly sensors: readonly SensorConfig[];
   readonly spool: SpoolConfig;
-  /** Whether it ends or stays, without sensors, when another process speaks for its node. (A8, R9) */
+  /** Whether the agent exits, or stays without sensors, when another process speaks for its node. (A8, R9) */
   readonly onSuperseded: "exit" | "stay";
   /** Undefined: `/health` is not served. (R2) */
   readonly health: HealthConfig | undefined;
-  /** How long an orderly stop may take. (A8) */
+  /** The most time an orderly stop may take. (A8) */
   readonly stopTimeoutMs: number;
   readonly logLevel: LogLevel;
 }
 
-/** What the settings come to in spite of what is wrong with them. */
+/** The settings without their invalid parts, and all problems. */
 export interface ConfigSurvey {
   readonly config: Omit<AgentConfig, "coordinatorUrl"> & {
     readonly coordinatorUrl: string | undefined;
@@ -57,7 +57,7 @@ export interface ConfigSurvey {
   readonly problems: readonly string[];
 }
 
-/** Puts the settings together. Throws `ConfigError`. */
+/** Loads the settings. Throws `ConfigError`. */
 export function loadConfig(flags: RunFlags, env: Environment): AgentConfig {
   const { config, problems } = surveyConfig(flags, env, openStateDir);
   const { coordinatorUrl } = config;
@@ -66,7 +66,7 @@ export function loadConfig(flags: RunFlags, env: Environment): AgentConfig {
   return { ...config, coordinatorUrl };
 }
 
-/** As `loadConfig`, leaving out what is wrong. `openDir` gets the state directory that was named, if any. (A9) */
+/** Like `loadConfig`, but leaves out invalid parts instead of throwing. `openDir` gets the configured state directory, if any. (A9) */
 export function surveyConfig(
   flags: RunFlags,
   env: Environment,
@@ -117,7 +117,7 @@ export function surveyConfig(
   return { config, problems };
 }
 
-/** What detection alone needs of a config: the runtimes and interpreters of the file, when one is named. Throws `ConfigError`. */
+/** Loads only what detection needs: the runtimes and interpreters of the config file, if there is one. Throws `ConfigError`. */
 export function loadDetectionConfig(flags: RunFlags, env: Environment): DetectionConfig {
   const problems: string[] = [];
   const { file } = readFile(flags, env, problems);
@@ -127,11 +127,11 @@ export function loadDetectionConfig(flags: RunFlags, env: Environment): Detectio
 
 interface ReadFile {
   readonly file: ConfigFile;
-  /** False when there is no knowing, because the file can't be read or is wrong. */
+  /** Whether the file surely names no coordinator; false if it can't be read or is invalid. */
   readonly lacksCoordinator: boolean;
 }
 
-/** The file named by flag or variable, or the defaults. A file that can't be used is among the problems. */
+/** Reads the file that the flag or variable names, or returns the defaults. An unusable file is added to the problems. */
 function readFile(flags: RunFlags, env: Environment, problems: string[]): ReadFile {
   const path = configPath(flags, env);
   let yaml = "{}";
@@ -155,7 +155,7 @@ interface Picked {
   readonly value: string;
 }
 
-/** The first that is set; an empty variable counts as unset. */
+/** The first candidate that is set; an empty variable counts as unset. */
 function pick(
   candidates: readonly (readonly [from: string, value: string | undefined])[],
 ): Picked | undefined {
@@ -190,7 +190,7 @@ function caOf(file: ConfigFile, env: Environment, problems: string[]): string | 
   return undefined;
 }
 
-/** Where enrolment tokens come from, in the order they are tried. */
+/** The sources of enrolment tokens, in the order they are tried. */
 function tokenSources(file: ConfigFile, env: Environment, problems: string[]): TokenSource[] {
   const sources: TokenSource[] = [];
   for (const name of ["FLEET_ENROLL_TOKEN", "FLEET_ENROLL_TOKEN_PREVIOUS"]) {
@@ -200,7 +200,7 @@ function tokenSources(file: ConfigFile, env: Environment, problems: string[]): T
       (name === "FLEET_ENROLL_TOKEN" ? file.coordinator.enroll_token_file : undefined);
     if (token !== undefined && token !== "") {
       if (isToken(token)) sources.push({ at: "value", token });
-      else problems.push(`${name}: must be printable ASCII without blanks`);
+      else problems.push(`${name}: must be printable ASCII without spaces`);
     } else if (path !== undefined) sources.push({ at: "file", path });
   }
   return sources;

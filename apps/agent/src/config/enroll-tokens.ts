@@ -1,20 +1,20 @@
-/** Enrolment tokens: where they come from, and reading them. Files are read at each use, because secrets are rotated in place. (H5) */
+/** Reads enrolment tokens from their sources. Files are read at each use, because secrets are rotated in place. (H5) */
 import { readFileSync } from "node:fs";
 import type { Log, LogLimiter } from "@fleet/daemon";
 
-/** A token as given, or the file it lies in. */
+/** A token, or the file that contains it. */
 export type TokenSource =
   | { readonly at: "value"; readonly token: string }
   | { readonly at: "file"; readonly path: string };
 
 const TOKEN_LENGTH_MAX = 4096;
 
-/** Whether `text` can stand in an Authorization header. */
+/** Whether `text` can be sent in an Authorization header. */
 export function isToken(text: string): boolean {
   return text.length <= TOKEN_LENGTH_MAX && /^[\x21-\x7e]+$/.test(text);
 }
 
-/** The tokens that can be had now, in order. A file that holds none is logged, as often as `complaints` lets it. */
+/** The tokens available now, in order. A file without one is logged, limited by `complaints`. */
 export function readEnrollTokens(
   sources: readonly TokenSource[],
   log: Log,

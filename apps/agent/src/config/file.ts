@@ -1,4 +1,4 @@
-/** The form of agent.yaml (DESIGN §11) and the problems of a file that has another. Durations come out in ms, sizes in bytes. */
+/** The schema of agent.yaml and the problems of a file that does not match it. Durations become ms, sizes bytes. Used by config.ts. */
 import { nodeClassSchema, nodeIdSchema } from "@fleet/protocol";
 import { NATIVE } from "@fleet/runtimes";
 import { z } from "zod";
@@ -7,14 +7,14 @@ import { sensorSchema } from "./sensor.ts";
 import { durationFrom, listenAddress, sizeFrom } from "./units.ts";
 import { ON_FULL } from "./spool.ts";
 
-/** Container runtimes kill what has not ended after 10 s. */
+/** Container runtimes kill a process that has not ended after 10 s. */
 const STOP_TIMEOUT_DEFAULT = "8s";
 
 const text = z.string().min(1).max(256);
 const filePath = z.string().min(1).max(4096);
 const word = z.string().max(32_768);
 
-/** An http(s) address without credentials, query or fragment. */
+/** An http(s) URL without credentials, query or fragment. */
 export const bareUrlSchema = z
   .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" })
   .max(2048)
@@ -22,7 +22,7 @@ export const bareUrlSchema = z
     if (!URL.canParse(url)) return true;
     const { username, password, search, hash } = new URL(url);
     return username === "" && password === "" && search === "" && hash === "";
-  }, "must not hold credentials, a query or a fragment");
+  }, "must not contain credentials, a query or a fragment");
 
 const interpreterName = z
   .string()
@@ -70,25 +70,25 @@ const fileSchema = z.strictObject({
       on_full: z.enum(ON_FULL).default("drop_oldest"),
     })
     .prefault({}),
-  /** Where `/health` is served, and by which URL the coordinator reaches it. (R2) */
+  /** The address of `/health`, and the URL by which the coordinator reaches it. (R2) */
   health: z.strictObject({ listen: listenAddress, url: bareUrlSchema.optional() }).optional(),
   stop_timeout: durationFrom("1s", "10m").prefault(STOP_TIMEOUT_DEFAULT),
 });
 
-/** A config file as read. */
+/** A parsed config file. */
 export type ConfigFile = z.infer<typeof fileSchema>;
 
-/** A config, or everything that is wrong with it: `path: what is wrong`. */
+/** A config, or all of its problems as `path: what is wrong`. */
 export type ConfigFileResult =
   | { readonly at: "ok"; readonly file: ConfigFile }
   | {
       readonly at: "bad";
       readonly problems: readonly string[];
-      /** Whether it names a coordinator, or can't be asked: then that is not missing. */
+      /** Whether it names a coordinator; also true if the file is not YAML, so that no second problem is reported. */
       readonly namesCoordinator: boolean;
     };
 
-/** Reads YAML. `override` is FLEET_AGENT_RUNTIMES, which decides over the file's `runtimes:`. (A5, A6) */
+/** Parses YAML. `override` is FLEET_AGENT_RUNTIMES, which overrides `runtimes:` of the file. (A5, A6) */
 export function parseConfigFile(yaml: string, override: string | undefined): ConfigFileResult {
   let raw: unknown;
   try {

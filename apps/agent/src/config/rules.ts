@@ -1,38 +1,38 @@
 /**
- * The rules of agent.yaml that a schema can't say: between keys, between sensors, and with FLEET_AGENT_RUNTIMES. They look at
- * the file as it was written, so that they speak up beside whatever else is wrong with it. Pure.
+ * The rules of agent.yaml that the schema can't express: between keys, between sensors, and with FLEET_AGENT_RUNTIMES. They
+ * check the unparsed file, so that their problems are reported together with those of the schema. Pure. Used by file.ts.
  */
 import { canonicalRuntime, NATIVE, type RuntimeNames, resolveRuntimes } from "@fleet/runtimes";
 
-/** Most sensors of one node. */
+/** The most sensors of one node. */
 export const SENSORS_MAX = 256;
 
-/** The one runtime that has virtual environments. */
+/** The only runtime with virtual environments. */
 const PYTHON = "python";
 
 type Raw = Readonly<Record<string, unknown>>;
 type Problem = readonly [key: string, message: string];
 
-/** What the rules find in a file: `path: what is wrong`. `override` is FLEET_AGENT_RUNTIMES. (A5, A6) */
+/** The problems of a file, as `path: what is wrong`. `override` is FLEET_AGENT_RUNTIMES. (A5, A6) */
 export function ruleProblems(raw: unknown, override: string | undefined): string[] {
   const file = objectOf(raw);
   const interpreters = listOf(file["interpreters"]).map(objectOf).filter(isNamed);
   const config = Array.isArray(file["runtimes"]) ? file["runtimes"].map(String) : undefined;
   const fromConfig = resolveRuntimes({ override: undefined, config, detected: [], interpreters });
-  const inForce = resolveRuntimes({ override, config, detected: [], interpreters });
+  const effective = resolveRuntimes({ override, config, detected: [], interpreters });
   return [
     ...fromConfig.problems
       .filter(({ severity }) => severity === "error")
-      .map(({ name }) => `runtimes: "${name}" is no runtime Fleet knows`),
+      .map(({ name }) => `runtimes: "${name}" is not a known runtime`),
     ...sensorProblems(
       listOf(file["sensors"]).map(objectOf),
       interpreters,
-      inForce.runtimes.includes(NATIVE),
+      effective.runtimes.includes(NATIVE),
     ),
   ];
 }
 
-/** Whether the file names a coordinator, rightly or not. */
+/** Whether the file names a coordinator, even an invalid one. */
 export function namesCoordinator(raw: unknown): boolean {
   return objectOf(objectOf(raw)["coordinator"])["url"] !== undefined;
 }
@@ -51,7 +51,7 @@ function sensorProblems(
     ];
     const first = names.get(sensor["name"]);
     if (first !== undefined && sensor["name"] !== undefined)
-      problems.push(["name", `sensors.${first} has this name already`]);
+      problems.push(["name", `is already the name of sensors.${first}`]);
     else names.set(sensor["name"], index);
     return problems.map(([key, message]) => `sensors.${index}.${key}: ${message}`);
   });
@@ -61,16 +61,16 @@ function modeProblems(sensor: Raw): Problem[] {
   const isPoll = sensor["mode"] === "poll";
   const problems: Problem[] = [];
   if (isPoll && sensor["interval"] === undefined)
-    problems.push(["interval", "a poll sensor needs one"]);
+    problems.push(["interval", "required for a poll sensor"]);
   for (const key of isPoll ? ["restart"] : ["interval", "timeout"])
     if (sensor[key] !== undefined)
-      problems.push([key, `goes with ${isPoll ? "stream" : "poll"} sensors only`]);
+      problems.push([key, `is only valid for ${isPoll ? "stream" : "poll"} sensors`]);
   return problems;
 }
 
 function userProblems(sensor: Raw): Problem[] {
   if (sensor["gid"] === undefined || sensor["uid"] !== undefined) return [];
-  return [["gid", "goes with a uid; without one the sensor runs as the agent does"]];
+  return [["gid", "is only valid together with uid"]];
 }
 
 function runtimeProblems(
@@ -81,18 +81,18 @@ function runtimeProblems(
   const written = sensor["runtime"];
   if (typeof written !== "string" || written === "") return [];
   const runtime = canonicalRuntime(written, interpreters);
-  if (runtime === undefined) return [["runtime", `"${written}" is no runtime Fleet knows`]];
+  if (runtime === undefined) return [["runtime", `"${written}" is not a known runtime`]];
   const problems: Problem[] = [];
   if (sensor["environment"] !== undefined && runtime !== PYTHON)
-    problems.push(["environment", "goes with runtime python only"]);
+    problems.push(["environment", "is only valid with runtime python"]);
   if (runtime !== NATIVE) return problems;
   if (!nativeAllowed)
     problems.push([
       "runtime",
-      "native is not among the runtimes here; add it to runtimes: or FLEET_AGENT_RUNTIMES",
+      "native is not enabled; add it to runtimes: or FLEET_AGENT_RUNTIMES",
     ]);
   if (sensor["requires"] !== undefined)
-    problems.push(["requires", "a native program has no version to ask for"]);
+    problems.push(["requires", "is not valid for a native program, which has no known version"]);
   return problems;
 }
 

@@ -1,8 +1,8 @@
-/** Where the configuration comes from. Apart from config.ts so that detection can start before the schema is loaded. (A7) */
+/** The flags and the file of the configuration. Separate from config.ts, so that detection can start before the schema is loaded. (A7) */
 import type { CustomInterpreter } from "@fleet/runtimes";
 import type { Environment } from "../process/image-env.ts";
 
-/** The flags that select an agent and its settings, unparsed. A flag wins over its variable, a variable over its key in the file. */
+/** The unparsed flags of the settings. A flag overrides its variable, a variable overrides its key in the file. */
 export interface RunFlags {
   readonly config?: string;
   readonly name?: string;
@@ -17,7 +17,7 @@ export interface DetectionConfig {
   readonly interpreters: readonly CustomInterpreter[];
 }
 
-/** The config file named by the flag or the variable, if either is set. */
+/** The path of the config file, from the flag or the variable; undefined if neither is set. */
 export function configPath(flags: RunFlags, env: Environment): string | undefined {
   return flags.config ?? (env["FLEET_AGENT_CONFIG"] || undefined);
 }

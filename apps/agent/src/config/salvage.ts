@@ -1,21 +1,21 @@
-/** What is left of a config file when all that is wrong is taken out of it, so that the doctor can look at the rest. Pure. (A9) */
+/** Removes the invalid parts of a config file, so that the doctor can check the rest. Pure. (A9) */
 import { type ConfigFile, parseConfigFile } from "./file.ts";
 
-/** Taking something out may uncover more that is wrong; a file that is not right after these many passes counts as empty. */
+/** Removing a key may reveal further problems; a file that is still invalid after this many passes counts as empty. */
 const PASSES_MAX = 8;
 
-/** The right part of a file that `parseConfigFile` refuses: each problem's key is taken out, or what lacks it. */
+/** The valid part of a file that `parseConfigFile` refuses: removes the key of each problem, or the object that lacks it. */
 export function salvageConfigFile(yaml: string, override: string | undefined): ConfigFile {
   let text = yaml;
   for (let pass = 0; pass < PASSES_MAX; pass++) {
     const result = parseConfigFile(text, override);
     if (result.at === "ok") return result.file;
     const raw = parsed(text);
-    for (const problem of result.problems) takeOut(raw, problem);
+    for (const problem of result.problems) removeAt(raw, problem);
     text = JSON.stringify(raw, dropHoles);
   }
   const empty = parseConfigFile("{}", undefined);
-  if (empty.at === "bad") throw new Error("an empty config file must be right");
+  if (empty.at === "bad") throw new Error("an empty config file must be valid");
   return empty.file;
 }
 
@@ -28,8 +28,8 @@ function parsed(text: string): object {
   }
 }
 
-/** `problem` is `path: what is wrong`. Elements of lists leave a hole, so that the paths after them stay right. */
-function takeOut(raw: object, problem: string): void {
+/** `problem` is `path: what is wrong`. A removed list element leaves a hole, so that the later paths stay valid. */
+function removeAt(raw: object, problem: string): void {
   const keys = problem.slice(0, Math.max(0, problem.indexOf(": "))).split(".");
   let parent: object | undefined;
   let last = "";

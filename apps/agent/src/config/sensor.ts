@@ -1,4 +1,4 @@
-/** One entry of `sensors:` in agent.yaml: its form, its defaults and bounds, and what becomes of it. (A10, A11) */
+/** The schema of one entry of `sensors:` in agent.yaml, with defaults and bounds, and the settings it stands for. (A10, A11) */
 import { type SensorName, sensorNameSchema } from "@fleet/protocol";
 import { canonicalRuntime, type CustomInterpreter } from "@fleet/runtimes";
 import { satisfies } from "@fleet/runtimes/version-range";
@@ -6,7 +6,7 @@ import type { ResourceLimits } from "@fleet/supervisor";
 import { z } from "zod";
 import { durationFrom, sizeFrom } from "./units.ts";
 
-/** The largest id that is one: 2^32 − 1 stands for "none" in the kernel's calls. */
+/** The largest valid id; 2^32 − 1 means "no change" in system calls. */
 const ID_MAX = 0xff_ff_ff_fe;
 
 const text = z.string().min(1).max(256);
@@ -25,18 +25,18 @@ const limitsSchema = z.strictObject({
   core: sizeFrom("0B").optional(),
 });
 
-/** A sensor as agent.yaml has it. */
+/** A sensor in agent.yaml. */
 export const sensorSchema = z.strictObject({
   name: sensorNameSchema,
   runtime: text,
   requires: versionRange.optional(),
   environment: text.optional(),
-  command: z.array(word).min(1, "must name at least one word").max(1024),
+  command: z.array(word).min(1, "must have at least one word").max(1024),
   mode: z.enum(["stream", "poll"]).default("stream"),
   restart: z.enum(["always", "on-failure", "never"]).default("always"),
   interval: duration.optional(),
   timeout: duration.optional(),
-  env: z.record(z.string().regex(/^[^=\0]+$/, "must be a variable's name"), word).default({}),
+  env: z.record(z.string().regex(/^[^=\0]+$/, "must be the name of a variable"), word).default({}),
   cwd: filePath.optional(),
   uid: id.optional(),
   gid: id.optional(),
@@ -51,36 +51,36 @@ export const sensorSchema = z.strictObject({
     .prefault({}),
 });
 
-/** One sensor as the file has it. */
+/** The parsed entry. */
 type SensorFile = z.infer<typeof sensorSchema>;
 
-/** The settings of one sensor. Times in ms. `runtime` is canonical. */
+/** The settings of one sensor. Times are in ms. `runtime` is its canonical name. */
 export type SensorConfig = {
   readonly name: SensorName;
   readonly runtime: string;
   readonly requires: string | undefined;
-  /** A virtual environment of FLEET_RUNTIME_ENVS_DIR, by name. */
+  /** The name of a virtual environment in FLEET_RUNTIME_ENVS_DIR. */
   readonly environment: string | undefined;
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string | undefined;
-  /** Both or neither: the agent's own. */
+  /** Both are set or neither; undefined: the agent's own. */
   readonly uid: number | undefined;
   readonly gid: number | undefined;
-  /** What is absent is as for the agent itself. */
+  /** A limit that is absent is the agent's own. */
   readonly limits: ResourceLimits;
-  /** From TERM to KILL. An orderly stop of the whole agent may leave it less. */
+  /** From SIGTERM to SIGKILL. A stop of the whole agent may allow less. */
   readonly stopGraceMs: number;
-  /** Of a line on stdout, LF included. */
+  /** The longest line on stdout, LF included. */
   readonly lineBytesMax: number;
-  /** How much of its log is kept: `files` of at most `bytesMax` each, the one that is written to included. */
+  /** The log has `files` files of at most `bytesMax` each, including the one being written. */
   readonly log: { readonly bytesMax: number; readonly files: number };
 } & (
   | { readonly mode: "stream"; readonly restart: SensorFile["restart"] }
   | { readonly mode: "poll"; readonly intervalMs: number; readonly timeoutMs: number }
 );
 
-/** The settings that a checked entry stands for. A sensor that is given a uid but no gid gets the group of that number. */
+/** The settings of a valid entry. Without `gid` the group id is the `uid`. */
 export function sensorConfig(
   file: SensorFile,
   interpreters: readonly CustomInterpreter[],
@@ -88,7 +88,7 @@ export function sensorConfig(
   const { name, command, requires, environment, env, cwd, uid, interval } = file;
   const common = {
     name,
-    // The file's own check has made sure that the name is known.
+    // rules.ts has checked that the name is known.
     runtime: canonicalRuntime(file.runtime, interpreters) ?? file.runtime,
     requires,
     environment,

@@ -1,14 +1,14 @@
-/** The `spool` section of the config: how much a sensor may keep unacknowledged, and what happens beyond that. (A16) */
+/** The `spool` section of the config: how many unacknowledged frames a sensor may keep, and what happens above that. (A16) */
 
-/** What may happen to frames that come while a spool is full. `block` leaves the sensor's output unread. */
+/** What happens to new frames while a spool is full. `block` stops reading the sensor's output. */
 export const ON_FULL = ["drop_oldest", "drop_newest", "block"] as const;
 export type OnFull = (typeof ON_FULL)[number];
 
-/** `spool:` of the config. */
+/** The `spool` section. */
 export interface SpoolConfig {
-  /** For each sensor; undefined: it follows from where the spool is and what memory there is. */
+  /** Per sensor. Undefined: derived from the place of the spool and the available memory. */
   readonly bytesMax: number | undefined;
-  /** Undefined: no frame is too old. */
+  /** Undefined: frames have no age limit. */
   readonly ageMaxMs: number | undefined;
   readonly onFull: OnFull;
 }

@@ -1,4 +1,4 @@
-/** Detection and what follows from it: which runtimes sensors may use here, by the three tiers. Runs before anything else. (A4–A7) */
+/** Detects the interpreters of the image and decides by the three tiers which runtimes sensors may use. Runs before anything else. (A4–A7) */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "@fleet/daemon";
@@ -19,27 +19,28 @@ import { configPath, type DetectionConfig, type RunFlags } from "../config/run-f
 import type { Environment } from "../process/image-env.ts";
 import { DEFAULT_STATE_DIR } from "../state/state-dir.ts";
 
-/** What the image has, and what of it is offered to sensors. */
+/** What the image has, and which of it sensors may use. */
 export interface Detection {
   readonly report: ImageReport;
   readonly resolved: ResolvedRuntimes;
-  /** The config file's own. */
+  /** Those that the config file adds. */
   readonly interpreters?: readonly CustomInterpreter[];
 }
 
+/** How to detect. */
 export interface DetectionOptions {
-  /** Looks at everything anew, whatever an earlier start has found. */
+  /** Ignores the results cached by an earlier start. */
   readonly fresh?: boolean;
 }
 
-/** A detection that is under way: `finish` waits for it and applies the config's tier. */
+/** A running detection. `finish` waits for it and applies the config's tier. */
 export interface Detecting {
   finish(config: DetectionConfig): Promise<Detection>;
 }
 
 /**
- * Starts looking at once, while the config is still being read, unless the config file may name interpreters of its own:
- * those have to be known first. Never rejects; takes about as long as the slowest interpreter's version command.
+ * Starts at once, before the config is read, unless the config file may add interpreters, which must be known first. Never
+ * rejects; takes about as long as the version command of the slowest interpreter.
  */
 export function startDetection(
   flags: RunFlags,
@@ -65,13 +66,13 @@ export function startDetection(
   };
 }
 
-/** Where an earlier start may have left what it found. The directory is not created for it. */
+/** The cache of an earlier start. Its directory is not created for it. */
 function cachePath(flags: RunFlags, env: Environment): string {
   const dir = flags.stateDir ?? (env["FLEET_STATE_DIR"] || DEFAULT_STATE_DIR);
   return join(dir, "detection.json");
 }
 
-/** What `--detect-only` prints, with or without `--json`; LF-terminated. (A7) */
+/** The output of `--detect-only`, with or without `--json`; LF-terminated. (A7) */
 export function formatDetection({ report, resolved }: Detection, json: boolean): string {
   const { runtimes, tier, problems } = resolved;
   if (json) return `${JSON.stringify({ ...report, resolved }, null, 2)}\n`;
@@ -80,21 +81,21 @@ export function formatDetection({ report, resolved }: Detection, json: boolean):
   return `${formatReport(report)}Runtimes for sensors: ${offered} (${TIER_TEXT[tier]})\n${notes}`;
 }
 
-/** What `--detect-only --why NAME` prints; `name` may be an alias. LF-terminated, or a message for one nobody knows. (A7) */
+/** The output of `--detect-only --why NAME`, LF-terminated; `name` may be an alias. Otherwise a message that it is unknown. (A7) */
 export function explainDetection(detection: Detection, name: string): Explanation {
   const { report, resolved, interpreters = [] } = detection;
   const explanation = explain(report, name, interpreters);
   if (explanation.at === "unknown") return explanation;
   const isOffered = resolved.runtimes.includes(explanation.name);
   const tier = TIER_REASONS[resolved.tier];
-  const said = resolved.problems
+  const notes = resolved.problems
     .filter((problem) => canonicalRuntime(problem.name, interpreters) === explanation.name)
     .map(({ severity, message }) => `${severity}: ${message}\n`);
   const text = `${explanation.text}\nOffered to sensors: ${isOffered ? "yes" : "no"}, ${tier}\n`;
-  return { ...explanation, text: text + said.join("") };
+  return { ...explanation, text: text + notes.join("") };
 }
 
-/** Looks for the key without understanding the file. A file that can't be read is the config's problem. */
+/** Searches for the key without parsing the file. The config reports a file that can't be read. */
 function mayNameInterpreters(path: string | undefined): boolean {
   if (path === undefined) return false;
   try {

@@ -141,7 +141,7 @@ describe("the coordinator (A9)", () => {
 
 test.each([
   ["CERT_HAS_EXPIRED", "has expired"],
-  ["ERR_TLS_CERT_ALTNAME_INVALID", "is for another name"],
+  ["ERR_TLS_CERT_ALTNAME_INVALID", "is for another host name"],
   ["DEPTH_ZERO_SELF_SIGNED_CERT", "signed by nobody the agent knows"],
 ])("the certificate problem %s is put into words (A9)", async (reason, text) => {
   const url = serve(healthy);

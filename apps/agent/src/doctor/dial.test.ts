@@ -90,10 +90,10 @@ describe("a port (A9)", () => {
     expect(await failure(authority.issue({ to: 2021 }))).toBe("its certificate has expired");
     expect(await failure(authority.issue({ from: 2048 }))).toBe("its certificate is not valid yet");
     expect(await failure(authority.issue({ names: ["hill.example"] }))).toBe(
-      "its certificate is for another name",
+      "its certificate is for another host name",
     );
     expect(await failure(new TestAuthority("Other").issue())).toBe(
-      "its certificate is signed by nobody the agent knows",
+      "its certificate is not signed by an authority that the agent trusts",
     );
     expect(heard.bytes).toBe(0);
     expect(clock.timers).toBe(0);

@@ -1,7 +1,7 @@
 /**
- * Closes the agent's memory and environment to its sensors: processes of the same uid may read /proc/PID/{environ,mem} and
- * attach to a process only while it is dumpable. The static file's stub has done it before anything ran; this is for the
- * dynamic build. (A10)
+ * Hides the agent's memory and environment from its sensors: a process of the same uid may read /proc/PID/{environ,mem} and
+ * attach to a process only while that is dumpable. In the static build the stub has already done this; this is for the dynamic
+ * build. (A10)
  */
 import { dlopen, FFIType } from "bun:ffi";
 import type { Log } from "@fleet/daemon";
@@ -9,7 +9,7 @@ import type { Log } from "@fleet/daemon";
 const PR_SET_DUMPABLE = 4;
 const LIBC_NAMES = ["libc.so.6", "libc.so"] as const;
 
-/** Call before the first sensor runs. What keeps it from working is logged; the agent goes on. About 0.1 ms. */
+/** Call it before the first sensor runs. Takes about 0.1 ms. A failure is logged and does not stop the agent. */
 export function makeUndumpable(log: Log): void {
   let cause: unknown;
   for (const name of LIBC_NAMES) {
@@ -26,5 +26,8 @@ export function makeUndumpable(log: Log): void {
       cause = error;
     }
   }
-  log.warn({ err: cause }, "sensors of this uid can read the agent's memory and environment");
+  log.warn(
+    { err: cause },
+    "could not hide the agent's memory and environment from sensors of its uid",
+  );
 }

@@ -1,7 +1,7 @@
-/** What `--version --json` prints. */
+/** The output of `--version --json`. */
 import { COMMIT, LIBC, VERSION } from "@fleet/daemon/version";
 
-/** Name, version, commit, and what is inside. `libc` is null in a dynamic build. */
+/** Name, version and commit of the agent, and the versions of its components. `libc` is null in a dynamic build. */
 export function versionReport(): Record<string, string | null> {
   return {
     name: "fleet-agent",

@@ -1,35 +1,35 @@
-/** Why a TLS peer was not believed, for a person, with what to do about it. For the uplinks, registration and the doctor. */
+/** Explains why a TLS certificate was not accepted, and the remedy. Used by uplinks, registration and the doctor. */
 
-/** `found` follows the words "its certificate". */
+/** Both for a person; `found` completes the sentence "its certificate …". */
 export interface CertificateProblem {
   readonly found: string;
   readonly remedy: string;
 }
 
-/** Undefined when `code`, as Bun gives it for a connection or a fetch that failed, is not about a certificate. */
+/** Explains the error code of a failed connection or fetch. Undefined if it is not about a certificate. */
 export function certificateProblem(code: string): CertificateProblem | undefined {
   return PROBLEMS[code];
 }
 
 const UNTRUSTED = {
-  found: "is signed by nobody the agent knows",
+  found: "is not signed by an authority that the agent trusts",
   remedy:
-    "Name the file of its authority's certificate in coordinator.ca_file (FLEET_COORDINATOR_CA_FILE), or use a certificate of a public one",
+    "Set coordinator.ca_file (FLEET_COORDINATOR_CA_FILE) to the certificate of its authority, or use a certificate of a public authority",
 };
 
 const PROBLEMS: Readonly<Record<string, CertificateProblem>> = {
   CERT_HAS_EXPIRED: {
     found: "has expired",
-    remedy: "Renew it, or set this machine's clock if that is wrong",
+    remedy: "Renew it, or correct this machine's clock",
   },
   CERT_NOT_YET_VALID: {
     found: "is not valid yet",
-    remedy: "Set this machine's clock, or wait",
+    remedy: "Correct this machine's clock, or wait until it is valid",
   },
   ERR_TLS_CERT_ALTNAME_INVALID: {
-    found: "is for another name",
+    found: "is for another host name",
     remedy:
-      "Write a name it has in coordinator.url, or in advertise_frames of the coordinator if it is the frame port's; or get one for this name",
+      "Use a host name from the certificate in coordinator.url (for the frame port: in the coordinator's advertise_frames), or issue a certificate for this name",
   },
   DEPTH_ZERO_SELF_SIGNED_CERT: UNTRUSTED,
   SELF_SIGNED_CERT_IN_CHAIN: UNTRUSTED,
@@ -39,6 +39,6 @@ const PROBLEMS: Readonly<Record<string, CertificateProblem>> = {
   CERT_SIGNATURE_FAILURE: UNTRUSTED,
   UNKNOWN_CERTIFICATE_VERIFICATION_ERROR: {
     found: "can't be verified",
-    remedy: "See it with openssl s_client",
+    remedy: "Inspect it with openssl s_client",
   },
 };

@@ -121,10 +121,10 @@ test("over https the coordinator is believed by the file that names its authorit
   expect(await ask(good, authority.cert)).toMatchObject({ at: "ok", body: { fine: 1 } });
   const other = new TestAuthority("Other");
   const bad: readonly (readonly [url: string, ca: string | undefined, found: string])[] = [
-    [good, undefined, "is signed by nobody the agent knows"],
-    [good, other.cert, "is signed by nobody the agent knows"],
+    [good, undefined, "is not signed by an authority that the agent trusts"],
+    [good, other.cert, "is not signed by an authority that the agent trusts"],
     [at(authority.issue({ to: 2021 })), authority.cert, "has expired"],
-    [at(authority.issue({ names: ["hill.example"] })), authority.cert, "is for another name"],
+    [at(authority.issue({ names: ["hill.example"] })), authority.cert, "is for another host name"],
   ];
   for (const [url, ca, found] of bad) {
     const reply = await ask(url, ca);

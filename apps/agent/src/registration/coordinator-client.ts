@@ -1,11 +1,11 @@
 /**
- * The agent's requests to the coordinator's HTTP API, each bounded in time and size. It decides nothing: what came back is
- * a value, and registration.ts acts on it; the doctor explains it.
+ * The agent's requests to the coordinator's HTTP API, each bounded in time and size. Every outcome is returned as a value:
+ * check-in.ts interprets it for Registration.
  */
 import type { Clock, Timer } from "@fleet/daemon";
 import { errorBodySchema, PROTOCOL_HEADER, PROTOCOL_VERSION } from "@fleet/protocol";
 
-/** What came of a request. `unreachable` is anything short of a whole answer. */
+/** The outcome of a request. `unreachable` is anything but a complete, well-formed answer. */
 export type Reply =
   | { readonly at: "ok"; readonly body: unknown; readonly serverDateMs: number | undefined }
   | {
@@ -17,20 +17,20 @@ export type Reply =
     }
   | { readonly at: "unreachable"; readonly reason: string };
 
-/** A whole request takes at most this long. */
+/** The most time that a request may take. */
 export const REQUEST_MS_MAX = 10_000;
-/** The largest answer that is read. */
+/** The largest answer that is accepted. */
 export const BODY_BYTES_MAX = 1024 * 1024;
 const MESSAGE_LENGTH_MAX = 500;
 
-/** Where the coordinator is; `url` is its base, without the `/api/v1` prefix. `ca` as in AgentConfig. */
+/** The address of the coordinator. `url` lacks the `/api/v1` prefix. `ca` is as in AgentConfig. */
 export interface CoordinatorClientOptions {
   readonly url: string;
   readonly ca: string | undefined;
   readonly clock: Clock;
 }
 
-/** Asks in JSON. Redirects are not followed: the token is for this coordinator alone. */
+/** A JSON client of one coordinator. It follows no redirects, because the token is for this coordinator only. */
 export class CoordinatorClient {
   readonly #url: string;
   readonly #tls: { readonly tls?: { readonly ca: string } };
@@ -42,7 +42,7 @@ export class CoordinatorClient {
     this.#clock = options.clock;
   }
 
-  /** `POST <url>/api/v1/<path>` with at most `timeoutMs` for everything. Never rejects. `token` undefined: no Authorization. */
+  /** Sends `POST <url>/api/v1/<path>` and reads the answer within `timeoutMs`. Never rejects. Without `token` there is no Authorization header. */
   post(
     path: string,
     body: unknown,
@@ -55,7 +55,7 @@ export class CoordinatorClient {
     });
   }
 
-  /** `GET <url><path>`, the path with its leading slash; otherwise as `post`. */
+  /** Sends `GET <url><path>`, `path` with its leading slash; otherwise like `post`. */
   get(path: string, token: string | undefined, timeoutMs = REQUEST_MS_MAX): Promise<Reply> {
     return this.#ask(path, token, timeoutMs, { method: "GET" });
   }
@@ -74,7 +74,7 @@ export class CoordinatorClient {
       const response = await fetch(this.#url + path, {
         ...request,
         ...this.#tls,
-        // Between two heartbeats a server hangs up on an idle connection, and the next request would find it closed.
+        // Servers close connections that are idle between two heartbeats; reusing one would then fail.
         keepalive: false,
         redirect: "manual",
         signal: abort.signal,
@@ -94,7 +94,7 @@ export class CoordinatorClient {
   }
 }
 
-/** The body as text. Throws when it is longer than BODY_BYTES_MAX. */
+/** The body as text. Throws if it is longer than BODY_BYTES_MAX. */
 async function readBounded(response: Response): Promise<string> {
   if (response.body === null) return "";
   const chunks: Uint8Array[] = [];

@@ -1,9 +1,9 @@
-/** When in the heartbeat interval a node checks in, so that a fleet that registered at one moment spreads. Pure. (A13) */
+/** Spreads the heartbeats of a fleet over the interval, even if all of it registered at the same moment. Pure. (A13) */
 
-/** Not right behind the register. */
+/** Keeps the first heartbeat away from the register. */
 const SLOT_MIN = 0.1;
 
-/** A part of the interval, in [0.1, 1), that is always the same for a node. FNV-1a. */
+/** The fraction of the interval, in [0.1, 1), at which a node sends its heartbeat; constant for a node (FNV-1a). */
 export function heartbeatSlot(nodeId: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < nodeId.length; i++)

@@ -116,7 +116,10 @@ export class SensorOutput {
     const held = this.#complaints.pass(problem);
     if (held === undefined) return;
     const line = typeof sample === "string" ? sample : sample();
-    this.#log.warn({ problem, line, held_back: held }, "dropped a line on stdout that is not a frame");
+    this.#log.warn(
+      { problem, line, held_back: held },
+      "dropped a line on stdout that is not a frame",
+    );
     this.#onDropped(`dropped a line on stdout that is not a frame (${problem}): ${line}`);
   }
 }

@@ -1,10 +1,10 @@
 /**
- * Locks on open files, by flock(2): the kernel holds them for as long as the file is open, so they end with the process
- * however that ends, and hold across the containers that share a volume, whose pids and clocks mean nothing to each other. (A2)
+ * Locks open files by flock(2). The kernel holds a lock while the file is open, so it ends with the process, however that ends.
+ * It also works between containers that share a volume, where pids and clocks can't be compared. (A2)
  */
 import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
 
-/** `unsupported`: the file system has no such locks, or libc can't be asked. */
+/** `unsupported`: the file system has no such locks, or libc could not be loaded. */
 export type LockAttempt = "locked" | "busy" | "unsupported";
 
 const LOCK_EX = 2;
@@ -20,7 +20,7 @@ interface Libc {
 
 let libc: Libc | undefined;
 
-/** Takes the exclusive lock of an open file, without waiting. Closing the descriptor gives it back. */
+/** Takes the exclusive lock of an open file without waiting. Closing the descriptor releases it. */
 export function tryLock(fd: number): LockAttempt {
   libc ??= openLibc();
   if (libc === undefined) return "unsupported";
@@ -38,7 +38,7 @@ function openLibc(): Libc | undefined {
       }).symbols;
       return { flock, errnoAddress: __errno_location };
     } catch {
-      // The next name may do.
+      // Another C library may have the next name.
     }
   }
   return undefined;

@@ -1,6 +1,6 @@
 /**
- * Who this agent is: a node id of its own, and the refresh token that proves it, in `<state-dir>/identity.json`.
- * The id comes from the flag, variable or config, else from that file, else from the host's name. (A14, H5)
+ * The agent's identity in `<state-dir>/identity.json`: its node id and the refresh token that proves it. The id is the one of the
+ * flag, variable or config, else the stored one, else one made from the host name. (A14, H5)
  */
 import { readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import { type Clock, type Log, writeFileAtomically } from "@fleet/daemon";
 import { type NodeId, nodeIdFrom, nodeIdSchema } from "@fleet/protocol";
 import { z } from "zod";
 
-/** Its file in the state directory. */
+/** The name of the file in the state directory. */
 export const IDENTITY_FILE = "identity.json";
 const FILE_BYTES_MAX = 64 * 1024;
 const SUFFIX_CHARS = 6;
@@ -19,16 +19,16 @@ const FALLBACK_HOST = "node";
 
 const fileSchema = z.object({ node_id: nodeIdSchema, refresh_token: z.string().min(1).optional() });
 
-/** What the file holds. */
+/** The content of the file. */
 export type StoredIdentity = z.infer<typeof fileSchema>;
 
-/** Reads the file's text. Throws when it can't be understood. */
+/** Parses the content of the file. Throws if it is not valid. */
 export function parseIdentity(text: string): StoredIdentity {
   if (text.length > FILE_BYTES_MAX) throw new Error(`longer than ${FILE_BYTES_MAX} bytes`);
   return fileSchema.parse(JSON.parse(text));
 }
 
-/** What `loadIdentity` goes by. `stateDir` undefined: nothing is read or kept. */
+/** What the identity is made from. Without `stateDir` nothing is read or stored. */
 export interface IdentityOptions {
   readonly name: NodeId | undefined;
   readonly stateDir: string | undefined;
@@ -37,7 +37,7 @@ export interface IdentityOptions {
   readonly log: Log;
 }
 
-/** The agent's id and refresh token, and the one writer of the file they lie in. */
+/** The agent's id and refresh token, and the only writer of the file that stores them. */
 export class Identity {
   readonly nodeId: NodeId;
   readonly #path: string | undefined;
@@ -60,28 +60,31 @@ export class Identity {
     return this.#refreshToken;
   }
 
-  /** Keeps `token` for the next start. A disk that won't take it is logged; the token then lives in memory. */
+  /** Stores `token` for the next start. If that fails it is logged, and the token is kept in memory. */
   keepRefreshToken(token: string): void {
     if (token === this.#refreshToken) return;
     this.#refreshToken = token;
     this.save();
   }
 
-  /** Writes the file: whole and synced, or not at all. */
+  /** Replaces the file atomically and syncs it. A failure is logged. */
   save(): void {
     if (this.#path === undefined) return;
     const body = { node_id: this.nodeId, refresh_token: this.#refreshToken };
     try {
       writeFileAtomically(this.#path, `${JSON.stringify(body)}\n`);
     } catch (err) {
-      this.#log.warn({ err, path: this.#path }, "the identity could not be written");
+      this.#log.warn(
+        { err, path: this.#path },
+        "could not store the identity; after a restart this node enrols again",
+      );
     }
   }
 }
 
 /**
- * Reads or makes the identity. A file that can't be understood is moved aside and reported. A refresh token belongs to the
- * id it is stored with and is given up when another name was asked for.
+ * Loads the identity, or creates one. An invalid file is moved aside and logged. The refresh token belongs to the id it is
+ * stored with; it is not used if another name is configured.
  */
 export function loadIdentity(options: IdentityOptions): Identity {
   const { name, stateDir, hostname, log } = options;
@@ -118,9 +121,15 @@ function readStored(path: string, options: IdentityOptions): StoredIdentity | un
     const aside = `${path}.corrupt-${clock.nowMs()}`;
     try {
       renameSync(path, aside);
-      log.warn({ err, aside }, "the identity file can't be read and was moved aside");
+      log.warn(
+        { err, aside },
+        "the identity file is not valid and was moved aside; this node enrols again",
+      );
     } catch {
-      log.warn({ err, path }, "the identity file can't be read, nor moved aside");
+      log.warn(
+        { err, path },
+        "the identity file is not valid and could not be moved aside; remove it",
+      );
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Keeps a state directory for one agent at a time: a second one would end the first one's sensors as leftovers and take its
- * node over. Called by run.ts, before anything in the directory is read. (A14)
+ * Reserves a state directory for one agent: a second one would end the sensors of the first as leftovers and take over its node.
+ * Called by run.ts before anything in the directory is read. (A14)
  */
 import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -11,14 +11,14 @@ const LOCK_FILE = "agent.lock";
 const FILE_MODE = 0o600;
 const HOLDER_CHARS_MAX = 200;
 
-/** Another agent has the state directory. */
+/** Another agent is using the state directory. */
 export class StateDirInUseError extends Error {
   readonly code = "state_dir_in_use";
 }
 
 /**
- * Takes `stateDir` for as long as this process lives, however it ends. Throws StateDirInUseError. Where the file system has no
- * locks, or the file can't be written, the agent goes on without.
+ * Locks `stateDir` until this process ends, however it ends. Throws StateDirInUseError. If the file system has no locks, or the
+ * lock file can't be written, logs a warning and returns.
  */
 export function takeStateDir(stateDir: string, hostname: string, log: Log): void {
   const path = join(stateDir, LOCK_FILE);
@@ -26,7 +26,10 @@ export function takeStateDir(stateDir: string, hostname: string, log: Log): void
   try {
     fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, FILE_MODE);
   } catch (err) {
-    log.warn({ err, path }, "nothing keeps a second agent from this state directory");
+    log.warn(
+      { err, path },
+      "could not lock the state directory: make sure that no other agent uses it",
+    );
     return;
   }
   const attempt = tryLock(fd);
@@ -40,11 +43,11 @@ export function takeStateDir(stateDir: string, hostname: string, log: Log): void
     );
   }
   if (attempt === "unsupported")
-    log.warn({ path }, "nothing keeps a second agent from this state directory");
+    log.warn({ path }, "could not lock the state directory: make sure that no other agent uses it");
   try {
     ftruncateSync(fd);
     writeSync(fd, `pid ${process.pid} on ${hostname}`, 0);
   } catch {
-    // A full disk: who holds it is not told then.
+    // The disk is full; a second agent's error message then lacks our pid.
   }
 }

@@ -1,10 +1,10 @@
 /**
- * Where the agent keeps what must outlive it: `--state-dir` > FLEET_STATE_DIR > `/var/lib/fleet-agent` where that is writable.
- * Without one the agent lives in memory alone. (A14, DESIGN §11)
+ * Finds the state directory, which keeps what must outlive the agent: `--state-dir`, else FLEET_STATE_DIR, else
+ * `/var/lib/fleet-agent` if it is writable. Without one the agent keeps its state in memory. (A14)
  */
 import { accessSync, constants, mkdirSync, statSync } from "node:fs";
 
-/** Used when nobody says otherwise. Never created by the agent: in a container that would only look persistent. */
+/** The default. The agent never creates it, because in a container it would only look persistent. */
 export const DEFAULT_STATE_DIR = "/var/lib/fleet-agent";
 
 /** A directory that can be written, or why there is none. */
@@ -12,7 +12,7 @@ export type StateDir =
   | { readonly at: "writable"; readonly path: string }
   | { readonly at: "none"; readonly reason: string };
 
-/** What keeps a directory from being used; undefined when nothing does. An explicit one is created when it is missing. */
+/** Opens the explicit directory, which is created if missing, or else the default one. */
 export function openStateDir(
   explicit: string | undefined,
   byDefault = DEFAULT_STATE_DIR,

@@ -39,8 +39,8 @@ test("a session over TLS is one like any other, when the certificate is good for
 test.each([
   ["has expired", authority.issue({ to: 2021 })],
   ["is not valid yet", authority.issue({ from: 2048 })],
-  ["is for another name", authority.issue({ names: ["hill.example", "127.0.0.1"] })],
-  ["is signed by nobody the agent knows", new TestAuthority("Other").issue()],
+  ["is for another host name", authority.issue({ names: ["hill.example", "127.0.0.1"] })],
+  ["is not signed by an authority that the agent trusts", new TestAuthority("Other").issue()],
 ])(
   "a frame port whose certificate %s is told nothing, not even a token, and the log names it once",
   async (found, pair) => {
@@ -62,7 +62,9 @@ test("without a file of its own the agent goes by the public authorities", async
   const { port, uplink, lines } = setUp(authority.issue(), { ca: undefined });
   uplink.start();
   await eventually(() => uplink.state.at === "waiting");
-  expect(lines.at(-1)!.fields["reason"]).toContain("is signed by nobody the agent knows");
+  expect(lines.at(-1)!.fields["reason"]).toContain(
+    "is not signed by an authority that the agent trusts",
+  );
   expect(port.bytes).toBe(0);
 });
 

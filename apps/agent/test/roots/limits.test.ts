@@ -87,7 +87,9 @@ await describeRoots(`the ${thisArch} agent short of things`, thisArch, (machine:
           .split("\n")
           .filter((line) => line.includes('"level":"warn"'));
         expect(warnings.filter((line) => !line.includes("ENOSPC"))).toEqual([]);
-        expect(warnings.join("\n")).toContain("the identity could not be written");
+        expect(warnings.join("\n")).toContain(
+          "could not store the identity; after a restart this node enrols again",
+        );
         const left = readdirSync(`/proc/${run.pid}/root/state`);
         expect(left.filter((name) => name.startsWith("identity"))).toEqual([]);
         await stop(run, node);
