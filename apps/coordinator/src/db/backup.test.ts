@@ -26,7 +26,7 @@ const AT_MS = 1_783_500_000_000;
 const VERSION = "1.2.3";
 const OPEN = join(import.meta.dirname, "open.ts");
 
-/** A data directory with one stream and a key, a place for its backup, and both commands. */
+/** A data directory with one stream and a key, a path for its backup, and both commands. */
 class Rig implements Disposable {
   readonly #dir = tempDir();
   readonly data = join(this.#dir.path, "data");
@@ -75,7 +75,7 @@ function thrownBy(call: () => unknown): unknown {
   throw new Error("nothing was thrown");
 }
 
-/** Writes two numbers in each transaction, always the same, as fast as it can. */
+/** Writes two equal numbers in each transaction, as fast as it can. */
 const WRITER = `
   const { openDb } = await import(process.argv[1]);
   const { db } = openDb(process.argv[2]);
@@ -86,7 +86,7 @@ const WRITER = `
   }`;
 
 describe("a backup (H10)", () => {
-  test("taken while a coordinator writes holds one moment, each later than the one before", async () => {
+  test("taken while a coordinator writes is a consistent snapshot, never older than the previous one", async () => {
     using rig = new Rig();
     await using writer = Bun.spawn([process.execPath, "-e", WRITER, OPEN, rig.data], {
       stdin: "ignore",
@@ -108,7 +108,7 @@ describe("a backup (H10)", () => {
     expect(writer.exitCode).toBeNull();
   });
 
-  test("is one file that its owner alone can read, and says what is in it", () => {
+  test("is one file that only its owner can read, and reports its contents", () => {
     using rig = new Rig();
     const before = process.umask(0);
     const contents = rig.backUp();
@@ -125,7 +125,7 @@ describe("a backup (H10)", () => {
     expect(readdirSync(rig.out)).toEqual(["fleet.backup"]);
   });
 
-  test("takes the place of an earlier one, and of nothing else", () => {
+  test("replaces an earlier backup but no other file", () => {
     using rig = new Rig();
     rig.backUp();
     rig.backUp();
@@ -135,7 +135,7 @@ describe("a backup (H10)", () => {
     expect(readdirSync(rig.out)).toEqual(["fleet.backup"]);
   });
 
-  test("that can't be made leaves nothing behind, and the last one as it was", () => {
+  test("that fails leaves no files behind and the previous backup unchanged", () => {
     using rig = new Rig();
     rig.backUp();
     const before = readFileSync(rig.file);
@@ -151,7 +151,7 @@ describe("a backup (H10)", () => {
     expect(readdirSync(rig.out)).toEqual(["fleet.backup"]);
   });
 
-  test("into a directory that is not there is refused by name", () => {
+  test("into a missing directory is refused with its name", () => {
     using rig = new Rig();
     rmSync(rig.out, { recursive: true });
     expect(() => rig.backUp()).toThrow(`${rig.file} does not exist`);
@@ -159,7 +159,7 @@ describe("a backup (H10)", () => {
 });
 
 describe("restoring a backup (H10)", () => {
-  test("brings back what was there then, keys too, for their owner alone", () => {
+  test("restores the database and keys, readable by their owner only", () => {
     using rig = new Rig();
     rig.backUp();
     const target = join(rig.out, "new");
@@ -168,13 +168,13 @@ describe("restoring a backup (H10)", () => {
     expect(readFileSync(join(target, "jwt.key"), "utf8")).toBe("the key of that day");
     for (const name of ["jwt.key", DATABASE_FILE])
       expect(statSync(join(target, name)).mode & 0o777).toBe(0o600);
-    expect(() => readBackup(join(target, DATABASE_FILE))).toThrow("is no backup");
+    expect(() => readBackup(join(target, DATABASE_FILE))).toThrow("is not a backup");
   });
 
-  test("over a database is refused without force; with it, what was there is moved aside whole", () => {
+  test("over a database is refused without force; with it, the previous files are moved aside completely", () => {
     using rig = new Rig();
     rig.backUp();
-    // Its last commit is in the write-ahead log alone.
+    // Its last commit is only in the write-ahead log.
     const script = `
       const { openDb } = await import(process.argv[1]);
       openDb(process.argv[2]).db.$client.run("UPDATE streams SET acked_seq = 9");
@@ -192,7 +192,7 @@ describe("restoring a backup (H10)", () => {
     expect(readFileSync(join(movedTo!, "jwt.key"), "utf8")).toBe("a newer key");
   });
 
-  test("into a directory that a coordinator has is refused", () => {
+  test("into a directory that a coordinator uses is refused", () => {
     using rig = new Rig();
     rig.backUp();
     const opened = openDb(rig.data);
@@ -203,7 +203,7 @@ describe("restoring a backup (H10)", () => {
     rig.restore(rig.data, true);
   });
 
-  test("touches nothing when the file is damaged, cut short, no backup, or of a newer version", () => {
+  test("changes nothing if the file is damaged, truncated, not a backup, or of a newer version", () => {
     using rig = new Rig();
     rig.backUp();
     const whole = readFileSync(rig.file);
@@ -227,17 +227,17 @@ describe("restoring a backup (H10)", () => {
     expect(ackedIn(rig.data)).toBe(7);
   });
 
-  test("that was cut short is finished by running it again, and no coordinator starts before", () => {
+  test("that was interrupted is completed by running it again, and no coordinator starts before that", () => {
     using rig = new Rig();
     rig.backUp();
-    // As after a kill between the old database's going and the new one's coming.
+    // As after a kill between moving the old database away and renaming the new one.
     renameSync(join(rig.data, DATABASE_FILE), join(rig.data, RESTORING_FILE));
-    expect(() => openDb(rig.data)).toThrow("a restore was cut short; run it again");
+    expect(() => openDb(rig.data)).toThrow("a restore was interrupted; run it again");
     rig.restore(rig.data);
     expect(ackedIn(rig.data)).toBe(7);
   });
 
-  test("gives trackers run numbers above all that can have been used since (T5)", () => {
+  test("gives trackers run numbers above any that may have been used since (T5)", () => {
     using rig = new Rig();
     const opened = openDb(rig.data);
     const row = { streamId: "n.s", source: "auto", run: 3, createdAt: 1 } as const;
@@ -250,7 +250,7 @@ describe("restoring a backup (H10)", () => {
     again.close();
   });
 
-  test("gives no epoch out again: who was replaced since the backup stays so, and who has the node keeps it (R9)", async () => {
+  test("issues no epoch again: instances superseded since the backup stay so, and the current one keeps the node (R9)", async () => {
     using rig = new Rig();
     const register = async ({ db }: OpenedDb, ...instances: string[]): Promise<Nodes> => {
       const nodes = new Nodes({}, { db });
@@ -276,7 +276,7 @@ describe("restoring a backup (H10)", () => {
     again.close();
   });
 
-  test.skipIf(process.getuid!() !== 0)("by root belongs to whom the directory belongs to", () => {
+  test.skipIf(process.getuid!() !== 0)("by root gives the files to the directory's owner", () => {
     using rig = new Rig();
     rig.backUp();
     const target = join(rig.out, "new");

@@ -1,7 +1,7 @@
 /**
- * `fleet-coordinator backup FILE`: the database as it is at one moment and the keys beside it, in one file, while the
- * coordinator runs or not. The file is an SQLite database of mode 0600: the coordinator's, with two tables more. It appears
- * whole and checked, or not at all. (H10)
+ * `fleet-coordinator backup FILE`: writes a snapshot of the database and the keys to one file, even while the coordinator
+ * runs. The file is an SQLite database of mode 0600: the coordinator's, with two more tables. It appears complete and checked,
+ * or not at all. (H10)
  */
 import { Database, SQLiteError } from "bun:sqlite";
 import {
@@ -22,41 +22,41 @@ import { DATABASE_FILE, FILE_MODE } from "./data-dir.ts";
 
 /** SQLite's `application_id` of a backup: "FlBk". The coordinator's own database has 0. */
 export const BACKUP_ID = 0x466c426b;
-/** What a backup has more than the database. */
+/** The tables that only a backup has. */
 export const BACKUP_TABLES = ["backup_info", "backup_keys"] as const;
-/** What lies beside the database and belongs to it: each is `NAME.key`. */
+/** The key files beside the database, which a backup includes. */
 export const KEY_FILE = /^[a-z0-9_-]{1,64}\.key$/;
-/** Far more than any key. */
+/** A larger file is not a key. */
 const KEY_BYTES_MAX = 64 * 1024;
-const LAST_BACKUP = "use another, earlier backup";
-const NO_BACKUP = "is no backup of a fleet-coordinator";
+const LAST_BACKUP = "use an earlier backup";
+const NO_BACKUP = "is not a backup of a fleet-coordinator";
 
-/** A backup can't be made, read or put back. The message names the file. */
+/** A backup can't be written, read or restored. The message names the file. */
 export class BackupError extends Error {
   readonly code = "backup";
 }
 
-/** What is in a backup. */
+/** The contents of a backup. */
 export interface BackupContents {
   readonly bytes: number;
-  /** How many migrations its database has. */
+  /** The number of migrations applied to its database. */
   readonly schema: number;
   readonly nodes: number;
   /** Names of key files. */
   readonly keys: readonly string[];
   /** Unix ms. */
   readonly atMs: number;
-  /** Of the program that made it. */
+  /** The version of the program that wrote it. */
   readonly version: string;
 }
 
-/** A key file's name and what is in it. */
+/** A key file's name and contents. */
 export interface KeyFile {
   readonly name: string;
   readonly bytes: Uint8Array;
 }
 
-/** What is to be backed up, and what the file is to say of itself. */
+/** What to back up where, and the time and version to record. */
 export interface BackupOptions {
   readonly dataDir: string;
   readonly file: string;
@@ -64,16 +64,19 @@ export interface BackupOptions {
   readonly version: string;
 }
 
-/** Makes a backup. Replaces an earlier one of that name, and nothing else. Throws BackupError, DatabaseDamagedError. */
+/** Writes a backup. Replaces an existing backup at `file`, but no other file. Throws BackupError, DatabaseDamagedError. */
 export function backUp(options: BackupOptions): BackupContents {
   const { dataDir, file } = options;
   const source = join(dataDir, DATABASE_FILE);
-  if (!existsSync(source)) throw new BackupError(`there is no ${DATABASE_FILE} in ${dataDir}`);
+  if (!existsSync(source))
+    throw new BackupError(
+      `there is no ${DATABASE_FILE} in ${dataDir}; name the coordinator's directory with --data-dir`,
+    );
   if (existsSync(file) && statSync(file).size > 0) readBackup(file);
   const staged = join(dirname(file), `.${basename(file)}.${process.pid}.tmp`);
   try {
     rmSync(staged, { force: true });
-    // SQLite writes into a file that is there and empty, and leaves it the mode it has.
+    // SQLite writes into an existing empty file and keeps its mode.
     closeSync(openSync(staged, "wx", FILE_MODE));
     copyDatabase(source, staged);
     addKeys(staged, options);
@@ -89,7 +92,7 @@ export function backUp(options: BackupOptions): BackupContents {
   }
 }
 
-/** Checks that `file` is a backup from its first byte to its last. Throws BackupError, DatabaseDamagedError. */
+/** Checks all of a backup and returns its contents. Throws BackupError, DatabaseDamagedError. */
 export function readBackup(file: string): BackupContents {
   let sqlite: Database | undefined;
   try {
@@ -120,12 +123,12 @@ export function readKeys(sqlite: Database): KeyFile[] {
   const rows = sqlite.query("SELECT name, bytes FROM backup_keys ORDER BY name").values();
   return (rows as [string, Uint8Array][]).map(([name, bytes]) => {
     if (!KEY_FILE.test(name))
-      throw new BackupError(`it holds a key of the name ${JSON.stringify(name)}`);
+      throw new BackupError(`the backup holds a key with the invalid name ${JSON.stringify(name)}`);
     return { name, bytes };
   });
 }
 
-/** Makes a file's contents, or a directory's names, outlive a power loss. */
+/** Makes a file's contents or a directory's names survive a power loss. */
 export function sync(path: string): void {
   const fd = openSync(path, "r");
   try {
@@ -163,7 +166,10 @@ function addKeys(staged: string, { dataDir, nowMs, version }: BackupOptions): vo
       sqlite.run("INSERT INTO backup_info VALUES (?, ?)", [nowMs, version]);
       for (const name of readdirSync(dataDir).filter((entry) => KEY_FILE.test(entry))) {
         const path = join(dataDir, name);
-        if (statSync(path).size > KEY_BYTES_MAX) throw new BackupError(`${path} is no key`);
+        if (statSync(path).size > KEY_BYTES_MAX)
+          throw new BackupError(
+            `${path} is too large for a key; move it out of the data directory`,
+          );
         sqlite.run("INSERT INTO backup_keys VALUES (?, ?)", [name, readFileSync(path)]);
       }
       sqlite.run(`PRAGMA application_id = ${BACKUP_ID}`);
@@ -177,7 +183,7 @@ function pragma(sqlite: Database, name: string): unknown {
   return sqlite.query(`PRAGMA ${name}`).values()[0]?.[0];
 }
 
-/** What was thrown over `file`, as one of the errors a user can mend where it is one. */
+/** Turns an error caused by `file` into one that the user can fix; returns any other error unchanged. */
 export function asBackupError(file: string, error: unknown): unknown {
   if (error instanceof BackupError || error instanceof DatabaseDamagedError) return error;
   if (isDamage(error) && error.code !== "SQLITE_NOTADB")

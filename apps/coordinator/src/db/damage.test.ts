@@ -13,19 +13,19 @@ import * as schema from "./schema.ts";
 const NODES = 60;
 const PAGE_BYTES = 4096;
 
-/** A directory with a database of some pages, and those pages. */
+/** Creates a database of several pages in `dir` and returns its bytes. */
 function someDatabase(dir: string): Buffer {
   const opened = openDb(dir);
   for (let i = 0; i < NODES; i++) {
-    const said = registration({
+    const request = registration({
       node_id: `node-${i}`,
       instance_id: `instance-${i}`,
       labels: { site: `hill ${i}` },
     });
     const row = {
-      ...said,
-      nodeId: said.node_id,
-      instanceId: said.instance_id,
+      ...request,
+      nodeId: request.node_id,
+      instanceId: request.instance_id,
       kind: "agent",
       epoch: i + 1,
       publishedState: "LIVE",
@@ -42,7 +42,7 @@ function someDatabase(dir: string): Buffer {
   return readFileSync(join(dir, DATABASE_FILE));
 }
 
-/** Opens the directory and reads all there is, as the coordinator does. What is thrown is given. */
+/** Opens the directory and reads everything, as the coordinator does. Returns the error of opening it. */
 function readAll(dir: string): unknown {
   let opened;
   try {
@@ -60,7 +60,7 @@ function readAll(dir: string): unknown {
 }
 
 describe("a damaged database", () => {
-  test("with pages overwritten or cut off is refused, by name and with what to do", () => {
+  test("with overwritten or missing pages is refused with its path and what to do", () => {
     using dir = tempDir();
     const whole = someDatabase(dir.path);
     const path = join(dir.path, DATABASE_FILE);
@@ -82,7 +82,7 @@ describe("a damaged database", () => {
     expect(readAll(dir.path)).toBeUndefined();
   });
 
-  test("with a byte flipped anywhere is refused in words, or can be read from end to end", () => {
+  test("with any byte flipped is refused with a known error, or can be read completely", () => {
     using dir = tempDir();
     const whole = someDatabase(dir.path);
     const path = join(dir.path, DATABASE_FILE);

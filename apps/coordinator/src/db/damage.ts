@@ -1,10 +1,13 @@
-/** Whether a database can be relied on. SQLite's pages carry no checksums: this finds what can't be read, not every changed letter. */
+/**
+ * Checks a database for damage. SQLite's pages have no checksums, so this finds everything unreadable but not every changed
+ * byte. Used at each start and for backups.
+ */
 import { type Database, SQLiteError } from "bun:sqlite";
 import { type Column, is, Table } from "drizzle-orm";
 import { getTableConfig, type SQLiteTable } from "drizzle-orm/sqlite-core";
 import * as schema from "./schema.ts";
 
-/** A database, or a file that is to become one, is damaged. The message names it and what to do. */
+/** A database or backup is damaged. The message names the file and what to do. */
 export class DatabaseDamagedError extends Error {
   readonly code = "database_damaged";
 
@@ -13,24 +16,25 @@ export class DatabaseDamagedError extends Error {
   }
 }
 
-/** Whether SQLite threw `error` because the file is damaged, or is no database. */
+/** Whether SQLite threw `error` because the file is damaged or not a database. */
 export function isDamage(error: unknown): error is SQLiteError {
   return error instanceof SQLiteError && /^SQLITE_(CORRUPT|NOTADB)/.test(error.code ?? "");
 }
 
 /**
- * What is wrong with a database of any schema; undefined when nothing is. Both read all of it: `quick_check` looks at the pages
- * (0.15 s for 100 000 nodes), `integrity_check` also compares the indexes with their tables (0.6 s). May throw what `isDamage`.
+ * The damage to a database of any schema; undefined if there is none. Both checks read all of it: `quick_check` checks the
+ * pages (0.15 s for 100 000 nodes), `integrity_check` also compares indexes with tables (0.6 s). May throw an error that
+ * satisfies `isDamage`.
  */
 export function structuralDamage(
   sqlite: Database,
   check: "quick_check" | "integrity_check",
 ): string | undefined {
-  const [[said] = []] = sqlite.query(`PRAGMA ${check}(1)`).values();
-  return said === "ok" ? undefined : String(said).replaceAll(/\s+/g, " ");
+  const [[result] = []] = sqlite.query(`PRAGMA ${check}(1)`).values();
+  return result === "ok" ? undefined : String(result).replaceAll(/\s+/g, " ");
 }
 
-/** A value of a database of the current schema that the code can't read: it would only show when somebody asks for its row. */
+/** Finds a value that the code can't read, in a database of the current schema. Otherwise it would fail when its row is used. */
 export function unreadableValue(sqlite: Database): string | undefined {
   for (const table of Object.values(schema)) {
     if (!is(table, Table)) continue;
@@ -42,10 +46,10 @@ export function unreadableValue(sqlite: Database): string | undefined {
   return undefined;
 }
 
-/** The condition, in SQL, under which the code can read a value of this column. */
+/** The SQL condition under which the code can read a value of this column. */
 function readable(column: Column): string {
   const name = `"${column.name}"`;
-  // A number with a fraction in a column of integers is odd, but no damage.
+  // A fraction in an integer column is odd but readable.
   const types =
     column.getSQLType() === "integer" ? "'integer', 'real'" : `'${column.getSQLType()}'`;
   const conditions = [`typeof(${name}) IN (${types})`];

@@ -12,7 +12,7 @@ import * as schema from "./schema.ts";
 const FOLDER = join(import.meta.dirname, "migrations");
 const ROWS = 3;
 
-/** The migrations as drizzle-kit has written them, whatever the program makes of them. */
+/** The migrations that drizzle-kit has written, read independently of the program. */
 const committed = (
   JSON.parse(readFileSync(join(FOLDER, "meta/_journal.json"), "utf8")) as {
     entries: { tag: string }[];
@@ -33,7 +33,7 @@ const tables = new Map(
   }),
 );
 
-/** A database as a version with the first `n` migrations has left it. */
+/** A database as a version with only the first `n` migrations leaves it. */
 function earlier(path: string, n: number): Database {
   const sqlite = new Database(path);
   for (const sql of committed.slice(0, n))
@@ -53,7 +53,7 @@ function columnsOf(sqlite: Database, table: string): Column[] {
   return sqlite.query(`PRAGMA table_info(${table})`).all() as Column[];
 }
 
-/** What a column of today's schema takes; one that there is no more, any text or number. */
+/** A valid value for a column; any text or number if today's schema lacks the column. */
 function sampleOf(table: string, { name, type }: Column, i: number): string | number {
   const today = tables.get(table)?.columns.find((column) => column.name === name);
   const values = (today?.enumValues ?? []) as readonly string[];
@@ -106,7 +106,7 @@ describe("migrations", () => {
     },
   );
 
-  test("in the program are those that drizzle-kit has written", () => {
+  test("in the program are the ones that drizzle-kit has written", () => {
     using dir = tempDir();
     const sqlite = earlier(join(dir.path, "all.db"), committed.length);
     expect(migrate(sqlite)).toBe(0);
@@ -116,13 +116,13 @@ describe("migrations", () => {
     expect(made.query(sql).values()).toEqual(sqlite.query(sql).values());
   });
 
-  test("that are applied are not applied again", () => {
+  test("that have been applied are not applied again", () => {
     const sqlite = new Database(":memory:");
     expect(migrate(sqlite)).toBeGreaterThan(0);
     expect(migrate(sqlite)).toBe(0);
   });
 
-  test("of a newer version are refused, and the database is left as it was", () => {
+  test("of a newer version are refused, and the database stays unchanged", () => {
     using dir = tempDir();
     openDb(dir.path).close();
     const path = join(dir.path, DATABASE_FILE);
@@ -136,7 +136,7 @@ describe("migrations", () => {
   });
 });
 
-test("the schema the code uses is the one the migrations make", () => {
+test("the migrations produce the schema that the code uses", () => {
   const opened = openDb(MEMORY);
   const sqlite = opened.db.$client;
   expect(tableNames(sqlite)).toEqual([...tables.keys()].toSorted());

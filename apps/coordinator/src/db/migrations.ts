@@ -1,28 +1,28 @@
-/** The schema's history, embedded in the binary, so that a data directory of any age opens. (R1) */
+/** The schema's migrations, embedded in the binary, so that a data directory of any earlier version opens. (R1) */
 import type { Database } from "bun:sqlite";
 import start from "./migrations/0000_start.sql" with { type: "text" };
 import pushToken from "./migrations/0001_push_token.sql" with { type: "text" };
 import lifecycle from "./migrations/0002_lifecycle.sql" with { type: "text" };
 import trust from "./migrations/0003_trust.sql" with { type: "text" };
 
-/** In order; the database's `user_version` says how many have been applied. Only ever append. */
+/** In order; the database's `user_version` is the number applied. Only append. */
 const MIGRATIONS: readonly string[] = [start, pushToken, lifecycle, trust];
 const BREAKPOINT = "--> statement-breakpoint";
 
-/** The database was written by a newer version than this one. */
+/** The database was written by a newer version. */
 export class DatabaseTooNewError extends Error {
   readonly code = "database_too_new";
 }
 
-/** Throws DatabaseTooNewError when `schema`, that of what `what` names, is one this version doesn't know. */
+/** Throws DatabaseTooNewError if this version doesn't know `schema`. `what` names the database in the message. */
 export function checkSchema(schema: number, what: string): void {
   if (schema > MIGRATIONS.length)
     throw new DatabaseTooNewError(
-      `${what} has schema ${schema}, this version knows up to ${MIGRATIONS.length}: use the newer version`,
+      `${what} has schema ${schema}, but this version supports at most ${MIGRATIONS.length}; run the newer version`,
     );
 }
 
-/** Applies what is missing, each migration in a transaction of its own. Returns how many were applied. */
+/** Applies the missing migrations, each in its own transaction. Returns how many it applied. */
 export function migrate(sqlite: Database): number {
   const row = sqlite.query("PRAGMA user_version").get() as { user_version: number };
   const applied = row.user_version;

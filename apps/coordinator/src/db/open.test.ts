@@ -15,7 +15,7 @@ const HOLDER = `
   await new Promise(() => setInterval(() => {}, 1000));
 `;
 
-/** A process that has opened the directory, until it is killed, at the latest at the end of the block. */
+/** A process that holds the directory until it is killed, at the latest at the end of the block. */
 async function holderOf(dir: string): Promise<AsyncDisposable> {
   const holder = Bun.spawn(
     [process.execPath, "-e", HOLDER, join(import.meta.dirname, "open.ts"), dir],
@@ -39,7 +39,7 @@ function thrownBy(call: () => unknown): unknown {
   throw new Error("nothing was thrown");
 }
 
-test("a directory that isn't there is made, for its owner alone, and keeps what is written (R1)", () => {
+test("a missing directory is created, readable by its owner only, and keeps its data (R1)", () => {
   using dir = tempDir();
   const path = join(dir.path, "a", "b");
   const first = openDb(path);
@@ -53,7 +53,7 @@ test("a directory that isn't there is made, for its owner alone, and keeps what 
   second.close();
 });
 
-test("a directory that another process holds is refused by name, until that process has gone, however it goes", async () => {
+test("a directory that another process holds is refused with its name until that process has ended, however it ends", async () => {
   using dir = tempDir();
   {
     await using _holder = await holderOf(dir.path);
@@ -66,7 +66,7 @@ test("a directory that another process holds is refused by name, until that proc
   openDb(dir.path).close();
 });
 
-/** A process of another pid namespace. */
+/** A process in another pid namespace. */
 const UNSHARE = ["unshare", "--user", "--map-root-user", "--pid", "--fork"];
 
 test.skipIf(!Bun.spawnSync([...UNSHARE, "true"]).success)(
@@ -83,7 +83,7 @@ test.skipIf(!Bun.spawnSync([...UNSHARE, "true"]).success)(
   },
 );
 
-test("a refused opening leaves nothing open: closing the first lets the next one in", () => {
+test("a refused opening leaves nothing open: after the first is closed, the next one succeeds", () => {
   using dir = tempDir();
   const first = openDb(dir.path);
   expect(() => openDb(dir.path)).toThrow("in use by another coordinator");
@@ -91,7 +91,7 @@ test("a refused opening leaves nothing open: closing the first lets the next one
   openDb(dir.path).close();
 });
 
-test("a data directory that can't be one, or a file that is no database, is refused with the reason", () => {
+test("an unusable data directory, or a file that is not a database, is refused with the reason", () => {
   using dir = tempDir();
   const file = join(dir.path, "file");
   writeFileSync(file, "");
@@ -124,7 +124,7 @@ test.skipIf(process.getuid!() !== 0)(
   },
 );
 
-test("commits are on disk before they are answered: WAL, synchronous FULL (R1)", () => {
+test("commits are synced to disk: WAL, synchronous FULL (R1)", () => {
   using dir = tempDir();
   const opened = openDb(dir.path);
   const pragma = (name: string): unknown =>
@@ -133,7 +133,7 @@ test("commits are on disk before they are answered: WAL, synchronous FULL (R1)",
   opened.close();
 });
 
-test("nobody else may read its files, whatever the directory allows", () => {
+test("only the owner can read its files, whatever the directory's mode", () => {
   using dir = tempDir();
   chmodSync(dir.path, 0o755);
   const opened = openDb(dir.path);

@@ -1,4 +1,4 @@
-/** Opens the coordinator's database: one file, one coordinator, every commit on disk before it is answered. (R1, DESIGN §7) */
+/** Opens the coordinator's database: one file, used by one coordinator, with every commit synced to disk. (R1) */
 import { Database, SQLiteError } from "bun:sqlite";
 import { closeSync, existsSync, openSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { DATABASE_FILE, DataDirError, FILE_MODE, RESTORING_FILE, takeDataDir } f
 import { migrate } from "./migrations.ts";
 import * as schema from "./schema.ts";
 
-/** A data directory that keeps nothing, for trials. */
+/** The data directory that stores nothing, for trials. */
 export const MEMORY = ":memory:";
 
 /** The typed database. */
@@ -21,11 +21,11 @@ export interface OpenedDb {
   close(): void;
 }
 
-/** A backup that begins at the same moment may hold the file for an instant. */
+/** How long to wait for a backup that locks the file at the same moment. */
 const OPEN_WAIT_MS = 5000;
 
 /**
- * Opens (and creates, checks and migrates) `DIR/coordinator.db`, or a database in memory for `:memory:`. Throws DataDirError,
+ * Opens `DIR/coordinator.db`, or a database in memory for `:memory:`; creates, checks and migrates it. Throws DataDirError,
  * DatabaseDamagedError, DatabaseTooNewError.
  */
 export function openDb(dataDir: string): OpenedDb {
@@ -46,10 +46,10 @@ export function openDb(dataDir: string): OpenedDb {
 function opened(sqlite: Database, unlock: () => void): OpenedDb {
   const close = (): void => {
     try {
-      // One file then holds all of it, for whoever copies or mends it by hand.
+      // Afterwards one file holds everything, which is easier to copy by hand.
       sqlite.run("PRAGMA wal_checkpoint(TRUNCATE)");
     } catch {
-      // The disk is full, most likely: the next start finds it in the write-ahead log.
+      // Most likely the disk is full. The next start reads the write-ahead log.
     }
     sqlite.close();
     unlock();
@@ -60,13 +60,13 @@ function opened(sqlite: Database, unlock: () => void): OpenedDb {
 function openFile(dataDir: string): Database {
   const path = join(dataDir, DATABASE_FILE);
   if (!existsSync(path) && existsSync(join(dataDir, RESTORING_FILE)))
-    throw new DataDirError("data_dir", `${dataDir}: a restore was cut short; run it again`);
+    throw new DataDirError("data_dir", `${dataDir}: a restore was interrupted; run it again`);
   const remedy =
-    `put a backup back (fleet-coordinator restore FILE --data-dir ${dataDir} --force), or move it away: ` +
-    "agents that may enrol come back by themselves, what else it knew is forgotten";
+    `restore a backup (fleet-coordinator restore FILE --data-dir ${dataDir} --force), or move it away to start empty: ` +
+    "agents then register again by themselves, and everything else is lost";
   let sqlite: Database | undefined;
   try {
-    // SQLite gives its other files the mode of this one.
+    // SQLite creates its other files with the same mode.
     closeSync(openSync(path, "a", FILE_MODE));
     sqlite = new Database(path, { strict: true });
     prepare(sqlite);
@@ -90,16 +90,16 @@ function prepare(sqlite: Database): void {
   sqlite.run(`PRAGMA busy_timeout = ${OPEN_WAIT_MS}`);
   sqlite.run("PRAGMA journal_mode = WAL");
   sqlite.run("PRAGMA synchronous = FULL");
-  // A file that can't be written shows here.
+  // Fails here if the file can't be written.
   sqlite.run("BEGIN IMMEDIATE");
   sqlite.run("COMMIT");
-  // Nobody else writes; who does it anyway is not waited for.
+  // No other process should write, so don't wait for one that does.
   sqlite.run("PRAGMA busy_timeout = 0");
 }
 
 /**
- * Runs a write that may be undone by a power loss: its commit is not synced, so nobody waits for the disk. It does outlive the
- * process. The next commit that is synced takes it along.
+ * Runs a write whose commit is not synced, so that it doesn't wait for the disk. It survives the end of the process but maybe
+ * not a power loss before the next synced commit.
  */
 export function unsynced(db: Db, write: () => void): void {
   db.$client.run("PRAGMA synchronous = NORMAL");

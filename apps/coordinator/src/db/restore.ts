@@ -1,9 +1,9 @@
 /**
- * `fleet-coordinator restore FILE`: puts a backup in the place of the database and its keys. The file is checked before
- * anything is touched, and what was there is moved aside, never removed. (H10)
+ * `fleet-coordinator restore FILE`: replaces the database and its keys by a backup's. Checks the file before it changes
+ * anything, and moves the previous files aside instead of deleting them. (H10)
  *
- * Since the backup, nodes have had epochs and trackers runs that it knows nothing of. New ones begin far above, so that no
- * number is given out twice: an instance that was replaced since stays so, and track files tell runs apart. (R9, T5)
+ * Epochs and tracker runs issued since the backup are unknown to it. New ones begin far above them, so that no number is
+ * issued twice: superseded instances stay superseded, and track files distinguish runs. (R9, T5)
  */
 import { Database } from "bun:sqlite";
 import {
@@ -31,28 +31,28 @@ import {
 import { DATABASE_FILE, FILE_MODE, giveToOwner, RESTORING_FILE, takeDataDir } from "./data-dir.ts";
 import { checkSchema, migrate } from "./migrations.ts";
 
-/** More than a node or a tracker has between two backups: one a second for 12 days. */
+/** More numbers than a node or tracker uses between two backups: one a second for 12 days. */
 const NUMBERS_SKIPPED = 2 ** 20;
 
 const ASIDE = "replaced-";
 
-/** What to put where. */
+/** What to restore where. */
 export interface RestoreOptions {
   readonly file: string;
   readonly dataDir: string;
-  /** Also into a directory that holds a database. */
+  /** Replace an existing database. */
   readonly force: boolean;
   readonly nowMs: number;
 }
 
-/** What was put back, and the directory that what was there has been moved to. */
+/** The contents restored, and the directory of the previous files if there were any. */
 export interface Restored extends BackupContents {
   readonly movedTo: string | undefined;
 }
 
 /**
- * Throws BackupError, DataDirError when a coordinator has the directory, DatabaseDamagedError, DatabaseTooNewError. One that was
- * cut short is finished by running it again; no coordinator starts on the directory before that.
+ * Restores a backup. After a restore that was interrupted no coordinator starts on the directory until it is run again. Throws
+ * BackupError, DatabaseDamagedError, DatabaseTooNewError, and DataDirError if a coordinator uses the directory.
  */
 export function restore({ file, dataDir, force, nowMs }: RestoreOptions): Restored {
   const contents = readBackup(file);
@@ -61,14 +61,14 @@ export function restore({ file, dataDir, force, nowMs }: RestoreOptions): Restor
   const hasDatabase = existsSync(join(dataDir, DATABASE_FILE));
   if (hasDatabase && !force)
     throw new BackupError(
-      `${dataDir} holds a database; with --force it is moved aside and the backup put in its place`,
+      `${dataDir} holds a database; use --force to move it aside and restore the backup`,
     );
   try {
     const isResumed = !hasDatabase && existsSync(join(dataDir, RESTORING_FILE));
     const keys = stage(file, dataDir);
     const movedTo = moveAside(dataDir, nowMs, isResumed);
     for (const { name, bytes } of keys) writeKey(dataDir, name, bytes);
-    // Last: as long as it is not there, no coordinator starts here.
+    // Last, because without this file no coordinator starts here.
     renameSync(join(dataDir, RESTORING_FILE), join(dataDir, DATABASE_FILE));
     sync(dataDir);
     return { ...contents, movedTo };
@@ -77,7 +77,7 @@ export function restore({ file, dataDir, force, nowMs }: RestoreOptions): Restor
   }
 }
 
-/** Puts the database, ready to be used, beside its place. Gives the keys that came with it. */
+/** Prepares the database as RESTORING_FILE. Returns the backup's keys. */
 function stage(file: string, dataDir: string): KeyFile[] {
   const staged = join(dataDir, RESTORING_FILE);
   for (const suffix of ["", "-journal"]) rmSync(`${staged}${suffix}`, { force: true });
@@ -101,7 +101,7 @@ function stage(file: string, dataDir: string): KeyFile[] {
 
 function skipNumbers(sqlite: Database): void {
   sqlite.run("UPDATE trackers SET run = run + ?", [NUMBERS_SKIPPED]);
-  // Not those of the rows: an instance that has one of them and is still there goes on with it.
+  // The rows keep their epochs, so that a running instance with one of them continues.
   sqlite.run(
     `INSERT INTO registry_state (id, uptime_ms, epoch_floor)
        VALUES (1, 0, ?1 + (SELECT coalesce(max(epoch), 0) FROM known_nodes))
@@ -110,9 +110,9 @@ function skipNumbers(sqlite: Database): void {
   );
 }
 
-/** Gives the directory that what was there is in now, or undefined when there was nothing. */
+/** Moves the previous files into a new directory and returns it; undefined if there are none. */
 function moveAside(dataDir: string, nowMs: number, isResumed: boolean): string | undefined {
-  // The database first: without it no coordinator starts on what is left of it. Its log would be taken for any other's.
+  // The database first, because without it no coordinator starts. Its log must go too, or the new database would read it.
   const database = ["", "-wal", "-shm"].map((suffix) => `${DATABASE_FILE}${suffix}`);
   const there = readdirSync(dataDir);
   const old = [...database, ...there.filter((name) => KEY_FILE.test(name))].filter((name) =>
@@ -124,7 +124,7 @@ function moveAside(dataDir: string, nowMs: number, isResumed: boolean): string |
   const aside = join(dataDir, resumed ?? `${ASIDE}${nowMs}`);
   mkdirSync(aside, { recursive: true, mode: 0o700 });
   giveToOwner(dataDir, aside);
-  // What it has already, the one that was cut short has moved; what is in its place now comes from the backup.
+  // A file that is already there was moved by an interrupted restore; the one in its place comes from the backup.
   for (const name of old)
     if (!existsSync(join(aside, name))) renameSync(join(dataDir, name), join(aside, name));
   sync(aside);

@@ -1,4 +1,4 @@
-/** The tables (DESIGN §7). Each has one writer module, named here. Times are Unix ms. */
+/** The tables. Each names the one module that writes it. Times are Unix ms. */
 import type { NodeEventView, RuntimeInfo, SensorInfo } from "@fleet/protocol";
 import {
   index,
@@ -10,8 +10,8 @@ import {
 } from "drizzle-orm/sqlite-core";
 
 /**
- * Every node that was met and not removed since. `heard_uptime` is the coordinator's uptime over all its runs, ms, when it
- * was last heard. Writer: registry/node-store.ts, as of the four tables after it. (R1, R4)
+ * Every known node. `heard_uptime` is the coordinator's uptime when the node was last heard, summed over all its runs, in ms.
+ * Writer: registry/node-store.ts, also for `superseded`, `blocked_nodes` and `registry_state`. (R1, R4)
  */
 export const knownNodes = sqliteTable("known_nodes", {
   nodeId: text("node_id").primaryKey(),
@@ -35,11 +35,11 @@ export const knownNodes = sqliteTable("known_nodes", {
   lastSeen: integer("last_seen").notNull(),
   shutdownAt: integer("shutdown_at"),
   heardUptime: integer("heard_uptime").notNull().default(0),
-  /** Refresh tokens that were issued up to this epoch open nothing any more. (H5) */
+  /** Refresh tokens issued up to this epoch are void. (H5) */
   voidEpoch: integer("void_epoch").notNull().default(0),
 });
 
-/** The last instances of a node that a newer one has replaced; they can't come back. (R9) */
+/** The latest superseded instances of each node; they can't return. (R9) */
 export const superseded = sqliteTable(
   "superseded",
   {
@@ -53,7 +53,7 @@ export const superseded = sqliteTable(
   ],
 );
 
-/** What befell each node, oldest first by `id`; nodes that are gone included. Bounded for each node and in all. (R4, R5) */
+/** The history of each node, also of removed ones; ordered by `id`. Bounded per node and in total. Writer: db/node-history.ts. (R4, R5) */
 export const nodeEvents = sqliteTable(
   "node_events",
   {
@@ -66,15 +66,15 @@ export const nodeEvents = sqliteTable(
   (t) => [index("node_events_by_node").on(t.nodeId, t.id)],
 );
 
-/** Ids that nobody may use. (R4) */
+/** Blocked node ids. (R4) */
 export const blockedNodes = sqliteTable("blocked_nodes", {
   nodeId: text("node_id").primaryKey(),
   blockedAt: integer("blocked_at").notNull(),
 });
 
 /**
- * One row: the coordinator's uptime over all its runs, ms, and the highest epoch any removed node had; nodes that come new,
- * or again, begin above it. `void_floor` is the void epoch of all nodes that are not known. (R4, R9, H5)
+ * One row: the coordinator's uptime over all its runs in ms, and the highest epoch of any removed node, above which new and
+ * returning nodes begin. `void_floor` is the void epoch of all unknown nodes. (R4, R9, H5)
  */
 export const registryState = sqliteTable("registry_state", {
   id: integer("id").primaryKey(),
@@ -83,7 +83,7 @@ export const registryState = sqliteTable("registry_state", {
   voidFloor: integer("void_floor").notNull().default(0),
 });
 
-/** How far each agent stream has been acknowledged. Writer: uplinks/stream-progress.ts. (DESIGN §6) */
+/** How far each agent's stream has been acknowledged. Writer: uplinks/sessions/stream-progress.ts. */
 export const streams = sqliteTable("streams", {
   streamId: text("stream_id").primaryKey(),
   nodeId: text("node_id").notNull(),
@@ -92,8 +92,8 @@ export const streams = sqliteTable("streams", {
 });
 
 /**
- * Each stream's tracker: its port lease, the process that ran last, and the push token that brought it in, where one did.
- * Writer: trackers/tracker-store.ts. (T2, T3, T5)
+ * Each stream's tracker: its leased port, its last process, and the push token that created it, if one did. Writer:
+ * trackers/tracker-store.ts. (T2, T3, T5)
  */
 export const trackers = sqliteTable("trackers", {
   streamId: text("stream_id").primaryKey(),
@@ -108,7 +108,7 @@ export const trackers = sqliteTable("trackers", {
   token: text("token"),
 });
 
-/** Shared tokens that were made here; of each only its SHA-256. Writer: auth/tokens.ts. (H5) */
+/** Created tokens; `hash` is the SHA-256 of the secret. Writer: auth/tokens.ts. (H5) */
 export const tokens = sqliteTable(
   "tokens",
   {
@@ -128,7 +128,7 @@ export const tokens = sqliteTable(
   (t) => [uniqueIndex("tokens_by_name").on(t.name), uniqueIndex("tokens_by_hash").on(t.hash)],
 );
 
-/** Who did what, oldest first. Writer: auth/audit.ts. (H5) */
+/** The audit log, ordered by `id`. Writer: auth/audit.ts. (H5) */
 export const audit = sqliteTable("audit", {
   id: integer("id").primaryKey(),
   at: integer("at").notNull(),
