@@ -3,6 +3,7 @@
  * output of those that fail. `--fix` first lets the linter and the formatter fix what they can.
  */
 import { join } from "node:path";
+import { capture } from "./lib/capture.ts";
 import { ensureInstalled } from "./lib/install.ts";
 import { root } from "./lib/root.ts";
 
@@ -37,19 +38,9 @@ const fixes: readonly Check[] = [
 async function run(check: Check): Promise<Outcome> {
   const startMs = performance.now();
   const command = [process.execPath, join(root, "node_modules", check.tool), ...check.args];
-  const child = Bun.spawn(command, {
-    cwd: root,
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, code] = await Promise.all([
-    child.stdout.text(),
-    child.stderr.text(),
-    child.exited,
-  ]);
+  const { code, output } = await capture(command);
   const ms = Math.round(performance.now() - startMs);
-  return { ok: code === 0, ms, output: `${stdout}${stderr}`.trim() };
+  return { ok: code === 0, ms, output: output.trim() };
 }
 
 await ensureInstalled();

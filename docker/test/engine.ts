@@ -23,8 +23,7 @@ export async function until<T>(what: string, check: Check<T>, limitMs = START_MS
   for (;;) {
     const value = await check();
     if (value !== undefined && value !== false) return value;
-    if (performance.now() > endMs)
-      throw new Error(`timed out after ${limitMs} ms waiting until ${what}`);
+    if (performance.now() > endMs) throw new Error(`timed out after ${limitMs} ms: ${what}`);
     await Bun.sleep(POLL_MS);
   }
 }

@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { capture } from "./capture.ts";
 import { root } from "./root.ts";
 
 const stampFile = join(root, "node_modules", ".installed");
@@ -13,19 +14,9 @@ export async function ensureInstalled(): Promise<void> {
   const wanted = Bun.hash(readFileSync(join(root, "bun.lock"))).toString(16);
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === wanted) return;
   // Not plain `bun`, which need not be on PATH under `npx -y bun@… run`.
-  const child = Bun.spawn([process.execPath, "install", "--frozen-lockfile"], {
-    cwd: root,
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, code] = await Promise.all([
-    child.stdout.text(),
-    child.stderr.text(),
-    child.exited,
-  ]);
+  const { code, output } = await capture([process.execPath, "install", "--frozen-lockfile"]);
   if (code !== 0) {
-    process.stderr.write(`${stdout}${stderr}\nbun install failed (exit ${code})\n`);
+    process.stderr.write(`${output}\nbun install failed (exit ${code})\n`);
     process.exit(1);
   }
   writeFileSync(stampFile, wanted);

@@ -1,6 +1,6 @@
 /**
- * Runs the coordinator as its image does: as process 1 with an unnamed uid, in a read-only root that holds only Fleet's files
- * and /proc. There is no /tmp, no /etc and no shell.
+ * The coordinator as in its image: PID 1 in a read-only root with only Fleet's files and /proc, running as a uid without a name.
+ * There is no /tmp, no /etc and no shell.
  */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import {
@@ -20,7 +20,7 @@ const DIST = join(import.meta.dir, "../../../dist");
 const UID = 65_532;
 const ARCH = process.arch === "arm64" ? "aarch64" : "x86_64";
 
-/** Mounts end with the namespace. $1: where to build the root, $2: dist, $3: data, $4: secrets; the rest is the command. */
+/** Builds a root and runs the coordinator in it. $1: the root, $2: dist, $3: data, $4: secrets; the rest are its arguments. */
 const IN_ROOT = `
 set -e
 root=$1 dist=$2 data=$3 secrets=$4
@@ -45,11 +45,11 @@ exec env -i PATH=/usr/bin FLEET_AGENT_BINARIES=/usr/share/fleet/agents FLEET_ENR
 `;
 const SERVE = ["serve", "--data-dir", "/data", "--http", "127.0.0.1:0", "--frames", "127.0.0.1:0"];
 
-/** Whether a tool is missing; logs it. In CI none may be missing. */
-function lacksMeans(): boolean {
+/** Reports whether these tests cannot run here, and says why. In CI they always run. */
+function isUnsupported(): boolean {
   const isRoot = process.getuid!() === 0;
   if ((isRoot && Bun.which("unshare") !== null) || process.env["CI"] !== undefined) return false;
-  console.log("not root, or no unshare here: the coordinator in a bare root is not tried");
+  console.log("skipped the coordinator in a bare root: needs root and unshare");
   return true;
 }
 
@@ -67,7 +67,7 @@ beforeEach(() => {
 });
 afterEach(async () => {
   for (const { child, first } of running.splice(0)) {
-    // After its change of uid it no longer ends with its parent.
+    // The change of uid cleared its parent-death signal.
     const pid = first();
     if (pid !== undefined) process.kill(pid, "SIGKILL");
     child.kill("SIGKILL");
@@ -79,7 +79,7 @@ afterEach(async () => {
 interface Started {
   readonly child: Bun.Subprocess;
   readonly out: () => string;
-  /** The pid of the container's process 1, which a runtime would signal; undefined once it has ended. */
+  /** Returns the pid of the namespace's PID 1, which a container runtime would signal; undefined after its end. */
   readonly first: () => number | undefined;
 }
 
@@ -103,7 +103,8 @@ function start(...args: readonly string[]): Started {
 
 async function untilReady({ child, out }: Started): Promise<number> {
   const line = await until("the coordinator is ready", () => {
-    if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}: ${out()}`);
+    if (child.exitCode !== null)
+      throw new Error(`the coordinator ended with ${child.exitCode}: ${out()}`);
     return /"http_port":(\d+).*"msg":"ready"/.exec(out()) ?? undefined;
   });
   return Number(line[1]);
@@ -115,8 +116,8 @@ function firstOf({ pid, exitCode, signalCode }: Bun.Subprocess): number | undefi
   return children === "" ? undefined : Number(children);
 }
 
-describe.skipIf(lacksMeans())("a coordinator alone in its root", () => {
-  test("creates its tokens, serves, offers agents, and exits 143 on SIGTERM (H1, H8)", async () => {
+describe.skipIf(isUnsupported())("a coordinator alone in its root", () => {
+  test("creates its tokens, serves, offers agents, and exits with 143 on SIGTERM (H1, H8)", async () => {
     const secrets = start("secrets", "/secrets");
     expect([await secrets.child.exited, secrets.out()]).toEqual([
       0,
@@ -137,7 +138,7 @@ describe.skipIf(lacksMeans())("a coordinator alone in its root", () => {
     expect(readdirSync(join(top, "data"))).toContain("coordinator.db");
   });
 
-  test("keeps a coordinator in another container from using its volume until it has ended (R1)", async () => {
+  test("keeps a second coordinator in another container off its volume until it ends (R1)", async () => {
     await start("secrets", "/secrets").child.exited;
     const first = start(...SERVE);
     await untilReady(first);
@@ -151,7 +152,7 @@ describe.skipIf(lacksMeans())("a coordinator alone in its root", () => {
     await untilReady(start(...SERVE));
   });
 
-  test("names a volume's owner and its own uid if it can't write there", async () => {
+  test("names a volume's owner and its own uid if it cannot write there", async () => {
     await start("secrets", "/secrets").child.exited;
     chownSync(join(top, "data"), 0, 0);
     const { child, out } = start(...SERVE);

@@ -1,6 +1,4 @@
-/** Compiles C programs for tests that need hundreds of small processes. Such a test is skipped without a compiler. */
-
-/** Compiles `source` to the program `to`. Returns why that failed, or undefined. */
+/** Compiles a C file, for tests that run hundreds of small programs. Returns what went wrong, or undefined. */
 export function compileC(source: string, to: string): string | undefined {
   const compiler = Bun.which("gcc") ?? Bun.which("cc");
   if (compiler === null) return "there is no C compiler (gcc or cc)";

@@ -1,7 +1,7 @@
 /**
- * A network link between two machines that is really cut: two network namespaces joined by virtual interfaces, one of which
- * is taken down. No connection is closed and no error reported, so both ends must detect it by silence. Unit tests cover the
- * rules with a stepped clock; this one waits in real time.
+ * Cuts the network between two machines: two network namespaces and a pair of virtual interfaces, one of which is taken down.
+ * Neither end gets an error, so both must detect the loss by themselves. Unit tests cover the rules with a fake clock; this test
+ * waits in real time.
  */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
@@ -13,19 +13,19 @@ const CENTRE = "192.0.2.1";
 const FIELD = "192.0.2.2";
 const HTTP = 7700;
 const FRAMES = 30_050;
-/** The limit is 30 s, plus a margin for a loaded machine. */
-const FOUND_OUT_MS = 60_000;
+/** The limit is 30 s; a loaded machine may delay everything else. */
+const DETECTED_MS = 60_000;
 
-/** Whether a tool is missing; logs it. In CI none may be missing. */
-function lacksMeans(): boolean {
+/** Reports whether this test cannot run here, and says why. In CI it always runs. */
+function isUnsupported(): boolean {
   const missing = TOOLS.filter((tool) => Bun.which(tool) === null);
   if (process.env["CI"] !== undefined || (process.getuid?.() === 0 && missing.length === 0))
     return false;
-  console.warn(`cut-link: skipped: needs root, and ${TOOLS.join(", ")}`);
+  console.warn(`skipped cut-link: needs root and ${TOOLS.join(", ")}`);
   return true;
 }
 
-/** A plain node that sends one heartbeat and then nothing; TCP keeps its end alive, too. */
+/** A plain node that sends one heartbeat and then nothing. TCP keepalive is on at its end. */
 const PLAIN = `
 const socket = await Bun.connect({ hostname: "${CENTRE}", port: ${FRAMES}, socket: {
   data() {}, close() { console.log("closed"); process.exit(); },
@@ -33,7 +33,7 @@ const socket = await Bun.connect({ hostname: "${CENTRE}", port: ${FRAMES}, socke
 socket.setKeepAlive(true, 10_000);
 socket.write(${JSON.stringify(JSON.stringify({ node_id: "mast", token: PUSH_TOKEN, type: "heartbeat" }))} + "\\n");`;
 
-/** A network namespace, which lasts as long as the process that holds it. */
+/** A network namespace, held open by a process. */
 class Machine {
   readonly #holder = Bun.spawn(["unshare", "--net", "sleep", "1000"], {
     stdio: ["ignore", "ignore", "ignore"],
@@ -43,7 +43,7 @@ class Machine {
     return this.#holder.pid;
   }
 
-  /** The command line that runs `command` in the namespace. */
+  /** Returns the command that runs `command` in the namespace. */
   on(...command: string[]): string[] {
     return ["nsenter", "--net", `--target=${this.pid}`, "--", ...command];
   }
@@ -55,10 +55,10 @@ class Machine {
     return text;
   }
 
-  /** Waits until `unshare` has created the namespace, whose loopback interface is down. */
+  /** Waits until `unshare` has created the namespace, and sets up its loopback interface. */
   async up(): Promise<void> {
     await until(
-      "a network of its own",
+      "the network namespace exists",
       async () => (await Bun.file(`/proc/${this.pid}/comm`).text()).trim() === "sleep",
     );
     await this.run("ip", "link", "set", "lo", "up");
@@ -90,9 +90,9 @@ async function connect(centre: Machine, field: Machine): Promise<void> {
   await field.run("ip", "link", "set", "f0", "up");
 }
 
-/** A metric of the coordinator; 0 if it is absent. */
+/** Returns a value of the coordinator's metrics; 0 if it is not there. */
 async function metric(centre: Machine, name: string): Promise<number> {
-  // Each request is a separate process.
+  // Poll slowly, because each request starts a process.
   await Bun.sleep(500);
   const ask = `process.stdout.write(await (await fetch("http://127.0.0.1:${HTTP}/metrics")).text())`;
   const text = await centre.run(process.execPath, "-e", ask);
@@ -116,7 +116,7 @@ async function startCoordinator(fleet: Fleet, centre: Machine): Promise<void> {
   await until("the coordinator is ready", () => log.some((line) => line.includes('"msg":"ready"')));
 }
 
-/** An agent with one sensor that always sends and one that never does. */
+/** Starts an agent with one busy sensor and one that never prints. */
 function startAgent(fleet: Fleet, field: Machine): Run {
   const sensor = (name: string, shell: string) => ({
     name,
@@ -134,8 +134,8 @@ function startAgent(fleet: Fleet, field: Machine): Run {
   return fleet.spawn("fleet-agent", args, env, field.on());
 }
 
-describe.skipIf(lacksMeans())("a link that is cut silently", () => {
-  test("is detected within 30 s at both ends, for idle and busy sessions and plain nodes, and recovered from (T1, A13)", async () => {
+describe.skipIf(isUnsupported())("a link that is cut silently", () => {
+  test("is detected within 30 s by both ends, for idle and busy sessions and plain nodes, and sessions recover (T1, A13)", async () => {
     const fleet = new Fleet();
     const [centre, field] = [new Machine(), new Machine()];
     try {
@@ -146,14 +146,21 @@ describe.skipIf(lacksMeans())("a link that is cut silently", () => {
         stdio: ["ignore", "pipe", "inherit"],
       });
       const connections = () => metric(centre, "fleet_frame_connections");
-      await until("two sessions and a plain node", async () => (await connections()) === 3);
-      await until("frames", () => fleet.read("radar1.busy").length > 1000);
+      await until(
+        "two sessions and a plain node are connected",
+        async () => (await connections()) === 3,
+      );
+      await until("frames arrive", () => fleet.read("radar1.busy").length > 1000);
 
       await field.run("ip", "link", "set", "f0", "down");
-      await until("the coordinator knows", async () => (await connections()) === 0, FOUND_OUT_MS);
+      await until(
+        "the coordinator detects the loss",
+        async () => (await connections()) === 0,
+        DETECTED_MS,
+      );
       expect(await metric(centre, 'fleet_lines_refused_total{reason="silent"}')).toBe(2);
       const lost = (): string[] => agent.log.filter((line) => line.includes("was silent for 30 s"));
-      await until("the agent knows of both", () => lost().length === 2, FOUND_OUT_MS);
+      await until("the agent detects the loss of both", () => lost().length === 2, DETECTED_MS);
       expect(await plain.stdout.text()).toBe("closed\n");
 
       await field.run("ip", "link", "set", "f0", "up");

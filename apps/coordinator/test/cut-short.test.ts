@@ -1,4 +1,4 @@
-/** Kills `backup` and `restore` before each system call that changes a file, one run per call, by strace. (H10) */
+/** Kills `backup` and `restore` with strace before each system call that changes a file, one call per run. (H10) */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import {
   cpSync,
@@ -29,7 +29,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true }));
 
-/** Runs the command and kills it before a thread's `when`th such call. Returns whether it was killed. */
+/** Runs the coordinator with a kill before the `when`th such call of a thread. Reports whether it was killed. */
 function killedAt(call: string, when: number, args: readonly string[]): boolean {
   const inject = `inject=${call}:signal=SIGKILL:when=${when}`;
   const strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", `trace=${call}`, "-e", inject];
@@ -39,7 +39,7 @@ function killedAt(call: string, when: number, args: readonly string[]): boolean 
   return false;
 }
 
-/** Calls `cut` for each step of each call, until it returns false. Returns the number of steps. */
+/** Calls `cut` for every step of every call. Returns the number of steps. */
 function walk(cut: (call: string, when: number) => boolean): number {
   let steps = 0;
   for (const call of CALLS) for (let when = 1; cut(call, when); when++) steps++;
@@ -47,20 +47,20 @@ function walk(cut: (call: string, when: number) => boolean): number {
   return steps;
 }
 
-/** The commit is only in the write-ahead log. */
+/** Commits to the write-ahead log only, because the kill prevents a checkpoint. */
 const KILLED = `
   const { openDb } = await import(process.argv[1]);
   const { db } = openDb(process.argv[2]);
   db.$client.run("INSERT INTO streams VALUES ('n.s', 'n', 'x', ?)", [Number(process.argv[3])]);
   process.kill(process.pid, "SIGKILL");`;
 
-/** A data directory as a killed coordinator leaves it, with `acked` in the database and in a key. */
+/** Creates a data directory as a killed coordinator leaves it, with `acked` in its database and its key. */
 function makeData(data: string, acked: number): void {
   Bun.spawnSync([process.execPath, "-e", KILLED, OPEN, data, String(acked)]);
   writeFileSync(join(data, "jwt.key"), `key ${acked}`);
 }
 
-/** What a coordinator that starts there would read: a number, nothing, or that it must not start. */
+/** Returns the acked number that a coordinator would find there, or "cut short" if it would refuse to start. */
 function knownIn(data: string): number | undefined | "cut short" {
   try {
     const opened = openDb(data);
@@ -73,8 +73,8 @@ function knownIn(data: string): number | undefined | "cut short" {
   }
 }
 
-describe.skipIf(!hasStrace)("killed before any change of a file", () => {
-  test("a restore leaves the old database, the new one, or a state that no coordinator starts on; repeating it completes it", () => {
+describe.skipIf(!hasStrace)("killed before any change of a file,", () => {
+  test("a restore leaves the old database, the new one, or one that no coordinator starts with; a second restore succeeds", () => {
     const file = join(dir, "fleet.backup");
     const origin = join(dir, "origin");
     makeData(origin, 7);
@@ -93,7 +93,7 @@ describe.skipIf(!hasStrace)("killed before any change of a file", () => {
       expect(Bun.spawnSync([COORDINATOR, ...args]).success).toBe(true);
       expect(knownIn(data)).toBe(7);
       expect(readFileSync(join(data, "jwt.key"), "utf8")).toBe("key 7");
-      // The previous files still exist, all in one place.
+      // The previous files are still there, all in one place.
       const aside = readdirSync(data)
         .toSorted()
         .map((name) => join(data, name))
@@ -107,7 +107,7 @@ describe.skipIf(!hasStrace)("killed before any change of a file", () => {
     expect(seen).toEqual(new Set([7, 9, "cut short"]));
   });
 
-  test("a backup is complete or leaves the previous one unchanged; files left beside it are readable by their owner only", () => {
+  test("a backup leaves the last one intact or is complete; files beside it are readable only by their owner", () => {
     const data = join(dir, "data");
     makeData(data, 7);
     const out = join(dir, "out");

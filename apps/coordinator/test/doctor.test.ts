@@ -1,4 +1,4 @@
-/** Runs the built `fleet-agent doctor` beside a real coordinator and a running agent. */
+/** The built `fleet-agent doctor` beside a real coordinator and a running agent. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -43,8 +43,8 @@ function statuses(report: Report, id: string): string[] {
 }
 
 /**
- * What the doctor says to nobody, and exits with 1. In a root of its own there is nothing but the agent, /proc and what the
- * test made; in any, the agent lies where nobody can reach it, which need not be so where it was built.
+ * Runs the doctor as the user nobody, expects exit code 1, and returns its output. A `root` other than / contains only the
+ * agent, /proc and what the test put there. The agent is mounted at a path that nobody can reach, unlike perhaps the original.
  */
 async function asNobody(args: readonly string[], root: string): Promise<string> {
   const dir = root === "/" ? fleet.dir : root;
@@ -64,15 +64,15 @@ async function asNobody(args: readonly string[], root: string): Promise<string> 
     stdout: "pipe",
     stderr: "pipe",
   });
-  const [said, complaints] = await Promise.all([child.stdout.text(), child.stderr.text()]);
-  expect([complaints, await child.exited]).toEqual(["", 1]);
-  return said;
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  expect([stderr, await child.exited]).toEqual(["", 1]);
+  return stdout;
 }
 
 const url = (): string => `http://127.0.0.1:${fleet.ports.http}`;
 
 describe("the doctor (A9)", () => {
-  test("reports a node with a running agent as healthy, and disturbs nothing", async () => {
+  test("finds no problem beside a running agent, and does not disturb it", async () => {
     await fleet.coordinator();
     const agent = fleet.agent("hill", {
       node: { name: "hill" },
@@ -80,7 +80,7 @@ describe("the doctor (A9)", () => {
     });
     const before = await fleet.untilState("hill", "LIVE");
     const state = join(fleet.dir, "state-hill");
-    const identity = await until("the agent keeps its token", () => {
+    const identity = await until("the agent has stored its token", () => {
       const text = fleet.read("state-hill/identity.json");
       return text.includes("refresh_token") && text;
     });
@@ -104,7 +104,7 @@ describe("the doctor (A9)", () => {
     expect(readdirSync(state).filter((name) => name.includes("doctor"))).toEqual([]);
   });
 
-  test("reports a token of the wrong kind, a missing runtime and a closed port, and exits 1", async () => {
+  test("reports a token of the wrong kind, a missing runtime and a closed port, and exits with 1", async () => {
     await fleet.coordinator({ advertise_frames: { host: "127.0.0.1", port: 1 } });
     const config = fleet.write(
       "agent.yaml",
@@ -121,7 +121,7 @@ describe("the doctor (A9)", () => {
     expect(readdirSync(fleet.dir)).not.toContain("s");
   });
 
-  test("checks the rest without a coordinator or a readable config, one line each", async () => {
+  test("checks the rest, one line each, without a coordinator or a readable config", async () => {
     const args = ["doctor", "--config", "none.yaml", "--coordinator", "http://127.0.0.1:1"];
     const run = fleet.spawn("fleet-agent", args, { HTTP_PROXY: "http://proxy:1" });
     expect(await run.exit()).toBe(1);
@@ -134,40 +134,40 @@ describe("the doctor (A9)", () => {
     expect(run.log).toEqual([]);
   });
 
-  test("compares clocks without a token, and names the checks it can't make", async () => {
+  test("compares clocks even without a token, and says what it cannot check", async () => {
     await fleet.coordinator();
     const closed = await doctor(["--coordinator", url()]);
     expect(statuses(closed, "token")).toEqual(["fail"]);
     expect(statuses(closed, "frames")).toEqual(["warn"]);
-    // The Date header has the time, to the second.
+    // The coordinator's Date header has the time, in seconds.
     expect(statuses(closed, "clock")).toEqual(["ok"]);
   });
 
   describe.skipIf(process.getuid?.() !== 0)("as another user", () => {
-    test("names the owner of the state directory and its own user", async () => {
+    test("names the owner of the state directory and its own uid", async () => {
       chmodSync(fleet.dir, 0o755);
-      const said = await asNobody(["--state-dir", fleet.dir], "/");
-      expect(said).toContain(
+      const report = await asNobody(["--state-dir", fleet.dir], "/");
+      expect(report).toContain(
         `FAIL  state_dir    ${fleet.dir}: ${fleet.dir} belongs to uid 0 (mode 0755) and can't be written by uid ${NOBODY}.`,
       );
     });
 
-    test("names what is missing in an empty read-only root (A1)", async () => {
+    test("reports what is missing in an empty read-only root (A1)", async () => {
       const root = join(fleet.dir, "root");
       for (const dir of ["proc", "state"]) mkdirSync(join(root, dir), { recursive: true });
       const args = ["--coordinator", "http://127.0.0.1:1", "--state-dir", "/state"];
-      const said = await asNobody(args, root);
-      expect(said).toContain("ok    config       no file, flags and variables only; 0 sensors");
-      expect(said).toContain("FAIL  coordinator  http://127.0.0.1:1: 127.0.0.1 port 1 refuses");
-      expect(said).toMatch(
+      const report = await asNobody(args, root);
+      expect(report).toContain("ok    config       no file, flags and variables only; 0 sensors");
+      expect(report).toContain("FAIL  coordinator  http://127.0.0.1:1: 127.0.0.1 port 1 refuses");
+      expect(report).toMatch(
         /^FAIL {2}state_dir {4}\/state: \/state (belongs to uid 0|is on a read-only)/m,
       );
-      expect(said).toContain("warn  runtimes     none offered to sensors");
-      expect(said).toMatch(/ [1-9] failed\n$/);
+      expect(report).toContain("warn  runtimes     none offered to sensors");
+      expect(report).toMatch(/ [1-9] failed\n$/);
     });
   });
 
-  test("rejects unknown flags", async () => {
+  test("refuses an unknown flag", async () => {
     const run = fleet.spawn("fleet-agent", ["doctor", "--jsno"]);
     expect(await run.exit()).toBe(64);
     expect(run.log.join("\n")).toContain("--jsno");

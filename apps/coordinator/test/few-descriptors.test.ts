@@ -1,4 +1,4 @@
-/** A coordinator with a low limit of open files and many connections. At the limit itself accept(2) would fail again and again. */
+/** A coordinator with a low limit of open files and many clients. At the limit itself, accept(2) would fail repeatedly. */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { Fleet, PUSH_TOKEN, until } from "./harness.ts";
@@ -19,44 +19,46 @@ async function dial(port: number, onClose: () => void): Promise<Bun.Socket> {
   });
 }
 
-test("with few descriptors the frame port refuses new connections in time, logs it once, serves the open ones, and recovers (T1)", async () => {
+test("with few descriptors left, the frame port refuses new connections, logs it once, serves existing ones, and recovers (T1)", async () => {
   const fleet = new Fleet();
   try {
     const script = join(import.meta.dir, "recording-tracker.ts");
     const command = [process.execPath, script, "{port}", join(fleet.dir, "frames")];
     const coordinator = await fleet.coordinator({ tracker: { command } }, {}, FEW);
-    const given = (): number => fleet.read("frames").split("\n").length - 1;
+    const recorded = (): number => fleet.read("frames").split("\n").length - 1;
     const known = await dial(fleet.ports.frames, () => {});
     known.write(frame(1));
-    await until("its first frame", () => given() === 1);
+    await until("the first frame arrives", () => recorded() === 1);
 
     let closed = 0;
-    const strangers: Bun.Socket[] = [];
+    const clients: Bun.Socket[] = [];
     for (let n = 0; n < COUNT; n++) {
       await dial(fleet.ports.frames, () => closed++).then(
-        (stranger) => strangers.push(stranger),
-        // Refused before connect had completed here.
+        (client) => clients.push(client),
+        // Refused before it knew that it was connected.
         () => closed++,
       );
     }
     const refused = /fleet_lines_refused_total\{reason="out_of_descriptors"\} (\d+)/;
     const metrics = async (): Promise<string> =>
       (await fetch(`http://127.0.0.1:${fleet.ports.http}/metrics`)).text();
-    const count = await until("refusals", async () =>
+    const count = await until("connections are refused", async () =>
       Number(refused.exec(await metrics())?.[1] ?? 0),
     );
-    await until("them to be told", () => closed >= count);
+    await until("refused clients see the close", () => closed >= count);
     known.write(frame(2));
-    await until("another frame of who was there", () => given() === 2);
-    const told = coordinator.log.filter((line) => line.includes("frames: connection refused"));
-    expect(told).toHaveLength(1);
-    expect(told[0]).toContain("out_of_descriptors");
+    await until("a frame of the existing connection arrives", () => recorded() === 2);
+    const warnings = coordinator.log.filter((line) => line.includes("frames: connection refused"));
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toContain("out_of_descriptors");
 
-    for (const stranger of strangers) stranger.terminate();
-    await until("room", async () => (await metrics()).includes("\nfleet_frame_connections 1\n"));
+    for (const client of clients) client.terminate();
+    await until("descriptors are free again", async () =>
+      (await metrics()).includes("\nfleet_frame_connections 1\n"),
+    );
     const late = await dial(fleet.ports.frames, () => {});
     late.write(frame(3));
-    await until("a frame of who came later", () => given() === 3);
+    await until("a frame of a new connection arrives", () => recorded() === 3);
     late.terminate();
     known.terminate();
   } finally {

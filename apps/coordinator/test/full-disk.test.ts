@@ -1,4 +1,4 @@
-/** A coordinator on a full disk: a small file system, mounted for the test, which needs root. (R1) */
+/** A coordinator on a real file system that is full. Mounting one needs root. (R1) */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { closeSync, mkdtempSync, openSync, rmSync, symlinkSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,7 +8,7 @@ import { ENROLL_TOKEN, Fleet, until } from "./harness.ts";
 import { COUNTING_SH } from "./sensors.ts";
 
 const CHUNK = new Uint8Array(4096);
-/** A register adds some KiB to the database. This many use up the free space inside existing files, which a filler can't. */
+/** Enough registers to use the free space inside the existing database files, which the filler cannot. */
 const REGISTERS_MAX = 500;
 
 let fleet: Fleet;
@@ -29,7 +29,7 @@ function mount(dir: string): boolean {
   return Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "none", dir]).success;
 }
 
-/** Whether this process can mount a file system. */
+/** Whether a file system can be mounted here. */
 const canMount = ((): boolean => {
   const dir = mkdtempSync(join(tmpdir(), "fleet-disk-"));
   const can = mount(dir);
@@ -57,20 +57,20 @@ function register(nodeId: string): Promise<Response> {
 }
 
 describe.skipIf(!canMount)("on a full disk (R1)", () => {
-  test("registers are refused with Retry-After, frames and heartbeats continue, /readyz and metrics report it, and the coordinator recovers", async () => {
+  test("registers are refused with Retry-After, frames and heartbeats continue, readyz and metrics report it, and the coordinator recovers", async () => {
     await fleet.coordinator({ registry: { heartbeat_interval: "100ms" } });
     const script = fleet.write("s.sh", COUNTING_SH);
     const sensors = [{ name: "s", runtime: "shell", command: [script], mode: "stream" }];
     fleet.agent("early", { node: { name: "early" }, sensors });
     const frames = async (): Promise<number> => (await fleet.tracker("early.s"))?.frames ?? 0;
-    await until("frames", async () => (await frames()) > 5);
+    await until("frames arrive", async () => (await frames()) > 5);
 
-    const answered: string[] = [];
+    const accepted: string[] = [];
     let refusal: Response | undefined;
     for (let i = 0; i < REGISTERS_MAX && refusal === undefined; i++) {
       fill();
       const response = await register(`node-${i}`);
-      if (response.ok) answered.push(`node-${i}`);
+      if (response.ok) accepted.push(`node-${i}`);
       else refusal = response;
     }
     expect(refusal?.status).toBe(503);
@@ -84,21 +84,21 @@ describe.skipIf(!canMount)("on a full disk (R1)", () => {
     const before = await frames();
     const lastSeen = (await fleet.node("early"))?.last_seen ?? 0;
     const late = fleet.agent("late", { node: { name: "late" }, sensors: [] });
-    await until("more frames", async () => (await frames()) > before + 50);
+    await until("more frames arrive", async () => (await frames()) > before + 50);
     await until(
-      "a heartbeat",
+      "a heartbeat arrives",
       async () => ((await fleet.node("early"))?.last_seen ?? 0) > lastSeen,
     );
     expect((await fleet.node("early"))?.state).toBe("LIVE");
-    await until("the late one is refused", () =>
+    await until("the late node is refused", () =>
       late.log.some((l) => l.includes("503 unavailable")),
     );
 
     rmSync(join(disk, "filler"));
     await fleet.untilState("late", "LIVE");
-    await until("ready", async () => (await fetch(`${url}/readyz`)).ok);
+    await until("the coordinator is ready", async () => (await fetch(`${url}/readyz`)).ok);
     expect(await (await fetch(`${url}/metrics`)).text()).toContain("fleet_database_writable 1");
     expect((await fleet.node("early"))?.epoch).toBe(1);
-    for (const id of answered) expect((await fleet.node(id))?.epoch).toBe(1);
+    for (const id of accepted) expect((await fleet.node(id))?.epoch).toBe(1);
   });
 });

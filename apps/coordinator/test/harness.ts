@@ -1,6 +1,6 @@
 /**
- * Runs the built binaries as a user would: a coordinator and agents as separate processes on loopback, in a temporary
- * directory. Every process a test starts is killed when the test ends. Used by the end-to-end tests.
+ * Runs the built binaries as a user would: a coordinator and agents as processes on loopback, in a temporary directory. `close`
+ * stops everything a test has started.
  */
 import {
   chmodSync,
@@ -32,8 +32,9 @@ export interface Run {
   readonly name: string;
   readonly process: Proc;
   readonly pid: number;
-  /** Log lines (stderr). */
+  /** The lines of stderr. */
   readonly log: string[];
+  /** Returns stdout. */
   readonly out: () => string;
   exit(): Promise<number>;
   kill(signal: NodeJS.Signals): void;
@@ -45,28 +46,28 @@ export interface Ports {
   readonly frames: number;
 }
 
-/** Polls until `look` returns a value; after `limitMs` throws an error that names `what`. */
+/** Polls until `check` returns a value. Throws with `what` after `limitMs`. */
 export async function until<T>(
   what: string,
-  look: () => T | undefined | false | Promise<T | undefined | false>,
+  check: () => T | undefined | false | Promise<T | undefined | false>,
   limitMs: number = UNTIL_MS,
 ): Promise<T> {
   const endMs = performance.now() + limitMs;
   for (;;) {
-    const seen = await look();
-    if (seen !== undefined && seen !== false) return seen;
-    if (performance.now() > endMs) throw new Error(`not seen in ${limitMs} ms: ${what}`);
+    const value = await check();
+    if (value !== undefined && value !== false) return value;
+    if (performance.now() > endMs) throw new Error(`timed out after ${limitMs} ms: ${what}`);
     await Bun.sleep(POLL_MS);
   }
 }
 
-/** The processes and files of one test. */
+/** Everything that one test runs. */
 export class Fleet {
   readonly dir = mkdtempSync(join(tmpdir(), "fleet-e2e-"));
   readonly #runs: Run[] = [];
   ports: Ports = { http: 0, frames: 0 };
 
-  /** Starts `dist/NAME` with `env` and nothing else from our environment. `by`: a command line that runs it. */
+  /** Starts `dist/NAME` with PATH, HOME and `env` as its environment. `by` is a command to run it with. */
   spawn(
     name: string,
     args: readonly string[],
@@ -99,7 +100,7 @@ export class Fleet {
     return run;
   }
 
-  /** Starts a coordinator, on its predecessor's ports if there was one, and waits until it is ready. */
+  /** Starts a coordinator and waits until it is ready. It uses the ports of the previous one, if any. */
   async coordinator(
     config: Json = {},
     env: Record<string, string> = {},
@@ -133,7 +134,7 @@ export class Fleet {
     return run;
   }
 
-  /** Starts an agent with its own configuration and a state directory that the next agent of this name reuses. */
+  /** Starts an agent. Its state directory is kept for the next agent of this name. */
   agent(name: string, config: Json, env: Record<string, string> = {}): Run {
     const path = this.write(`${name}.yaml`, JSON.stringify(config));
     const state = join(this.dir, `state-${name}`);
@@ -152,13 +153,13 @@ export class Fleet {
     return path;
   }
 
-  /** A file's text; empty if it doesn't exist. */
+  /** Reads a file; returns "" while it does not exist. */
   read(name: string): string {
     const path = join(this.dir, name);
     return existsSync(path) ? readFileSync(path, "utf8") : "";
   }
 
-  /** Sends a GET request with the operator's token. */
+  /** Requests a path of the API as the operator. Throws unless the status is 2xx. */
   async get<T>(path: string): Promise<T> {
     const response = await fetch(`http://127.0.0.1:${this.ports.http}${path}`, {
       headers: { Authorization: `Bearer ${OPERATOR_TOKEN}` },
@@ -167,7 +168,7 @@ export class Fleet {
     return (await response.json()) as T;
   }
 
-  /** The node as the coordinator lists it; undefined if it isn't listed or the coordinator doesn't respond. */
+  /** Returns the node as the coordinator lists it; undefined if it does not list it or does not respond. */
   async node(id: string): Promise<NodeView | undefined> {
     const list = await this.get<{ agents: NodeView[] }>("/api/v1/agents").catch(() => undefined);
     return list?.agents.find((n) => n.node_id === id);
@@ -191,7 +192,7 @@ export class Fleet {
     });
   }
 
-  /** Stops all processes, agents first so that they can deregister, kills those that don't stop, and removes the directory. */
+  /** Stops the agents, so that they can deregister, then the coordinator; kills what does not stop. Removes the directory. */
   async close(): Promise<void> {
     const isServer = (run: Run): number => Number(run.name === "fleet-coordinator");
     for (const run of this.#runs.toSorted((a, b) => isServer(a) - isServer(b))) {
@@ -206,7 +207,7 @@ export class Fleet {
 
 let nextRange = 20_000 + (process.pid % 500) * 20;
 
-/** Gives concurrent tests different tracker ports. The coordinator skips ports in use, but that takes time. */
+/** Gives each coordinator its own range of tracker ports, so that parallel tests do not compete for them. */
 function withPortRange(config: Json): Json {
   const start = nextRange;
   nextRange += 20;

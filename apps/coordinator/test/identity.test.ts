@@ -1,4 +1,4 @@
-/** Several processes that claim one node: with one state directory, one name, or copies of one identity. (A14, R9) */
+/** Several processes that claim one node: with one state directory, with one name, or with copies of one identity. (A14, R9) */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -22,7 +22,7 @@ function counting(name: string): Record<string, unknown> {
 }
 
 function pidOf(name: string): Promise<number> {
-  return until(`the sensor of ${name}`, () => Number(fleet.read(`${name}.pid`)) || undefined);
+  return until(`the sensor of ${name} runs`, () => Number(fleet.read(`${name}.pid`)) || undefined);
 }
 
 function isAlive(pid: number): boolean {
@@ -34,7 +34,7 @@ function isAlive(pid: number): boolean {
 }
 
 describe("a second agent", () => {
-  test("exits 75 on a state directory in use and does not disturb the first one's sensor and node", async () => {
+  test("on a state directory in use exits with 75 and does not affect the first agent's sensor and node", async () => {
     await fleet.coordinator();
     const first = fleet.agent("hill", { node: { name: "hill" }, sensors: [counting("first")] });
     const pid = await pidOf("first");
@@ -51,7 +51,7 @@ describe("a second agent", () => {
     await pidOf("third");
   });
 
-  test("wins under the same name: the older one stops its sensor and exits 69", async () => {
+  test("with the same name wins: the older one stops its sensor and exits with 69", async () => {
     await fleet.coordinator();
     const older = fleet.agent("a", { node: { name: "twin" }, sensors: [counting("older")] });
     const pid = await pidOf("older");
@@ -59,11 +59,11 @@ describe("a second agent", () => {
     fleet.agent("b", { node: { name: "twin" }, sensors: [counting("newer")] });
     expect(await older.exit()).toBe(69);
     expect(isAlive(pid)).toBe(false);
-    await until("the newer one's frames", () => pidOf("newer").then(isAlive));
+    await until("the newer one's sensor runs", () => pidOf("newer").then(isAlive));
     expect((await fleet.untilState("twin", "LIVE")).epoch).toBe(2);
   });
 
-  test("makes the older one stop its sensor and stay, if configured so, until it is stopped", async () => {
+  test("makes the older one stop its sensor and keep running if configured so, until it is stopped", async () => {
     await fleet.coordinator();
     const node = { name: "twin", on_superseded: "stay" };
     const older = fleet.agent("a", { node, sensors: [counting("older")] });
@@ -84,12 +84,12 @@ describe("a second agent", () => {
   });
 });
 
-describe("two copies of one state directory, each restarted by a supervisor", () => {
-  test("supersede each other three times; then one keeps the node, and the other learns why it is refused", async () => {
+describe("two copies of one state directory, each under a supervisor that restarts the agent,", () => {
+  test("contend for three rounds; then one keeps the node, and the other learns why it is refused", async () => {
     await fleet.coordinator();
     const config = (name: string): Record<string, unknown> => ({ sensors: [counting(name)] });
     const origin = fleet.agent("a", config("a"));
-    const { node_id: id } = await until("the node", async () => {
+    const { node_id: id } = await until("the node is listed", async () => {
       return (await fleet.get<{ agents: NodeView[] }>("/api/v1/agents")).agents[0];
     });
     origin.kill("SIGTERM");
@@ -113,7 +113,7 @@ describe("two copies of one state directory, each restarted by a supervisor", ()
     expect(new Set(refusals).size).toBe(1);
     const node = await fleet.untilState(id, "LIVE");
     const before = await fleet.tracker(`${id}.s`);
-    await until("frames of the one that has it", async () => {
+    await until("frames of the remaining one arrive", async () => {
       return ((await fleet.tracker(`${id}.s`))?.frames ?? 0) > (before?.frames ?? 0);
     });
     expect((await fleet.node(id))?.epoch).toBe(node.epoch);

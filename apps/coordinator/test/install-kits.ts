@@ -1,40 +1,40 @@
-/** Shells, HTTP clients, misbehaving servers and full file systems for install-script.test.ts. */
+/** Shells, download clients, misbehaving servers and full file systems for install-script.test.ts. */
 import { chmodSync, mkdtempSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 
-/** This machine's architecture, by the coordinator's name. */
+/** This machine's processor, as the coordinator names it. */
 export const ARCH = process.arch === "arm64" ? "aarch64" : "x86_64";
-/** Larger than socket and pipe buffers, so that a download is still in progress when the test checks. */
+/** Larger than the buffers of sockets and pipes, so that a download takes a while. */
 export const LARGE_BYTES = 24 * 1024 ** 2;
 const TOOLS = "sh cat chmod df find grep id ls mkdir mv rm sed sync tail tr uname wc".split(" ");
 
-/** A shell, an HTTP client, and the tools on PATH. */
+/** A shell, its download client, and the origin of its tools. */
 export interface Kit {
   readonly name: string;
   readonly shell: string;
   readonly client: "curl" | "wget";
-  /** Whether tools and client are busybox's. */
+  /** Whether its tools and its client are busybox applets. */
   readonly isBusybox: boolean;
 }
 
-/** The tested combinations. */
+/** The kits to test. */
 export const KITS: readonly Kit[] = [
   { name: "dash with curl", shell: "dash", client: "curl", isBusybox: false },
   { name: "dash with GNU wget", shell: "dash", client: "wget", isBusybox: false },
   { name: "busybox with its wget", shell: "busybox", client: "wget", isBusybox: true },
 ];
 
-/** Whether a program is missing; logs it. In CI none may be missing. */
-export function lacks(kit: Kit): boolean {
+/** Reports whether a kit is missing here, and says why its tests are skipped. In CI they always run. */
+export function isMissing(kit: Kit): boolean {
   const missing = [kit.shell, kit.isBusybox ? "busybox" : kit.client].filter(
     (program) => Bun.which(program) === null,
   );
   if (missing.length === 0 || process.env["CI"] !== undefined) return false;
-  console.log(`${missing.join(" and ")} not found: skipping install.sh in ${kit.name}`);
+  console.log(`skipped install.sh in ${kit.name}: ${missing.join(" and ")} not installed`);
   return true;
 }
 
-/** Creates a directory below `top` with links to the programs the script needs and to `more`, and nothing else. */
+/** Creates a directory in `top` with only the tools that the script needs, and `more`. */
 export function toolsOf(top: string, kit: Kit, more: readonly string[]): string {
   const dir = mkdtempSync(join(top, "bin-"));
   chmodSync(dir, 0o755);
@@ -45,8 +45,8 @@ export function toolsOf(top: string, kit: Kit, more: readonly string[]): string 
   return dir;
 }
 
-/** A proxy in front of the coordinator that changes its responses for `path`. */
-export function between(
+/** Starts a proxy in front of the coordinator that changes its response to one path. */
+export function changingProxy(
   coordinatorUrl: string,
   path: string,
   change: (answer: Response) => Response | Promise<Response>,
@@ -70,11 +70,11 @@ export function between(
   };
 }
 
-/** A server that announces a binary's length, sends less, and then waits or closes. */
-export function cutting(
+/** Starts a server that sends less of the agent than its Content-Length says, and then waits or closes. */
+export function truncatingServer(
   after: "close" | "wait",
-): Disposable & { readonly url: string; asked: boolean } {
-  const server = Bun.listen({
+): Disposable & { readonly url: string; isAsked: boolean } {
+  const listener = Bun.listen({
     hostname: "127.0.0.1",
     port: 0,
     socket: {
@@ -86,22 +86,22 @@ export function cutting(
         const head = `HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length:`;
         if (isInfo) socket.end(`${head} ${body.length}\r\n\r\n${body}`);
         else {
-          cut.asked = true;
+          server.isAsked = true;
           socket.write(`${head} ${LARGE_BYTES}\r\n\r\n#!/bin/sh\n`);
           if (after === "close") socket.end();
         }
       },
     },
   });
-  const cut = {
-    url: `http://127.0.0.1:${server.port}`,
-    asked: false,
-    [Symbol.dispose]: () => server.stop(true),
+  const server = {
+    url: `http://127.0.0.1:${listener.port}`,
+    isAsked: false,
+    [Symbol.dispose]: () => listener.stop(true),
   };
-  return cut;
+  return server;
 }
 
-/** Mounts an empty file system, which the test unmounts. */
+/** Mounts an empty file system. The test unmounts it. */
 export function mount(dir: string, options: string): void {
   const { exitCode, stderr } = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", options, "none", dir]);
   if (exitCode !== 0) throw new Error(stderr.toString());

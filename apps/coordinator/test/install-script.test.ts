@@ -1,6 +1,6 @@
 /**
- * Runs the coordinator's `install.sh` as a node does: in dash and busybox's sh, with curl, GNU wget and busybox's wget, and
- * with only the tools it needs on PATH. It downloads a small program made by the test.
+ * Runs the coordinator's `install.sh` as a node does: in dash and busybox sh, with curl, GNU wget and busybox wget, and with
+ * nothing else on PATH. Downloads a small script instead of the agent.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
@@ -23,14 +23,14 @@ import { join } from "node:path";
 import { ENROLL_TOKEN, Fleet, until } from "./harness.ts";
 import {
   ARCH,
-  between,
-  cutting,
+  changingProxy,
+  isMissing,
   type Kit,
   KITS,
-  lacks,
   LARGE_BYTES,
   mount,
   toolsOf,
+  truncatingServer,
 } from "./install-kits.ts";
 
 const AGENT = "#!/bin/sh\n# // fleet-version 1.2.3\necho 1.2.3\n";
@@ -113,14 +113,14 @@ async function resultOf(child: Bun.Subprocess<"ignore", "pipe", "pipe">): Promis
 const run = (...args: Parameters<typeof start>): Promise<Result> => resultOf(start(...args));
 
 /** Matches a text that contains `part`. */
-const saying = (part: string): string => expect.stringContaining(part) as string;
+const containing = (part: string): string => expect.stringContaining(part) as string;
 
-/** Files in the directory other than the agent; none may remain. */
+/** The files in the directory besides the agent. None may remain. */
 const leftIn = (dir: string): string[] => readdirSync(dir).filter((n) => n !== "fleet-agent");
 
 for (const kit of KITS) {
-  describe.skipIf(lacks(kit))(`install.sh in ${kit.name} (H8)`, () => {
-    test("installs an executable agent, and a second run changes nothing", async () => {
+  describe.skipIf(isMissing(kit))(`install.sh in ${kit.name} (H8)`, () => {
+    test("installs the agent, executable, and a second run changes nothing", async () => {
       const first = await run(kit);
       expect(first).toEqual({
         code: 0,
@@ -146,19 +146,19 @@ for (const kit of KITS) {
     });
 
     test("also reads the token from a file, and never puts it on a command line", async () => {
-      using server = cutting("wait");
+      using server = truncatingServer("wait");
       const file = join(top, "token");
       writeFileSync(file, `${ENROLL_TOKEN}\n`);
       const env = { FLEET_ENROLL_TOKEN: "", FLEET_ENROLL_TOKEN_FILE: file };
       const child = start(kit, { env: { ...env, FLEET_COORDINATOR_URL: server.url } });
-      await until("the download is under way", () => server.asked);
+      await until("the download is under way", () => server.isAsked);
       const lines = readdirSync("/proc")
         .filter((name) => /^\d+$/.test(name))
         .map((pid) => {
           try {
             return readFileSync(`/proc/${pid}/cmdline`, "utf8");
           } catch {
-            return ""; // It has ended.
+            return ""; // The process has ended.
           }
         });
       expect(lines.some((line) => line.includes(server.url))).toBe(true);
@@ -168,28 +168,28 @@ for (const kit of KITS) {
       expect(await run(kit, { env })).toMatchObject({ code: 0 });
     });
 
-    test("refuses a file with the wrong sha256, and keeps the old one", async () => {
+    test("refuses a download whose sha256 differs, and keeps the old agent", async () => {
       await run(kit);
       offer(`${AGENT}# new\n`);
-      await using flipping = between(url(), "/api/v1/agent/binary", async (answer) => {
+      await using flipping = changingProxy(url(), "/api/v1/agent/binary", async (answer) => {
         const bytes = new Uint8Array(await answer.arrayBuffer());
         bytes[0]! ^= 1;
         return new Response(bytes);
       });
       const { code, err } = await run(kit, { env: { FLEET_COORDINATOR_URL: flipping.url } });
-      expect([code, err]).toEqual([85, saying("sha256 of the download is")]);
+      expect([code, err]).toEqual([85, containing("sha256 of the download is")]);
       expect([readFileSync(target, "utf8"), leftIn(join(top, "fleet"))]).toEqual([AGENT, []]);
     });
 
-    test("reports a download that was cut off, and keeps the old file", async () => {
+    test("reports a truncated download, and keeps the old agent", async () => {
       await run(kit);
-      using server = cutting("close");
+      using server = truncatingServer("close");
       const { code } = await run(kit, { env: { FLEET_COORDINATOR_URL: server.url } });
       expect(code).toBe(69);
       expect([readFileSync(target, "utf8"), leftIn(join(top, "fleet"))]).toEqual([AGENT, []]);
     });
 
-    test("exits at once on a signal and cleans up; when killed it keeps the old file, and a later run cleans up", async () => {
+    test("exits and cleans up on a signal; after SIGKILL the old agent is intact, and a later run cleans up", async () => {
       await run(kit);
       const dir = join(top, "fleet");
       for (const [signal, code] of [
@@ -198,9 +198,9 @@ for (const kit of KITS) {
         ["SIGHUP", 129],
         ["SIGKILL", 137],
       ] as const) {
-        using server = cutting("wait");
+        using server = truncatingServer("wait");
         const child = start(kit, { env: { FLEET_COORDINATOR_URL: server.url } });
-        await until("the download is under way", () => server.asked);
+        await until("the download is under way", () => server.isAsked);
         child.kill(signal);
         expect(await child.exited).toBe(code);
         expect(readFileSync(target, "utf8")).toBe(AGENT);
@@ -214,7 +214,7 @@ for (const kit of KITS) {
       expect(leftIn(dir)).toEqual([]);
     });
 
-    test("does nothing if the script itself was truncated, wherever", () => {
+    test("does nothing if the script itself is truncated, at any point", () => {
       const text = readFileSync(script, "utf8").trimEnd();
       const shell = kit.shell === "busybox" ? ["busybox", "sh"] : [kit.shell];
       const env = { PATH: toolsOf(top, kit, [kit.client]), FLEET_ENROLL_TOKEN: ENROLL_TOKEN };
@@ -235,7 +235,7 @@ for (const kit of KITS) {
       }
     });
 
-    test("succeeds when two run at once", async () => {
+    test("two runs at once both succeed", async () => {
       offer(largeAgent());
       const both = await Promise.all([run(kit), run(kit)]);
       for (const { code, err } of both) expect([code, err]).toEqual([0, ""]);
@@ -243,7 +243,7 @@ for (const kit of KITS) {
       expect(leftIn(join(top, "fleet"))).toEqual([]);
     });
 
-    test("reports each failure with its own exit code", async () => {
+    test("reports each problem with its own exit code", async () => {
       const file = join(top, "file");
       writeFileSync(file, "");
       mkdirSync(join(top, "taken", "fleet-agent"), { recursive: true });
@@ -252,7 +252,7 @@ for (const kit of KITS) {
         [64, "--dir needs a directory", { args: ["--dir"] }],
         [66, "is not a directory", { args: ["--dir", file] }],
         [69, "does not answer", { env: { FLEET_COORDINATOR_URL: "http://127.0.0.1:1" } }],
-        // busybox's shell finds its own programs without PATH.
+        // The busybox shell finds its own applets without PATH.
         ...(kit.isBusybox
           ? []
           : [[72, "neither curl nor wget", { tools: ["sha256sum"] }] as const]),
@@ -265,23 +265,23 @@ for (const kit of KITS) {
       ];
       for (const [code, reason, options] of cases) {
         const result = await run(kit, options);
-        expect([result.code, result.err]).toEqual([code, saying(reason)]);
+        expect([result.code, result.err]).toEqual([code, containing(reason)]);
         expect(result.err).toMatch(/^install\.sh: [^\n]+\n$/);
         expect(`${result.out}${result.err}`).not.toContain(ENROLL_TOKEN);
       }
     });
 
-    test("distinguishes a missing agent, a busy coordinator and a server that isn't a coordinator", async () => {
+    test("distinguishes a missing agent, a busy coordinator and a foreign server", async () => {
       rmSync(join(agents, ARCH, "fleet-agent"));
       expect(await run(kit)).toMatchObject({ code: 83 });
       offer("#!/bin/sh\necho broken; exit 3\n");
       const broken = await run(kit);
-      expect([broken.code, broken.err]).toEqual([70, saying("ends with 3: broken")]);
+      expect([broken.code, broken.err]).toEqual([70, containing("ends with 3: broken")]);
       for (const [status, code] of [
         [503, 75],
         [500, 76],
       ] as const) {
-        await using proxy = between(
+        await using proxy = changingProxy(
           url(),
           "/api/v1/agent/info",
           () => new Response("", { status }),
@@ -289,13 +289,17 @@ for (const kit of KITS) {
         const env = { FLEET_COORDINATOR_URL: proxy.url };
         expect(await run(kit, { env })).toMatchObject({ code });
       }
-      await using stranger = between(url(), "/api/v1/agent/info", () => new Response("<html>"));
-      const env = { FLEET_COORDINATOR_URL: stranger.url };
+      await using foreign = changingProxy(
+        url(),
+        "/api/v1/agent/info",
+        () => new Response("<html>"),
+      );
+      const env = { FLEET_COORDINATOR_URL: foreign.url };
       expect(await run(kit, { env })).toMatchObject({ code: 76 });
       expect(existsSync(target)).toBe(false);
     });
 
-    test("checks the sha256 with shasum or openssl without sha256sum, or reports that it can't", async () => {
+    test("checks the sha256 with shasum or openssl without sha256sum, or reports that it cannot", async () => {
       if (kit.isBusybox) return; // busybox has sha256sum.
       for (const tool of ["shasum", "openssl"]) {
         if (Bun.which(tool) === null) continue;
@@ -305,11 +309,11 @@ for (const kit of KITS) {
       }
       rmSync(join(top, "fleet"), { recursive: true, force: true });
       const { code, err } = await run(kit, { tools: [kit.client] });
-      expect([code, err]).toEqual([72, saying("none of sha256sum")]);
+      expect([code, err]).toEqual([72, containing("none of sha256sum")]);
     });
 
     test.skipIf(process.getuid!() !== 0)(
-      "says that the file system is full, read-only or noexec, and leaves nothing there",
+      "reports a full, read-only or noexec file system, and leaves nothing behind",
       async () => {
         const volume = join(top, "volume");
         mkdirSync(volume);
@@ -331,7 +335,7 @@ for (const kit of KITS) {
       },
     );
 
-    test.skipIf(process.getuid!() !== 0)("runs as any user who may write there", async () => {
+    test.skipIf(process.getuid!() !== 0)("runs as any user that may write there", async () => {
       chmodSync(top, 0o777);
       chmodSync(fleet.dir, 0o755);
       const asNobody = async (dir: string): Promise<Result> => {
@@ -355,15 +359,18 @@ for (const kit of KITS) {
       expect(await asNobody(join(top, "own"))).toMatchObject({ code: 0, err: "" });
       expect(statSync(join(top, "own", "fleet-agent")).uid).toBe(65_534);
       const refused = await asNobody("/usr/fleet-test");
-      expect([refused.code, refused.err]).toEqual([77, saying("can't be written by uid 65534")]);
+      expect([refused.code, refused.err]).toEqual([
+        77,
+        containing("can't be written by uid 65534"),
+      ]);
     });
   });
 }
 
 const FIRST = KITS[0]!;
 
-test.skipIf(lacks(FIRST))(
-  "the real agent computes its own sha256 where no other tool can (A3, H8)",
+test.skipIf(isMissing(FIRST))(
+  "the real agent computes its own sha256 if no tool can (A3, H8)",
   async () => {
     symlinkSync(join(import.meta.dir, "../../../dist/fleet-agent"), join(agents, "real"));
     renameSync(join(agents, "real"), join(agents, ARCH, "fleet-agent"));

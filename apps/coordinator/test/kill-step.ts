@@ -1,6 +1,6 @@
 /**
- * Preloaded into a coordinator. After SIGUSR2 it kills itself with SIGKILL just before its n-th SQLite statement from then on;
- * n is read from the file KILL_FILE. Used by kill-walk.ts.
+ * Preloaded into a coordinator. On SIGUSR2 it reads n from the file KILL_FILE, and sends itself SIGKILL just before the n-th
+ * SQLite statement from then on. Used by killed-coordinator.test.ts.
  */
 import { Database } from "bun:sqlite";
 import { readFileSync } from "node:fs";
@@ -23,7 +23,7 @@ function watch(methods: Methods, names: readonly string[]): void {
 
 const database = Database.prototype as unknown as Methods;
 watch(database, ["run"]);
-// A statement's methods belong to the instance, not to a prototype.
+// A statement has its own methods, not those of its class.
 for (const name of ["prepare", "query"]) {
   const original = database[name]!;
   const seen = new WeakSet();

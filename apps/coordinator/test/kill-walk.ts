@@ -1,4 +1,4 @@
-/** Runs a coordinator again and again on one data directory, killing each run one database statement later than the last. */
+/** Runs a coordinator repeatedly on one data directory, killing each run one step later than the last. (kill-step.ts) */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ interface Answer {
   readonly body: unknown;
 }
 
-/** One run of a coordinator, from source. */
+/** One run of a coordinator from source. */
 export class Coordinator {
   readonly #process: Bun.Subprocess<"ignore", "ignore", "pipe">;
   #log = "";
@@ -44,19 +44,19 @@ export class Coordinator {
   }
 
   async ready(): Promise<this> {
-    const port = await this.#logged(/"http_port":(\d+).*"msg":"ready"/);
+    const port = await this.#untilLogged(/"http_port":(\d+).*"msg":"ready"/);
     this.#url = `http://127.0.0.1:${port}`;
     return this;
   }
 
-  /** Makes it kill itself before its `n`th statement from now on. */
+  /** Arranges a kill before the `n`th statement from now on. */
   async arm(n: number): Promise<void> {
     writeFileSync(this.#killFile, String(n));
     this.#process.kill("SIGUSR2");
-    await this.#logged(new RegExp(`armed (${n})\n`));
+    await this.#untilLogged(new RegExp(`armed (${n})\n`));
   }
 
-  /** Sends a request with the protocol header. Throws if there is no response. */
+  /** Sends a request with the protocol's header. Throws if there is no response. */
   async ask(method: string, path: string, token: string, body?: unknown): Promise<Answer> {
     const response = await fetch(`${this.#url}${path}`, {
       method,
@@ -67,15 +67,15 @@ export class Coordinator {
     return { status: response.status, body: text === "" ? undefined : JSON.parse(text) };
   }
 
-  /** Stops it. Returns whether SIGKILL ended it. */
+  /** Sends `signal` and waits for the end. Reports whether SIGKILL ended the process. */
   async end(signal: "SIGTERM" | "SIGKILL"): Promise<boolean> {
     this.#process.kill(signal);
     await this.#process.exited;
     return this.#process.signalCode === "SIGKILL";
   }
 
-  async #logged(pattern: RegExp): Promise<string> {
-    return until(`${pattern} of ${this.#log}`, () => pattern.exec(this.#log)?.[1]);
+  async #untilLogged(pattern: RegExp): Promise<string> {
+    return until(`${pattern} is in the log: ${this.#log}`, () => pattern.exec(this.#log)?.[1]);
   }
 
   async #follow(): Promise<void> {
@@ -84,20 +84,20 @@ export class Coordinator {
   }
 }
 
-/** What a walk does in each run. `T` is what its client remembers. */
+/** What a walk does in each run. `T` is the memory of its client. */
 export interface Walk<T> {
-  /** Runs before the kill is armed. */
+  /** Runs before kills begin. */
   readonly prepare?: (coordinator: Coordinator, memory: T) => Promise<void>;
-  /** Runs until the kill; requests throw from then on. */
+  /** May be cut short anywhere, and requests then throw. */
   readonly act: (coordinator: Coordinator, memory: T) => Promise<void>;
   /** Runs after the restart. */
   readonly check: (coordinator: Coordinator, memory: T) => Promise<void>;
   readonly config?: Record<string, unknown>;
 }
 
-/** Kills one run at each step, until a run finishes without reaching its step. Returns the number of steps. */
+/** Walks through all steps, one run for each, on one data directory. Returns the number of steps. */
 export async function walk<T>(
-  newMemory: (life: number) => T,
+  newMemory: (run: number) => T,
   { prepare, act, check, config }: Walk<T>,
 ): Promise<number> {
   const dir = mkdtempSync(join(tmpdir(), "fleet-walk-"));
@@ -117,7 +117,7 @@ export async function walk<T>(
       await check(coordinator, memory);
       if (!wasKilled) return n - 1;
     }
-    throw new Error(`still not finished after ${STEPS_MAX} steps`);
+    throw new Error(`more than ${STEPS_MAX} steps`);
   } finally {
     await coordinator.end("SIGKILL");
     rmSync(dir, { recursive: true });

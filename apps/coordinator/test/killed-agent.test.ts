@@ -1,10 +1,10 @@
-/** Kills an agent in the middle of a flood. The frames it has on disk reach the coordinator once and in order. (A16) */
+/** Tests that the frames on the disk of an agent killed under load reach the coordinator, once and in order. (A16) */
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Fleet, until } from "./harness.ts";
 
-/** Prints frames numbered in `delay`, some tens of thousands a second. */
+/** Prints numbered frames, the number in `delay`, at some tens of thousands per second. */
 const FLOOD = `
 import sys, time
 i = 0
@@ -41,7 +41,7 @@ function spoolFiles(): string[] {
     .map((name) => join(dir, name));
 }
 
-test("an agent killed in mid-flood while its coordinator is down: all committed frames arrive once, in order, and the counts add up", async () => {
+test("all committed frames of an agent killed under load while its coordinator is down arrive once and in order, and the balance holds", async () => {
   const tracker = join(import.meta.dir, "recording-tracker.ts");
   const command = [process.execPath, tracker, "{port}", join(fleet.dir, "frames")];
   const registry = { heartbeat_interval: "100ms" };

@@ -1,26 +1,26 @@
 /**
- * Kills a coordinator before each of its database statements, one run per statement, during registers, check-ins, token
- * requests and removals. What it had confirmed still holds after the restart; what it had not is done once when requested
- * again. (R1, R3, R4, R9, H5)
+ * Kills a coordinator before every database statement, one per run, during registers, check-ins, changes of tokens and removals
+ * of nodes. What it has confirmed holds after the restart; what it has not confirmed is done once when it is requested again.
+ * (R1, R3, R4, R9, H5)
  */
 import { describe, expect, test } from "bun:test";
 import type { AuditList, NodeDetail, NodeList, RegisterResponse, TokenList } from "@fleet/protocol";
 import { ENROLL_TOKEN, OPERATOR_TOKEN, until } from "./harness.ts";
 import { type Coordinator, walk } from "./kill-walk.ts";
 
-/** Each step starts a process. */
+/** Long, because each step starts a process. */
 const TEST_MS_MAX = 180_000;
 const AGENTS = "/api/v1/agents";
 
-/** The agent's side in one run, with its own node: successive instances and the responses they received. */
+/** The agent's side of one run, with its own node: successive instances and the answers they got. */
 class Client {
-  /** The last response and the instance that received it. */
+  /** The last answer, and the instance that got it. */
   grant: (RegisterResponse & { readonly instance: string }) | undefined;
-  /** A register without a response. */
+  /** The instance of a register that was not answered. */
   inDoubt: string | undefined;
-  /** How far this run got, for the checks. */
+  /** How far it got, for the checks. */
   at: "begun" | "leaving" | "gone" | "back" | "blocking" | "blocked" = "begun";
-  /** Instances that have or may have registered. */
+  /** Instances that have registered, or may have. */
   readonly instances: string[] = [];
   readonly node: string;
 
@@ -42,17 +42,17 @@ class Client {
     this.grant = { ...(answer.body as RegisterResponse), instance };
   }
 
-  async say(coordinator: Coordinator, what: "heartbeat" | "deregister"): Promise<number> {
+  async post(coordinator: Coordinator, what: "heartbeat" | "deregister"): Promise<number> {
     const { access_token: token, epoch, instance } = this.grant!;
     const body = { instance_id: instance, epoch };
     return (await coordinator.ask("POST", `${AGENTS}/${this.node}/${what}`, token, body)).status;
   }
 
-  /** Repeats what was cut short; then the state must be as if nothing had happened. */
+  /** Repeats the request that was cut short. After that, everything is as if nothing had happened. */
   async settle(coordinator: Coordinator): Promise<void> {
     if (this.grant !== undefined) {
       const isReplaced = this.inDoubt !== undefined && this.inDoubt !== this.grant.instance;
-      expect(isReplaced ? [200, 409] : [200]).toContain(await this.say(coordinator, "heartbeat"));
+      expect(isReplaced ? [200, 409] : [200]).toContain(await this.post(coordinator, "heartbeat"));
     }
     if (this.inDoubt !== undefined) await this.register(coordinator, this.inDoubt, ENROLL_TOKEN);
     await this.#checkRow(coordinator);
@@ -65,18 +65,18 @@ class Client {
       [this.instances.at(-1)!, this.instances.length],
     ]);
     const { history } = await this.look(coordinator);
-    const told = (event: string): unknown[] =>
+    const instancesOf = (event: string): unknown[] =>
       history
         .filter((h) => h.event === event)
         .map((h) => h.data["instance_id"])
         .toReversed();
-    expect(told("registered")).toEqual(this.instances);
-    expect(told("superseded")).toEqual(this.instances.slice(0, -1));
+    expect(instancesOf("registered")).toEqual(this.instances);
+    expect(instancesOf("superseded")).toEqual(this.instances.slice(0, -1));
     for (const instance of this.instances.slice(0, -1))
       expect([instance, await this.try(coordinator, instance)]).toEqual([instance, 409]);
   }
 
-  /** The response status of a register of `instance`. */
+  /** Returns the status of a register as `instance`. */
   async try(coordinator: Coordinator, instance: string, token = ENROLL_TOKEN): Promise<number> {
     const body = { node_id: this.node, instance_id: instance, version: "1" };
     return (await coordinator.ask("POST", `${AGENTS}/register`, token, body)).status;
@@ -86,7 +86,7 @@ class Client {
     return (await coordinator.ask("GET", this.path, OPERATOR_TOKEN)).body as NodeDetail;
   }
 
-  /** The states in its history, oldest first. */
+  /** Returns the states in the node's history, oldest first. */
   async states(coordinator: Coordinator): Promise<string> {
     return (await this.look(coordinator)).history
       .filter((h) => h.event === "state")
@@ -95,7 +95,7 @@ class Client {
       .join(" ");
   }
 
-  /** Its rows in the list, at most one. Listing takes no step. */
+  /** Returns the node's rows in the list, at most one. Listing takes no step. */
   async rows(coordinator: Coordinator): Promise<NodeList["agents"]> {
     const { body } = await coordinator.ask("GET", AGENTS, OPERATOR_TOKEN);
     return (body as NodeList).agents.filter((agent) => agent.node_id === this.node);
@@ -112,7 +112,7 @@ class Client {
 
 describe("a coordinator killed at every step", () => {
   test.concurrent(
-    "of registers loses and repeats no confirmed one: one row, consecutive epochs, one event each (R1, R9)",
+    "of registers loses no confirmed one and duplicates none: one row, epochs one apart, one event each (R1, R9)",
     async () => {
       const steps = await walk((life) => new Client(`node-${life}`), {
         async act(coordinator, client) {
@@ -128,7 +128,7 @@ describe("a coordinator killed at every step", () => {
   );
 
   test.concurrent(
-    "of concurrent registers loses and repeats no confirmed one (R1, A13)",
+    "of simultaneous registers loses no confirmed one and duplicates none (R1, A13)",
     async () => {
       const newMemory = (life: number): Client[] =>
         ["a", "b", "c"].map((name) => new Client(`node-${life}-${name}`));
@@ -151,14 +151,14 @@ describe("a coordinator killed at every step", () => {
   );
 
   test.concurrent(
-    "of check-ins, goodbyes and its own stop keeps each confirmed state and reports it once (R3, R5)",
+    "of check-ins, deregistrations and its own stop keeps each confirmed state, and records it once (R3, R5)",
     async () => {
       const steps = await walk((life) => new Client(`node-${life}`), {
         prepare: (coordinator, client) => client.register(coordinator, "i1", ENROLL_TOKEN),
         async act(coordinator, client) {
-          expect(await client.say(coordinator, "heartbeat")).toBe(200);
+          expect(await client.post(coordinator, "heartbeat")).toBe(200);
           client.at = "leaving";
-          expect(await client.say(coordinator, "deregister")).toBe(204);
+          expect(await client.post(coordinator, "deregister")).toBe(204);
           client.at = "gone";
           await client.register(coordinator, "i1", client.grant!.refresh_token);
           client.at = "back";
@@ -180,7 +180,7 @@ describe("a coordinator killed at every step", () => {
   );
 
   test.concurrent(
-    "of removing and blocking forgets a node permanently and issues no epoch twice (R4)",
+    "of removing and blocking a node forgets it permanently, and assigns no epoch twice (R4)",
     async () => {
       const steps = await walk((life) => new Client(`node-${life}`), {
         prepare: (coordinator, client) => client.register(coordinator, "i1", ENROLL_TOKEN),
@@ -208,7 +208,7 @@ describe("a coordinator killed at every step", () => {
           }
           const { epoch } = grant!;
           await client.register(coordinator, "i3", ENROLL_TOKEN);
-          // At most the unconfirmed epoch lies between.
+          // At most the unconfirmed register lies between.
           expect([epoch + 1, epoch + 2]).toContain(client.grant!.epoch);
         },
       });
@@ -218,7 +218,7 @@ describe("a coordinator killed at every step", () => {
   );
 
   test.concurrent(
-    "of creating, using and revoking a token loses no confirmed act and audits each once (H5)",
+    "of creating, using and revoking a token loses no confirmed act, and audits each one once (H5)",
     async () => {
       const tokens = "/api/v1/tokens";
       const newMemory = (life: number) => ({
@@ -262,7 +262,7 @@ describe("a coordinator killed at every step", () => {
           }
           const again = new Client(`${client.node}-b`);
           expect(await again.try(coordinator, "i1", made.secret)).toBe(isRevoked ? 401 : 200);
-          // A node that it enrolled has its own token.
+          // An agent that enrolled with the token has its own refresh token.
           if (used) await client.register(coordinator, "i2", client.grant!.refresh_token);
         },
       });
@@ -272,24 +272,24 @@ describe("a coordinator killed at every step", () => {
   );
 
   test.concurrent(
-    "of forgetting a silent node forgets it once and issues no epoch twice (R4, R5)",
+    "of forgetting a silent node forgets it once, and assigns no epoch twice (R4, R5)",
     async () => {
       const retention = { node_retention: { ephemeral: "200ms" } };
       const steps = await walk((life) => new Client(`node-${life}`), {
         config: { registry: { stale_after: "50ms", dead_after: "50ms", ...retention } },
         async act(coordinator, client) {
           await client.register(coordinator, "i1", ENROLL_TOKEN);
-          await until("it is forgotten", async () => !(await client.isKnown(coordinator)));
+          await until("the node is forgotten", async () => !(await client.isKnown(coordinator)));
         },
         async check(coordinator, client) {
           const { grant } = client;
           if (grant === undefined) return;
-          // It keeps ageing while we check.
+          // The silent node keeps ageing meanwhile.
           const states = await client.states(coordinator).catch(() => "");
           expect("LIVE STALE DEAD").toStartWith(states);
           await client.register(coordinator, "i2", ENROLL_TOKEN);
           expect(client.grant!.epoch).toBe(grant.epoch + 1);
-          // Otherwise it would age together with the next run's node.
+          // Otherwise it would age beside the next run's node.
           await coordinator.ask("DELETE", client.path, OPERATOR_TOKEN);
         },
       });

@@ -1,11 +1,11 @@
-/** Minimal agents for the overload tests: one process opens hundreds of sessions. */
+/** Minimal agents for the overload tests, hundreds in one process. */
 import { PROTOCOL_HEADER, type RegisterResponse } from "@fleet/protocol";
 import { ENROLL_TOKEN, type Fleet } from "./harness.ts";
 
 const LOOPBACK = "127.0.0.1";
 const LF = 10;
 
-/** A registered node: its ids and access token. */
+/** A registered node, without an agent process. */
 export interface LightAgent {
   readonly nodeId: string;
   readonly instanceId: string;
@@ -13,7 +13,7 @@ export interface LightAgent {
   readonly token: string;
 }
 
-/** Registers `nodeId` with sensors of these names (at most 256). */
+/** Registers a node with these sensors (at most 256). */
 export async function register(
   fleet: Fleet,
   nodeId: string,
@@ -35,17 +35,17 @@ export async function register(
   return { nodeId, instanceId, epoch, token };
 }
 
-/** Frame number `n` as a line with its LF, `padBytes` longer than necessary. */
+/** Returns frame number `n` with its LF and `padBytes` of padding. */
 export function frameLine(n: number, padBytes = 0): string {
   const pad = padBytes === 0 ? "" : `,"pad":"${"x".repeat(padBytes)}"`;
   return `{"timestamp":${1_783_500_000_000 + n},"delay":[${n}],"doppler":[0],"snr":[1]${pad}}\n`;
 }
 
-/** One session. Queued frames wait for the window and the socket. */
+/** A session. Frames wait here until the window and the socket allow them to be sent. */
 export class LightSession {
   acked = 0;
-  /** Lines received, other than welcome and ack. */
-  readonly said: string[] = [];
+  /** Messages of the coordinator other than welcome and ack. */
+  readonly otherMessages: string[] = [];
   readonly #socket: Bun.Socket;
   readonly #lengths: number[] = [];
   #waiting: Buffer = Buffer.alloc(0);
@@ -53,7 +53,7 @@ export class LightSession {
   #ackedBytes = 0;
   #windowBytes = 0;
   #rest = "";
-  #look: () => void = () => {};
+  #onChange: () => void = () => {};
 
   private constructor(socket: Bun.Socket) {
     this.#socket = socket;
@@ -95,7 +95,7 @@ export class LightSession {
     this.#pump();
   }
 
-  /** Resolves when frames up to `seq` are acknowledged. The test's timeout is the bound. */
+  /** Resolves when frames up to `seq` are acknowledged. The test's timeout is the limit. */
   untilAcked(seq: number): Promise<void> {
     return this.#until((self) => self.acked >= seq);
   }
@@ -104,12 +104,12 @@ export class LightSession {
     this.#socket.terminate();
   }
 
-  #until(isSo: (self: LightSession) => boolean): Promise<void> {
+  #until(isMet: (self: LightSession) => boolean): Promise<void> {
     return new Promise((resolve) => {
-      this.#look = () => {
-        if (isSo(this)) resolve();
+      this.#onChange = () => {
+        if (isMet(this)) resolve();
       };
-      this.#look();
+      this.#onChange();
     });
   }
 
@@ -129,14 +129,14 @@ export class LightSession {
     if (end > 0 && chunk.includes(LF))
       for (const line of text.slice(0, end - 1).split("\n")) this.#handle(line);
     this.#pump();
-    this.#look();
+    this.#onChange();
   }
 
   #handle(line: string): void {
-    const said = JSON.parse(line) as { type: string; seq?: number; window_bytes?: number };
-    if (said.type === "welcome") this.#windowBytes = said.window_bytes!;
-    else if (said.type === "ack")
-      while (this.acked < said.seq!) this.#ackedBytes += this.#lengths[this.acked++]!;
-    else this.said.push(line);
+    const message = JSON.parse(line) as { type: string; seq?: number; window_bytes?: number };
+    if (message.type === "welcome") this.#windowBytes = message.window_bytes!;
+    else if (message.type === "ack")
+      while (this.acked < message.seq!) this.#ackedBytes += this.#lengths[this.acked++]!;
+    else this.otherMessages.push(line);
   }
 }

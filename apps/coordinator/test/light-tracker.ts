@@ -1,7 +1,7 @@
 /**
- * A small tracker for tests. argv: PORT FILE [MODE]. Appends its pid and every line it receives to FILE and prints an event per
- * line. Modes: `deaf` never reads, `mute` never listens, `exits` writes to stderr and exits at once, `floods` prints without
- * end, `hangs-up` closes every connection, `stubborn` ignores SIGTERM, `dies-of-7` exits at the frame with timestamp 7.
+ * A dummy tracker for tests. Arguments: PORT FILE [MODE]. Appends its pid and every line of input to FILE, and prints an event
+ * for each line. Modes: `deaf` never reads, `mute` never listens, `exits` exits at once with a message on stderr, `floods`
+ * prints endlessly, `hangs-up` closes every connection, `stubborn` ignores SIGTERM, `dies-of-7` exits at a frame of time 7.
  */
 import { appendFileSync } from "node:fs";
 import { argv, pid, stderr, stdout } from "node:process";
@@ -42,7 +42,7 @@ else {
   });
 }
 
-/** Prints as fast as the reader allows. */
+/** Writes as fast as the output is read. */
 function flood(): void {
   while (stdout.write(`{"track_id":"flood","pad":"${PAD}"}\nnoise\n`));
   stdout.once("drain", flood);

@@ -1,4 +1,4 @@
-/** Nodes across a kill -9 of the built coordinator, and nodes that an operator removes or blocks. */
+/** What happens to nodes when the built coordinator is killed and restarted, and when an operator removes or blocks them. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { agentHealthSchema, type NodeDetail } from "@fleet/protocol";
@@ -12,7 +12,7 @@ beforeEach(() => {
 });
 afterEach(() => fleet.close());
 
-/** So long that no heartbeat arrives within the test. */
+/** Intervals so long that no heartbeat arrives during a test. */
 const slow = { heartbeat_interval: "10m", stale_after: "30m" };
 
 function counting(): Record<string, unknown> {
@@ -42,16 +42,19 @@ async function register(node: {
 
 const detail = (id: string): Promise<NodeDetail> => fleet.get(`/api/v1/agents/${id}`);
 
-describe("a coordinator that is killed and started again", () => {
-  test("has every node back by itself, as the same instance (R3)", async () => {
+describe("a coordinator that is killed and restarted", () => {
+  test("gets every node back without help, as the same instance (R3)", async () => {
     const first = await fleet.coordinator({ registry: slow });
     fleet.agent("old", { node: { name: "old" }, sensors: [counting()] });
     await fleet.untilState("old", "LIVE");
-    await until("frames", async () => ((await fleet.tracker("old.s"))?.frames ?? 0) > 3);
+    await until("frames arrive", async () => ((await fleet.tracker("old.s"))?.frames ?? 0) > 3);
     const before = await detail("old");
-    // A node that has just registered survives, too.
+    // A node that has just registered also survives.
     fleet.agent("new", { node: { name: "new" }, sensors: [counting()] });
-    await until("a session", async () => ((await fleet.tracker("new.s"))?.frames ?? 0) > 0);
+    await until(
+      "a session sends frames",
+      async () => ((await fleet.tracker("new.s"))?.frames ?? 0) > 0,
+    );
     first.kill("SIGKILL");
     await first.exit();
     await fleet.coordinator({ registry: slow });
@@ -61,18 +64,18 @@ describe("a coordinator that is killed and started again", () => {
     expect(after.history).toEqual(before.history);
   });
 
-  test("asks known nodes, and those that respond are LIVE without a heartbeat (R2)", async () => {
+  test("probes the known nodes, and one that responds is LIVE without contacting it (R2)", async () => {
     const first = await fleet.coordinator({ registry: slow });
     const port = freePort();
     const url = `http://127.0.0.1:${port}`;
     const health = { listen: `127.0.0.1:${port}` };
     fleet.agent("agent", { node: { name: "agent" }, sensors: [], health });
     expect((await fleet.untilState("agent", "LIVE")).agent_url).toBe(url);
-    await until("it says so itself", async () => {
-      const said = agentHealthSchema.parse(await (await fetch(`${url}/health`)).json());
-      return said.node_id === "agent" && said.status === "registered";
+    await until("the agent reports that it is registered", async () => {
+      const reported = agentHealthSchema.parse(await (await fetch(`${url}/health`)).json());
+      return reported.node_id === "agent" && reported.status === "registered";
     });
-    // Never sends anything unasked.
+    // Never contacts the coordinator by itself.
     using mute = Bun.serve({
       hostname: "127.0.0.1",
       port: 0,
@@ -88,7 +91,7 @@ describe("a coordinator that is killed and started again", () => {
     expect((await fleet.node("gone"))?.state).toBe("UNKNOWN");
   });
 
-  test("keeps asking nodes that registered only an address, and has them back at once (R1, R2, R5)", async () => {
+  test("keeps probing nodes that registered only an address, and gets them back at once (R1, R2, R5)", async () => {
     const registry = { heartbeat_interval: "50ms", stale_after: "30m" };
     const first = await fleet.coordinator({ registry });
     let asked = 0;
@@ -105,7 +108,7 @@ describe("a coordinator that is killed and started again", () => {
     const url = `http://127.0.0.1:${fleet.ports.http}/api/nodes/register`;
     const { status } = await fetch(url, { method: "POST", headers, body });
     expect(status).toBe(200);
-    await until("it is asked again and again", () => asked > 3);
+    await until("the node is probed repeatedly", () => asked > 3);
     const { last_seen: before } = await detail("mast");
     await until("its answers count", async () => (await detail("mast")).last_seen > before);
     first.kill("SIGKILL");
@@ -129,19 +132,19 @@ describe("an operator", () => {
     await fleet.coordinator();
     fleet.agent("a", { node: { name: "a" }, sensors: [counting()] });
     const frames = async (): Promise<number> => (await fleet.tracker("a.s"))?.frames ?? 0;
-    await until("frames", async () => (await frames()) > 3);
+    await until("frames arrive", async () => (await frames()) > 3);
     expect(await operator("DELETE", "agents/a")).toBe(204);
-    const back = await until("it is back", async () => {
+    const back = await until("the node is back", async () => {
       const node = await fleet.node("a");
       return node?.epoch === 2 && node;
     });
     expect(back.state).toBe("LIVE");
     const seen = await frames();
-    await until("more frames", async () => (await frames()) > seen + 3);
+    await until("more frames arrive", async () => (await frames()) > seen + 3);
     expect((await detail("a")).history.map((h) => h.event)).toContain("removed");
   });
 
-  test("blocks a live agent, which waits, keeps its frames, and returns when it is unblocked (R4)", async () => {
+  test("blocks a live agent, which waits, keeps its frames, and returns when unblocked (R4)", async () => {
     const file = join(fleet.dir, "frames");
     const script = join(import.meta.dir, "recording-tracker.ts");
     const command = [process.execPath, script, "{port}", file];
@@ -153,9 +156,9 @@ describe("an operator", () => {
         .split("\n")
         .filter((line) => line !== "")
         .map((line) => (JSON.parse(line) as { delay: number[] }).delay[0]!);
-    await until("frames", () => recorded().length > 3);
+    await until("frames arrive", () => recorded().length > 3);
     expect(await operator("DELETE", "agents/a?block=true")).toBe(204);
-    await until("the agent says so", () =>
+    await until("the agent logs it", () =>
       agent.log.find((line) => line.includes("an operator has blocked this node")),
     );
     expect(await fleet.node("a")).toBeUndefined();
@@ -163,12 +166,12 @@ describe("an operator", () => {
     const before = recorded().length;
     expect(await operator("DELETE", "blocked-nodes/a")).toBe(204);
     expect((await fleet.untilState("a", "LIVE")).epoch).toBe(2);
-    await until("what it kept", () => recorded().length > before + 10);
+    await until("the kept frames arrive", () => recorded().length > before + 10);
     const numbers = [...new Set(recorded())];
     expect(numbers).toEqual(Array.from({ length: numbers.length }, (_, n) => numbers[0]! + n));
   });
 
-  test("removes a plain node, whose connection ends, and blocks it: its lines are refused (R4, R10)", async () => {
+  test("removes a plain node, which closes its connection, and blocks it: its frames are refused (R4, R10)", async () => {
     await fleet.coordinator();
     const line = (n: number): string =>
       `${JSON.stringify({ node_id: "mast", token: PUSH_TOKEN, timestamp: n, delay: [], doppler: [], snr: [] })}\n`;
@@ -200,7 +203,7 @@ describe("an operator", () => {
     expect(await fleet.node("mast")).toBeUndefined();
   });
 
-  test("need not clean up: a silent ephemeral node is forgotten (R4)", async () => {
+  test("need not clean up: an ephemeral node that is gone is forgotten (R4)", async () => {
     const registry = { heartbeat_interval: "50ms", stale_after: "200ms", dead_after: "200ms" };
     const retention = { node_retention: { persistent: "never", ephemeral: "500ms" } };
     await fleet.coordinator({ registry: { ...registry, ...retention } });

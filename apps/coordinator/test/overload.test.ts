@@ -1,4 +1,4 @@
-/** Many streams, slow trackers and senders of garbage: other streams lose no frames, and memory stays bounded. (T1, T8) */
+/** Many streams, some with slow trackers, and clients that send garbage: other streams do not suffer, and memory stays bounded. (T1, T8) */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { connect, type Socket } from "node:net";
@@ -10,9 +10,9 @@ import { frameLine, LightSession, register } from "./light-session.ts";
 
 const LOOPBACK = "127.0.0.1";
 const MIB = 1024 * 1024;
-/** Several times what it needs. Without bounds each of these tests would take gigabytes. */
+/** Several times the need. Without bounds, each of these tests would need gigabytes. */
 const RSS_BYTES_MAX = 512 * MIB;
-/** Below the range of outgoing connections, and apart from other tests' ports. */
+/** Below the range for outgoing connections, and away from the ports of other tests. */
 const PORTS_FROM = 12_000;
 const STREAMS = 500;
 
@@ -22,7 +22,7 @@ beforeEach(() => {
   fleet = new Fleet();
 });
 afterEach(async () => {
-  // Trackers that read slowly would stop slowly.
+  // Trackers that read slowly would take long to end.
   const trackers = await trackerList().catch(() => []);
   coordinator.kill("SIGKILL");
   await coordinator.exit();
@@ -31,8 +31,8 @@ afterEach(async () => {
 });
 
 /**
- * A coordinator whose trackers record what they read. The tracker of a stream with `slow` in its name reads 1 kB/s; with `down`
- * it exits at once.
+ * Starts a coordinator whose trackers record their input. The tracker of a stream with `slow` in its name reads 1 kB/s; one with
+ * `down` exits at once.
  */
 async function start(): Promise<void> {
   const recorder = join(fleet.dir, "recorder");
@@ -55,7 +55,7 @@ async function trackerList(): Promise<readonly TrackerView[]> {
   return (await fleet.get<{ trackers: TrackerView[] }>("/api/v1/trackers")).trackers;
 }
 
-/** The numbers of the frames that a stream's tracker has read, in all its runs. */
+/** Returns the numbers of the frames that a stream's tracker has read, over all its runs. */
 function recorded(stream: string): number[] {
   const dir = join(fleet.dir, stream);
   return readdirSync(dir)
@@ -79,12 +79,12 @@ function openSockets(): number {
     try {
       return readlinkSync(join(dir, fd)).startsWith("socket:");
     } catch {
-      return false; // Closed since.
+      return false; // Closed meanwhile.
     }
   }).length;
 }
 
-/** A metric of the coordinator; 0 if it is absent. */
+/** Returns a value of the coordinator's metrics; 0 if it is not there. */
 async function metric(line: string): Promise<number> {
   const response = await fetch(`http://${LOOPBACK}:${fleet.ports.http}/metrics`);
   const found = (await response.text()).split("\n").find((text) => text.startsWith(`${line} `));
@@ -95,7 +95,7 @@ function refused(reason: string): Promise<number> {
   return metric(`fleet_lines_refused_total{reason="${reason}"}`);
 }
 
-/** A plain node's connection, bound by a heartbeat. `push` resolves when the socket has accepted everything. */
+/** Opens a connection of a plain node and binds it with a heartbeat. `push` resolves when the socket has taken everything. */
 async function plainNode(nodeId: string) {
   const socket = connect({ host: LOOPBACK, port: fleet.ports.frames });
   const push = (bytes: string | Uint8Array): Promise<void> =>
@@ -110,7 +110,7 @@ async function plainNode(nodeId: string) {
 }
 
 describe("a coordinator with 500 streams", () => {
-  test("serves all while the trackers of two hardly read (T8)", async () => {
+  test("serves them all while the trackers of two hardly read (T8)", async () => {
     await start();
     const names = oneTo(STREAMS / 2).map((n) => `s${n}`);
     const slowNames = ["slow1", "slow2"];
@@ -118,7 +118,7 @@ describe("a coordinator with 500 streams", () => {
     const north = await register(fleet, "north", names);
     const south = await register(fleet, "south", [...names.slice(2), ...slowNames]);
     const slow = await Promise.all(slowNames.map((name) => LightSession.open(fleet, south, name)));
-    // More than the window, the feed and the socket buffers together.
+    // More than the window, the coordinator's queue and the socket buffers hold together.
     const wide = oneTo(1600).map((n) => frameLine(n, 20_000));
     for (const session of slow) session.send(wide);
     const fast = [
@@ -135,7 +135,7 @@ describe("a coordinator with 500 streams", () => {
     await Promise.all(sessions.map((session) => session.untilAcked(frames)));
     for (const { agent, name } of fast) {
       const stream = `${agent.nodeId}.${name}`;
-      await until(`all of ${stream}`, () => recorded(stream).length >= frames);
+      await until(`all frames of ${stream} arrive`, () => recorded(stream).length >= frames);
       expect(recorded(stream)).toEqual(oneTo(frames));
     }
     for (const [i, session] of slow.entries()) {
@@ -148,13 +148,13 @@ describe("a coordinator with 500 streams", () => {
     expect(views.filter(({ state, run }) => state === "RUNNING" && run === 1)).toHaveLength(
       STREAMS,
     );
-    expect([...sessions, ...slow].flatMap(({ said }) => said)).toEqual([]);
+    expect([...sessions, ...slow].flatMap(({ otherMessages }) => otherMessages)).toEqual([]);
     expect(peakRssBytes()).toBeLessThan(RSS_BYTES_MAX);
     for (const session of [...sessions, ...slow]) session.close();
   }, 120_000);
 });
 
-describe("beside a stream that must not be affected", () => {
+describe("beside a calm stream, which must not suffer,", () => {
   const portion = 100;
   let calm: LightSession;
   let sent = 0;
@@ -164,53 +164,53 @@ describe("beside a stream that must not be affected", () => {
     const agent = await register(fleet, "calm", ["s"]);
     calm = await LightSession.open(fleet, agent, "s");
     sent = 0;
-    await goOn();
+    await sendCalm();
   });
   afterEach(() => calm.close());
 
-  /** Waits until the calm stream's next frames are acknowledged. */
-  async function goOn(): Promise<void> {
+  /** Sends the calm stream's next frames and waits for their acks. */
+  async function sendCalm(): Promise<void> {
     calm.send(oneTo(portion).map((n) => frameLine(sent + n)));
     sent += portion;
     await calm.untilAcked(sent);
   }
 
-  /** Checks that it has lost nothing and that the coordinator's memory is bounded. */
+  /** Expects that the calm stream has lost nothing and the coordinator has not grown. */
   async function expectCalm(): Promise<void> {
-    await goOn();
-    await until("all of the calm stream", () => recorded("calm.s").length >= sent);
+    await sendCalm();
+    await until("all frames of the calm stream arrive", () => recorded("calm.s").length >= sent);
     expect(recorded("calm.s")).toEqual(oneTo(sent));
     expect((await fleet.tracker("calm.s"))?.run).toBe(1);
     expect(peakRssBytes()).toBeLessThan(RSS_BYTES_MAX);
   }
 
-  test("floods of tiny and empty lines are refused and counted line by line (T1)", async () => {
+  test("floods of tiny and empty lines are refused and counted, line by line (T1)", async () => {
     const lines = 300_000;
     const flood = await plainNode("flood");
-    const poller = 3;
-    for (let round = 0; round < poller; round++) {
-      await flood.push("{}\n".repeat(lines / poller));
-      await flood.push("\n".repeat(lines / poller));
-      await goOn();
+    const rounds = 3;
+    for (let round = 0; round < rounds; round++) {
+      await flood.push("{}\n".repeat(lines / rounds));
+      await flood.push("\n".repeat(lines / rounds));
+      await sendCalm();
     }
-    await until("every line counted", async () => (await refused("bad_json")) >= lines);
+    await until("every line is counted", async () => (await refused("bad_json")) >= lines);
     expect(await refused("bad_credentials")).toBe(lines);
     expect(await refused("bad_json")).toBe(lines);
     await flood.push(flood.line({ timestamp: 1, delay: [1], doppler: [0], snr: [1] }));
-    await until("a frame after the flood", () => recorded("flood").length === 1);
+    await until("a frame after the flood arrives", () => recorded("flood").length === 1);
     flood.socket.destroy();
     await expectCalm();
   });
 
-  test("a flood of lines that are not frames ends no session; each is counted and answered", async () => {
+  test("a flood of invalid frames ends no session; each is rejected and counted", async () => {
     const agent = await register(fleet, "babbler", ["s"]);
     const session = await LightSession.open(fleet, agent, "s");
     const lines = 20_000;
     session.send(oneTo(lines).map(() => "{}\n"));
     session.send([frameLine(1)]);
     await session.untilAcked(lines + 1);
-    await goOn();
-    expect(session.said).toEqual(
+    await sendCalm();
+    expect(session.otherMessages).toEqual(
       oneTo(lines).map((seq) => JSON.stringify({ type: "rejected", seq, code: "bad_frame" })),
     );
     expect(recorded("babbler.s")).toEqual([1]);
@@ -218,9 +218,9 @@ describe("beside a stream that must not be affected", () => {
     await expectCalm();
   });
 
-  test("lines of 1 MiB are accepted; longer ones are refused and counted, and end no connection (T1)", async () => {
+  test("lines of 1 MiB are accepted; longer ones are refused, counted, and end no connection (T1)", async () => {
     const wide = await plainNode("wide");
-    // While the tracker starts, a plain node's frames may be dropped.
+    // Frames of a plain node may be dropped while its tracker starts.
     await until("its tracker runs", async () => (await fleet.tracker("wide"))?.state === "RUNNING");
     const longest = (n: number, more: number): string => {
       const frame = { timestamp: n, delay: [n], doppler: [0], snr: [1], pad: "" };
@@ -229,29 +229,32 @@ describe("beside a stream that must not be affected", () => {
     for (const n of oneTo(20)) {
       await wide.push(longest(n, 0));
       await wide.push(longest(100 + n, 1));
-      if (n % 5 === 0) await goOn();
+      if (n % 5 === 0) await sendCalm();
     }
-    await until("the last of them", () => recorded("wide").length >= 20);
+    await until("the last line arrives", () => recorded("wide").length >= 20);
     expect(recorded("wide")).toEqual(oneTo(20));
-    await until("all counted", async () => (await refused("too_long")) >= 20);
+    await until("all refusals are counted", async () => (await refused("too_long")) >= 20);
     expect(await refused("too_long")).toBe(20);
     wide.socket.destroy();
     await expectCalm();
   });
 
-  test("a storm of short connections leaks nothing (T1)", async () => {
+  test("a storm of short connections leaves nothing behind (T1)", async () => {
     const before = openSockets();
     const storms = 10;
     for (let storm = 0; storm < storms; storm++) {
-      await Promise.all(oneTo(200).map((n) => comeAndGo(n % 4)));
-      await goOn();
+      await Promise.all(oneTo(200).map((n) => connectBriefly(n % 4)));
+      await sendCalm();
     }
-    await until("one connection", async () => (await metric("fleet_frame_connections")) === 1);
-    await until("as many sockets as before", () => openSockets() <= before);
+    await until(
+      "one connection is left",
+      async () => (await metric("fleet_frame_connections")) === 1,
+    );
+    await until("no more sockets are open than before", () => openSockets() <= before);
     await expectCalm();
   });
 
-  test("a plain node that floods while its tracker is down loses its oldest frames, each counted (T1)", async () => {
+  test("a plain node that floods while its tracker is down loses its oldest frames, and each is counted (T1)", async () => {
     const node = await plainNode("down");
     const frames = 60_000;
     const portions = 6;
@@ -260,14 +263,15 @@ describe("beside a stream that must not be affected", () => {
         node.line({ timestamp: at + n, delay: [at + n], doppler: [0], snr: [1] }),
       );
       await node.push(lines.join(""));
-      await goOn();
+      await sendCalm();
     }
-    const stood = await until("every frame dropped or waiting", async () => {
-      const view = (await fleet.tracker("down"))!;
-      return view.frames_dropped["tracker_down"]! + view.frames_waiting === frames && view;
+    const view = await until("every frame is dropped or waiting", async () => {
+      const current = (await fleet.tracker("down"))!;
+      const { frames_dropped: dropped, frames_waiting: waiting } = current;
+      return dropped["tracker_down"]! + waiting === frames && current;
     });
-    expect(stood.frames).toBe(0);
-    expect(stood.frames_waiting).toBe(2000);
+    expect(view.frames).toBe(0);
+    expect(view.frames_waiting).toBe(2000);
     expect(await metric('fleet_frames_dropped_total{stream="down",reason="tracker_down"}')).toBe(
       frames - 2000,
     );
@@ -276,8 +280,8 @@ describe("beside a stream that must not be affected", () => {
   });
 });
 
-/** A connection that does one of four things and closes: nothing, half a line, a bad hello, a reset. */
-function comeAndGo(kind: number): Promise<void> {
+/** Opens a connection and closes it after nothing, half a line, an invalid hello, or with a reset. */
+function connectBriefly(kind: number): Promise<void> {
   const socket: Socket = connect({ host: LOOPBACK, port: fleet.ports.frames });
   return new Promise((resolve) => {
     socket.on("error", () => {});

@@ -37,10 +37,10 @@ const SENSORS = [
 ] as const;
 const BUSYBOX_APPLETS = ["sh", "date", "sleep"];
 
-/** In CI no program is missing; elsewhere a test that cannot run says why. */
-function lacks(program: string): boolean {
+/** Reports whether a program is missing here, and says why its test is skipped. In CI the tests always run. */
+function isMissing(program: string): boolean {
   if (Bun.which(program) !== null || process.env["CI"] !== undefined) return false;
-  console.log(`no ${program} here: the tutorial's use of it is not tested`);
+  console.log(`skipped the tutorial's use of ${program}: not installed`);
   return true;
 }
 
@@ -59,7 +59,7 @@ beforeAll(async () => {
 
 afterAll(() => fleet.close());
 
-/** As the pages do it; only the coordinator's port differs. */
+/** Starts an agent as the pages do, except for the coordinator's port. */
 function startAgent(config: string, env: Record<string, string> = {}): void {
   const state = `./state-${env["FLEET_NODE_ID"] ?? config}`;
   fleet.spawn("fleet-agent", ["--config", config, "--state-dir", state], {
@@ -68,9 +68,9 @@ function startAgent(config: string, env: Record<string, string> = {}): void {
   });
 }
 
-/** Timestamps of the frames that reached the tracker of `stream`, once there are `enough`. */
+/** Returns the timestamps of the frames of `stream`, once `enough` have reached its tracker. */
 async function timestampsAt(stream: string, enough: number): Promise<readonly number[]> {
-  const lines = await until(`${enough} frames of ${stream}`, () => {
+  const lines = await until(`${enough} frames of ${stream} arrive`, () => {
     const whole = fleet.read(stream).split("\n").slice(0, -1);
     return whole.length >= enough && whole;
   });
@@ -91,11 +91,11 @@ describe("the tutorial of the README and docs/sensors.md (A11, H10)", () => {
   });
 
   for (const { stream, file, program, frames } of SENSORS)
-    test.skipIf(lacks(program))(`${file} runs, and its frames reach the tracker`, async () => {
+    test.skipIf(isMissing(program))(`${file} runs, and its frames reach the tracker`, async () => {
       expectRising(await timestampsAt(stream, frames));
     });
 
-  test.skipIf(lacks("busybox"))("buoy.sh runs with nothing but busybox too", async () => {
+  test.skipIf(isMissing("busybox"))("buoy.sh runs with nothing but busybox too", async () => {
     const applets = join(fleet.dir, "applets");
     mkdirSync(applets);
     for (const name of BUSYBOX_APPLETS) symlinkSync(Bun.which("busybox")!, join(applets, name));
@@ -114,10 +114,10 @@ describe("the tutorial of the README and docs/sensors.md (A11, H10)", () => {
       { FLEET_COORDINATOR_URL: "http://localhost:1" },
     );
     expect(await run.exit()).toBe(1);
-    const said = run.out().split("\n").map(comparable);
+    const report = run.out().split("\n").map(comparable);
     const lines = shown.split("\n").filter((line) => !/^…?$/.test(line));
     expect(lines.length).toBeGreaterThan(4);
-    for (const line of lines) expect(said).toContain(comparable(line));
+    for (const line of lines) expect(report).toContain(comparable(line));
   });
 });
 

@@ -1,12 +1,12 @@
 /*
- * A tracker for tests that run many: tracks nothing, and writes down every byte it reads.
+ * A dummy tracker for tests that run many of them: records every byte of its input.
  *
  *   recorder DIR PORT [BYTES_PER_S]
  *
- * Each client's input goes to a file of its own, DIR/TIME.LIFE.PID, which gets ".end" appended to its name when the input has
- * come to its end. After TERM it reads what is still there, as a coordinator that stops has it; a client that never ends is
- * for KILL. An event is printed now and then. BYTES_PER_S, when given, is how fast it reads. In the environment, RECORDER_LIFE
- * is the word that stands in names, and RECORDER_BUFFER how many bytes the system is to keep unread, about.
+ * Records each client's input in its own file DIR/TIME.LIFE.PID, and appends ".end" to the name at the end of the input. After
+ * SIGTERM it reads the remaining input, as a stopping coordinator expects; a client that never ends needs SIGKILL. Prints an
+ * event now and then. BYTES_PER_S limits the reading rate. In the environment, RECORDER_LIFE is LIFE in the file names, and
+ * RECORDER_BUFFER the approximate number of unread bytes that the system keeps.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -36,7 +36,7 @@ static void on_term(int signal)
     ended = 1;
 }
 
-/* Names sort as the files were begun. */
+/* Names sort in the order of creation. */
 static int new_file(const char *dir, const char *life)
 {
     struct timespec now;
@@ -46,7 +46,7 @@ static int new_file(const char *dir, const char *life)
     return open(path, O_CREAT | O_EXCL | O_WRONLY | O_APPEND, 0600);
 }
 
-/* Until the client has gone, and everything it sent is read. */
+/* Reads until the client has closed and everything it sent is read. */
 static void record(int client, int file, long rate)
 {
     static char bytes[65536];
@@ -63,7 +63,7 @@ static void record(int client, int file, long rate)
         }
         if (reads++ % EVENT_EVERY == 0) {
             static const char event[] = "{\"track_id\":\"t\",\"timestamp\":1,\"length\":1,\"detections\":[]}\n";
-            /* A coordinator that was killed does not read it. */
+            /* A killed coordinator does not read it. */
             if (write(STDOUT_FILENO, event, sizeof event - 1) < 0) continue;
         }
         if (rate > 0) {
@@ -82,7 +82,7 @@ int main(int argc, char **argv)
     long rate = argc > 3 ? atol(argv[3]) : 0;
     const char *life = getenv("RECORDER_LIFE");
     signal(SIGPIPE, SIG_IGN);
-    /* TERM only comes through while ppoll waits, so that none is missed between a look and a wait. */
+    /* SIGTERM is delivered only while ppoll waits, so that none is missed between the check and the wait. */
     sigset_t term, during;
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
@@ -97,7 +97,7 @@ int main(int argc, char **argv)
     setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     const char *buffer = getenv("RECORDER_BUFFER");
     int bytes = buffer == NULL ? 0 : atoi(buffer);
-    /* What the sender's system keeps goes by the size of segments. */
+    /* The sender's buffer depends on the segment size. */
     int segment = 256;
     if (bytes > 0) {
         setsockopt(server, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
@@ -112,7 +112,7 @@ int main(int argc, char **argv)
         struct timespec none = {0, 0};
         int ready = ppoll(&wait, 1, ended ? &none : NULL, &during);
         if (ready <= 0 && ended) {
-            /* Nobody waits to be let in. One who came with the signal would: look once more. */
+            /* No client is waiting. One may have connected along with the signal, so poll once more. */
             if (ready == 0) return 143;
             continue;
         }

@@ -1,4 +1,4 @@
-/** A tracker for tests. argv: PORT FILE. Appends everything it receives to FILE and prints an event for each chunk. */
+/** A dummy tracker. Arguments: PORT FILE. Appends every line of input to FILE, and prints an event for each chunk. */
 import { appendFileSync } from "node:fs";
 
 const [port, file] = process.argv.slice(2) as [string, string];

@@ -1,4 +1,4 @@
-/** The OpenAPI document and reference page, served by the built coordinator from embedded files. */
+/** The OpenAPI document and its page, as the built coordinator serves them from its own binary. */
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { Fleet } from "./harness.ts";
 
@@ -8,7 +8,7 @@ beforeEach(() => {
 });
 afterEach(() => fleet.close());
 
-test("the built coordinator serves its OpenAPI document and reference page (H4)", async () => {
+test("the built coordinator serves its OpenAPI document and an HTML reference (H4)", async () => {
   await fleet.coordinator();
   const base = `http://127.0.0.1:${fleet.ports.http}`;
   const document = (await (await fetch(`${base}/openapi.json`)).json()) as {

@@ -1,4 +1,4 @@
-/** Restores a backup, or an empty database, while agents run: they recover by themselves and lose no frame. (H10, R3, A16) */
+/** Restores a backup, or starts from nothing, while agents run: they need no help, and no frame is lost. (H10, R3, A16) */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ beforeEach(() => {
 });
 afterEach(() => fleet.close());
 
-/** Trackers record what they receive, one file per stream. */
+/** A config whose trackers record each stream in its own file. */
 function recording(): Record<string, unknown> {
   const tracker = join(import.meta.dir, "recording-tracker.ts");
   const command = [process.execPath, tracker, "{port}", join(fleet.dir, "{stream}.frames")];
@@ -31,33 +31,33 @@ function numbersOf(name: string): number[] {
 
 function untilMore(name: string): Promise<unknown> {
   const before = numbersOf(name).length;
-  return until(`frames of ${name}`, () => numbersOf(name).length > before + 20);
+  return until(`frames of ${name} arrive`, () => numbersOf(name).length > before + 20);
 }
 
-/** Whether all frames arrived in order, except for one step back to frames that were unacknowledged at the stop. */
+/** Expects all frames in order, except for one step back to those that were delivered but not acknowledged at the stop. */
 function checkFrames(numbers: readonly number[]): void {
   const inOrder = [...new Set(numbers)];
   expect(inOrder).toEqual(inOrder.map((_, i) => i + 1));
   expect(numbers.filter((n, i) => n <= (numbers[i - 1] ?? 0)).length).toBeLessThanOrEqual(1);
 }
 
-async function coordinatorDoes(...args: string[]): Promise<void> {
+async function runCoordinator(...args: string[]): Promise<void> {
   const run = fleet.spawn("fleet-coordinator", [...args, "--data-dir", join(fleet.dir, "data")]);
   expect([await run.exit(), run.log]).toEqual([0, []]);
 }
 
 describe("a coordinator restored from a backup", () => {
-  test("gets all nodes back, also newer ones, and every frame; only unacknowledged frames arrive twice", async () => {
+  test("gets all nodes back, even those newer than the backup, and every frame; only frames not acknowledged at the stop arrive twice", async () => {
     const first = await fleet.coordinator(recording());
     const early = startAgent("early");
     await untilMore("early");
-    await coordinatorDoes("backup", join(fleet.dir, "fleet.backup"));
+    await runCoordinator("backup", join(fleet.dir, "fleet.backup"));
     await untilMore("early");
     const late = startAgent("late");
     await untilMore("late");
     first.kill("SIGTERM");
     await first.exit();
-    await coordinatorDoes("restore", join(fleet.dir, "fleet.backup"), "--force");
+    await runCoordinator("restore", join(fleet.dir, "fleet.backup"), "--force");
     await fleet.coordinator(recording());
     for (const [name, agent] of [
       ["early", early],
@@ -69,26 +69,26 @@ describe("a coordinator restored from a backup", () => {
       expect(await agent.exit()).toBe(143);
       checkFrames(numbersOf(name));
     }
-    // An instance older than the backup continues as the same instance.
+    // An agent from before the backup continues as the same instance.
     expect((await fleet.node("early"))?.epoch).toBe(1);
     expect((await fleet.node("late"))?.epoch).toBeGreaterThan(1_000_000);
   });
 
-  test("loses no frame of an agent that was killed meanwhile; frames whose acknowledgement it missed may arrive twice", async () => {
+  test("loses no frame of an agent killed meanwhile; frames that the agent did not know to have arrived may arrive twice", async () => {
     const first = await fleet.coordinator(recording());
     const killed = startAgent("hill");
     await untilMore("hill");
-    await coordinatorDoes("backup", join(fleet.dir, "fleet.backup"));
+    await runCoordinator("backup", join(fleet.dir, "fleet.backup"));
     await untilMore("hill");
     first.kill("SIGKILL");
     await first.exit();
     killed.kill("SIGKILL");
     await killed.exit();
     const before = numbersOf("hill");
-    await coordinatorDoes("restore", join(fleet.dir, "fleet.backup"), "--force");
+    await runCoordinator("restore", join(fleet.dir, "fleet.backup"), "--force");
     await fleet.coordinator(recording());
     const heir = startAgent("hill");
-    await until("frames of its new run", () => numbersOf("hill").lastIndexOf(1) > 0);
+    await until("frames of the new agent arrive", () => numbersOf("hill").lastIndexOf(1) > 0);
     heir.kill("SIGTERM");
     await heir.exit();
     const numbers = numbersOf("hill");
@@ -99,11 +99,11 @@ describe("a coordinator restored from a backup", () => {
   });
 });
 
-test("a coordinator whose damaged database is moved away gets its running nodes back, and every frame (R3)", async () => {
+test("a coordinator whose damaged database is removed gets its running nodes back, and every frame (R3)", async () => {
   const first = await fleet.coordinator(recording());
   const agent = startAgent("hill");
   await untilMore("hill");
-  // After a kill the write-ahead log might hold everything.
+  // Stop, because after a kill the write-ahead log might hold everything.
   first.kill("SIGTERM");
   await first.exit();
   const database = join(fleet.dir, "data/coordinator.db");

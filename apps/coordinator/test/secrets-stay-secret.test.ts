@@ -1,6 +1,6 @@
 /**
- * Runs the built binaries through normal use and many failures, then searches their output, every command line and the
- * coordinator's files for each secret that was used. (H5)
+ * Runs the built binaries through everything that can go wrong, then searches their output, every command line and the
+ * coordinator's files for each secret used. (H5)
  */
 import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, expect, test } from "bun:test";
@@ -17,7 +17,7 @@ const DEBUG = ["--log-level", "debug"];
 
 let fleet: Fleet;
 let runs: Run[];
-/** What the test collected: API responses and command lines. */
+/** The texts to search: responses of the API, and command lines. */
 let seen: string[];
 let secrets: Map<string, string>;
 
@@ -35,7 +35,12 @@ beforeEach(() => {
 });
 afterEach(() => fleet.close());
 
-async function ask(method: string, path: string, token?: string, body?: unknown): Promise<unknown> {
+async function request(
+  method: string,
+  path: string,
+  token?: string,
+  body?: unknown,
+): Promise<unknown> {
   const response = await fetch(`http://127.0.0.1:${fleet.ports.http}${path}`, {
     method,
     headers: {
@@ -45,25 +50,26 @@ async function ask(method: string, path: string, token?: string, body?: unknown)
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   const text = await response.text();
-  // Only these two may return a secret.
-  const isGift = method === "POST" && ["/api/v1/tokens", "/api/v1/agents/register"].includes(path);
-  if (!isGift || !response.ok) seen.push(text);
+  // Only these two are meant to return a secret.
+  const returnsSecret =
+    method === "POST" && ["/api/v1/tokens", "/api/v1/agents/register"].includes(path);
+  if (!returnsSecret || !response.ok) seen.push(text);
   return text.startsWith("{") ? JSON.parse(text) : text;
 }
 
-/** Sends lines to the frame port and waits until it closes the connection or has had time to read them. */
-async function say(...lines: readonly unknown[]): Promise<void> {
+/** Sends lines to the frame port, and gives it time to read them. */
+async function sendLines(...lines: readonly unknown[]): Promise<void> {
   const socket = connect(fleet.ports.frames, "127.0.0.1");
   socket.on("data", (chunk) => seen.push(chunk.toString()));
   socket.on("error", () => {});
   for (const line of lines)
     socket.write(`${typeof line === "string" ? line : JSON.stringify(line)}\n`);
-  await ask("GET", "/healthz");
+  await request("GET", "/healthz");
   socket.end();
 }
 
-/** The command lines of all processes. */
-function lookAtCommandLines(): void {
+/** Records the command lines of all processes. */
+function recordCommandLines(): void {
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {
       seen.push(readFileSync(`/proc/${pid}/cmdline`, "utf8"));
@@ -79,8 +85,8 @@ function filesBelow(dir: string): string[] {
     .filter((path) => statSync(path).isFile());
 }
 
-/** The names of the secrets in `text`. */
-function found(text: string): string[] {
+/** Returns the names of the secrets in `text`. */
+function secretsIn(text: string): string[] {
   return [...secrets].filter(([, secret]) => text.includes(secret)).map(([name]) => name);
 }
 
@@ -93,34 +99,37 @@ async function createToken(
     FLEET_COORDINATOR_URL: `http://127.0.0.1:${fleet.ports.http}`,
     FLEET_OPERATOR_TOKEN: OPERATOR_TOKEN,
   });
-  lookAtCommandLines();
+  recordCommandLines();
   expect(await run.exit()).toBe(0);
-  const secret = await until("the token", () => run.out().trim() || undefined);
+  const secret = await until("the token is printed", () => run.out().trim() || undefined);
   seen.push(...run.log);
   secrets.set(`${kind} token ${name}`, secret);
   return secret;
 }
 
-/** Common mistakes that expose a secret. */
-async function mistakes(): Promise<void> {
+/** Makes common mistakes. */
+async function makeMistakes(): Promise<void> {
   const instance = { instance_id: "i9", version: "1" };
-  await ask("GET", "/api/v1/agents", WRONG);
-  await ask("GET", `/api/v1/agents?token=${OPERATOR_TOKEN}`, PUSH_TOKEN);
-  await ask("DELETE", `/api/v1/tokens/${secrets.get("push token mast")}`, OPERATOR_TOKEN);
-  await ask("POST", "/api/v1/agents/register", PUSH_TOKEN, { node_id: "x", ...instance });
-  await ask("POST", "/api/v1/agents/register", ENROLL_TOKEN, { node_id: "x", token: ENROLL_TOKEN });
-  await ask("POST", "/api/v1/tokens", OPERATOR_TOKEN, { name: PUSH_TOKEN, kind: "none" });
+  await request("GET", "/api/v1/agents", WRONG);
+  await request("GET", `/api/v1/agents?token=${OPERATOR_TOKEN}`, PUSH_TOKEN);
+  await request("DELETE", `/api/v1/tokens/${secrets.get("push token mast")}`, OPERATOR_TOKEN);
+  await request("POST", "/api/v1/agents/register", PUSH_TOKEN, { node_id: "x", ...instance });
+  await request("POST", "/api/v1/agents/register", ENROLL_TOKEN, {
+    node_id: "x",
+    token: ENROLL_TOKEN,
+  });
+  await request("POST", "/api/v1/tokens", OPERATOR_TOKEN, { name: PUSH_TOKEN, kind: "none" });
   const beat = { node_id: "mast", type: "heartbeat" };
-  await say({ ...beat, token: WRONG }, { ...beat, token: PUSH_TOKEN, type: "other" });
-  await say(`{"node_id":"mast","token":"${PUSH_TOKEN}",`);
-  await say({ ...beat, token: PUSH_TOKEN, timestamp: "no" }, { ...beat, token: PUSH_TOKEN });
+  await sendLines({ ...beat, token: WRONG }, { ...beat, token: PUSH_TOKEN, type: "other" });
+  await sendLines(`{"node_id":"mast","token":"${PUSH_TOKEN}",`);
+  await sendLines({ ...beat, token: PUSH_TOKEN, timestamp: "no" }, { ...beat, token: PUSH_TOKEN });
   const hello = { type: "hello", protocol: 1, node_id: "hill", sensor: "s", token: WRONG };
-  await say({ ...hello, instance_id: "i", epoch: 1, spool_id: "s", first_seq: 1 });
-  await say({ ...hello, token: secrets.get("access token") });
+  await sendLines({ ...hello, instance_id: "i", epoch: 1, spool_id: "s", first_seq: 1 });
+  await sendLines({ ...hello, token: secrets.get("access token") });
 }
 
-/** Configurations and tokens with which nothing starts or everything is refused. */
-async function wrongStarts(): Promise<void> {
+/** Starts binaries with configs and tokens that are refused. */
+async function startWrongly(): Promise<void> {
   const serve = ["serve", "--data-dir", ":memory:", "--http", "127.0.0.1:0"];
   const same = { FLEET_ENROLL_TOKEN: ENROLL_TOKEN, FLEET_OPERATOR_TOKEN: ENROLL_TOKEN };
   const config = fleet.write("bad.yaml", `{enroll_token: "${ENROLL_TOKEN}", http: {tls: 1}}`);
@@ -135,7 +144,7 @@ async function wrongStarts(): Promise<void> {
     fleet.spawn("fleet-agent", ["doctor"], { ...asked, FLEET_ENROLL_TOKEN: ENROLL_TOKEN }),
     fleet.spawn("fleet-agent", ["--detect-only"], { ...asked, FLEET_ENROLL_TOKEN: ENROLL_TOKEN }),
   ];
-  lookAtCommandLines();
+  recordCommandLines();
   await Promise.all(ended.map((run) => run.exit()));
   runs.push(...ended);
   const refused = fleet.agent(
@@ -145,55 +154,57 @@ async function wrongStarts(): Promise<void> {
       FLEET_ENROLL_TOKEN: WRONG,
     },
   );
-  await until("a refusal", () => refused.log.some((line) => line.includes("refuses our token")));
+  await until("the agent is refused", () =>
+    refused.log.some((line) => line.includes("refuses our token")),
+  );
   refused.kill("SIGTERM");
   await refused.exit();
   runs.push(refused);
 }
 
-test("no secret is in a log, an answer, a command line, the metrics or the data directory, whatever happens", async () => {
+test("no secret appears in a log, a response, a command line, the metrics or the data directory, whatever happens", async () => {
   const script = fleet.write("count.sh", COUNTING_SH);
   const sensors = [{ name: "s", runtime: "shell", command: [script], mode: "stream" }];
   const first = await fleet.coordinator({}, {}, [], DEBUG);
   runs.push(first);
   const agent = fleet.agent("hill", { node: { name: "hill" }, sensors });
   runs.push(agent);
-  await until("frames", async () => ((await fleet.tracker("hill.s"))?.frames ?? 0) > 3);
+  await until("frames arrive", async () => ((await fleet.tracker("hill.s"))?.frames ?? 0) > 3);
   const identity = JSON.parse(fleet.read("state-hill/identity.json")) as Record<string, unknown>;
   const ofAgent = Object.values(identity).find((v) => typeof v === "string" && v.includes(".ey"));
   secrets.set("refresh token of the agent", ofAgent as string);
-  lookAtCommandLines();
+  recordCommandLines();
 
   await createToken("operator", "wall", "--role", "viewer");
   await createToken("push", "mast", "--nodes", "mast*");
   const enroll = await createToken("enroll", "hills");
   const node = { node_id: "mine", instance_id: "i1", version: "1" };
-  const mine = (await ask("POST", "/api/v1/agents/register", enroll, node)) as RegisterResponse;
+  const mine = (await request("POST", "/api/v1/agents/register", enroll, node)) as RegisterResponse;
   secrets.set("access token", mine.access_token);
   secrets.set("refresh token", mine.refresh_token);
 
-  await mistakes();
-  await wrongStarts();
-  await ask("POST", "/api/v1/auth/rotate-key", OPERATOR_TOKEN);
+  await makeMistakes();
+  await startWrongly();
+  await request("POST", "/api/v1/auth/rotate-key", OPERATOR_TOKEN);
   first.kill("SIGTERM");
   await first.exit();
   const next = { FLEET_ENROLL_TOKEN: NEW_ENROLL, FLEET_ENROLL_TOKEN_PREVIOUS: ENROLL_TOKEN };
   const second = await fleet.coordinator({}, next, [], DEBUG);
   runs.push(second);
   await fleet.untilState("hill", "LIVE");
-  await ask("POST", "/api/v1/agents/register", NEW_ENROLL, { ...node, instance_id: "i2" });
-  lookAtCommandLines();
+  await request("POST", "/api/v1/agents/register", NEW_ENROLL, { ...node, instance_id: "i2" });
+  recordCommandLines();
 
   for (const path of ["agents", "agents/mine", "trackers", "tokens", "audit", "auth/whoami"])
-    await ask("GET", `/api/v1/${path}`, OPERATOR_TOKEN);
-  for (const path of ["/metrics", "/readyz", "/install.sh"]) await ask("GET", path);
+    await request("GET", `/api/v1/${path}`, OPERATOR_TOKEN);
+  for (const path of ["/metrics", "/readyz", "/install.sh"]) await request("GET", path);
 
   // An unexpected error, with its stack in the log.
   const database = new Database(join(fleet.dir, "data", "coordinator.db"));
   database.run("PRAGMA busy_timeout = 5000");
   database.run("DROP TABLE tokens");
   database.close();
-  await ask("POST", "/api/v1/tokens", OPERATOR_TOKEN, { name: "more", kind: "push" });
+  await request("POST", "/api/v1/tokens", OPERATOR_TOKEN, { name: "more", kind: "push" });
   expect(second.log.join("\n")).toContain("request failed");
   // A crash, with the runtime's report.
   second.kill("SIGSEGV");
@@ -203,15 +214,15 @@ test("no secret is in a log, an answer, a command line, the metrics or the data 
 
   const keys = filesBelow(join(fleet.dir, "data")).filter((path) => path.endsWith(".key"));
   expect(keys).toHaveLength(2);
-  const said = [...seen, ...runs.flatMap((run) => [...run.log, run.out()])].join("\n");
+  const text = [...seen, ...runs.flatMap((run) => [...run.log, run.out()])].join("\n");
   for (const path of keys) {
     const key = readFileSync(path);
     for (const encoding of ["hex", "base64", "base64url", "latin1"] as const)
-      expect(said.includes(key.toString(encoding))).toBe(false);
+      expect(text.includes(key.toString(encoding))).toBe(false);
   }
-  expect(found(said)).toEqual([]);
+  expect(secretsIn(text)).toEqual([]);
   for (const path of filesBelow(join(fleet.dir, "data")))
-    expect([path, found(readFileSync(path, "latin1"))]).toEqual([path, []]);
-  // The search works: it finds the secret where it belongs.
-  expect(found(fleet.read("state-hill/identity.json"))).toEqual(["refresh token of the agent"]);
+    expect([path, secretsIn(readFileSync(path, "latin1"))]).toEqual([path, []]);
+  // Checks the search itself: this secret is where it belongs.
+  expect(secretsIn(fleet.read("state-hill/identity.json"))).toEqual(["refresh token of the agent"]);
 }, 90_000);

@@ -1,6 +1,6 @@
-/** Sensor programs for tests, in Python and sh. */
+/** Short sensors for the tests, for interpreters that every development machine has. */
 
-/** Python: one approaching aircraft and clutter. Prints a frame every `pauseS` seconds; timestamps are 500 ms apart. */
+/** A Python sensor: one aircraft that approaches steadily, and clutter. A frame every `pauseS`, with timestamps 500 ms apart. */
 export function aircraft(pauseS: number): string {
   return `
 import json, sys, time
@@ -17,7 +17,7 @@ while True:
 `;
 }
 
-/** sh: prints numbered frames without end; the number is in `delay`. */
+/** A shell sensor that prints numbered frames endlessly, the number in `delay`. */
 export const COUNTING_SH = `
 i=0
 while :; do

@@ -1,4 +1,4 @@
-/** The built agent and coordinator over TLS: HTTP through a terminating proxy, frames directly to the frame port. */
+/** The built agent and coordinator over TLS: HTTP through a proxy that terminates it, frames directly to the frame port. */
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { join } from "node:path";
 import { TestAuthority } from "@fleet/daemon/testing";
@@ -18,7 +18,7 @@ afterEach(async () => {
   void proxy?.stop(true);
 });
 
-/** A reverse proxy: terminates TLS and forwards requests in plain text with their Host header. */
+/** Starts a proxy that terminates TLS and forwards requests in the clear with their original host. */
 function httpsProxy(): string {
   const { cert, key } = authority.issue();
   proxy = Bun.serve({
@@ -49,10 +49,10 @@ async function coordinatorOverTls(): Promise<{ url: string; ca: string }> {
 
 const sensors = [{ name: "count", runtime: "native", command: ["/bin/sh", "-c", COUNTING_SH] }];
 
-test("an agent that knows its coordinator's CA registers, sends frames and logs no problem (H5, A9)", async () => {
+test("an agent with its coordinator's CA registers and sends frames, and its doctor reports no problem (H5, A9)", async () => {
   const { url, ca } = await coordinatorOverTls();
   const config = { coordinator: { url, ca_file: ca }, runtimes: ["native"], sensors };
-  // The image's CA settings don't affect the agent.
+  // The agent ignores the image's own CA settings.
   const image = {
     FLEET_COORDINATOR_URL: "",
     SSL_CERT_FILE: "/nowhere",
@@ -60,7 +60,7 @@ test("an agent that knows its coordinator's CA registers, sends frames and logs 
   };
   fleet.agent("radar1", { ...config, node: { name: "radar1" } }, image);
   await fleet.untilState("radar1", "LIVE");
-  await until("frames at the tracker", () => fleet.read("frames").split("\n").length > 5);
+  await until("frames reach the tracker", () => fleet.read("frames").split("\n").length > 5);
   const doctor = fleet.spawn(
     "fleet-agent",
     [
@@ -76,7 +76,7 @@ test("an agent that knows its coordinator's CA registers, sends frames and logs 
     },
   );
   await doctor.exit();
-  const found = await until("the report", () => doctor.out() !== "" && doctor.out());
+  const found = await until("the report is printed", () => doctor.out() !== "" && doctor.out());
   const { checks } = JSON.parse(found) as {
     checks: { id: string; status: string; message: string }[];
   };
@@ -86,23 +86,23 @@ test("an agent that knows its coordinator's CA registers, sends frames and logs 
   expect(of("frames")!.message).toContain("TLS");
 }, 30_000);
 
-test("an agent without that CA logs once what to do, and sends no token (H5)", async () => {
+test("an agent without the CA logs once what to do, and sends no token (H5)", async () => {
   const { url } = await coordinatorOverTls();
   const agent = fleet.agent(
     "radar1",
     { node: { name: "radar1" } },
     { FLEET_COORDINATOR_URL: url, FLEET_COORDINATOR_CA_FILE: "" },
   );
-  const complaints = (): string[] => agent.log.filter((line) => line.includes("certificate"));
-  await until("the complaint", () => complaints().length > 0);
-  expect(complaints()[0]).toContain("coordinator.ca_file (FLEET_COORDINATOR_CA_FILE)");
+  const warnings = (): string[] => agent.log.filter((line) => line.includes("certificate"));
+  await until("the problem is logged", () => warnings().length > 0);
+  expect(warnings()[0]).toContain("coordinator.ca_file (FLEET_COORDINATOR_CA_FILE)");
   expect(await fleet.node("radar1")).toBeUndefined();
   agent.kill("SIGTERM");
   await agent.exit();
-  expect(complaints()).toHaveLength(1);
+  expect(warnings()).toHaveLength(1);
 }, 30_000);
 
-test("a coordinator that serves https itself works with agents, the health check and the token command (H5)", async () => {
+test("agents, health check and token command work with a coordinator that serves https itself (H5)", async () => {
   const { cert, key } = authority.issue();
   const tls = { cert: fleet.write("cert.pem", cert), key: fleet.write("key.pem", key) };
   const ca = fleet.write("ca.pem", authority.cert);
@@ -114,7 +114,9 @@ test("a coordinator that serves https itself works with agents, the health check
     { ...config, node: { name: "radar1" } },
     { FLEET_COORDINATOR_URL: "" },
   );
-  await until("a register", () => agent.log.some((line) => line.includes('"msg":"registered"')));
+  await until("the agent registers", () =>
+    agent.log.some((line) => line.includes('"msg":"registered"')),
+  );
   const http = `127.0.0.1:${fleet.ports.http}`;
   const file = join(fleet.dir, "coordinator.yaml");
   const health = fleet.spawn("fleet-coordinator", ["health", "--config", file, "--http", http]);
@@ -122,8 +124,12 @@ test("a coordinator that serves https itself works with agents, the health check
     fleet.spawn("fleet-coordinator", ["token", "list", "--url", url, ...args], {
       FLEET_OPERATOR_TOKEN: OPERATOR_TOKEN,
     });
-  const [believed, astray] = [list("--ca-file", ca), list()];
-  expect(await Promise.all([health, believed, astray].map((run) => run.exit()))).toEqual([0, 0, 1]);
-  await until("the reason", () => astray.log.some((line) => line.includes("can't be asked")));
-  await until("the list", () => believed.out().includes("env:FLEET_OPERATOR_TOKEN"));
+  const [trusting, untrusting] = [list("--ca-file", ca), list()];
+  expect(await Promise.all([health, trusting, untrusting].map((run) => run.exit()))).toEqual([
+    0, 0, 1,
+  ]);
+  await until("the reason is logged", () =>
+    untrusting.log.some((line) => line.includes("can't be asked")),
+  );
+  await until("the list is printed", () => trusting.out().includes("env:FLEET_OPERATOR_TOKEN"));
 }, 30_000);

@@ -1,4 +1,4 @@
-/** Follows a frame through the built binaries: interpreter → sensor → agent → coordinator → tracker → tracks. */
+/** The path of a frame through the built binaries: interpreter → sensor → agent → coordinator → tracker → tracks. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ function sensor(name: string, runtime: string, command: string[]): Record<string
   return { name, runtime, command, mode: "stream", restart: "always" };
 }
 
-/** A coordinator whose trackers record what they receive. */
+/** A config whose trackers record their input in `file`. */
 function recording(file: string): Record<string, unknown> {
   const script = join(import.meta.dir, "recording-tracker.ts");
   return { tracker: { command: [process.execPath, script, "{port}", file], stop_grace: "1s" } };
@@ -49,7 +49,7 @@ describe("an agent", () => {
     expect(node.labels).toEqual({ site: "north" });
     expect(node.runtimes.map((r) => r.name)).toContain("python");
     expect(node.sensors).toEqual([{ name: "radar" as never, runtime: "python", mode: "stream" }]);
-    const tracks = await until("a confirmed track", async () => {
+    const tracks = await until("a track is confirmed", async () => {
       const found = await fleet.tracks("radar1.radar");
       return found.length > 0 && found;
     });
@@ -57,7 +57,7 @@ describe("an agent", () => {
     expect(detections.every((d) => d.doppler === 130.1)).toBe(true);
     const day = new Date().toISOString().slice(0, 10);
     const file = await until(
-      "the day's track file",
+      "the day's track file exists",
       () => fleet.read(`data/tracks/radar1.radar/${day}.jsonl`) || undefined,
     );
     const event = JSON.parse(file.split("\n")[0]!) as Record<string, unknown>;
@@ -65,7 +65,7 @@ describe("an agent", () => {
     expect(event["track_id"]).toBeString();
   });
 
-  test("creates separate streams for poll and native sensors, in shell and without a runtime", async () => {
+  test("runs poll and native sensors, each with its own stream", async () => {
     await fleet.coordinator(recording(join(fleet.dir, "frames")));
     const frame = '{"timestamp":1,"delay":[],"doppler":[],"snr":[]}';
     const native = fleet.write(
@@ -92,7 +92,7 @@ describe("an agent", () => {
       { FLEET_NODE_ID: "mixed" },
     );
     for (const stream of ["mixed.once", "mixed.noise"]) {
-      const tracker = await until(`frames of ${stream}`, async () => {
+      const tracker = await until(`frames of ${stream} arrive`, async () => {
         const view = await fleet.tracker(stream);
         return view !== undefined && view.frames >= 3 && view;
       });
@@ -100,7 +100,7 @@ describe("an agent", () => {
     }
   });
 
-  test("becomes STALE, then DEAD, when it is killed, and returns with the same identity", async () => {
+  test("becomes STALE, then DEAD, when killed, and returns with the same identity", async () => {
     await fleet.coordinator({ registry: quick });
     const config = { node: { group: "hill" }, sensors: [] };
     const agent = fleet.agent("wanderer", config);
@@ -128,7 +128,7 @@ describe("an agent", () => {
       node: { name: "leaver" },
       sensors: [sensor("s", "shell", [script])],
     });
-    await until("frames", async () => ((await fleet.tracker("leaver.s"))?.frames ?? 0) > 5);
+    await until("frames arrive", async () => ((await fleet.tracker("leaver.s"))?.frames ?? 0) > 5);
     const pid = Number(fleet.read("pid"));
     expect(isAlive(pid)).toBe(true);
     agent.kill("SIGTERM");
@@ -137,7 +137,7 @@ describe("an agent", () => {
     expect((await fleet.node("leaver"))?.state).toBe("SHUTDOWN");
   });
 
-  test("exits 69 when a newer process takes its node over, and the newer one stays", async () => {
+  test("exits with 69 when a newer process takes over its node, and the newer one stays", async () => {
     await fleet.coordinator({ registry: quick });
     const older = fleet.agent("a", { node: { name: "twin" }, sensors: [] });
     await fleet.untilState("twin", "LIVE");
@@ -159,7 +159,10 @@ describe("an agent", () => {
       { node: { name: "keeper" }, sensors: [sensor("s", "shell", [script])] },
       { IMAGE_OWN: "kept" },
     );
-    const env = await until("the sensor's environment", () => fleet.read("env") || undefined);
+    const env = await until(
+      "the sensor has written its environment",
+      () => fleet.read("env") || undefined,
+    );
     expect(env).not.toContain(ENROLL_TOKEN);
     expect(env).toContain("IMAGE_OWN=kept");
     expect(env).toContain("FLEET_NODE_ID=keeper");
@@ -169,7 +172,7 @@ describe("an agent", () => {
 });
 
 describe("a coordinator", () => {
-  test("that is killed and restarted has its node back, loses no frame, and leaves no tracker behind (R3, T5)", async () => {
+  test("killed and restarted gets its node back, loses no frame, and leaves no tracker behind (R3, T5)", async () => {
     const config = { ...recording(join(fleet.dir, "frames")), registry: quick };
     const first = await fleet.coordinator(config);
     const script = fleet.write("s.sh", COUNTING_SH);
@@ -177,7 +180,7 @@ describe("a coordinator", () => {
       node: { name: "survivor" },
       sensors: [sensor("s", "shell", [script])],
     });
-    const before = await until("frames", async () => {
+    const before = await until("frames arrive", async () => {
       const tracker = await fleet.tracker("survivor.s");
       return tracker !== undefined && tracker.frames > 20 && tracker;
     });
@@ -207,14 +210,14 @@ describe("a coordinator", () => {
     expect(acked + spooled + Object.values(dropped).reduce((a, b) => a + b, 0)).toBe(produced);
   });
 
-  test("exits 143 on SIGTERM with its trackers, and an agent waits for it to return", async () => {
+  test("exits with 143 on SIGTERM, with its trackers, and an agent waits for its return", async () => {
     const coordinator = await fleet.coordinator();
     const script = fleet.write("s.sh", COUNTING_SH);
     fleet.agent("patient", {
       node: { name: "patient" },
       sensors: [sensor("s", "shell", [script])],
     });
-    const tracker = await until("a tracker", async () => {
+    const tracker = await until("a tracker runs", async () => {
       const view = await fleet.tracker("patient.s");
       return view !== undefined && view.frames > 5 && view;
     });
@@ -235,12 +238,12 @@ describe("a coordinator", () => {
       node: { name: "bystander" },
       sensors: [sensor("s", "shell", [script])],
     });
-    const before = await until("frames", async () => {
+    const before = await until("frames arrive", async () => {
       const view = await fleet.tracker("bystander.s");
       return view !== undefined && view.frames > 5 && view;
     });
     const noise = new Uint8Array(200_000).map((_, i) => (i * 2_654_435_761) >>> 13);
-    const rude = [
+    const garbage = [
       noise,
       Buffer.from("\n".repeat(10_000)),
       Buffer.from(`{"type":"hello"}\n`),
@@ -251,7 +254,7 @@ describe("a coordinator", () => {
       Buffer.from("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
     ];
     for (const port of [fleet.ports.frames, fleet.ports.http]) {
-      await Promise.all(rude.map((bytes) => pour(port, bytes)));
+      await Promise.all(garbage.map((bytes) => pour(port, bytes)));
     }
     for (const body of ["", "{", "[]", '{"node_id":"a.b"}', `"${"x".repeat(300_000)}"`]) {
       const response = await fetch(`http://127.0.0.1:${fleet.ports.http}/api/v1/agents/register`, {
@@ -261,7 +264,7 @@ describe("a coordinator", () => {
       });
       expect(response.status).toBeOneOf([400, 413]);
     }
-    const after = await until("frames go on", async () => {
+    const after = await until("frames continue", async () => {
       const view = await fleet.tracker("bystander.s");
       return view !== undefined && view.frames > before.frames + 20 && view;
     });
@@ -271,7 +274,7 @@ describe("a coordinator", () => {
     expect(agents.map((a) => a.node_id)).toEqual(["bystander"]);
   });
 
-  test("accepts plain nodes beside agents and creates trackers for them (T1, T2)", async () => {
+  test("accepts plain nodes beside agents and starts trackers for them (T1, T2)", async () => {
     await fleet.coordinator();
     const lines = Array.from({ length: 40 }, (_, i) => {
       const frame = {
@@ -283,7 +286,7 @@ describe("a coordinator", () => {
       return JSON.stringify({ node_id: "plain1", token: PUSH_TOKEN, ...frame });
     });
     await pour(fleet.ports.frames, Buffer.from(`${lines.join("\n")}\n`));
-    const tracks = await until("a track", async () => {
+    const tracks = await until("a track is confirmed", async () => {
       const found = await fleet.tracks("plain1");
       return found.length > 0 && found;
     });
@@ -291,7 +294,7 @@ describe("a coordinator", () => {
     expect((await fleet.node("plain1"))?.kind).toBe("plain");
   });
 
-  test("names a port that is in use and the flag that changes it", async () => {
+  test("names a port in use and the flag that changes it", async () => {
     await fleet.coordinator();
     const { http } = fleet.ports;
     const data = join(fleet.dir, "other");
@@ -308,7 +311,7 @@ describe("a coordinator", () => {
 });
 
 describe("a bad configuration", () => {
-  test("of the coordinator is refused with every problem listed, exit code 78", async () => {
+  test("of the coordinator is refused with exit code 78 and a list of all problems", async () => {
     const path = fleet.write(
       "bad.yaml",
       "tcp_server: { port: 99999, autoprovision: true }\nregistry: { stale_after: soon }\n",
@@ -321,7 +324,7 @@ describe("a bad configuration", () => {
     }
   });
 
-  test("of the agent is refused with every problem listed, exit code 78", async () => {
+  test("of the agent is refused with exit code 78 and a list of all problems", async () => {
     const path = fleet.write(
       "bad.yaml",
       "node: { name: a.b }\nsensor: []\nsensors:\n  - { name: s, runtime: native, command: [x], mode: sometimes }\n",
@@ -337,7 +340,7 @@ describe("a bad configuration", () => {
     for (const where of ["node.name", "sensor", "sensors.0.mode"]) expect(text).toContain(where);
   });
 
-  test("without tokens prevents the coordinator's start (H5)", async () => {
+  test("without tokens keeps the coordinator from starting (H5)", async () => {
     const run = fleet.spawn("fleet-coordinator", ["serve", "--data-dir", join(fleet.dir, "d")]);
     expect(await run.exit()).toBe(78);
     const text = run.log.join("\n");
@@ -346,7 +349,7 @@ describe("a bad configuration", () => {
   });
 });
 
-/** Writes `bytes` to a port and waits until either side has closed the connection. */
+/** Writes `bytes` to a port and waits until either side has closed. */
 async function pour(port: number, bytes: Uint8Array): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   let at = 0;
