@@ -7,7 +7,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { until } from "../../apps/coordinator/test/harness.ts";
-import type { NodeView, TrackList } from "../../packages/protocol/src/index.ts";
+import { ApiClient } from "../../packages/api-client/src/index.ts";
+import { nodesApi, type NodeView, trackersApi } from "../../packages/protocol/src/index.ts";
 import { root } from "../../scripts/lib/root.ts";
 import type { Manifest } from "./kustomize.ts";
 import {
@@ -119,10 +120,9 @@ function filesOf(volume: Volume, from: readonly Manifest[]): [string, string][] 
   );
 }
 
-async function get<T>(path: string): Promise<T | undefined> {
+function api(): ApiClient {
   const token = readFileSync(join(kustomization, "base/secrets/operator_token"), "utf8").trim();
-  const response = await fetch(`${url}${path}`, { headers: { Authorization: `Bearer ${token}` } });
-  return response.ok ? ((await response.json()) as T) : undefined;
+  return new ApiClient({ url, token });
 }
 
 function podOf(name: string): RehearsedPod {
@@ -168,8 +168,9 @@ describe("the pods' commands, without a cluster (A3, H9)", () => {
       pod.start(pod.container("sensors"), [], { FLEET_COORDINATOR_URL: url });
       expect((await untilLive(id, 1)).class).toBe(nodeClass as NodeView["class"]);
       await until(`${id} has a confirmed track`, async () => {
-        const list = await get<TrackList>(`/api/v1/trackers/${id}.radar/tracks`);
-        return list !== undefined && list.tracks.length > 0;
+        const params = { stream: `${id}.radar` };
+        const reply = await api().attempt(trackersApi.tracks, { params });
+        return reply.at === "ok" && reply.body.tracks.length > 0;
       });
     });
 
@@ -188,7 +189,8 @@ describe("the pods' commands, without a cluster (A3, H9)", () => {
 
 function untilLive(id: string, epoch: number): Promise<NodeView> {
   return until(`${id} is LIVE in epoch ${epoch}`, async () => {
-    const view = await get<NodeView>(`/api/v1/agents/${id}`);
+    const reply = await api().attempt(nodesApi.get, { params: { id } });
+    const view = reply.at === "ok" ? reply.body : undefined;
     return view?.state === "LIVE" && view.epoch === epoch && view;
   });
 }

@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "bun:test";
-import type { NodeView, TrackerView } from "../../packages/protocol/src/index.ts";
+import { ApiClient } from "../../packages/api-client/src/index.ts";
+import { nodesApi, type NodeView, trackersApi } from "../../packages/protocol/src/index.ts";
 import { type Engine, until } from "./engine.ts";
 
 const ROOT = join(import.meta.dir, "../..");
@@ -38,25 +39,15 @@ interface Inspected {
 export function testCompose(engineOf: () => Engine): void {
   describe.each(composeCommands())("the README's Compose commands, run with %s,", (compose) => {
     const [up, look, down, ...others] = readmeBlocks(compose);
-    let socket = "";
     let token = "";
-
-    /** Returns undefined while there is no successful response. */
-    async function get<T>(path: string): Promise<T | undefined> {
-      const headers = { Authorization: `Bearer ${token}` };
-      try {
-        const response = await fetch(`http://localhost${path}`, { headers, unix: socket });
-        return response.ok ? ((await response.json()) as T) : undefined;
-      } catch {
-        return undefined;
-      }
-    }
+    let client: ApiClient;
 
     async function live(epoch: number): Promise<readonly NodeView[]> {
       return until(`all nodes are LIVE in epoch ${epoch}`, async () => {
-        const list = await get<{ agents: readonly NodeView[] }>("/api/v1/agents");
-        const nodes = list?.agents.filter((node) => node.state === "LIVE" && node.epoch === epoch);
-        return nodes?.length === NODES.length && nodes;
+        const reply = await client.attempt(nodesApi.list, {});
+        if (reply.at !== "ok") return undefined;
+        const nodes = reply.body.agents.filter((n) => n.state === "LIVE" && n.epoch === epoch);
+        return nodes.length === NODES.length && nodes;
       });
     }
 
@@ -66,16 +57,17 @@ export function testCompose(engineOf: () => Engine): void {
         const engine = engineOf();
         expect(others).toEqual([]);
         await sh(engine, up!);
-        socket = await engine.relay(HTTP_PORT);
         const ask = look!.split("\n").find((line) => line.startsWith("token="))!;
         token = await sh(engine, `${ask}\nprintf %s "$token"`);
         expect(token).toMatch(/^fle_o_[A-Za-z0-9]{43}$/);
+        const unix = await engine.relay(HTTP_PORT);
+        client = new ApiClient({ url: "http://localhost", unix, token });
         const nodes = await live(1);
         expect(nodes.map(({ node_id }): string => node_id).toSorted()).toEqual(NODES);
         await until("every node has a confirmed track", async () => {
-          const list = await get<{ trackers: readonly TrackerView[] }>("/api/v1/trackers");
-          const tracking = list?.trackers.filter(({ tracks }) => tracks > 0);
-          return tracking?.length === NODES.length;
+          const reply = await client.attempt(trackersApi.list, {});
+          if (reply.at !== "ok") return false;
+          return reply.body.trackers.filter(({ tracks }) => tracks > 0).length === NODES.length;
         });
         const shown = await sh(engine, look!);
         expect(shown.match(/"state":"LIVE"/g)).toHaveLength(NODES.length);

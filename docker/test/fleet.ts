@@ -12,7 +12,13 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import type { NodeView, TrackerView } from "../../packages/protocol/src/index.ts";
+import { ApiClient } from "../../packages/api-client/src/index.ts";
+import {
+  nodesApi,
+  type NodeView,
+  trackersApi,
+  type TrackerView,
+} from "../../packages/protocol/src/index.ts";
 import { runOrThrow } from "./command.ts";
 import { type Engine, until } from "./engine.ts";
 import { AGENT_IMAGE, COORDINATOR_IMAGE } from "./stock.ts";
@@ -55,7 +61,7 @@ export interface AgentOptions {
 export class Fleet {
   readonly engine: Engine;
   readonly #dir: string;
-  #socket = "";
+  #client!: ApiClient;
 
   private constructor(engine: Engine) {
     this.engine = engine;
@@ -90,7 +96,11 @@ export class Fleet {
       "--publish",
       `127.0.0.1:${PUBLISHED_PORT}:${HTTP_PORT}`,
     ]);
-    fleet.#socket = await engine.relay(PUBLISHED_PORT);
+    fleet.#client = new ApiClient({
+      url: "http://coordinator",
+      unix: await engine.relay(PUBLISHED_PORT),
+      token: TOKENS.operator_token,
+    });
     await fleet.untilReady();
     return fleet;
   }
@@ -159,28 +169,24 @@ export class Fleet {
     );
   }
 
-  /** Requests a path of the API as the operator. Returns undefined while there is no successful response. */
-  async get<T>(path: string): Promise<T | undefined> {
-    const headers = { Authorization: `Bearer ${TOKENS.operator_token}` };
-    try {
-      const response = await fetch(`http://coordinator${path}`, { headers, unix: this.#socket });
-      return response.ok ? ((await response.json()) as T) : undefined;
-    } catch {
-      return undefined;
-    }
-  }
-
   async node(name: string): Promise<NodeView | undefined> {
-    const list = await this.get<{ agents: readonly NodeView[] }>("/api/v1/agents");
-    return list?.agents.find(({ node_id }) => node_id === name);
+    const reply = await this.#client.attempt(nodesApi.get, { params: { id: name } });
+    return reply.at === "ok" ? reply.body : undefined;
   }
 
-  tracker(name: string): Promise<TrackerView | undefined> {
-    return this.get(`/api/v1/trackers/${name}.radar`);
+  async tracker(name: string): Promise<TrackerView | undefined> {
+    const params = { stream: `${name}.radar` };
+    const reply = await this.#client.attempt(trackersApi.get, { params });
+    return reply.at === "ok" ? reply.body : undefined;
+  }
+
+  /** Whether the operators' API responds. */
+  async isUp(): Promise<boolean> {
+    return (await this.#client.attempt(nodesApi.list, {})).at === "ok";
   }
 
   async untilReady(): Promise<void> {
-    await until("the coordinator responds", () => this.get("/api/v1/agents"));
+    await until("the coordinator responds", () => this.isUp());
   }
 
   /** Waits until a node is in a state. Throws with the container's log if that takes too long. */

@@ -5,7 +5,7 @@ import type { NodeView, SensorCounters } from "../../packages/protocol/src/index
 import type { ChaosAgent } from "./parts/agent.ts";
 import type { ChaosFleet } from "./fleet.ts";
 import { readInputs, readSensorRuns, spoolFiles } from "./frames.ts";
-import type { Answer } from "../demo/fleet-api.ts";
+import type { Answer } from "../harness/fleet-api.ts";
 import { isBalanced, plainProblems, type SensorFacts, sensorProblems } from "./verdict.ts";
 
 const POLL_MS = 400;

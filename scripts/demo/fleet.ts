@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { dist } from "../lib/build-binaries.ts";
-import { FleetApi } from "./fleet-api.ts";
+import { FleetApi } from "../harness/fleet-api.ts";
 import { Guard } from "../harness/guard.ts";
 import { DEMO_NODES, type PreparedNode, prepareNode } from "./nodes.ts";
 import type { DemoOptions } from "./options.ts";

@@ -12,6 +12,7 @@ const SCOPE = "@fleet/";
 
 /** The packages that a package may import; one that is not listed may import none. Apps may import every package. */
 const PACKAGE_IMPORTS: Readonly<Record<string, readonly string[]>> = {
+  "api-client": ["daemon", "protocol"],
   supervisor: ["daemon"],
 };
 

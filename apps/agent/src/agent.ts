@@ -5,6 +5,7 @@
  * Start: health server, registration, uplinks, sensors. Stop: sensors, drain the spools, deregister, close; all by one
  * deadline. (A8)
  */
+import { ApiClient } from "@fleet/api-client";
 import { type Clock, type Log, LogLimiter, type Random, type Service } from "@fleet/daemon";
 import {
   type AgentHealth,
@@ -17,7 +18,6 @@ import {
 } from "@fleet/protocol";
 import { detectedRuntimes } from "@fleet/runtimes";
 import type { AgentConfig, HealthConfig } from "./config/config.ts";
-import { CoordinatorClient } from "./registration/coordinator-client.ts";
 import type { Detection } from "./detection/detect.ts";
 import { readEnrollTokens } from "./config/enroll-tokens.ts";
 import { HealthServer } from "./health-server.ts";
@@ -50,6 +50,8 @@ export interface AgentOptions {
 
 /** The reason when a session is superseded; the frame port sends none. */
 const TAKEN_OVER = "a newer instance has taken this node over";
+/** The largest response read from the coordinator. */
+const ANSWER_BYTES_MAX = 1024 * 1024;
 /** The share of the stop's time after which each step must be done. */
 const SENSORS_BY = 0.5;
 const DRAINED_BY = 0.8;
@@ -174,7 +176,12 @@ export class Agent implements Service {
   #newRegistration(): Registration {
     const { config, identity, clock, random, log } = this.#options;
     return new Registration({
-      client: new CoordinatorClient({ url: config.coordinatorUrl, ca: config.ca, clock }),
+      client: new ApiClient({
+        url: config.coordinatorUrl,
+        ca: config.ca,
+        clock,
+        responseBytesMax: ANSWER_BYTES_MAX,
+      }),
       clock,
       random,
       log,

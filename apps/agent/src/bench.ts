@@ -1,5 +1,4 @@
 /** The parts of the agent that benches and chaos runs in scripts/ use. Nothing else outside the agent may import its modules. */
-export { CoordinatorClient, type Reply } from "./registration/coordinator-client.ts";
 export { heartbeatSlot } from "./registration/heartbeat-slot.ts";
 export { Registration } from "./registration/registration.ts";
 export {

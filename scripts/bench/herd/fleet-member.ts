@@ -9,19 +9,18 @@ import {
   systemClock,
   systemRandom,
 } from "../../../packages/daemon/src/index.ts";
+import { ApiClient, type CallOptions, type Reply } from "../../../packages/api-client/src/index.ts";
 import {
+  type Contract,
   type InstanceId,
   type NodeId,
   PROTOCOL_HEADER,
   PROTOCOL_VERSION,
   type RegisterRequest,
+  type RequestOf,
+  type ResponseOf,
 } from "../../../packages/protocol/src/index.ts";
-import {
-  CoordinatorClient,
-  loadIdentity,
-  Registration,
-  type Reply,
-} from "../../../apps/agent/src/bench.ts";
+import { loadIdentity, Registration } from "../../../apps/agent/src/bench.ts";
 import { type Member, type MemberOptions, type Outcome } from "./member.ts";
 import { wallMs } from "../shared/wall-clock.ts";
 
@@ -29,26 +28,30 @@ const STREAM_BACKOFF: BackoffOptions = { baseMs: 100, capMs: 5000 };
 const log = createLog("error", "herd");
 
 /** The agent's client, recording each request. */
-class RecordingClient extends CoordinatorClient {
+class RecordingClient extends ApiClient {
   readonly #member: MemberOptions;
 
   constructor(member: MemberOptions) {
-    super({ url: `http://${member.host}:${member.port}`, clock: systemClock, ca: undefined });
+    super({ url: `http://${member.host}:${member.port}`, clock: systemClock });
     this.#member = member;
   }
 
-  override async post(path: string, body: unknown, token: string | undefined): Promise<Reply> {
+  override async attempt<const C extends Contract>(
+    contract: C,
+    request: RequestOf<C>,
+    options?: CallOptions,
+  ): Promise<Reply<ResponseOf<C>>> {
     const atMs = wallMs();
-    const reply = await super.post(path, body, token);
+    const reply = await super.attempt(contract, request, options);
     const { index, note } = this.#member;
     note({ index, atMs, ms: wallMs() - atMs, outcome: outcomeOf(reply) });
     return reply;
   }
 }
 
-function outcomeOf(reply: Reply): Outcome {
+function outcomeOf(reply: Reply<unknown>): Outcome {
   if (reply.at === "ok") return "ok";
-  if (reply.at === "unreachable") return "lost";
+  if (reply.at !== "refused") return "lost";
   return reply.status >= 500 ? "server_error" : "refused";
 }
 

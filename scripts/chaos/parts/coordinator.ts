@@ -5,7 +5,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TrackerView } from "../../../packages/protocol/src/index.ts";
-import { FleetApi } from "../../demo/fleet-api.ts";
+import { FleetApi } from "../../harness/fleet-api.ts";
 import { dist } from "../../lib/build-binaries.ts";
 import type { LoggedProcess } from "../../harness/logged-process.ts";
 import type { Disk } from "./disk.ts";

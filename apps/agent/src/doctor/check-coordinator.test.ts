@@ -1,6 +1,6 @@
+import { ApiClient } from "@fleet/api-client";
 import { afterEach, describe, expect, test } from "bun:test";
 import { FakeClock } from "@fleet/daemon/testing";
-import { CoordinatorClient } from "../registration/coordinator-client.ts";
 import { eventually } from "../testing.ts";
 import type { Check } from "./check.ts";
 import { ANSWER_MS_MAX, checkCoordinator, type CoordinatorFound } from "./check-coordinator.ts";
@@ -42,7 +42,7 @@ function check(
 ): Promise<CoordinatorFound> {
   return checkCoordinator({
     url,
-    client: new CoordinatorClient({ url, ca: undefined, clock }),
+    client: new ApiClient({ url, clock }),
     env,
     clock,
   });
@@ -146,7 +146,7 @@ test.each([
 ])("the certificate problem %s is put into words (A9)", async (reason, text) => {
   const url = serve(healthy);
   const clock = new FakeClock();
-  const client = { get: () => Promise.resolve({ at: "unreachable", reason } as const) };
+  const client = { attempt: () => Promise.resolve({ at: "unreachable", reason } as const) };
   const { check: found } = await checkCoordinator({ url, client, env: {}, clock });
   expect(found.message).toContain(text);
 });

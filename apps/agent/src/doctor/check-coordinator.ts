@@ -1,8 +1,8 @@
 /** Whether the coordinator can be reached: name, connection, TLS, and a Fleet coordinator that answers there. (A9) */
+import type { ApiClient, Reply } from "@fleet/api-client";
 import type { Clock } from "@fleet/daemon";
-import { z } from "zod";
+import { type ResponseOf, serviceApi } from "@fleet/protocol";
 import { certificateProblem } from "../registration/certificate-problem.ts";
-import type { CoordinatorClient, Reply } from "../registration/coordinator-client.ts";
 import type { Environment } from "../process/image-env.ts";
 import { type Check, fail, ok } from "./check.ts";
 import { dial, type Dialled } from "./dial.ts";
@@ -10,7 +10,7 @@ import { dial, type Dialled } from "./dial.ts";
 /** What the check goes by. */
 export interface CoordinatorCheckOptions {
   readonly url: string;
-  readonly client: Pick<CoordinatorClient, "get">;
+  readonly client: Pick<ApiClient, "attempt">;
   /** The image's variables; for those that name a proxy. */
   readonly env: Environment;
   readonly clock: Clock;
@@ -32,7 +32,7 @@ export interface CoordinatorHealth {
 /** The longest the coordinator may take to say that it is well. */
 export const ANSWER_MS_MAX = 5000;
 const PROXY = /^(https?|all)_proxy$/i;
-const healthSchema = z.object({ status: z.literal("ok"), version: z.string() });
+type HealthReply = Reply<ResponseOf<typeof serviceApi.health>>;
 
 /** Asks `/healthz`, which needs no token and changes nothing. Never rejects. */
 export async function checkCoordinator(
@@ -46,18 +46,17 @@ export async function checkCoordinator(
   if (dialled.at === "failed") return { check: unreachable(options, dialled), health: undefined };
   const sentMs = clock.nowMs();
   const startMs = clock.monotonicMs();
-  const reply = await client.get("/healthz", undefined, ANSWER_MS_MAX);
+  const reply = await client.attempt(serviceApi.health, {}, { timeoutMs: ANSWER_MS_MAX });
   const tookMs = clock.monotonicMs() - startMs;
-  const version = versionOf(reply);
-  if (version === undefined) return { check: notACoordinator(url, reply), health: undefined };
+  if (reply.at !== "ok") return { check: notACoordinator(url, reply), health: undefined };
+  const { version } = reply.body;
   const { address } = dialled;
   const roundedMs = Math.round(tookMs);
   const check = ok("coordinator", `version ${version} at ${address} answers in ${roundedMs} ms`, {
     subject: url,
     data: { version, address, connect_ms: dialled.tookMs, answer_ms: roundedMs },
   });
-  const serverDateMs = reply.at === "ok" ? reply.serverDateMs : undefined;
-  return { check, health: { sentMs, tookMs, serverDateMs } };
+  return { check, health: { sentMs, tookMs, serverDateMs: reply.serverDateMs } };
 }
 
 function unreachable(
@@ -87,15 +86,11 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EPERM: "Let this container connect to it (network policy, seccomp)",
 };
 
-function versionOf(reply: Reply): string | undefined {
-  return reply.at === "ok" ? healthSchema.safeParse(reply.body).data?.version : undefined;
-}
-
 /** Something takes connections there; it does not answer as it should. */
-function notACoordinator(url: string, reply: Reply): Check {
+function notACoordinator(url: string, reply: Exclude<HealthReply, { readonly at: "ok" }>): Check {
   const details = { subject: url };
   const correct = `Correct ${CORRECT_URL}: the coordinator's HTTP port is 7700 unless told otherwise`;
-  if (reply.at === "ok")
+  if (reply.at === "malformed")
     return fail("coordinator", "something answers, but is no Fleet coordinator", correct, details);
   if (reply.at === "refused") return refusing(reply, details, correct);
   const { reason } = reply;
@@ -120,7 +115,7 @@ function notACoordinator(url: string, reply: Reply): Check {
 }
 
 function refusing(
-  { status, code }: Reply & { readonly at: "refused" },
+  { status, code }: Extract<HealthReply, { readonly at: "refused" }>,
   details: { readonly subject: string },
   correct: string,
 ): Check {

@@ -1,9 +1,9 @@
+import { ApiClient } from "@fleet/api-client";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FakeClock } from "@fleet/daemon/testing";
-import { CoordinatorClient } from "../registration/coordinator-client.ts";
 import type { TokenSource } from "../config/enroll-tokens.ts";
 import { checkTokens, type TokensFound } from "./check-tokens.ts";
 
@@ -57,8 +57,7 @@ function check(
     sources,
     env: options.env ?? {},
     refreshToken: options.refreshToken,
-    client:
-      options.isDown === true ? undefined : new CoordinatorClient({ url, ca: undefined, clock }),
+    client: options.isDown === true ? undefined : new ApiClient({ url, clock }),
     clock,
   });
 }

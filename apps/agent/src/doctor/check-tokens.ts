@@ -1,13 +1,8 @@
 /** Which of the agent's tokens there are and which the coordinator takes, found out without registering. (A9, H5) */
 import { readFile, stat } from "node:fs/promises";
+import type { ApiClient } from "@fleet/api-client";
 import type { Clock } from "@fleet/daemon";
-import {
-  PROTOCOL_VERSION,
-  type TokenKind,
-  type WhoamiResponse,
-  whoamiResponseSchema,
-} from "@fleet/protocol";
-import type { CoordinatorClient } from "../registration/coordinator-client.ts";
+import { accessApi, PROTOCOL_VERSION, type TokenKind, type WhoamiResponse } from "@fleet/protocol";
 import { isToken, type TokenSource } from "../config/enroll-tokens.ts";
 import type { Environment } from "../process/image-env.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
@@ -15,7 +10,7 @@ import { ANSWER_MS_MAX } from "./check-coordinator.ts";
 
 /** What the check goes by. `client` undefined: the coordinator can't be asked. */
 export interface TokenCheckOptions {
-  readonly client: CoordinatorClient | undefined;
+  readonly client: ApiClient | undefined;
   readonly sources: readonly TokenSource[];
   /** Of the stored identity, when that is the node that will run. */
   readonly refreshToken: string | undefined;
@@ -49,7 +44,6 @@ type Verdict =
   | { readonly at: "refused" }
   | { readonly at: "unknown"; readonly reason: string };
 
-const WHOAMI = "/api/v1/auth/whoami";
 const TOKEN_FILE_BYTES_MAX = 64 * 1024;
 const SET_TOKEN =
   "Set FLEET_ENROLL_TOKEN, FLEET_ENROLL_TOKEN_FILE or coordinator.enroll_token_file to the coordinator's FLEET_ENROLL_TOKEN";
@@ -140,14 +134,14 @@ function judge({ subject, wanted }: Candidate, index: number, verdicts: readonly
 }
 
 async function ask(
-  client: CoordinatorClient,
+  client: ApiClient,
   token: string | undefined,
   wanted: Candidate["wanted"],
   clock: Clock,
 ): Promise<Verdict> {
   const sentMs = clock.nowMs();
   const startMs = clock.monotonicMs();
-  const reply = await client.get(WHOAMI, token, ANSWER_MS_MAX);
+  const reply = await client.attempt(accessApi.whoami, {}, { token, timeoutMs: ANSWER_MS_MAX });
   const tookMs = clock.monotonicMs() - startMs;
   if (reply.at === "unreachable") return { at: "unknown", reason: reply.reason };
   if (reply.at === "refused") {
@@ -158,8 +152,8 @@ async function ask(
         : `it answers ${reply.status} ${reply.code}`;
     return { at: "unknown", reason };
   }
-  const answer = whoamiResponseSchema.safeParse(reply.body).data;
-  if (answer === undefined) return { at: "unknown", reason: "an answer of another form" };
+  if (reply.at === "malformed") return { at: "unknown", reason: "an answer of another form" };
+  const answer = reply.body;
   const whoami = { answer, sentMs, tookMs };
   return { at: answer.kind === wanted ? "accepted" : "other_kind", whoami };
 }

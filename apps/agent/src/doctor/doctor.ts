@@ -2,11 +2,11 @@
  * Looks at everything the agent needs, at once and each part with an end, so that one that hangs holds up no other. Disturbs
  * nothing: no registration, no lock, no write but a probe in the state directory that is removed again. (A9)
  */
+import { ApiClient } from "@fleet/api-client";
 import type { Clock } from "@fleet/daemon";
 import { detectedRuntimes, detectImage, resolveRuntimes } from "@fleet/runtimes";
 import { configPath, type RunFlags } from "../config/run-flags.ts";
 import { type ConfigSurvey, surveyConfig } from "../config/config.ts";
-import { CoordinatorClient } from "../registration/coordinator-client.ts";
 import type { Detection } from "../detection/detect.ts";
 import type { Environment } from "../process/image-env.ts";
 import { spoolBounds } from "../spool/spool-size.ts";
@@ -111,7 +111,7 @@ function connectionParts(
   identity: Promise<IdentityFound>,
 ): Part[] {
   const { coordinatorUrl: url, ca, enrollTokens: sources } = config;
-  const client = url === undefined ? undefined : new CoordinatorClient({ url, ca, clock });
+  const client = url === undefined ? undefined : new ApiClient({ url, ca, clock });
   const coordinator =
     client === undefined || url === undefined
       ? Promise.resolve(undefined)

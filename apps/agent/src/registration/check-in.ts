@@ -3,18 +3,18 @@
  * is retried, scheduled or logged. Registration decides what follows from an outcome. (A13, R6, R7, R9, H5)
  */
 import type { Clock } from "@fleet/daemon";
+import type { ApiClient, Reply } from "@fleet/api-client";
 import {
+  agentsApi,
   type FrameEndpoint,
-  heartbeatResponseSchema,
   type InstanceId,
   type NodeId,
   type RegisterRequest,
-  registerResponseSchema,
+  type RegisterResponse,
   type SensorCounters,
 } from "@fleet/protocol";
 import type { Identity } from "../state/identity.ts";
 import { certificateProblem } from "./certificate-problem.ts";
-import type { CoordinatorClient, Reply } from "./coordinator-client.ts";
 
 /** The result of a registration: the node's identity to the coordinator, its token, and where its frames go. */
 export interface Grant {
@@ -26,7 +26,7 @@ export interface Grant {
 }
 
 /** A refusal as the coordinator worded it. */
-type Refusal = Omit<Extract<Reply, { at: "refused" }>, "at">;
+type Refusal = Omit<Extract<Reply<never>, { at: "refused" }>, "at">;
 
 /** The outcome of a check-in that did not succeed. */
 export type CheckInFailure =
@@ -61,7 +61,7 @@ export type CheckIn =
 
 /** What check-ins need. */
 export interface CheckInOptions {
-  readonly client: CoordinatorClient;
+  readonly client: ApiClient;
   readonly clock: Clock;
   readonly identity: Identity;
   /** The enrolment tokens to try, in order, when the refresh token is absent or refused. Called for each register: files rotate. */
@@ -82,15 +82,14 @@ export async function register(
   request: RegisterRequest,
 ): Promise<Exclude<CheckIn, { at: "heartbeat_ok" | "reregister" }>> {
   const tokens = [identity.refreshToken, ...enrollTokens()].filter((t) => t !== undefined);
-  let reply: Reply = BAD_ANSWER;
+  let reply: Reply<RegisterResponse> = BAD_ANSWER;
   for (const token of tokens.length === 0 ? [undefined] : tokens) {
-    reply = await client.post("agents/register", request, token);
+    reply = await client.attempt(agentsApi.register, { body: request }, { token });
     if (!(reply.at === "refused" && (isWrongToken(reply) || reply.status === 403))) break;
   }
   if (reply.at !== "ok") return failureOf(reply);
-  const body = registerResponseSchema.safeParse(reply.body);
-  if (!body.success || body.data.node_id !== identity.nodeId) return BAD_ANSWER;
-  const answer = body.data;
+  const answer = reply.body;
+  if (answer.node_id !== identity.nodeId) return BAD_ANSWER;
   return {
     at: "registered",
     grant: {
@@ -111,16 +110,10 @@ export async function heartbeat(
   { client, counters }: CheckInOptions,
   grant: Grant,
 ): Promise<Exclude<CheckIn, { at: "registered" }>> {
-  const reply = await client.post(
-    `agents/${grant.nodeId}/heartbeat`,
-    { instance_id: grant.instanceId, epoch: grant.epoch, counters: counters() },
-    grant.accessToken,
-  );
-  if (reply.at === "ok") {
-    const body = heartbeatResponseSchema.safeParse(reply.body);
-    if (!body.success) return BAD_ANSWER;
-    return { at: body.data.reregister ? "reregister" : "heartbeat_ok" };
-  }
+  const reply = await client.attempt(agentsApi.heartbeat, signOf(grant, counters()), {
+    token: grant.accessToken,
+  });
+  if (reply.at === "ok") return { at: reply.body.reregister ? "reregister" : "heartbeat_ok" };
   const isInvalid = reply.at === "refused" && (isWrongToken(reply) || reply.status === 404);
   return isInvalid ? { at: "reregister" } : failureOf(reply);
 }
@@ -130,13 +123,16 @@ export function deregister(
   { client, counters }: CheckInOptions,
   grant: Grant,
   timeoutMs: number,
-): Promise<Reply> {
-  return client.post(
-    `agents/${grant.nodeId}/deregister`,
-    { instance_id: grant.instanceId, epoch: grant.epoch, counters: counters() },
-    grant.accessToken,
+): Promise<Reply<undefined>> {
+  return client.attempt(agentsApi.deregister, signOf(grant, counters()), {
+    token: grant.accessToken,
     timeoutMs,
-  );
+  });
+}
+
+function signOf(grant: Grant, counters: Record<string, SensorCounters>) {
+  const { nodeId, instanceId, epoch } = grant;
+  return { params: { id: nodeId }, body: { instance_id: instanceId, epoch, counters } };
 }
 
 /** A log message for a failure: what failed, and what to do about it if anything. */
@@ -159,9 +155,10 @@ export function failureMessage(failure: CheckInFailure): string {
 }
 
 function failureOf(
-  reply: Exclude<Reply, { at: "ok" }>,
+  reply: Exclude<Reply<unknown>, { at: "ok" }>,
 ): CheckInFailure | Extract<CheckIn, { at: "superseded" }> {
-  if (reply.at === "unreachable") return reply;
+  if (reply.at === "malformed") return BAD_ANSWER;
+  if (reply.at === "unreachable") return { at: "unreachable", reason: reply.reason };
   const { status, code, message } = reply;
   if (status === 409 && SUPERSEDED.has(code)) return { at: "superseded", message };
   if (code === "blocked") return { ...reply, at: "blocked" };
@@ -170,7 +167,7 @@ function failureOf(
 }
 
 /** 401, or what replaces it when too many wrong tokens came from our address: another of our tokens may be right. */
-function isWrongToken(reply: Extract<Reply, { at: "refused" }>): boolean {
+function isWrongToken(reply: Extract<Reply<unknown>, { at: "refused" }>): boolean {
   return reply.status === 401 || reply.code === "too_many_failures";
 }
 

@@ -1,3 +1,4 @@
+import { ApiClient } from "@fleet/api-client";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { type Clock, seededRandom } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
@@ -8,7 +9,6 @@ import {
   nodeIdSchema,
   registerRequestSchema,
 } from "@fleet/protocol";
-import { CoordinatorClient } from "./coordinator-client.ts";
 import { Identity } from "../state/identity.ts";
 import { Registration } from "./registration.ts";
 import { eventually, recordingLog } from "../testing.ts";
@@ -120,9 +120,8 @@ function setUp(options: SetUp = {}) {
   const told = { grants: 0, superseded: 0 };
   const said = { version: "1" };
   const registration = new Registration({
-    client: new CoordinatorClient({
+    client: new ApiClient({
       url: options.url ?? coordinator.url,
-      ca: undefined,
       clock: requestClock,
     }),
     clock,

@@ -1,16 +1,17 @@
 /**
- * Where tokens are given out: a running coordinator, through its API, or a data directory that no coordinator has open.
- * Called by `fleet-coordinator token`. (H5)
+ * Manages tokens for `fleet-coordinator token`: through the API of a running coordinator, or in the data directory of a stopped one. (H5)
  */
 import { readFileSync } from "node:fs";
+import { ApiClient, type ApiClientOptions } from "@fleet/api-client";
 import { silentLog, systemClock } from "@fleet/daemon";
 import {
+  accessApi,
+  type Contract,
   type CreatedToken,
-  createdTokenSchema,
   type CreateTokenRequest,
   createTokenRequestSchema,
-  errorBodySchema,
-  tokenListSchema,
+  errorRow,
+  routeOf,
   type TokenView,
 } from "@fleet/protocol";
 import { Audit } from "../auth/audit.ts";
@@ -20,86 +21,54 @@ import { Bus } from "../bus.ts";
 import { Committer } from "../db/commit.ts";
 import { openDb } from "../db/open.ts";
 
-const REQUEST_MS_MAX = 10_000;
-/** Who the audit log says it was. */
+/** The actor in the audit log. */
 const ACTOR = "command-line";
 
-/** Makes, lists and ends tokens. All throw TokenAdminError, or what has a `code` and a message for people. */
+/** Creates, lists and revokes tokens. The errors it throws have a `code` and a message for people without secrets. */
 export interface TokenAdmin {
-  create(order: CreateTokenRequest): Promise<CreatedToken>;
+  create(request: CreateTokenRequest): Promise<CreatedToken>;
   list(): Promise<readonly TokenView[]>;
   revoke(id: string): Promise<void>;
   rotateKey(): Promise<void>;
 }
 
-/** It could not be done; the message says why and holds no secret. */
+/** A request that a stopped coordinator's data directory does not allow. */
 export class TokenAdminError extends Error {
-  readonly code = "token_desk";
+  readonly code = "token_admin";
 }
 
-/** How to reach a coordinator; `caFile` holds the certificates its own is signed with, where it is not a public one. */
-export interface RemoteDeskOptions {
-  readonly url: string;
-  readonly token: string;
+/** How to reach a coordinator; `caFile` holds the authorities to trust in place of the system's. */
+export interface ApiTokenAdminOptions extends Pick<ApiClientOptions, "url" | "token"> {
   readonly caFile: string | undefined;
 }
 
-/** Asks a running coordinator, as an admin. */
+/** Uses the API of a running coordinator as an admin. Throws ApiError. */
 export class ApiTokenAdmin implements TokenAdmin {
-  readonly #options: RemoteDeskOptions;
+  readonly #client: ApiClient;
 
-  constructor(options: RemoteDeskOptions) {
-    this.#options = options;
+  constructor({ url, token, caFile }: ApiTokenAdminOptions) {
+    const ca = caFile === undefined ? undefined : readFileSync(caFile, "utf8");
+    this.#client = new ApiClient({ url, token, ca });
   }
 
-  async create(order: CreateTokenRequest): Promise<CreatedToken> {
-    return createdTokenSchema.parse(await this.#ask("POST", "tokens", order));
+  create(body: CreateTokenRequest): Promise<CreatedToken> {
+    return this.#client.call(accessApi.createToken, { body });
   }
 
   async list(): Promise<readonly TokenView[]> {
-    return tokenListSchema.parse(await this.#ask("GET", "tokens")).tokens;
+    return (await this.#client.call(accessApi.listTokens, {})).tokens;
   }
 
-  async revoke(id: string): Promise<void> {
-    await this.#ask("DELETE", `tokens/${encodeURIComponent(id)}`);
+  revoke(id: string): Promise<void> {
+    return this.#client.call(accessApi.revokeToken, { params: { id } });
   }
 
-  async rotateKey(): Promise<void> {
-    await this.#ask("POST", "auth/rotate-key");
-  }
-
-  async #ask(method: string, path: string, body?: unknown): Promise<unknown> {
-    const { url, token, caFile } = this.#options;
-    let response: Response;
-    let text: string;
-    try {
-      response = await fetch(`${url.replace(/\/+$/, "")}/api/v1/${path}`, {
-        method,
-        redirect: "manual",
-        signal: AbortSignal.timeout(REQUEST_MS_MAX),
-        headers: { Authorization: `Bearer ${token}` },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        ...(caFile === undefined ? {} : { tls: { ca: readFileSync(caFile, "utf8") } }),
-      });
-      text = await response.text();
-    } catch (error) {
-      throw new TokenAdminError(`${url} can't be asked: ${(error as Error).message}`);
-    }
-    if (!response.ok) throw new TokenAdminError(`${url} answers ${response.status}${saidIn(text)}`);
-    return text === "" ? undefined : JSON.parse(text);
+  rotateKey(): Promise<void> {
+    return this.#client.call(accessApi.rotateKey, {});
   }
 }
 
-function saidIn(text: string): string {
-  try {
-    const { error } = errorBodySchema.parse(JSON.parse(text));
-    return ` ${error.code}: ${error.message}`;
-  } catch {
-    return "";
-  }
-}
-
-/** Opens a data directory for each act; refused while a coordinator has it. */
+/** Uses the data directory of a stopped coordinator, opening it for each operation. Throws while a coordinator uses it. */
 export class DatabaseTokenAdmin implements TokenAdmin {
   readonly #dataDir: string;
 
@@ -107,53 +76,55 @@ export class DatabaseTokenAdmin implements TokenAdmin {
     this.#dataDir = dataDir;
   }
 
-  async create(order: CreateTokenRequest): Promise<CreatedToken> {
-    const checked = createTokenRequestSchema.safeParse(order);
-    if (!checked.success)
+  async create(request: CreateTokenRequest): Promise<CreatedToken> {
+    const parsed = createTokenRequestSchema.safeParse(request);
+    if (!parsed.success)
       throw new TokenAdminError(
-        checked.error.issues.map((i) => `${i.path.join(".")}: ${i.message}`).join("; "),
+        parsed.error.issues.map((i) => `${i.path.join(".")}: ${i.message}`).join("; "),
       );
-    return this.#act("POST /api/v1/tokens", order.name, async (tokens) => {
-      const outcome = await tokens.create(checked.data, ACTOR);
+    return this.#change(accessApi.createToken, request.name, async (tokens) => {
+      const outcome = await tokens.create(parsed.data, ACTOR);
       if (outcome.at === "created") return { token: outcome.view, secret: outcome.secret };
-      const why = outcome.at === "name_taken" ? "there is a token of that name" : "too many tokens";
-      throw new TokenAdminError(why);
+      const code = outcome.at === "name_taken" ? "token_exists" : "too_many_tokens";
+      throw new TokenAdminError(errorRow(code).message);
     });
   }
 
-  async list(): Promise<readonly TokenView[]> {
+  list(): Promise<readonly TokenView[]> {
     return this.#open((tokens) => tokens.list());
   }
 
   async revoke(id: string): Promise<void> {
-    await this.#act("DELETE /api/v1/tokens/:id", id, (tokens) => tokens.revoke(id));
+    await this.#change(accessApi.revokeToken, id, (tokens) => tokens.revoke(id));
   }
 
   async rotateKey(): Promise<void> {
-    await this.#act("POST /api/v1/auth/rotate-key", null, () => {
+    await this.#change(accessApi.rotateKey, null, () => {
       rotateJwtKeys(this.#dataDir, loadJwtKeys(this.#dataDir));
     });
   }
 
-  #act<T>(
-    action: string,
+  /** Makes a change and audits it as the API would. */
+  #change<T>(
+    contract: Contract,
     subject: string | null,
-    act: (tokens: Tokens) => T | Promise<T>,
+    change: (tokens: Tokens) => T | Promise<T>,
   ): Promise<T> {
     return this.#open(async (tokens, audit) => {
-      const result = await act(tokens);
+      const result = await change(tokens);
+      const action = routeOf(contract);
       audit.record({ actor: ACTOR, address: null, action, subject, outcome: "ok" });
       return result;
     });
   }
 
-  async #open<T>(act: (tokens: Tokens, audit: Audit) => T | Promise<T>): Promise<T> {
+  async #open<T>(use: (tokens: Tokens, audit: Audit) => T | Promise<T>): Promise<T> {
     const opened = openDb(this.#dataDir);
     const { db } = opened;
     try {
       const commits = new Committer(db, silentLog, new Bus());
       const tokens = new Tokens(db, commits, systemClock, silentLog, [], false);
-      return await act(tokens, new Audit(db, systemClock, silentLog));
+      return await use(tokens, new Audit(db, systemClock, silentLog));
     } finally {
       opened.close();
     }

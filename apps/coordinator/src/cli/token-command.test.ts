@@ -72,7 +72,7 @@ describe("token, with a running coordinator (H2, H5)", () => {
     const said = results.map((r) => r.err);
     expect(said[0]).toContain("answers 401 unauthorized");
     expect(said[1]).toContain("FLEET_OPERATOR_TOKEN");
-    expect(said[2]).toContain("can't be asked");
+    expect(said[2]).toContain("cannot be reached");
     expect(said[3]).toContain("no token is named nobody or has that id");
     expect(said[6]).toContain("role: is required");
     for (const text of said) expect(text).not.toContain("not-the-token");
@@ -86,7 +86,7 @@ describe("token --data-dir (H5)", () => {
     const args = ["create", "boss", "--kind", "operator", "--role", "admin", ...at];
     const made = await token(args);
     expect(made.out).toMatch(/^fle_o_\w{43}\n$/);
-    expect((await token(args)).err).toContain("there is a token of that name");
+    expect((await token(args)).err).toContain("a token with this name already exists");
     const listed = JSON.parse((await token(["list", "--json", ...at])).out) as TokenList;
     expect(listed.tokens).toMatchObject([{ name: "boss", created_by: "command-line" }]);
     expect((await token(["revoke", "boss", ...at])).code).toBe(0);

@@ -97,6 +97,21 @@ export type SchemaOf<C extends Contract> =
     ? S
     : undefined;
 
-/** The regular JSON response as a client receives it; `undefined` when there is none. */
+type FirstType<R> = R extends { readonly 200: { readonly type: string } } ? string : undefined;
+
+/** What a client receives: the JSON of the regular response, its text when it is not JSON, `undefined` when it has no body. */
 export type ResponseOf<C extends Contract> =
-  SchemaOf<C> extends infer S extends z.ZodType ? z.output<S> : undefined;
+  SchemaOf<C> extends infer S extends z.ZodType ? z.output<S> : FirstType<C["responses"]>;
+
+/** What a client sends. */
+export type RequestOf<C extends Contract> = (C extends {
+  readonly params: infer P extends Readonly<Record<string, z.ZodType>>;
+}
+  ? { readonly params: { readonly [K in keyof P]: z.input<P[K]> } }
+  : unknown) &
+  (C extends { readonly query: infer Q extends z.ZodObject }
+    ? { readonly query?: Partial<z.input<Q>> }
+    : unknown) &
+  (C extends { readonly body: infer B extends z.ZodType }
+    ? { readonly body: z.input<B> }
+    : unknown);

@@ -17,7 +17,7 @@ export const REPEATED_MAX = 16;
 const FIRST_PAGE = "The `next_cursor` of the previous page. Omit it for the first page.";
 
 export const limit = z.coerce
-  .number()
+  .number<number>()
   .int()
   .min(1)
   .max(PAGE_MAX)
@@ -25,7 +25,7 @@ export const limit = z.coerce
   .describe("The maximum number of entries on the page.");
 
 /** The cursor of a list that is ordered by a number. */
-export const numericCursor = z.coerce.number().int().min(1).optional().describe(FIRST_PAGE);
+export const numericCursor = z.coerce.number<number>().int().min(1).optional().describe(FIRST_PAGE);
 
 /** The cursor of a list that is ordered by id. */
 export function cursorOf<S extends z.ZodType<string>>(ids: S) {

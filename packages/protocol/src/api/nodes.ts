@@ -177,7 +177,7 @@ export const nodesApi = {
     badParam: "unknown_node",
     query: z.object({
       history: z.coerce
-        .number()
+        .number<number>()
         .int()
         .min(0)
         .max(NODE_EVENTS_MAX)

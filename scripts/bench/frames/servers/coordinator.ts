@@ -4,8 +4,10 @@
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { ApiClient } from "../../../../packages/api-client/src/index.ts";
+import { agentsApi } from "../../../../packages/protocol/src/index.ts";
 import { ENROLL_TOKEN, startCoordinator } from "../../shared/coordinator.ts";
-import { freePorts, untilOk } from "../../shared/processes.ts";
+import { freePorts } from "../../shared/processes.ts";
 
 const SENSORS_PER_NODE = 100;
 const STAND_IN = 'exec 3<>/dev/tcp/127.0.0.1/$0 && printf "%s %s" "$1" "$2" >&3 && read -r _ <&3';
@@ -62,22 +64,15 @@ async function register(place: Place, node: string, count: number): Promise<obje
   const sensors = Array.from({ length: count }, (_, i) => ({
     name: `s${i}`,
     runtime: "native",
-    mode: "stream",
+    mode: "stream" as const,
   }));
   const names = { node_id: node, instance_id: "bench" };
-  const response = await untilOk(`http://127.0.0.1:${place.httpPort}/api/v1/agents/register`, {
-    method: "POST",
-    headers: {
-      Authorization: `Bearer ${ENROLL_TOKEN}`,
-      "Content-Type": "application/json",
-      "X-Fleet-Protocol-Version": "1",
-    },
-    body: JSON.stringify({ ...names, version: "bench", sensors }),
+  const client = new ApiClient({
+    url: `http://127.0.0.1:${place.httpPort}`,
+    token: ENROLL_TOKEN,
   });
-  const { access_token: token, epoch } = (await response.json()) as {
-    access_token: string;
-    epoch: number;
-  };
+  const body = { ...names, version: "bench", sensors };
+  const { access_token: token, epoch } = await client.call(agentsApi.register, { body });
   return sensors.map(({ name: sensor }) => ({
     type: "hello",
     protocol: 1,

@@ -3,7 +3,7 @@
  * one GET of `/health`, without credentials, no redirect followed, a few bytes read, and nothing of them shown to anybody.
  * Called by probe.ts and rounds.ts. (R2)
  */
-import type { Clock } from "@fleet/daemon";
+import { type Clock, readBody } from "@fleet/daemon";
 import { type AgentHealth, agentHealthSchema, instanceDigest } from "@fleet/protocol";
 import type { NodeRow } from "../node.ts";
 
@@ -29,7 +29,10 @@ export async function askHealth(
       keepalive: false,
       signal: AbortSignal.any([stopped, late.signal]),
     });
-    const body = response.status === 200 ? await bodyOf(response) : undefined;
+    const body =
+      response.status === 200
+        ? (await readBody(response, BODY_BYTES_MAX))?.toString("utf8")
+        : undefined;
     if (body === undefined) {
       await response.body?.cancel();
       return undefined;
@@ -40,19 +43,6 @@ export async function askHealth(
   } finally {
     timer.cancel();
   }
-}
-
-/** Undefined when it is too long. */
-async function bodyOf(response: Response): Promise<string | undefined> {
-  const parts: Uint8Array[] = [];
-  let bytes = 0;
-  const body: AsyncIterable<Uint8Array> | null = response.body;
-  for await (const part of body ?? []) {
-    bytes += part.length;
-    if (bytes > BODY_BYTES_MAX) return undefined;
-    parts.push(part);
-  }
-  return Buffer.concat(parts).toString("utf8");
 }
 
 /** Whether it is the node of `row` that answered, and its instance, where both are told. */

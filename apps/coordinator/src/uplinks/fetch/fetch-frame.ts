@@ -1,4 +1,5 @@
 /** Fetches the latest frame from a server: a GET whose response body is one JSON object, the frame. Fetcher uses it. (T7) */
+import { readBody } from "@fleet/daemon";
 import {
   encodeFrame,
   type EncodedFrame,
@@ -45,7 +46,7 @@ export async function fetchFrame(target: FetchTarget, signal: AbortSignal): Prom
       await response.body?.cancel();
       return problem;
     }
-    const body = await bodyOf(response);
+    const body = await readBody(response, LINE_BYTES_MAX);
     return body === undefined ? { at: "refused", problem: "too_long" } : frameOf(body);
   } catch (error) {
     const { code, message } = error as { readonly code?: unknown; readonly message?: unknown };
@@ -61,19 +62,6 @@ function problemOf({ status, headers }: Response): Fetched | undefined {
   if (status !== 200) return { at: "refused", problem: "bad_status", detail };
   const encoding = headers.get("content-encoding") ?? "identity";
   return encoding === "identity" ? undefined : { at: "refused", problem: "encoded" };
-}
-
-/** The body; undefined when it is too long. */
-async function bodyOf(response: Response): Promise<Uint8Array | undefined> {
-  const parts: Uint8Array[] = [];
-  let bytes = 0;
-  const body: AsyncIterable<Uint8Array> | null = response.body;
-  for await (const part of body ?? []) {
-    bytes += part.length;
-    if (bytes > LINE_BYTES_MAX) return undefined;
-    parts.push(part);
-  }
-  return Buffer.concat(parts, bytes);
 }
 
 /** The frame in a body. The object may span several lines, so it is encoded again as one line. */
