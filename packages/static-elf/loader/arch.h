@@ -1,10 +1,10 @@
-/* The one part of the stub that differs between processors. */
+/* The only part of the stub that depends on the processor. */
 #if defined(__x86_64__)
 #include "x86_64.h"
 #elif defined(__aarch64__)
 #include "aarch64.h"
 #else
-#error "static-elf knows x86_64 and aarch64"
+#error "static-elf supports x86_64 and aarch64"
 #endif
 
 #define syscall1(n, a) syscall6(n, a, 0, 0, 0, 0, 0)

@@ -1,4 +1,4 @@
-/* What every part of the stub needs: integers, memory, text, and a way to end with a word. No libc is there to give them. */
+/* Basics for all parts of the stub, which has no libc: integer types, memory, text, and exiting with an error message. */
 #ifndef BASE_H
 #define BASE_H
 
@@ -9,7 +9,7 @@ typedef unsigned int u32;
 typedef unsigned char u8;
 
 #define EXIT_CANNOT_START 127
-/* The first descriptor that is none of the standard three. */
+/* The first descriptor after the three standard ones. */
 #define FD_MIN 3
 
 #define EPERM 1
@@ -36,15 +36,15 @@ static u64 length(const char *s) {
   return n;
 }
 
-static int starts(const char *s, const char *prefix) {
+static int starts_with(const char *s, const char *prefix) {
   while (*prefix)
     if (*s++ != *prefix++) return 0;
   return 1;
 }
 
-static int same(const char *a, const char *b) { return starts(a, b) && starts(b, a); }
+static int equal(const char *a, const char *b) { return starts_with(a, b) && starts_with(b, a); }
 
-/* Appends s, and digits for n when n is not negative; the buffer is large enough for every call. */
+/* Appends s, and n in decimal if it is not negative. Callers provide a sufficient buffer. */
 static char *put(char *at, const char *s, long n) {
   while (*s) *at++ = *s++;
   if (n >= 0) {
@@ -58,25 +58,25 @@ static char *put(char *at, const char *s, long n) {
   return at;
 }
 
-/* One line on stderr. `what` and `name` together are cut to what a line holds; error is a negated errno, or 0 when there is none. */
-static void say(const char *who, const char *what, const char *name, long error) {
+/* Writes one line to stderr. A long `name` is truncated to the size of the buffer; `error` is a negated errno, or 0 for none. */
+static void print_error(const char *program, const char *message, const char *name, long error) {
   char line[512];
-  char *at = put(line, who, -1);
+  char *at = put(line, program, -1);
   at = put(at, ": ", -1);
-  at = put(at, what, -1);
+  at = put(at, message, -1);
   while (*name && at < line + sizeof line - 40) *at++ = *name++;
   if (error < 0) at = put(at, ": errno ", -error);
   at = put(at, "\n", -1);
   syscall3(SYS_write, 2, (long)line, at - line);
 }
 
-__attribute__((noreturn)) static void end(int code) {
+__attribute__((noreturn)) static void exit_process(int code) {
   for (;;) syscall1(SYS_exit_group, code);
 }
 
-__attribute__((noreturn)) static void die(const char *what, const char *name, long error) {
-  say("static-elf", what, name, error);
-  end(EXIT_CANNOT_START);
+__attribute__((noreturn)) static void die(const char *message, const char *name, long error) {
+  print_error("static-elf", message, name, error);
+  exit_process(EXIT_CANNOT_START);
 }
 
 static int failed(long result) { return result < 0 && result > -4096; }

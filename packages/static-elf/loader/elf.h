@@ -1,4 +1,4 @@
-/* The parts of <elf.h> and of the kernel's headers that the stub uses. Written out, so that a cross compiler without a libc will do. */
+/* The parts of <elf.h> and the kernel headers that the stub uses, so that a cross compiler without a libc suffices. */
 #ifndef ELF_H
 #define ELF_H
 
@@ -21,7 +21,7 @@ typedef struct {
   unsigned long d_val;
 } Elf64_Dyn;
 
-/* <link.h>: the beginning of what ld.so keeps of each loaded file, and the head of their list, which DT_DEBUG points to. */
+/* <link.h>: the first members of ld.so's record of a loaded file, and the head of their list, to which DT_DEBUG points. */
 struct link_map {
   unsigned long l_addr;
   char *l_name;

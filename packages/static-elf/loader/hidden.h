@@ -1,9 +1,9 @@
 /*
- * The variables by which the environment of an image could steer ld.so, glibc, Bun or where the program's secrets go. Found
- * by logging what a running program asks getenv for, and from the strings of the binary; look again when Bun or glibc is
- * updated. packages/daemon/src/process/environment.ts turns them back for children and must know the same two rules of case.
+ * The variables by which an image could influence ld.so, glibc or Bun, or redirect the program's secrets. They were found by logging
+ * the getenv calls of a running program and from the strings of the binary; repeat this when Bun or glibc is updated.
+ * packages/daemon/src/process/environment.ts restores them for children and must apply the same two rules about case.
  *
- * Each is a prefix of the whole entry, so one that ends with '=' stands for that name alone. All begin with a capital.
+ * Each is a prefix of a whole entry, so one that ends with '=' matches only that name. All start with an upper-case letter.
  */
 #ifndef HIDDEN_H
 #define HIDDEN_H
@@ -19,13 +19,13 @@ static const char hidden_prefixes[] =
     "NLSPATH=\0"
     "TZDIR=\0"
     "MALLOC_\0"
-    /* which host a name means (resolver(5), host.conf(5), c-ares) */
+    /* name resolution (resolver(5), host.conf(5), c-ares) */
     "HOSTALIASES=\0"
     "LOCALDOMAIN=\0"
     "RES_OPTIONS=\0"
     "RESOLV_\0"
     "CARES_\0"
-    /* Bun and what it took over from Node and libuv: other programs, preloads, debuggers, TLS checks */
+    /* Bun, and the variables it supports from Node and libuv: other programs, preloads, debuggers, TLS checks */
     "BUN_\0"
     "NODE_\0"
     "UV_\0"
@@ -51,11 +51,11 @@ static const char hidden_prefixes[] =
     "LIBRARY_PATH=\0"
     "TCC_\0";
 
-/* And every name that ends so and is of that case throughout: a proxy is a matter of the program's own settings. */
+/* Also every name with one of these suffixes and no letters of the other case: proxies come from the program's own settings only. */
 static const char hidden_proxy[] = "_PROXY";
 static const char hidden_proxy_lower[] = "_proxy";
 
-/* Whether the name (up to its '=') ends with the suffix, goes on before it, and has no letter between first and last. */
+/* Whether the name (up to its '=') has text before the suffix and contains no character from first to last. */
 static int names_proxy(const char *v, const char *suffix, char first, char last) {
   unsigned long n = 0, m = sizeof hidden_proxy - 1;
   for (; v[n] && v[n] != '='; n++)
@@ -66,9 +66,9 @@ static int names_proxy(const char *v, const char *suffix, char first, char last)
   return 1;
 }
 
-static int steers(const char *v) {
+static int must_hide(const char *v) {
   for (const char *prefix = hidden_prefixes; *prefix; prefix++) {
-    if (starts(v, prefix)) return 1;
+    if (starts_with(v, prefix)) return 1;
     while (*prefix) prefix++;
   }
   if (v[0] >= 'A' && v[0] <= 'Z') return names_proxy(v, hidden_proxy, 'a', 'z');
@@ -76,10 +76,10 @@ static int steers(const char *v) {
   return 0;
 }
 
-/* Renamed, not removed: the first letter becomes its control character, which the program can turn back. */
+/* Renames rather than removes: the first letter becomes the corresponding control character, so the program can restore it. */
 static void hide_environment(char **envp) {
   for (; *envp; envp++)
-    if (steers(*envp)) **envp &= 0x1f;
+    if (must_hide(*envp)) **envp &= 0x1f;
 }
 
 #endif

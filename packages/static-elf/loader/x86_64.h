@@ -26,7 +26,7 @@
 #define SYS_memfd_create 319
 #define SYS_close_range 436
 
-/* Keeps the kernel's stack pointer for ld.so and gives it rdx = 0: no function to register with atexit. */
+/* Passes the kernel's stack pointer to ld.so, with rdx = 0: no function to register with atexit. */
 __asm__(".globl _start\n"
         "_start:\n"
         "  mov %rsp, %rbx\n"

@@ -1,7 +1,7 @@
-/** Reads what is needed of little-endian 64-bit ELF files. (System V gABI, chapters 4 and 5) */
+/** Reads headers and the dynamic section of little-endian 64-bit ELF files. (System V gABI, chapters 4 and 5) */
 import { StaticElfError } from "./errors.ts";
 
-/** Processors, as their e_machine. */
+/** Supported processors with their e_machine. */
 export const MACHINES = { x86_64: 62, aarch64: 183 } as const;
 export type Machine = keyof typeof MACHINES;
 
@@ -12,7 +12,7 @@ export const PT_INTERP = 3;
 export const PF_X = 1;
 export const PF_R = 4;
 
-/** Longest name of a library or an interpreter. (PATH_MAX) */
+/** Maximum length of the name of a library or an interpreter. (PATH_MAX) */
 const TEXT_BYTES_MAX = 4096;
 const EHDR_BYTES = 64;
 /** Size of one program header. */
@@ -24,7 +24,7 @@ const DT_STRTAB = 5n;
 const DT_SONAME = 14n;
 const DT_PREINIT_ARRAY = 32n;
 
-/** A program header. Its numbers are exact. */
+/** A program header. */
 export interface Segment {
   readonly index: number;
   readonly type: number;
@@ -35,19 +35,19 @@ export interface Segment {
   readonly memoryBytes: number;
 }
 
-/** The dynamic section: where it is, and the names in it. */
+/** The address and the relevant entries of the dynamic section. */
 export interface Dynamic {
   readonly address: number;
-  /** Entries up to and with DT_NULL. */
+  /** Number of entries, including DT_NULL. */
   readonly count: number;
   readonly strtabAddress: number;
   readonly needed: readonly string[];
   readonly soname: string | undefined;
-  /** Whether it names functions that ld.so calls before all constructors. */
+  /** Whether it has functions that ld.so calls before all constructors. */
   readonly hasPreinit: boolean;
 }
 
-/** An ELF file in memory. `name` is what errors call it. */
+/** An ELF file in memory. Error messages refer to it by `name`. */
 export class Elf {
   readonly name: string;
   readonly bytes: Uint8Array;
@@ -59,7 +59,7 @@ export class Elf {
   readonly segments: readonly Segment[];
 
   /**
-   * Reads the headers. Throws StaticElfError: not_elf, not_64_bit, big_endian, unsupported_machine, truncated, malformed.
+   * Parses the headers. Throws StaticElfError: not_elf, not_64_bit, big_endian, unsupported_machine, truncated, malformed.
    */
   constructor(name: string, bytes: Uint8Array) {
     this.name = name;
@@ -81,14 +81,14 @@ export class Elf {
     this.segments = Array.from({ length: count }, (_, index) => this.#segment(index));
   }
 
-  /** A 64-bit number at a file offset. Throws `malformed` beyond 2^53: no file or user address is that large. */
+  /** The 64-bit number at a file offset. Throws `malformed` beyond 2^53, which no file offset or user address reaches. */
   u64(offset: number): number {
     return this.#exact(this.view.getBigUint64(offset, true));
   }
 
   #exact(value: bigint): number {
     if (value > BigInt(Number.MAX_SAFE_INTEGER))
-      throw new StaticElfError("malformed", `${this.name} holds the impossible number ${value}`);
+      throw new StaticElfError("malformed", `${this.name} contains the invalid number ${value}`);
     return Number(value);
   }
 
@@ -97,7 +97,7 @@ export class Elf {
     return this.segments.filter((s) => s.type === type);
   }
 
-  /** The file offset that a virtual address is mapped from. Throws `malformed`. */
+  /** The file offset that is mapped to a virtual address. Throws `malformed`. */
   offsetOf(address: number): number {
     for (const s of this.of(PT_LOAD)) {
       if (address >= s.address && address < s.address + s.fileBytes)
@@ -105,7 +105,7 @@ export class Elf {
     }
     throw new StaticElfError(
       "malformed",
-      `${this.name}: no segment holds the address 0x${address.toString(16)}`,
+      `${this.name}: no segment contains the address 0x${address.toString(16)}`,
     );
   }
 
@@ -119,7 +119,10 @@ export class Elf {
     const entries: { tag: bigint; value: bigint }[] = [];
     for (let at = 0; entries.at(-1)?.tag !== DT_NULL; at += DYN_BYTES) {
       if (at + DYN_BYTES > segment.fileBytes)
-        throw new StaticElfError("malformed", `${this.name}: its dynamic section has no end`);
+        throw new StaticElfError(
+          "malformed",
+          `${this.name}: the dynamic section is not terminated`,
+        );
       const [tag, value] = [0, 8].map((i) =>
         this.view.getBigUint64(segment.offset + at + i, true),
       ) as [bigint, bigint];
@@ -144,13 +147,13 @@ export class Elf {
     };
   }
 
-  /** The NUL-terminated text of printable ASCII at a file offset. Throws `truncated`, `malformed`. */
+  /** The NUL-terminated printable ASCII text at a file offset. Throws `truncated`, `malformed`. */
   text(offset: number): string {
     const end = this.bytes.indexOf(0, offset);
     if (end < 0) throw new StaticElfError("truncated", `${this.name} ends within a name`);
     const text = this.bytes.subarray(offset, end);
     if (text.length > TEXT_BYTES_MAX || text.some((byte) => byte < 0x20 || byte > 0x7e))
-      throw new StaticElfError("malformed", `${this.name} holds a name that is none`);
+      throw new StaticElfError("malformed", `${this.name} contains an invalid name`);
     return new TextDecoder().decode(text);
   }
 
@@ -171,7 +174,7 @@ export class Elf {
 
   #need(offset: number, size: number): void {
     if (offset + size > this.bytes.length)
-      throw new StaticElfError("truncated", `${this.name} is cut short`);
+      throw new StaticElfError("truncated", `${this.name} is truncated`);
   }
 }
 

@@ -1,4 +1,4 @@
-/** What can keep a file from being linked. Each has a code, and a message for the user that names the file. */
+/** The reasons why a file cannot be linked. Each has a code, and a message for the user that names the file. */
 
 export type StaticElfCode =
   | "not_elf"
@@ -21,7 +21,7 @@ export type StaticElfCode =
   | "unreadable"
   | "unwritable";
 
-/** A refusal; `message` is one line for the user. */
+/** A file cannot be linked; `message` is one line for the user. */
 export class StaticElfError extends Error {
   readonly code: StaticElfCode;
   constructor(code: StaticElfCode, message: string, options?: ErrorOptions) {

@@ -1,13 +1,13 @@
-/** The inits that images bring, and ours, each as the command that starts a program under it as PID 1. For tests. */
+/** Test helper: the common inits of images, and ours, each as the command that starts a program under it as PID 1. */
 import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const EXIT_NO_RESTART = 125;
 
-/** A command that runs `program`; `dir` is for files it needs, which any user may have to read. */
+/** Returns the command that runs `program` under an init. `dir` is for its files, which must be readable by any user. */
 type Start = (program: readonly string[], dir: string) => readonly string[];
 
-/** By name; `ours` is for linked files, which bring it. */
+/** By name. `ours` requires a linked file, which contains our init. */
 export const INITS = {
   ours: (program) => program,
   tini: (program) => ["tini", "--", ...program],
@@ -19,13 +19,13 @@ export const INITS = {
 
 export type Init = keyof typeof INITS;
 
-/** What of them this machine lacks; undefined when they are all here. */
+/** The inits missing on this machine; undefined when all are installed. */
 export function missingInits(): string | undefined {
   const missing = ["tini", "dumb-init", "s6-svscan"].filter((name) => Bun.which(name) === null);
   return missing.length === 0 ? undefined : `${missing.join(", ")} (Debian: tini, dumb-init, s6)`;
 }
 
-/** As images with s6 do it: a service that ends takes the container with it, and its code is the container's. */
+/** Configures s6 like the images that use it: when the service ends, the container ends with its exit code. */
 function scanDirectory(program: readonly string[], dir: string): string {
   const scan = mkdtempSync(join(dir, "scan-"));
   const code = join(scan, "code");
@@ -40,7 +40,7 @@ function scanDirectory(program: readonly string[], dir: string): string {
   };
   for (const part of ["program", ".s6-svscan"]) {
     mkdirSync(join(scan, part));
-    // s6 keeps its locks and pipes there, as whoever runs it.
+    // s6 creates its locks and pipes there as the user that runs it.
     chmodSync(join(scan, part), 0o777);
   }
   chmodSync(scan, 0o777);

@@ -16,7 +16,7 @@ const dir = mkdtempSync(join(tmpdir(), "static-elf-link-"));
 const dirs = libraryDirs("x86_64");
 let stub: Stub;
 beforeAll(() => {
-  // Linking reads both architectures' files alike; the stub is compiled for the one that every machine has.
+  // Linking treats both architectures alike; the stub is compiled for the one whose compiler is always available.
   stub = compileStub("x86_64");
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -25,8 +25,8 @@ function link(input: Uint8Array, options: LinkOptions = {}) {
   return linkStatic("app", input, { stub, libraryDirs: dirs, ...options });
 }
 
-/** The refusal's code and message; fails when there is none, or another kind of error. */
-function refusal(work: () => unknown): { readonly code: string; readonly message: string } {
+/** Returns the StaticElfError of `work`; fails if there is none, or another error. */
+function linkError(work: () => unknown): { readonly code: string; readonly message: string } {
   try {
     work();
   } catch (error) {
@@ -34,7 +34,7 @@ function refusal(work: () => unknown): { readonly code: string; readonly message
     expect(error.message).not.toContain("\n");
     return error;
   }
-  throw new Error("it was not refused");
+  throw new Error("no StaticElfError was thrown");
 }
 
 function patched(change: (view: DataView, bytes: Uint8Array) => void): Uint8Array {
@@ -43,7 +43,7 @@ function patched(change: (view: DataView, bytes: Uint8Array) => void): Uint8Arra
   return bytes;
 }
 
-describe("a file is refused when", () => {
+describe("a file is rejected when", () => {
   const INTERP_ROW = 64 + 56;
   const LOAD_ROW = 64 + 2 * 56;
   const DYNAMIC_ROW = 64 + 3 * 56;
@@ -55,13 +55,13 @@ describe("a file is refused when", () => {
     ["its processor is unknown", "unsupported_machine", patched((v) => v.setUint16(18, 243, true))],
     ["it is position-independent", "position_independent", makeElf({ type: 3 })],
     ["it is static", "no_interpreter", makeElf({ interpreter: undefined })],
-    ["it is musl's", "not_glibc", makeElf({ interpreter: "/lib/ld-musl-x86_64.so.1" })],
+    ["it is linked with musl", "not_glibc", makeElf({ interpreter: "/lib/ld-musl-x86_64.so.1" })],
     [
-      "it is loaded by another processor's ld.so",
+      "its interpreter is another processor's ld.so",
       "not_glibc",
       makeElf({ interpreter: "/lib/ld-linux-aarch64.so.1" }),
     ],
-    ["it needs what isn't there", "library_missing", makeElf({ needed: ["libnothere.so.9"] })],
+    ["it needs a missing library", "library_missing", makeElf({ needed: ["libnothere.so.9"] })],
     ["its headers have another size", "malformed", patched((v) => v.setUint16(54, 32, true))],
     ["it has two interpreters", "malformed", patched((v) => v.setUint32(64, PT_INTERP, true))],
     [
@@ -70,22 +70,22 @@ describe("a file is refused when", () => {
       patched((v) => v.setBigUint64(INTERP_ROW + 8, 4n, true)),
     ],
     [
-      "a number in it is beyond all files",
+      "a number is too large",
       "malformed",
       patched((v) => v.setBigUint64(LOAD_ROW + 16, 2n ** 63n, true)),
     ],
     [
-      "a segment ends behind its end",
+      "a segment ends beyond the file",
       "truncated",
       patched((v) => v.setBigUint64(LOAD_ROW + 32, 2n ** 52n, true)),
     ],
     [
-      "its dynamic section has no end",
+      "its dynamic section is not terminated",
       "malformed",
       patched((v) => v.setBigUint64(DYNAMIC_ROW + 32, 24n, true)),
     ],
     [
-      "its dynamic section is not where it is mapped",
+      "its dynamic section is mapped from another offset",
       "malformed",
       patched((v) => v.setBigUint64(DYNAMIC_ROW + 8, 64n, true)),
     ],
@@ -94,38 +94,38 @@ describe("a file is refused when", () => {
       "malformed",
       patched((v) => v.setBigUint64(DYNAMIC_ROW + 16, 64n, true)),
     ],
-    ["nothing is left below it", "layout", makeElf({ address: 0x110000 })],
+    ["there is no room below it", "layout", makeElf({ address: 0x110000 })],
     ["it has too many program headers", "layout", makeElf({ padding: 28 })],
     [
       "it has too many dynamic entries",
       "layout",
       makeElf({ extra: Array.from({ length: 90 }, () => [21, 0] as const) }),
     ],
-    ["it has constructors before ours", "layout", makeElf({ extra: [[32, 0]] })],
+    ["it has a DT_PREINIT_ARRAY", "layout", makeElf({ extra: [[32, 0]] })],
   ];
 
   test.each(cases)("%s", (_what, code, input) => {
-    expect(refusal(() => link(input)).code).toBe(code);
+    expect(linkError(() => link(input)).code).toBe(code);
   });
 
-  test("it is linked already", () => {
-    expect(refusal(() => link(link(makeElf()).bytes)).code).toBe("already_linked");
+  test("it is already linked", () => {
+    expect(linkError(() => link(link(makeElf()).bytes)).code).toBe("already_linked");
   });
 
-  test("but not because it only holds our magic", () => {
+  test("but not only because it contains our magic", () => {
     const bytes = Buffer.concat([makeElf(), Buffer.alloc(70_000), Buffer.from("fleet-static-elf")]);
-    expect(refusal(() => link(link(bytes).bytes)).code).toBe("already_linked");
+    expect(linkError(() => link(link(bytes).bytes)).code).toBe("already_linked");
     const noInterp = Buffer.concat([makeElf({ interpreter: undefined }), bytes.subarray(-32)]);
-    expect(refusal(() => link(noInterp)).code).toBe("no_interpreter");
+    expect(linkError(() => link(noInterp)).code).toBe("no_interpreter");
   });
 
-  test("it is cut short anywhere", () => {
+  test("it is truncated anywhere", () => {
     const whole = makeElf();
     for (let bytes = 0; bytes < whole.length; bytes++)
-      expect(["not_elf", "truncated"]).toContain(refusal(() => link(whole.slice(0, bytes))).code);
+      expect(["not_elf", "truncated"]).toContain(linkError(() => link(whole.slice(0, bytes))).code);
   });
 
-  test("any bytes in it are wrong: only with a typed error", () => {
+  test("arbitrary bytes are wrong, always with a StaticElfError", () => {
     const whole = makeElf({ needed: ["libc.so.6", "libm.so.6"] });
     fc.assert(
       fc.property(
@@ -153,99 +153,99 @@ describe("a file is refused when", () => {
 });
 
 describe("libraries", () => {
-  test("one that can't be read is named", () => {
+  test("an unreadable one is named", () => {
     const bad = join(dir, "unreadable");
     mkdirSync(join(bad, "libc.so.6"), { recursive: true });
-    const { code, message } = refusal(() => link(makeElf(), { libraryDirs: [bad] }));
+    const { code, message } = linkError(() => link(makeElf(), { libraryDirs: [bad] }));
     expect(code).toBe("library_unreadable");
     expect(message).toContain(join(bad, "libc.so.6"));
   });
 
-  test("one of another processor is passed over, and named when there is no other", () => {
+  test("one of another processor is skipped, and named when there is no other", () => {
     const foreign = join(dir, "foreign");
     mkdirSync(foreign);
     for (const name of ["libc.so.6", "libgcc_s.so.1"])
       writeFileSync(join(foreign, name), makeElf({ machine: "aarch64", type: 3 }));
     writeFileSync(join(foreign, "libm.so.6"), "/* GNU ld script */");
     expect(link(makeElf(), { libraryDirs: [foreign, ...dirs] }).parts.length).toBe(4);
-    const { code, message } = refusal(() => link(makeElf(), { libraryDirs: [foreign] }));
+    const { code, message } = linkError(() => link(makeElf(), { libraryDirs: [foreign] }));
     expect(code).toBe("library_machine");
     expect(message).toContain(join(foreign, "libc.so.6"));
     expect(
-      refusal(() => link(makeElf({ needed: ["libm.so.6"] }), { libraryDirs: [foreign] })).code,
+      linkError(() => link(makeElf({ needed: ["libm.so.6"] }), { libraryDirs: [foreign] })).code,
     ).toBe("library_machine");
   });
 
-  test("a broken one is refused", () => {
+  test("a truncated one is rejected", () => {
     const broken = join(dir, "broken");
     mkdirSync(broken);
     writeFileSync(join(broken, "libc.so.6"), makeElf({ type: 3 }).slice(0, 200));
-    expect(refusal(() => link(makeElf(), { libraryDirs: [broken, ...dirs] })).code).toBe(
+    expect(linkError(() => link(makeElf(), { libraryDirs: [broken, ...dirs] })).code).toBe(
       "truncated",
     );
   });
 
-  test("an ld.so without the paths that must be closed is refused", () => {
+  test("an ld.so without the paths to overwrite is rejected", () => {
     const strange = { name: "ld-linux-x86-64.so.2", path: "/strange", bytes: makeElf({ type: 3 }) };
-    expect(refusal(() => sealLdso(strange)).code).toBe("library_unexpected");
+    expect(linkError(() => sealLdso(strange)).code).toBe("library_unexpected");
   });
 
-  test("a libc that does not say its version is refused", () => {
+  test("a libc without a version is rejected", () => {
     const silent = join(dir, "silent");
     mkdirSync(silent);
     writeFileSync(join(silent, "libc.so.6"), makeElf({ type: 3 }));
-    expect(refusal(() => glibcVersion("x86_64", [silent])).code).toBe("library_unexpected");
+    expect(linkError(() => glibcVersion("x86_64", [silent])).code).toBe("library_unexpected");
     expect(glibcVersion("x86_64")).toMatch(/GLIBC 2\.\d+/);
   });
 
-  test("more of them than the stub has room for are refused", () => {
+  test("more than LIBRARIES_MAX are rejected", () => {
     const many = join(dir, "many");
     mkdirSync(many);
     const needed = Array.from({ length: 9 }, (_, i) => `lib${i}.so`);
     for (const name of needed) writeFileSync(join(many, name), makeElf({ type: 3, needed: [] }));
     const options = { libraryDirs: [...dirs, many] };
-    expect(refusal(() => link(makeElf({ needed }), options)).code).toBe("layout");
+    expect(linkError(() => link(makeElf({ needed }), options)).code).toBe("layout");
     expect(link(makeElf({ needed: needed.slice(0, 6) }), options).parts.length).toBe(2 + 8);
   });
 });
 
 describe("the compiler", () => {
-  test("is missed in one line", () => {
-    const { code, message } = refusal(() => compileStub("x86_64", ["no-such-cc", "nor-this"]));
+  test("is reported in one line when missing", () => {
+    const { code, message } = linkError(() => compileStub("x86_64", ["no-such-cc", "nor-this"]));
     expect(code).toBe("no_compiler");
     expect(message).toBe("no C compiler for x86_64 (tried no-such-cc, nor-this)");
   });
 
-  test("that fails is quoted in one line", () => {
+  test("is quoted in one line when it fails", () => {
     const cc = join(dir, "cc");
     writeFileSync(
       cc,
       "#!/bin/sh\necho warning >&2\necho 'a.c:1: error: bad' >&2\necho more >&2\nexit 1\n",
     );
     chmodSync(cc, 0o755);
-    const { code, message } = refusal(() => compileStub("x86_64", [cc]));
+    const { code, message } = linkError(() => compileStub("x86_64", [cc]));
     expect(code).toBe("compile_failed");
     expect(message).toEndWith("a.c:1: error: bad");
     chmodSync(cc, 0o644);
-    expect(refusal(() => compileStub("x86_64", [cc])).code).toBe("compile_failed");
+    expect(linkError(() => compileStub("x86_64", [cc])).code).toBe("compile_failed");
   });
 
-  test("whose output is none is refused", () => {
+  test("is rejected when it creates no output", () => {
     const cc = join(dir, "cc-true");
     cpSync("/bin/true", cc);
-    expect(refusal(() => compileStub("x86_64", [cc])).code).toBe("compile_failed");
+    expect(linkError(() => compileStub("x86_64", [cc])).code).toBe("compile_failed");
   });
 
-  test("for another processor than the program's is refused", () => {
+  test("must be for the program's processor", () => {
     const other = { ...stub, machine: "aarch64" } as const;
-    expect(refusal(() => link(makeElf(), { stub: other })).code).toBe("layout");
+    expect(linkError(() => link(makeElf(), { stub: other })).code).toBe("layout");
   });
 });
 
 describe("the linked file", () => {
   const input = makeElf({ needed: ["libc.so.6", "libm.so.6"] });
 
-  test("is the same each time", () => {
+  test("is deterministic", () => {
     expect(Buffer.compare(link(input).bytes, link(input).bytes)).toBe(0);
     const fresh = { ...stub, ...compileStub("x86_64") };
     expect(Buffer.compare(link(input, { stub: fresh }).bytes, link(input).bytes)).toBe(0);
@@ -267,7 +267,7 @@ describe("the linked file", () => {
     expect(loads[0]!.offset % 65_536).toBe(0);
   });
 
-  test("differs from the program in its entry and one header, and in nothing else", () => {
+  test("differs from the program only in its entry point and one header", () => {
     const { bytes } = link(input);
     const changed = [...input.keys()].filter((at) => input[at] !== bytes[at]);
     expect(changed.length).toBeGreaterThan(0);
@@ -275,7 +275,7 @@ describe("the linked file", () => {
       expect((at >= 24 && at < 32) || (at >= 64 + 56 && at < 64 + 2 * 56)).toBe(true);
   });
 
-  test("holds ld.so and each library once, at offsets for pages of any size, unchanged but for paths", () => {
+  test("contains ld.so and each library once, at offsets for any page size, unchanged except for paths", () => {
     const { bytes, parts } = link(input);
     expect(parts.map((p) => p.name)).toEqual([
       "stub",
@@ -295,7 +295,7 @@ describe("the linked file", () => {
     expect(bytes.length).toBe(parts.at(-1)!.offset + parts.at(-1)!.bytes);
   });
 
-  test("has no path to what must stay closed", () => {
+  test("contains no path that must be overwritten", () => {
     const text = Buffer.from(link(input).bytes).toString("latin1");
     const open = [
       "/etc/ld.so.preload\0",

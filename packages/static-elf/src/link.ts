@@ -1,7 +1,7 @@
 /**
- * Turns a dynamically linked, non-PIE glibc executable, as `bun build --compile` makes it, into one without an
- * interpreter: the stub, ld.so and the libraries are appended, and the PT_INTERP header becomes a PT_LOAD of the stub, which
- * the kernel enters. The program's own bytes and addresses stay as they are. docs/static-elf.md explains it. (A1)
+ * Converts a dynamically linked non-PIE glibc executable, such as the output of `bun build --compile`, to one without an interpreter:
+ * appends the stub, ld.so and the libraries, and replaces the PT_INTERP header by a PT_LOAD of the stub, which becomes the entry point.
+ * The program's own bytes and addresses do not change. docs/static-elf.md explains the format. (A1)
  */
 import { Elf, ET_EXEC, PF_R, PF_X, PHDR_BYTES, PT_INTERP, PT_LOAD, type Segment } from "./elf.ts";
 import { StaticElfError } from "./errors.ts";
@@ -9,31 +9,31 @@ import { collectLibraries, type Library, type LibrarySet } from "./libraries.ts"
 import { sealLdso, sealLibrary } from "./seal.ts";
 import { compileStub, type Stub } from "./stub.ts";
 
-/** The largest page an aarch64 kernel uses: what is mapped from the file is aligned to it. */
+/** Alignment of the mapped parts of the file: the largest page size of aarch64 kernels. */
 const ALIGN = 65_536;
 const PAGE_BYTES = 4096;
 const MAGIC = new TextEncoder().encode("fleet-static-elf");
 const PARAMS_HEAD_WORDS = 8;
-/** What loader.c has room for; one program header and two dynamic entries are its own. */
+/** Limits of loader.c, less the program header and the two dynamic entries that it adds. */
 const LIBRARIES_MAX = 8;
 const NAME_BYTES = 32;
 const LDSO_PHDRS_MAX = 16;
 const PHDRS_MAX = 32 - 1;
 const DYNAMIC_MAX = 96 - 2;
-/** The stub's addresses and, above them, what it shows ld.so (`SHOWN`). */
+/** Address space of the stub and of its data above (`struct ldso_view`). */
 const STUB_ROOM = 0x20000;
 
-/** What to link with; each part is found or made when it is left out. */
+/** Options of `linkStatic`. */
 export interface LinkOptions {
-  /** Where to look for glibc. */
+  /** Directories to search for glibc. Default: `libraryDirs()`. */
   readonly libraryDirs?: readonly string[];
-  /** C compilers to try for the stub. */
+  /** C compilers to try for the stub. Default: `compilersFor()`. */
   readonly compilers?: readonly string[];
-  /** A stub compiled before, for several programs. */
+  /** A compiled stub, to be reused for several programs. Default: compiled for this one. */
   readonly stub?: Stub;
 }
 
-/** One thing that was appended. */
+/** One appended part of the file. */
 export interface Part {
   readonly name: string;
   readonly offset: number;
@@ -47,8 +47,8 @@ export interface Linked {
 }
 
 /**
- * Links `input` (a whole file; `name` is what errors call it). The same input, libraries and compiler give the same
- * bytes. Throws StaticElfError; see errors.ts for the codes.
+ * Links `input`, the contents of an executable, which error messages call `name`. The result is deterministic for the same input,
+ * libraries and compiler. Throws StaticElfError; errors.ts lists the codes.
  */
 export function linkStatic(name: string, input: Uint8Array, options: LinkOptions = {}): Linked {
   const program = new Elf(name, input);
@@ -67,7 +67,7 @@ export function linkStatic(name: string, input: Uint8Array, options: LinkOptions
 
 function checkProgram(program: Elf): Segment {
   const { name } = program;
-  if (isLinked(program)) throw new StaticElfError("already_linked", `${name} is linked already`);
+  if (isLinked(program)) throw new StaticElfError("already_linked", `${name} is already linked`);
   if (program.type !== ET_EXEC)
     throw new StaticElfError(
       "position_independent",
@@ -75,13 +75,16 @@ function checkProgram(program: Elf): Segment {
     );
   const [interp, second] = program.of(PT_INTERP);
   if (interp === undefined)
-    throw new StaticElfError("no_interpreter", `${name} has no interpreter: it is static as it is`);
+    throw new StaticElfError(
+      "no_interpreter",
+      `${name} has no interpreter, so it is already static`,
+    );
   if (second !== undefined)
     throw new StaticElfError("malformed", `${name} has more than one interpreter`);
   return interp;
 }
 
-/** Whether it starts in a segment that holds our stub's parameters. */
+/** Whether its entry point is in a segment with our stub's parameters. */
 function isLinked(program: Elf): boolean {
   const { entry, bytes } = program;
   const start = program
@@ -93,39 +96,42 @@ function isLinked(program: Elf): boolean {
   );
 }
 
-/** The stub must lie below everything else, since the kernel wants PT_LOADs in order of address. */
+/** Checks the addresses. The stub must be below all segments, because the kernel requires PT_LOADs in order of address. */
 function checkRoom(program: Elf, stub: Stub): void {
   if (stub.machine !== program.machine)
     throw new StaticElfError(
       "layout",
-      `${program.name} is not for ${stub.machine}, as the stub is`,
+      `${program.name} is for ${program.machine}, but the stub is for ${stub.machine}`,
     );
   const loads = program.of(PT_LOAD);
   const interp = program.of(PT_INTERP)[0]!;
   const lowest = Math.min(...loads.map((s) => s.address));
   if (stub.address + STUB_ROOM > lowest || loads.some((s) => s.index < interp.index))
-    throw new StaticElfError("layout", `${program.name} leaves no room below its first segment`);
+    throw new StaticElfError(
+      "layout",
+      `${program.name} has no room for the stub below its first segment`,
+    );
 }
 
-/** What loader.c would refuse, or do wrong, at each start. */
+/** Checks the limits of loader.c, so that the linked file cannot fail at its start. */
 function checkLimits(program: Elf, set: LibrarySet): void {
-  const refuse = (what: string): never => {
-    throw new StaticElfError("layout", `${program.name} ${what}`);
+  const fail = (message: string): never => {
+    throw new StaticElfError("layout", `${program.name} ${message}`);
   };
   const dynamic = program.dynamic();
-  if (dynamic === undefined) return refuse("has no dynamic section");
-  if (dynamic.hasPreinit) refuse("has constructors before all others (DT_PREINIT_ARRAY)");
-  if (set.libraries.length > LIBRARIES_MAX) refuse(`needs more than ${LIBRARIES_MAX} libraries`);
-  if (program.segments.length > PHDRS_MAX) refuse(`has more than ${PHDRS_MAX} program headers`);
+  if (dynamic === undefined) return fail("has no dynamic section");
+  if (dynamic.hasPreinit) fail("has a DT_PREINIT_ARRAY, which the stub needs for itself");
+  if (set.libraries.length > LIBRARIES_MAX) fail(`needs more than ${LIBRARIES_MAX} libraries`);
+  if (program.segments.length > PHDRS_MAX) fail(`has more than ${PHDRS_MAX} program headers`);
   if (dynamic.count + set.libraries.length > DYNAMIC_MAX)
-    refuse(`has more than ${DYNAMIC_MAX} dynamic entries`);
+    fail(`has more than ${DYNAMIC_MAX} dynamic entries`);
   for (const { path, bytes } of [set.ldso, ...set.libraries]) {
     const { segments } = new Elf(path, bytes);
-    if (segments.length > LDSO_PHDRS_MAX) refuse(`needs ${path}, which has too many segments`);
-    // The stub maps their segments by their own offsets, on kernels with pages of any size the processor has.
+    if (segments.length > LDSO_PHDRS_MAX) fail(`needs ${path}, which has too many segments`);
+    // The stub maps segments from their file offsets, so these must be aligned for every page size of the processor.
     const step = program.machine === "aarch64" ? ALIGN : PAGE_BYTES;
     if (segments.some((s) => s.type === PT_LOAD && (s.address - s.offset) % step !== 0))
-      refuse(`needs ${path}, whose segments are not aligned to ${step} bytes`);
+      fail(`needs ${path}, whose segments are not aligned to ${step} bytes`);
   }
 }
 
@@ -161,7 +167,7 @@ function assemble(program: Elf, interpIndex: number, stub: Stub, set: LibrarySet
   return { bytes: out, parts };
 }
 
-/** The stub with its `struct params` filled in (loader.c). */
+/** A copy of the stub with its `struct params` (loader.c) filled in. */
 function withParams(
   program: Elf,
   stub: Stub,

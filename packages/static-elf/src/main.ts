@@ -1,5 +1,5 @@
 #!/usr/bin/env bun
-/** `static-elf INPUT -o OUTPUT`: the command, for any output of `bun build --compile`. */
+/** The command `static-elf INPUT -o OUTPUT`, for any output of `bun build --compile`. */
 import { chmodSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { StaticElfError } from "./errors.ts";
@@ -9,16 +9,16 @@ const EXIT_USAGE = 64;
 const EXIT_REFUSED = 1;
 const KIB = 1024;
 
-const HELP = `static-elf INPUT -o OUTPUT [options]
+const HELP = `usage: static-elf INPUT -o OUTPUT [options]
 
-Turns a glibc executable made by \`bun build --compile\` into one that needs no
-interpreter and no library, so that it starts in any Linux root with /proc.
+Converts a glibc executable made by \`bun build --compile\` to one that needs no
+interpreter and no libraries, so that it runs in any Linux root with /proc.
 
-  -o, --output FILE    where to write it; may be INPUT itself
-  --library-dir DIR    look for ld.so and the libraries here (repeatable)
-  --compiler CC        compile the stub with this (repeatable, tried in order)
-  -q, --quiet          say nothing
-  -h, --help           print this
+  -o, --output FILE    file to write; may be INPUT
+  --library-dir DIR    directory to search for ld.so and the libraries (repeatable)
+  --compiler CC        C compiler for the stub (repeatable, tried in order)
+  -q, --quiet          print nothing
+  -h, --help           print this text
 `;
 
 class UsageError extends Error {}
@@ -32,7 +32,7 @@ function run(): void {
   const [input, ...rest] = positionals;
   const { output } = values;
   if (input === undefined || output === undefined || rest.length > 0)
-    throw new UsageError("it takes one INPUT and -o OUTPUT");
+    throw new UsageError("expected one INPUT and -o OUTPUT");
   const { bytes, parts } = linkStatic(input, read(input), {
     ...(values["library-dir"] === undefined ? {} : { libraryDirs: values["library-dir"] }),
     ...(values.compiler === undefined ? {} : { compilers: values.compiler }),
@@ -70,7 +70,7 @@ function read(path: string): Uint8Array {
   }
 }
 
-/** Beside the target, then renamed, so that a running OUTPUT is replaced and never half written. */
+/** Writes a temporary file and renames it, so that OUTPUT may be a running program and is never incomplete. */
 function write(path: string, bytes: Uint8Array): void {
   const staged = `${path}.${process.pid}`;
   try {
@@ -94,7 +94,7 @@ try {
   run();
 } catch (error) {
   if (error instanceof UsageError) {
-    process.stderr.write(`static-elf: ${error.message} (--help tells more)\n`);
+    process.stderr.write(`static-elf: ${error.message} (see --help)\n`);
     process.exit(EXIT_USAGE);
   }
   if (!(error instanceof StaticElfError)) throw error;

@@ -1,42 +1,41 @@
 /**
- * Closes the ways by which ld.so and glibc take code from files of the image they run in: the preload list, the cache, the
- * system directories searched when something is opened at run time (NSS modules above all), and gconv's. Only what is
- * appended to the program is left to be found.
+ * Prevents ld.so and glibc from loading code of the image: overwrites the paths of the preload list, the cache, the system directories
+ * searched at run time (mainly for NSS modules), and the gconv modules. Only the libraries appended to the program can be found.
  */
 import { StaticElfError } from "./errors.ts";
 import type { Library } from "./libraries.ts";
 
-/** A path as it stands in a file, and what is put over its beginning, with a NUL after it. */
+/** A path in a library, and the NUL-terminated text that overwrites its beginning. */
 interface Path {
   readonly pattern: RegExp;
-  readonly instead: string;
+  readonly replacement: string;
 }
 
-/** What every glibc's ld.so holds. */
+/** Paths in ld.so. */
 const LDSO_PATHS: readonly Path[] = [
-  // No file has an empty name.
-  { pattern: /\/etc\/ld\.so\.preload(?=\0)/g, instead: "" },
-  { pattern: /\/etc\/ld\.so\.cache(?=\0)/g, instead: "" },
-  // The system directories, one after the other, each ending with a slash. ld.so insists on one at the beginning and adds a
-  // name behind the NUL: whatever is looked up is `/`, which is no library.
-  { pattern: /(?<=\0)\/(?:usr\/)?lib(?:64)?\/(?:[a-z0-9_-]+\/)?(?=\0)/g, instead: "/" },
+  // Opening an empty path always fails.
+  { pattern: /\/etc\/ld\.so\.preload(?=\0)/g, replacement: "" },
+  { pattern: /\/etc\/ld\.so\.cache(?=\0)/g, replacement: "" },
+  // The system directories, each of which ends with a slash. ld.so requires a leading slash and appends the library's name behind the
+  // NUL, so every lookup opens `/`, which is not a library.
+  { pattern: /(?<=\0)\/(?:usr\/)?lib(?:64)?\/(?:[a-z0-9_-]+\/)?(?=\0)/g, replacement: "/" },
 ];
 
-/** What libc holds: where converters of character sets are, which are libraries, and the list of them. */
+/** Paths in libc: the directory of character set converters, which are libraries, and their list. */
 const LIBC_PATHS: readonly Path[] = [
   {
     pattern: /\/usr\/lib(?:64)?\/(?:[a-z0-9_-]+\/)?gconv(?:\/gconv-modules\.cache)?(?=\0)/g,
-    // Nothing lies below a file; libc asserts that there is a path.
-    instead: "/proc/self/exe",
+    // libc asserts that the path is absolute. Nothing can be below a regular file.
+    replacement: "/proc/self/exe",
   },
 ];
 
-/** ld.so with its paths made unopenable. Throws `library_unexpected` when it lacks one: it is not what we take it for. */
+/** Returns ld.so with its paths overwritten. Throws `library_unexpected` if a path is missing, which indicates an unsupported version. */
 export function sealLdso(ldso: Library): Library {
   return seal(ldso, LDSO_PATHS);
 }
 
-/** The same for a library that programs name; only libc changes. */
+/** Like `sealLdso`, for the other libraries. Only libc is changed. */
 export function sealLibrary(library: Library): Library {
   return library.name === "libc.so.6" ? seal(library, LIBC_PATHS) : library;
 }
@@ -44,16 +43,16 @@ export function sealLibrary(library: Library): Library {
 function seal(library: Library, paths: readonly Path[]): Library {
   const bytes = library.bytes.slice();
   const text = Buffer.from(bytes.buffer).toString("latin1");
-  for (const { pattern, instead } of paths) {
+  for (const { pattern, replacement } of paths) {
     let found = 0;
     for (const match of text.matchAll(pattern)) {
       found++;
-      bytes.set(Buffer.from(`${instead}\0`), match.index);
+      bytes.set(Buffer.from(`${replacement}\0`), match.index);
     }
     if (found === 0)
       throw new StaticElfError(
         "library_unexpected",
-        `${library.path} does not hold ${pattern.source}`,
+        `${library.path} does not contain ${pattern.source}`,
       );
   }
   return { ...library, bytes };

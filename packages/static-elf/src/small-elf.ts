@@ -1,14 +1,14 @@
-/** Small ELF files for tests: just enough of an executable or a library to be read. */
+/** Test helper: builds minimal ELF files that can be parsed as executables or libraries. */
 import { MACHINES, type Machine, PHDR_BYTES, PT_DYNAMIC, PT_INTERP, PT_LOAD } from "./elf.ts";
 
 const EHDR_BYTES = 64;
 const DYN_BYTES = 16;
-/** Where file offset 0 is mapped. */
+/** The address of file offset 0. */
 const ADDRESS = 0x200000;
 const ET_EXEC = 2;
 const PT_PHDR = 6;
 
-/** How the file is to be; each default is what `bun build --compile` makes. */
+/** Properties of the file. The defaults are those of `bun build --compile`. */
 export interface ElfSpec {
   readonly machine?: Machine;
   readonly type?: number;
@@ -16,15 +16,15 @@ export interface ElfSpec {
   /** undefined: none. */
   readonly interpreter?: string | undefined;
   readonly needed?: readonly string[];
-  /** More entries of the dynamic section, as tag and value. */
+  /** Additional entries of the dynamic section, as tag and value. */
   readonly extra?: readonly (readonly [number, number])[];
-  /** How many more program headers, of a type that nobody knows. */
+  /** Number of additional program headers of an unknown type. */
   readonly padding?: number;
 }
 
 const GLIBC = "/lib64/ld-linux-x86-64.so.2";
 
-/** An ELF file: one segment with all of it, and the headers that `spec` asks for. */
+/** Builds an ELF file with a single segment and the headers described by `spec`. */
 export function makeElf(spec: ElfSpec = {}): Uint8Array {
   const { machine = "x86_64", type = ET_EXEC, address = ADDRESS, padding = 0 } = spec;
   const interpreter = "interpreter" in spec ? spec.interpreter : GLIBC;

@@ -1,4 +1,4 @@
-/** Compiles the stub (loader/) with a C compiler of the target's. */
+/** Compiles the stub (loader/) with a C compiler for the target. */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -23,7 +23,7 @@ const FLAGS = [
   "-Wl,--build-id=none",
 ];
 
-/** The stub's one segment: what goes into the file, and where it is mapped. */
+/** The single segment of the stub, its address and its entry point. */
 export interface Stub {
   readonly machine: Machine;
   readonly bytes: Uint8Array;
@@ -51,11 +51,11 @@ export function compileStub(
       const result = spawnSync(compiler, [...args, "-o", out], { encoding: "utf8" });
       if (isMissing(result.error)) continue;
       if (result.status !== 0) {
-        const why = firstLine(result.stderr ?? "") ?? String(result.error ?? result.signal);
-        throw new StaticElfError("compile_failed", `${compiler} can't compile the stub: ${why}`);
+        const reason = firstLine(result.stderr ?? "") ?? String(result.error ?? result.signal);
+        throw new StaticElfError("compile_failed", `${compiler} can't compile the stub: ${reason}`);
       }
       if (!existsSync(out))
-        throw new StaticElfError("compile_failed", `${compiler} says nothing and makes no stub`);
+        throw new StaticElfError("compile_failed", `${compiler} created no output file`);
       return readStub(machine, new Uint8Array(readFileSync(out)));
     }
   } finally {
@@ -67,7 +67,7 @@ export function compileStub(
   );
 }
 
-/** The first that tells of an error, of what a compiler printed. */
+/** The first line of a compiler's output that mentions an error, or else its first line. */
 function firstLine(output: string): string | undefined {
   const lines = output.split("\n").filter((line) => line.trim() !== "");
   return lines.find((line) => line.includes("error")) ?? lines[0];
@@ -88,7 +88,7 @@ function readStub(machine: Machine, bytes: Uint8Array): Stub {
   )
     throw new StaticElfError(
       "compile_failed",
-      `the stub did not come out as one ${machine} segment`,
+      `the compiled stub is not a single ${machine} segment`,
     );
   return {
     machine,

@@ -1,6 +1,6 @@
 /**
- * Runs a command as PID 1 of a pid namespace with a /proc of its own, as a container's runtime does. For tests of inits, here
- * and in the apps; Linux, as root, with unshare(1) and mount(8).
+ * Runs a command as PID 1 of a pid namespace with its own /proc, like a container runtime. For tests of inits, here and in the apps.
+ * Requires Linux, root, unshare(1) and mount(8).
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { missingInits } from "./inits.ts";
@@ -8,16 +8,16 @@ import { missingInits } from "./inits.ts";
 export { type Init, INITS } from "./inits.ts";
 
 const SIGKILL = 9;
-/** As a container gives it, and without most of what this process has. */
+/** The default PATH of containers. */
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/** How PID 1 is started. `prepare` is a line of shell, run before in its namespaces; PID 1 takes that shell's place. */
+/** `prepare` is a line of shell that runs in the namespaces first; PID 1 then replaces that shell. */
 export interface Pid1Options {
   readonly env?: Readonly<Record<string, string>>;
   readonly prepare?: string;
 }
 
-/** A process of the namespace, as proc(5) has it outside. `state` is Z for a zombie; `startTicks` are of the clock since boot. */
+/** A process of the namespace as seen from outside, see proc(5). `state` is Z for a zombie; `startTicks` are clock ticks since boot. */
 export interface ProcessEntry {
   readonly pid: number;
   readonly parent: number;
@@ -26,22 +26,22 @@ export interface ProcessEntry {
   readonly startTicks: number;
 }
 
-/** Whether namespaces can be had: undefined, or what is missing. */
-export function whyNoPid1(): string | undefined {
+/** What is missing to create pid namespaces; undefined when nothing is. */
+export function missingForPid1(): string | undefined {
   if (process.getuid?.() !== 0) return "root";
   const { exitCode } = Bun.spawnSync(["unshare", "--pid", "--fork", "--mount-proc", "true"]);
-  return exitCode === 0 ? undefined : "unshare(1) and the right to make namespaces";
+  return exitCode === 0 ? undefined : "unshare(1) and the permission to create namespaces";
 }
 
-/** The same, for tests that compare inits. */
-export function whyNoInits(): string | undefined {
-  const missing = [whyNoPid1(), missingInits()].filter((what) => what !== undefined);
+/** What is missing for tests that compare inits; undefined when nothing is. */
+export function missingForInits(): string | undefined {
+  const missing = [missingForPid1(), missingInits()].filter((name) => name !== undefined);
   return missing.length === 0 ? undefined : missing.join("; ");
 }
 
-/** A running PID 1. Its namespace and all that is in it ends with it, and it with this object. */
+/** A running PID 1. It ends when this object is disposed, and all processes of its namespace end with it. */
 export class Pid1 implements AsyncDisposable {
-  /** As seen from outside. */
+  /** The pid as seen from outside. */
   readonly pid: number;
   readonly #child: Bun.Subprocess<"pipe", "pipe", "pipe">;
   readonly #lines: AsyncGenerator<string, void>;
@@ -61,7 +61,7 @@ export class Pid1 implements AsyncDisposable {
 
   static async start(command: readonly string[], options: Pid1Options = {}): Promise<Pid1> {
     const { env = {}, prepare = ":" } = options;
-    // Tells that the namespaces are there, and waits to be known.
+    // Reports that the namespaces exist, and waits until its pid has been read.
     const script = `echo; read -r go; exec </dev/null; ${prepare} && exec "$@"`;
     const child = Bun.spawn([...UNSHARE, "sh", "-c", script, "sh", ...command], {
       env: { PATH, ...env },
@@ -77,29 +77,29 @@ export class Pid1 implements AsyncDisposable {
     return pid1;
   }
 
-  /** The next line of its output. Throws what it had to say when it has ended instead. */
+  /** The next line of its output. Throws with its stderr if it has exited. */
   async line(): Promise<string> {
     const { value } = await this.#lines.next();
     if (value === undefined) throw new Error(`ended with ${await this.exited}: ${await this.err}`);
     return value;
   }
 
-  /** All lines that have not been taken, once it has ended. */
+  /** The remaining lines of its output, once it has exited. */
   rest(): Promise<string[]> {
     return Array.fromAsync(this.#lines);
   }
 
-  /** All it wrote to stderr, once it has ended. */
+  /** Everything it wrote to stderr, once it has exited. */
   get err(): Promise<string> {
     return this.#err;
   }
 
-  /** Its exit code, or 128 + n after signal n. */
+  /** Resolves to its exit code, or 128 + n after signal n. */
   get exited(): Promise<number> {
     return this.#child.exited;
   }
 
-  /** From outside, as a runtime does. False when it has ended already. */
+  /** Sends a signal from outside, like a runtime. False when the process has already exited. */
   kill(signal: number, pid = this.pid): boolean {
     try {
       return process.kill(pid, signal);
@@ -108,7 +108,7 @@ export class Pid1 implements AsyncDisposable {
     }
   }
 
-  /** Every other process of the namespace, zombies too. */
+  /** All other processes of the namespace, including zombies. */
   processes(): readonly ProcessEntry[] {
     const inside = [this.pid];
     const all = readProcesses();
@@ -118,13 +118,14 @@ export class Pid1 implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // PID 1 itself: who becomes another user outlives its parent. The pid is no other's until that has been waited for.
+    // PID 1 itself must be killed, because a process that changed its user outlives its parent. Its pid cannot be reused before it is
+    // reaped.
     if (this.#child.exitCode === null) this.kill(SIGKILL);
     await this.#child.exited;
   }
 }
 
-/** Begins a pid namespace: the command that follows is its PID 1. */
+/** Creates a pid namespace in which the command that follows is PID 1. */
 export const UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"] as const;
 
 async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, void> {
@@ -138,7 +139,7 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
   if (rest !== "") yield rest;
 }
 
-/** Whether that process, and no later one of its pid, is still there. */
+/** Whether that process, and not a later one with its pid, still exists. */
 export function isAlive({ pid, startTicks }: ProcessEntry): boolean {
   return readProcess(pid)?.startTicks === startTicks;
 }
@@ -153,7 +154,7 @@ function readProcess(pid: number): ProcessEntry | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
     const nameEnd = stat.lastIndexOf(")");
-    // From the third on: state, parent, …; the start is the 22nd. The name before may hold anything.
+    // The fields after the name, which may contain anything: state (3), parent (4), …, start time (22).
     const fields = stat.slice(nameEnd + 2).split(" ");
     return {
       pid,
@@ -163,6 +164,6 @@ function readProcess(pid: number): ProcessEntry | undefined {
       startTicks: Number(fields[19]),
     };
   } catch {
-    return undefined; // It has just gone.
+    return undefined; // It has exited.
   }
 }

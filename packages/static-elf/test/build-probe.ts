@@ -1,4 +1,4 @@
-/** Compiles the probe as the apps are compiled, links it, and runs either. */
+/** Compiles the probe with the settings of the apps, links it, and runs both forms. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { linkStatic } from "../src/index.ts";
@@ -36,7 +36,7 @@ export async function compileProbe(dir: string): Promise<string> {
   return outfile;
 }
 
-/** Compiles it and links it, to `DIR/linked/probe`. */
+/** Compiles the probe and links it to `DIR/linked/probe`. */
 export async function buildProbe(dir: string): Promise<Probe> {
   const plain = await compileProbe(dir);
   const linked = join(dir, "linked", "probe");
@@ -46,24 +46,24 @@ export async function buildProbe(dir: string): Promise<Probe> {
   return { plain, linked };
 }
 
-/** How a run ended. */
+/** The result of a run. */
 export interface Run {
   readonly out: string;
   readonly err: string;
   readonly code: number | null;
   readonly signal: string | null;
-  /** What it printed, parsed; undefined when it is no JSON. */
+  /** Its output parsed as JSON; undefined if it is not JSON. */
   readonly json: unknown;
 }
 
-/** Settings of a run. `env` replaces the environment. */
+/** Options of a run. `env` replaces the environment, except PATH. */
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly stdin?: string;
 }
 
-/** Runs a command to its end, however it ends. */
+/** Runs a command to its end. */
 export async function run(command: readonly string[], options: RunOptions = {}): Promise<Run> {
   const child = Bun.spawn([...command], {
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", ...options.env },

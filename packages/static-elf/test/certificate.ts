@@ -1,4 +1,4 @@
-/** A certificate for localhost that nobody vouches for but itself. (RFC 5280; DER: X.690) */
+/** Creates a self-signed certificate for localhost. (RFC 5280; DER: X.690) */
 import { generateKeyPairSync, sign } from "node:crypto";
 
 const VALID_FROM = "20200101000000Z";
@@ -25,7 +25,7 @@ const octets = (bytes: Uint8Array): Buffer => der(0x04, bytes);
 const pem = (label: string, bytes: Buffer): string =>
   `-----BEGIN ${label}-----\n${bytes.toString("base64")}\n-----END ${label}-----\n`;
 
-/** Key and certificate in PEM, new at each call. */
+/** A new key and certificate in PEM. */
 export function selfSigned(): { readonly key: string; readonly cert: string } {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const algorithm = sequence(oid(OID.ecdsaSha256));

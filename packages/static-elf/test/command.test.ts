@@ -1,4 +1,4 @@
-/** The command `static-elf`, as its users run it. */
+/** Runs the command `static-elf`. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,13 +15,13 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const staticElf = (...args: readonly string[]) => run([process.execPath, MAIN, ...args]);
 
-test("help tells how it is used", async () => {
+test("--help prints the usage", async () => {
   const { out, code } = await staticElf("--help");
   expect(code).toBe(0);
-  expect(out).toStartWith("static-elf INPUT -o OUTPUT");
+  expect(out).toStartWith("usage: static-elf INPUT -o OUTPUT");
 });
 
-test("it links, says what went in, and the output runs", async () => {
+test("it links, lists the parts, and the output runs", async () => {
   const output = join(dir, "out");
   const { out, err, code } = await staticElf(program, "-o", output);
   expect({ err, code }).toEqual({ err: "", code: 0 });
@@ -32,7 +32,7 @@ test("it links, says what went in, and the output runs", async () => {
   expect(Number(stdout.toString())).toBeGreaterThan(0);
 });
 
-test("in place, while the old one runs, and then not again", async () => {
+test("it links in place while the program runs, and rejects a linked file", async () => {
   const file = join(dir, "in-place");
   writeFileSync(file, readFileSync(program), { mode: 0o755 });
   const running = Bun.spawn([file, "stdio", "0"], {
@@ -45,30 +45,30 @@ test("in place, while the old one runs, and then not again", async () => {
   expect(await running.exited).toBe(0);
   expect((await run([file, "timers"])).json).toEqual(["soon", "later"]);
   const again = await staticElf(file, "-o", file);
-  expect(again).toMatchObject({ err: `static-elf: ${file} is linked already\n`, code: 1 });
+  expect(again).toMatchObject({ err: `static-elf: ${file} is already linked\n`, code: 1 });
   expect(readdirSync(dir).filter((name) => name.startsWith("in-place"))).toEqual(["in-place"]);
 });
 
 test.each([
-  [[], "it takes one INPUT and -o OUTPUT"],
-  [["a"], "it takes one INPUT and -o OUTPUT"],
-  [["a", "b", "-o", "c"], "it takes one INPUT and -o OUTPUT"],
+  [[], "expected one INPUT and -o OUTPUT"],
+  [["a"], "expected one INPUT and -o OUTPUT"],
+  [["a", "b", "-o", "c"], "expected one INPUT and -o OUTPUT"],
   [["--nonsense"], "--nonsense"],
-])("wrong use exits 64: %p", async (args, says) => {
+])("wrong usage exits with 64: %p", async (args, says) => {
   const { err, code } = await staticElf(...args);
   expect(code).toBe(64);
   expect(err).toMatch(/^static-elf: .*\n$/);
   expect(err).toContain(says);
 });
 
-test("each refusal is one line and exit 1, and leaves no output", async () => {
+test("each error is one line and exit code 1, and leaves no output", async () => {
   const output = join(dir, "refused");
   for (const [args, says] of [
     [[join(dir, "none")], "can't read"],
     [[dir], "can't read"],
     [[MAIN], "is not an ELF file"],
     [["/bin/sh"], "is position-independent"],
-    [[program, "--library-dir", dir], "is in none of"],
+    [[program, "--library-dir", dir], "was not found in"],
     [[program, "--compiler", "no-such-cc"], "no C compiler"],
   ] as const) {
     const { out, err, code } = await staticElf(...args, "-o", output);

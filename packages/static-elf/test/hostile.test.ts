@@ -1,6 +1,6 @@
 /**
- * Nothing of the environment, of the working directory or of the image's files changes what a linked program runs, or stops
- * it. Where the same attack works on the unlinked program, that is asserted too: else it would prove nothing.
+ * Nothing in the environment, the working directory or the image's files changes or prevents the run of a linked program. Attacks that
+ * succeed against the unlinked program are tested there too, to prove that they are effective.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -12,7 +12,7 @@ import { selfSigned } from "./certificate.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "static-elf-hostile-"));
 const TRIPLE = `${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu`;
-/** What injected code prints before all else. */
+/** What injected code prints. */
 const INJECTED = "INJECTED";
 const evil = join(dir, "evil.so");
 let probe: Probe;
@@ -20,7 +20,7 @@ let probe: Probe;
 beforeAll(async () => {
   probe = await buildProbe(dir);
   const source = join(dir, "evil.c");
-  // By hand and unbuffered, so that it shows even if the program dies. The symbols are those ld.so, NSS and gconv ask for.
+  // Written unbuffered, so that it appears even if the program dies. The symbols are those that ld.so, NSS and gconv look up.
   writeFileSync(
     source,
     `#include <unistd.h>
@@ -48,7 +48,7 @@ function put(root: string, files: Readonly<Record<string, string>>): void {
 }
 
 describe("the environment", () => {
-  /** Name, value, and whether it is known to change or stop the unlinked program. */
+  /** Name, value, and whether it is known to affect the unlinked program. */
   const attacks = (): readonly (readonly [string, string, boolean?])[] => [
     ["LD_PRELOAD", evil, true],
     ["LD_AUDIT", evil, true],
@@ -100,7 +100,7 @@ describe("the environment", () => {
     cpSync(evil, join(dir, "evil"));
   });
 
-  test("no variable changes what runs, nor what it prints", async () => {
+  test("no variable changes the run or its output", async () => {
     const clean = await linkedRun(["stdio", "3"], { stdin: "hello" });
     expect(clean.json).toBe("HELLO");
     for (const [name, value] of attacks()) {
@@ -109,7 +109,7 @@ describe("the environment", () => {
     }
   });
 
-  test("nor do all of them at once", async () => {
+  test("all variables at once do not either", async () => {
     const env = Object.fromEntries(attacks().map(([name, value]) => [name, value]));
     expect((await linkedRun(["gconv"], { env })).json).toBe(true);
     expect((await linkedRun(["resolve", "localhost"], { env })).json).toEqual({
@@ -118,7 +118,7 @@ describe("the environment", () => {
     });
   });
 
-  test("some of them do so to the unlinked program", async () => {
+  test("some variables affect the unlinked program", async () => {
     const clean = await plainRun(["stdio", "3"], { stdin: "hello" });
     for (const [name, value, works] of attacks()) {
       if (works !== true) continue;
@@ -127,7 +127,7 @@ describe("the environment", () => {
     }
   });
 
-  test("hidden variables are there under a name with a control character, all others under theirs", async () => {
+  test("hidden variables have a name with a control character, all others their own", async () => {
     const env = {
       LD_PRELOAD: "/no.so",
       BUN_BE_BUN: "1",
@@ -157,7 +157,7 @@ describe("the environment", () => {
     });
   });
 
-  test("no request goes to a proxy of the image's", async () => {
+  test("no request goes to a proxy from the image's environment", async () => {
     let asked = 0;
     using proxy = Bun.serve({
       port: 0,
@@ -177,7 +177,7 @@ describe("the environment", () => {
     expect(asked).toBe(1);
   });
 
-  test("no variable makes it trust a certificate", async () => {
+  test("no variable makes the program trust a certificate", async () => {
     const { key, cert } = selfSigned();
     put(dir, { "ca.pem": cert });
     using server = Bun.serve({ port: 0, tls: { key, cert }, fetch: () => new Response("trusted") });
@@ -204,7 +204,7 @@ describe("the environment", () => {
   });
 });
 
-test("no file of the working directory or of the home changes anything", async () => {
+test("no file in the working or home directory changes anything", async () => {
   const files = {
     ".env": "INJECTED=1\nBUN_OPTIONS=--preload=./evil.js\n",
     ".env.production": "INJECTED=1\n",
@@ -236,11 +236,11 @@ test("no file of the working directory or of the home changes anything", async (
   }
 });
 
-/** Whether we may enter another root; in CI we must. */
+/** Whether this process can use chroot. Required in CI. */
 const mayChroot =
   process.getuid?.() === 0 && Bun.spawnSync(["unshare", "-m", "true"]).exitCode === 0;
 if (!mayChroot && process.env["CI"] !== "true")
-  console.warn("hostile.test.ts: tests with a root of their own skipped, they need to be root");
+  console.warn("hostile.test.ts: tests with their own root are skipped, because they require root");
 
 describe.skipIf(!mayChroot && process.env["CI"] !== "true")("the files of the image", () => {
   const root = join(dir, "root");
@@ -254,7 +254,7 @@ describe.skipIf(!mayChroot && process.env["CI"] !== "true")("the files of the im
   ];
   const LIBRARIES = ["libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "libgcc_s.so.1"];
 
-  /** Runs a program in the root with /proc; the mount ends with the namespace it is made in. */
+  /** Runs a program in the root with /proc, which is mounted in a namespace that ends with the program. */
   const inRoot = (program: "plain" | "linked", ...args: readonly string[]) =>
     run([
       "unshare",
@@ -299,7 +299,7 @@ describe.skipIf(!mayChroot && process.env["CI"] !== "true")("the files of the im
     }
   });
 
-  test("a hostile NSS module, converter or preloaded library reaches the unlinked program", async () => {
+  test("hostile NSS modules, converters and preloaded libraries affect the unlinked program", async () => {
     expect((await inRoot("plain", "timers")).out).not.toContain(INJECTED);
     expect((await inRoot("plain", "resolve", "named.test")).out).toContain(INJECTED);
     expect((await inRoot("plain", "gconv")).out).toContain(INJECTED);
@@ -314,7 +314,7 @@ describe.skipIf(!mayChroot && process.env["CI"] !== "true")("the files of the im
       libc: "127.0.0.9",
       cares: "127.0.0.9",
     });
-    // Not with c-ares: Bun 1.4.5 spins until its time is up when no name server listens, linked or not.
+    // Without c-ares: when no name server listens, Bun 1.4.5 spins until its timeout, linked or not.
     const unknown = await inRoot("linked", "resolve", "other.test", "libc-only");
     expect(unknown.json).toEqual({ libc: expect.stringMatching(/^(DNS_|EAI_)/) as string });
     expect((await inRoot("linked", "gconv")).json).toBe(true);
@@ -323,9 +323,9 @@ describe.skipIf(!mayChroot && process.env["CI"] !== "true")("the files of the im
     expect((await inRoot("linked", "worker")).json).toEqual([40, 42]);
   };
 
-  test("they don't reach the linked one, which works", works);
+  test("they do not affect the linked program", works);
 
-  test("it works when the image's libraries and their cache are no such thing", async () => {
+  test("it works when the image's libraries and their cache are invalid", async () => {
     for (const at of SYSTEM_DIRS)
       for (const name of LIBRARIES) put(root, { [`${at}/${name}`]: "no library at all" });
     put(root, { "etc/ld.so.cache": "glibc-ld.so.cache1.1 and no more" });
@@ -333,7 +333,7 @@ describe.skipIf(!mayChroot && process.env["CI"] !== "true")("the files of the im
     await works();
   });
 
-  test("it works where there is nothing but /proc", async () => {
+  test("it works with nothing but /proc", async () => {
     for (const at of ["lib", "lib64", "usr", "etc"])
       rmSync(join(root, at), { recursive: true, force: true });
     expect(await inRoot("linked", "timers")).toMatchObject({ json: ["soon", "later"], err: "" });
@@ -342,13 +342,13 @@ describe.skipIf(!mayChroot && process.env["CI"] !== "true")("the files of the im
     expect((await inRoot("linked", "sqlite", "/file.db")).json).toEqual([{ n: 42 }, { n: 42 }]);
   });
 
-  test("without /proc it says so in one line", async () => {
+  test("without /proc it prints one line", async () => {
     const { code, err } = await run(["chroot", root, "/linked", "timers"]);
     expect(code).toBe(127);
     expect(err).toMatch(/^static-elf: can't open \/proc\/self\/exe \(is \/proc mounted.*\n$/);
   });
 
-  test("it starts where memory files may never be executed", async () => {
+  test("it starts with vm.memfd_noexec=2", async () => {
     const script =
       '[ ! -e /proc/sys/vm/memfd_noexec ] || echo 2 >/proc/sys/vm/memfd_noexec; exec "$0" timers';
     const { json } = await run([
@@ -364,7 +364,7 @@ describe.skipIf(!mayChroot && process.env["CI"] !== "true")("the files of the im
     expect(json).toEqual(["soon", "later"]);
   });
 
-  test("it starts as another user, without rights, and set-user-ID", async () => {
+  test("it starts as another user, without capabilities, and set-user-ID", async () => {
     const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     Bun.spawnSync(["chmod", "755", dir, dirname(probe.linked)]);
     const args = ["--no-new-privs", "--bounding-set=-all", probe.linked, "timers"];

@@ -1,10 +1,10 @@
-/** A linked file that is PID 1 stays behind as init, and its program goes on as init's child. (A12) */
+/** A linked file that runs as PID 1 stays as init, and its program continues as a child of init. (A12) */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Machine } from "../src/index.ts";
-import { isAlive, Pid1, type Pid1Options, UNSHARE, whyNoPid1 } from "../src/testing.ts";
+import { isAlive, Pid1, type Pid1Options, UNSHARE, missingForPid1 } from "../src/testing.ts";
 import { buildProbe } from "./build-probe.ts";
 import { buildSubject, SIGNAL, type Subject } from "./subject.ts";
 
@@ -12,29 +12,29 @@ const dir = mkdtempSync(join(tmpdir(), "static-elf-init-"));
 const NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 const POWERLESS = [...NOBODY, "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"];
 const RSS_KB_MAX = 64;
-/** Numbers of glibc's own, which no program of its handles. */
+/** Signals that glibc uses internally. */
 const GLIBC_INTERNAL = [32, 33];
 const TRANSLATED = [SIGNAL.USR1, SIGNAL.PWR, SIGNAL.RTMIN_3, SIGNAL.WINCH];
 const NOT_FORWARDED = [SIGNAL.KILL, SIGNAL.STOP, SIGNAL.CHLD, ...TRANSLATED, ...GLIBC_INTERNAL];
-/** CONT, TSTP, TTIN, TTOU, URG: these end nobody. */
+/** CONT, TSTP, TTIN, TTOU, URG: these do not terminate a process. */
 const HARMLESS = [18, 20, 21, 22, 23];
 
-const missing = whyNoPid1();
+const missing = missingForPid1();
 if (missing !== undefined && process.env["CI"] !== "true")
   console.warn(`init.test.ts: skipped, missing: ${missing}`);
 const describeInit = describe.skipIf(missing !== undefined && process.env["CI"] !== "true");
 
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-/** One processor's linked file, and what runs it here. */
+/** A linked file of one processor, and the command that runs it on this machine. */
 interface Target {
   readonly name: string;
   readonly machine?: Machine;
   readonly compiler: string;
   readonly runner: readonly string[];
-  /** An emulator has other numbers for real-time signals outside than inside. */
+  /** An emulator numbers real-time signals differently outside and inside. */
   readonly lastSignal: number;
-  /** Signals that an emulator takes for faults of its own: ILL, TRAP, BUS, FPE, SEGV. */
+  /** Signals that an emulator treats as its own faults: ILL, TRAP, BUS, FPE, SEGV. */
   readonly faults: readonly number[];
   readonly orphans: number;
 }
@@ -82,7 +82,7 @@ describeInit.each(targets.map((target) => [target.name, target] as const))(
       }
     });
 
-    test("exits with 128 + n when a signal ends the program, KILL and SEGV too (A12)", async () => {
+    test("exits with 128 + n when a signal ends the program, including KILL and SEGV (A12)", async () => {
       for (const signal of known([SIGNAL.KILL, SIGNAL.SEGV, SIGNAL.TERM, SIGNAL.RTMAX])) {
         await using pid1 = await start(["wait"]);
         expect(await pid1.line()).toBe("ready");
@@ -91,7 +91,7 @@ describeInit.each(targets.map((target) => [target.name, target] as const))(
       }
     });
 
-    test("passes every signal on, once and in order (A12)", async () => {
+    test("forwards every signal, once and in order (A12)", async () => {
       await using pid1 = await start(["hear", String(SIGNAL.TERM)]);
       expect(await pid1.line()).toBe("ready");
       for (const signal of forwarded.filter((n) => n !== SIGNAL.TERM)) {
@@ -111,7 +111,7 @@ describeInit.each(targets.map((target) => [target.name, target] as const))(
       }
     });
 
-    test("turns the stop signals of stock images into TERM and exits with 128 + theirs (A12)", async () => {
+    test("translates the stop signals of stock images to TERM and exits with 128 + the original number (A12)", async () => {
       for (const signal of known(TRANSLATED)) {
         await using stopped = await start(["wait"]);
         expect(await stopped.line()).toBe("ready");
@@ -125,17 +125,17 @@ describeInit.each(targets.map((target) => [target.name, target] as const))(
       }
     });
 
-    test("reaps orphans at once, of a storm too, and leaves no zombie (A12)", async () => {
+    test("reaps orphans immediately, even many of them, and leaves no zombie (A12)", async () => {
       await using pid1 = await start(["orphans", String(orphans)]);
       expect([await pid1.rest(), await pid1.exited]).toEqual([["2 processes"], 0]);
     });
 
-    test("takes no end of a child from the program while orphans end (A12)", async () => {
+    test("never reaps the program's children while orphans end (A12)", async () => {
       await using pid1 = await start(["children", String(orphans)]);
       expect([await pid1.rest(), await pid1.exited]).toEqual([[`${orphans} right`], 0]);
     });
 
-    test("ends with the program, and whatever ignores all signals ends with it (A12)", async () => {
+    test("ends with the program, together with processes that ignore all signals (A12)", async () => {
       await using pid1 = await start(["daemon"]);
       expect(await pid1.line()).toBe("ready");
       const inside = pid1.processes();
@@ -145,7 +145,7 @@ describeInit.each(targets.map((target) => [target.name, target] as const))(
       expect(inside.filter(isAlive)).toEqual([]);
     });
 
-    test("hears of the program's end although who started it ignored such news (A12)", async () => {
+    test("notices the program's end although its parent ignored SIGCHLD (A12)", async () => {
       const command = ["env", "--ignore-signal=CHLD", ...runner, file];
       for (const [words, code] of [
         [["exit", "5"], 5],
@@ -169,7 +169,7 @@ describeInit("init", () => {
   const start = (words: readonly string[], options?: Pid1Options): Promise<Pid1> =>
     Pid1.start([file, ...words], options);
 
-  test("leaves signals ignored that were so before, for the program to decide (A12)", async () => {
+  test("keeps inherited ignored signals ignored for the program (A12)", async () => {
     await using pid1 = await Pid1.start(["env", "--ignore-signal=HUP", file, "wait"]);
     expect(await pid1.line()).toBe("ready");
     pid1.kill(SIGNAL.HUP);
@@ -177,7 +177,7 @@ describeInit("init", () => {
     expect(await pid1.exited).toBe(128 + SIGNAL.USR2);
   });
 
-  test("does not take a stopped program for one that has ended (A12)", async () => {
+  test("does not treat a stopped program as ended (A12)", async () => {
     await using pid1 = await start(["wait"]);
     expect(await pid1.line()).toBe("ready");
     pid1.kill(SIGNAL.STOP, program(pid1));
@@ -186,7 +186,7 @@ describeInit("init", () => {
     expect(await pid1.exited).toBe(128 + SIGNAL.TERM);
   });
 
-  test("waits as long as the program wants to go on (A12)", async () => {
+  test("waits for a program that ignores signals (A12)", async () => {
     await using pid1 = await start(["ignore", String(SIGNAL.TERM), String(SIGNAL.INT)]);
     expect(await pid1.line()).toBe("ready");
     for (const signal of [SIGNAL.TERM, SIGNAL.INT, SIGNAL.WINCH]) pid1.kill(signal);
@@ -194,19 +194,19 @@ describeInit("init", () => {
     expect(await pid1.exited).toBe(128 + SIGNAL.KILL);
   });
 
-  test("takes signals from inside the container too, and dies of none (A12)", async () => {
+  test("forwards signals from inside the container, and survives all of them (A12)", async () => {
     const script = "kill -KILL 1; kill -STOP 1; echo still; kill -SEGV 1; exec sleep 1000";
     await using pid1 = await start(["run", "sh", "-c", script]);
     expect(await pid1.line()).toBe("still");
-    // Its SEGV went on to the program.
+    // The SEGV was forwarded to the program.
     expect(await pid1.exited).toBe(128 + SIGNAL.SEGV);
   });
 
   test.each([
     ["this kernel", []],
-    ["one without close_range", ["old"]],
+    ["a kernel without close_range", ["old"]],
   ])(
-    "holds no descriptor but the standard ones, while the program has what it was given: on %s (A12)",
+    "keeps only the standard descriptors, while the program keeps all it inherited: on %s (A12)",
     async (_what, old) => {
       const { plain, linked } = subject;
       const before = old.length > 0 ? [plain, ...old] : [];
@@ -219,7 +219,7 @@ describeInit("init", () => {
     },
   );
 
-  test("works without any right, on a read-only root (A12)", async () => {
+  test("works without capabilities on a read-only root (A12)", async () => {
     await using pid1 = await Pid1.start([...POWERLESS, file, "orphans", "10"], {
       prepare: "mount -o remount,bind,ro /",
     });
@@ -230,8 +230,8 @@ describeInit("init", () => {
     ]);
   });
 
-  test("can't be read by its own user, and nor can the program (A10, A12)", async () => {
-    // As a child of the program's, which ptrace(2) would be allowed by stricter kernels too.
+  test("cannot be inspected by its own user, and neither can the program (A10, A12)", async () => {
+    // Runs as a child of the program, to which even stricter kernels could allow ptrace(2).
     const script = `
       for pid in 1 $PPID; do
         for name in environ mem maps auxv; do cat /proc/$pid/$name >/dev/null && echo $pid $name; done
@@ -244,8 +244,8 @@ describeInit("init", () => {
     expect([await pid1.rest(), await pid1.exited]).toEqual([["SECRET=kept"], 0]);
   });
 
-  test("says so where it can't be a second process, and goes on without (A12)", async () => {
-    // A user that nobody else is: what it may run is counted over all of the machine.
+  test("prints a line when it cannot fork, and continues without init (A12)", async () => {
+    // An otherwise unused uid, because the limit counts all processes of a user on the machine.
     const lone = ["setpriv", "--reuid=64321", "--regid=64321", "--clear-groups"];
     await using pid1 = await Pid1.start([...lone, "prlimit", "--nproc=1", file, "exit", "7"]);
     expect([await pid1.err, await pid1.exited]).toEqual([
@@ -254,7 +254,7 @@ describeInit("init", () => {
     ]);
   });
 
-  test("is there for a program of Bun's as well, and all but weightless (A12)", async () => {
+  test("works for Bun programs too, with minimal memory (A12)", async () => {
     const { linked } = await buildProbe(dir);
     const script = "echo ready >&2; exec sleep 1000";
     await using pid1 = await Pid1.start([linked, "spawn", "sh", "-c", script], {
@@ -276,11 +276,11 @@ describeInit("init with a terminal", () => {
     file = buildSubject(dir).linked;
   });
 
-  // As runtimes do it, PID 1 leads the session of its terminal; where it does not, it works too.
+  // With container runtimes, PID 1 leads the session of its terminal. It also works without.
   test.each([
-    ["that is its session's", ["setsid", "--ctty"]],
-    ["of a session begun outside", []],
-  ])("%s: keys reach the program once, and a resize is one (A12)", async (_what, session) => {
+    ["of its own session", ["setsid", "--ctty"]],
+    ["of a session started outside", []],
+  ])("%s: keys reach the program once, and so does a resize (A12)", async (_what, session) => {
     await using terminal = new Terminal([...session, file, "hear", String(SIGNAL.TERM)]);
     await terminal.shows("ready");
     for (const [key, signal] of [
@@ -306,7 +306,7 @@ describeInit("init with a terminal", () => {
     expect(await terminal.exited).toBe(128 + SIGNAL.INT);
   });
 
-  test("passes a WINCH on that is sent from outside, since it can't tell it from a resize (A12)", async () => {
+  test("forwards a WINCH from outside, which looks like a resize (A12)", async () => {
     await using terminal = new Terminal(["setsid", "--ctty", file, "hear", String(SIGNAL.WINCH)]);
     await terminal.shows("ready");
     terminal.kill(SIGNAL.WINCH);
@@ -314,7 +314,7 @@ describeInit("init with a terminal", () => {
   });
 });
 
-/** A command as PID 1 on a terminal of its own. */
+/** Runs a command as PID 1 on its own terminal. */
 class Terminal implements AsyncDisposable {
   #text = "";
   #seen = 0;
@@ -329,13 +329,13 @@ class Terminal implements AsyncDisposable {
     this.#child = Bun.spawn([...UNSHARE, ...command], { terminal: { cols: 80, rows: 24, data } });
   }
 
-  /** Whole lines, less the keys that were echoed. */
+  /** The complete lines, without echoed keys. */
   get lines(): readonly string[] {
     const lines = this.#text.split("\r\n").slice(0, -1);
     return lines.map((line) => line.replaceAll(/\^[A-Z\\]/g, ""));
   }
 
-  /** Resolves when the next line is there, which has to be this. */
+  /** Waits for the next line, which must equal `line`. */
   async shows(line: string): Promise<void> {
     while (this.lines.length <= this.#seen)
       await new Promise<void>((done) => {
@@ -355,7 +355,7 @@ class Terminal implements AsyncDisposable {
   kill(signal: number): void {
     const { pid } = this.#child;
     const inside = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
-    // Empty when it has just ended; 0 would be a group, ours.
+    // Empty when it has just exited. A pid of 0 would signal our own group.
     if (inside !== "") process.kill(Number(inside), signal);
   }
 

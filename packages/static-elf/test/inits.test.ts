@@ -1,12 +1,12 @@
 /**
- * The init of a linked file beside those that images bring: tini, dumb-init and s6, on the same cases. Where they differ, the
- * table says how, and each line of it is tested. (A12)
+ * Compares the init of a linked file with common inits of images: tini, dumb-init and s6. The table lists the differences, and each of
+ * its lines is tested. (A12)
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Init, INITS, isAlive, Pid1, whyNoInits } from "../src/testing.ts";
+import { type Init, INITS, isAlive, Pid1, missingForInits } from "../src/testing.ts";
 import { buildSubject, SIGNAL, type Subject } from "./subject.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "static-elf-inits-"));
@@ -14,23 +14,23 @@ const { HUP, INT, QUIT, KILL, USR1, USR2, TERM, WINCH, PWR, RTMIN_3, RTMAX } = S
 
 const names = Object.keys(INITS) as Init[];
 
-/** Passed on by all but s6, and after any other that is pending with it. */
+/** A signal that all but s6 forward, and that is delivered after any other pending one. */
 const lastOf = (init: Init): number => (init === "s6" ? TERM : RTMAX);
 
-/** What differs stands beside the init's name; `others` is what the rest do. */
+/** `expected` lists the inits that differ; `others` applies to the rest. */
 interface Case {
   readonly about: string;
   readonly words: (init: Init) => readonly string[];
   readonly act: (pid1: Pid1, init: Init) => unknown;
   readonly expected: Partial<Record<Init, unknown>> & { readonly others: unknown };
-  /** Put before the init's command. */
+  /** Prefix of the init's command. */
   readonly before?: readonly string[];
   readonly prepare?: string;
 }
 
 const output = async (pid1: Pid1): Promise<unknown> => [...(await pid1.rest()), await pid1.exited];
 
-/** Sends these to a program that handles them; what it heard of them. */
+/** Sends signals to a program that handles them, and returns those it received. */
 function hears(about: string, signals: readonly number[], expected: Case["expected"]): Case {
   return {
     about,
@@ -44,7 +44,7 @@ function hears(about: string, signals: readonly number[], expected: Case["expect
   };
 }
 
-/** Sends one to a program that handles none, and another that ends it in case it is still there: the exit code. */
+/** Sends a signal to a program that handles none, then one that certainly ends it, and returns the exit code. */
 function endsWith(about: string, signal: number, expected: Case["expected"]): Case {
   return {
     about,
@@ -95,7 +95,7 @@ const CASES: readonly Case[] = [
     expected: { others: ["200 right", 0] },
   },
   {
-    about: "a daemon that ignores all signals is left",
+    about: "a daemon that ignores all signals is left behind",
     words: () => ["daemon"],
     async act(pid1) {
       expect(await pid1.line()).toBe("ready");
@@ -121,7 +121,7 @@ const CASES: readonly Case[] = [
   endsWith("PWR", PWR, { others: 158, s6: 143 }),
   endsWith("RTMIN+3", RTMIN_3, { others: 165, s6: 143 }),
   {
-    about: "a child in the program's group hears USR2",
+    about: "a child in the program's group receives USR2",
     words: (init) => ["group", String(lastOf(init))],
     async act(pid1, init) {
       expect(await pid1.line()).toBe("ready");
@@ -138,12 +138,12 @@ const CASES: readonly Case[] = [
     expected: { others: "yes", ours: "no" },
   },
   {
-    about: "PID 1 holds a descriptor open that the program was given",
+    about: "PID 1 keeps a descriptor open that the program inherited",
     prepare: "exec 9</dev/null",
     words: () => ["wait"],
     async act(pid1, init) {
       expect(await pid1.line()).toBe("ready");
-      // Ours takes its own name when it has closed what it does not need; the program may be quicker.
+      // Our init sets its name after closing descriptors; the program may be faster.
       const comm = () => readFileSync(`/proc/${pid1.pid}/comm`, "utf8").trim();
       if (init === "ours") while (comm() !== "fleet-init") await new Promise(setImmediate);
       return readdirSync(`/proc/${pid1.pid}/fd`).includes("9");
@@ -152,7 +152,7 @@ const CASES: readonly Case[] = [
   },
 ];
 
-const missing = whyNoInits();
+const missing = missingForInits();
 const isSkipped = missing !== undefined && process.env["CI"] !== "true";
 if (isSkipped) console.warn(`inits.test.ts: skipped, missing: ${missing}`);
 

@@ -1,4 +1,4 @@
-/** Started as its launcher, a linked file becomes another program, with what it was told to give up. */
+/** Called as the launcher, a linked file sets limits and the user, and executes another program. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -25,7 +25,7 @@ function launch(words: readonly string[], env: Readonly<Record<string, string>> 
 
 const sh = (script: string): string[] => ["--", "/bin/sh", "-c", script];
 
-test("it hands over arguments, environment and exit code as they are", () => {
+test("it passes on arguments, environment and exit code unchanged", () => {
   const script = 'printf "%s|" "$0" "$@" "$LD_FLEET" "$NODE_OPTIONS"; exit 7';
   const run = launch([...sh(script), "a", "", "b c"], { LD_FLEET: "1", NODE_OPTIONS: "--x" });
   expect(run).toEqual({ out: "a||b c|1|--x|", err: "", code: 7 });
@@ -45,13 +45,13 @@ describe("limits (A10)", () => {
   });
 });
 
-test("it is taken before others when memory runs out, if told to", () => {
+test("it sets the OOM score", () => {
   const { out } = launch(["oom", "1000", "--", "/bin/cat", "/proc/self/oom_score_adj"]);
   expect(out).toBe("1000\n");
 });
 
 describe("another user (A10)", () => {
-  asRoot("has its ids alone: no group of ours, no capability, no way back", () => {
+  asRoot("has only its ids: no supplementary groups, no capabilities, and no way back", () => {
     const { out } = launch(["uid", "65534", "gid", "65533", "--", "/bin/cat", "/proc/self/status"]);
     const of = (name: string) => new RegExp(`^${name}:[\\t ]*(.*?)\\s*$`, "m").exec(out)?.[1];
     expect(of("Uid")).toBe("65534\t65534\t65534\t65534");
@@ -60,11 +60,11 @@ describe("another user (A10)", () => {
     expect(of("CapPrm")).toMatch(/^0+$/);
     expect(of("CapEff")).toMatch(/^0+$/);
     expect(of("CapAmb")).toMatch(/^0+$/);
-    // Nor by a set-user-ID file.
+    // Not through a set-user-ID file either.
     expect(of("NoNewPrivs")).toBe("1");
   });
 
-  asRoot("does not keep what a launcher without root was allowed by ambient capabilities", () => {
+  asRoot("does not keep the ambient capabilities of a launcher without root", () => {
     const caps = "+setuid,+setgid,+net_raw";
     const owner = ["--reuid=1", "--regid=1", "--clear-groups", `--inh-caps=${caps}`];
     const words = `uid 2 gid 2 -- /bin/grep ^Cap[PEA] /proc/self/status`;
@@ -77,13 +77,13 @@ describe("another user (A10)", () => {
     expect(stdout.toString()).toMatch(/^(Cap(Prm|Eff|Amb):\t0+\n){3}$/);
   });
 
-  test("is not needed for limits alone, which leave set-user-ID files as they were", () => {
+  test("is not needed for limits alone, which do not set no_new_privs", () => {
     const { out } = launch(["nofile", "64", "--", "/bin/grep", "^NoNewPrivs", "/proc/self/status"]);
     const own = /^NoNewPrivs:\t\d$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[0];
     expect(out).toBe(`${own}\n`);
   });
 
-  asRoot("that may not be become is refused, and nothing is run", () => {
+  asRoot("that cannot be set is an error, and nothing is run", () => {
     const inner = [file, "uid", "1", "gid", "1", ...sh("echo ran")].slice(1);
     const nested = ["uid", "65534", "gid", "65534", "--", "/bin/bash", "-c"];
     const { out, err, code } = launch([
@@ -92,24 +92,24 @@ describe("another user (A10)", () => {
     ]);
     expect({ out, err, code }).toEqual({
       out: "",
-      err: "fleet-launch: may not become another user: errno 1\n",
+      err: "fleet-launch: can't change to another user: errno 1\n",
       code: 126,
     });
   });
 });
 
 test.each([
-  ["a program that is not there", ["--", "/no/such"], 127, "can't run /no/such: errno 2"],
-  ["one that is no program", ["--", "/etc/passwd"], 126, "can't run /etc/passwd: errno 13"],
+  ["a missing program", ["--", "/no/such"], 127, "can't run /no/such: errno 2"],
+  ["a file that is not executable", ["--", "/etc/passwd"], 126, "can't run /etc/passwd: errno 13"],
   ["no program", ["--"], 126, "no program to run"],
-  ["nothing at all", [], 126, "no program to run"],
-  ["a setting nobody knows", ["nice", "1", ...sh("")], 126, "no such setting: nice"],
+  ["no arguments", [], 126, "no program to run"],
+  ["an unknown setting", ["nice", "1", ...sh("")], 126, "unknown setting: nice"],
   ["a setting without a value", ["nofile"], 126, "no value for nofile"],
-  ["words for a number", ["nofile", "-1", ...sh("")], 126, "not a number: -1"],
+  ["an invalid number", ["nofile", "-1", ...sh("")], 126, "not a number: -1"],
   ["a number too large", ["as", "99999999999999999999", ...sh("")], 126, "not a number: 9"],
-  ["a user without a group", ["uid", "1", ...sh("")], 126, "uid and gid go together"],
-  ["a name that is very long", ["--", `/${"x".repeat(3000)}`], 126, "can't run /xxx"],
-] as const)("%s is refused in one line", (_what, words, code, message) => {
+  ["a user without a group", ["uid", "1", ...sh("")], 126, "uid and gid must be set together"],
+  ["a very long name", ["--", `/${"x".repeat(3000)}`], 126, "can't run /xxx"],
+] as const)("%s is reported in one line", (_what, words, code, message) => {
   const run = launch(words);
   expect({ out: run.out, code: run.code }).toEqual({ out: "", code });
   expect(run.err).toStartWith(`fleet-launch: ${message}`);

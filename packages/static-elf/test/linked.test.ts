@@ -1,4 +1,4 @@
-/** A linked program does what the same program does unlinked, and its memory is the file's. */
+/** A linked program behaves like the unlinked one, and shares its memory with the file. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { fsyncSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-/** Runs both and expects them to end alike; gives the linked one's run. */
+/** Runs both forms, expects equal results, and returns that of the linked one. */
 async function both(args: readonly string[], stdin = ""): Promise<Run> {
   const [plain, linked] = await Promise.all(
     [probe.plain, probe.linked].map((file) => run([file, ...args], { stdin })),
@@ -41,7 +41,7 @@ describe("as in the unlinked program", () => {
     });
   });
 
-  test("names are resolved, or not", async () => {
+  test("names are resolved, or fail to resolve", async () => {
     expect((await both(["resolve", "localhost"])).json).toEqual({
       libc: "127.0.0.1",
       cares: "127.0.0.1",
@@ -55,7 +55,7 @@ describe("as in the unlinked program", () => {
     expect((await both(["home"])).json).toBe(stdout.toString().split(":")[5]);
   });
 
-  test("workers run an embedded file and end", async () => {
+  test("workers run an embedded file and exit", async () => {
     expect((await both(["worker"])).json).toEqual([40, 42]);
   });
 
@@ -66,7 +66,7 @@ describe("as in the unlinked program", () => {
     }
   });
 
-  test("bun:ffi finds the libc that is loaded already", async () => {
+  test("bun:ffi finds the loaded libc", async () => {
     expect((await both(["ffi"])).json).toEqual({
       pid: true,
       pipe: 0,
@@ -86,16 +86,16 @@ describe("as in the unlinked program", () => {
     expect((await both(["timers"])).json).toEqual(["soon", "later"]);
   });
 
-  test("cryptography is there", async () => {
+  test("cryptography works", async () => {
     expect((await both(["crypto"])).json).toMatchObject({ verified: true });
   });
 
-  test("children that are linked dynamically run, with the environment they are given", async () => {
+  test("dynamically linked children run with the environment passed to them", async () => {
     const { json } = await both(["spawn", "/bin/sh", "-c", 'echo "$GIVEN"; exit 3']);
     expect(json).toEqual({ out: "yes\n", code: 3 });
   });
 
-  test("children inherit nothing but the standard descriptors", async () => {
+  test("children inherit only the standard descriptors", async () => {
     const list = 'for fd in /proc/$$/fd/*; do [ -e "$fd" ] && echo "${fd##*/}"; done';
     const { json } = await both(["spawn", "/bin/sh", "-c", list]);
     expect((json as { out: string }).out).toBe("0\n1\n2\n");
@@ -114,7 +114,7 @@ test("the program knows its own file and its arguments", async () => {
   expect(json).toMatchObject({ args: ["a b", "", "--flag", "--version"] });
 });
 
-test("an odd argv[0] changes nothing but itself", async () => {
+test("an unusual argv[0] changes nothing else", async () => {
   const script = 'exec -a "$0" "$1" identity';
   for (const name of ["renamed", "/no/such/file", "bun", "-sh"]) {
     const { json } = await run(["bash", "-c", script, name, probe.linked]);
@@ -122,7 +122,7 @@ test("an odd argv[0] changes nothing but itself", async () => {
   }
 });
 
-test("TLS: a certificate is trusted when it is given as CA, and not otherwise", async () => {
+test("TLS: a certificate is trusted only when passed as CA", async () => {
   const { key, cert } = selfSigned();
   const ca = join(dir, "ca.pem");
   writeFileSync(ca, cert);
@@ -132,7 +132,7 @@ test("TLS: a certificate is trusted when it is given as CA, and not otherwise", 
   expect((await both(["fetch", url, ""])).json).toEqual({ code: "DEPTH_ZERO_SELF_SIGNED_CERT" });
 });
 
-test("a crash names itself", async () => {
+test("a crash prints its report", async () => {
   const [plain, linked] = await Promise.all(
     [probe.plain, probe.linked].map((file) => run([file, "crash"])),
   );
@@ -159,13 +159,13 @@ describe("memory and descriptors", () => {
   let self: { fds: string[]; smaps: string };
   let maps: readonly Mapping[];
   beforeAll(async () => {
-    // Pages of a file that is not yet on the disk count as dirty too.
+    // Pages of a file that has not been synced count as dirty too.
     fsyncSync(openSync(probe.linked, "r"));
     self = (await run([probe.linked, "self"])).json as typeof self;
     maps = mappings(self.smaps);
   });
 
-  test("all code is the executable's own pages, shared and never written to", () => {
+  test("all code is in shared, clean pages of the executable", () => {
     const code = maps.filter(({ flags, file }) => flags === "r-xp" && !file.startsWith("["));
     // The stub, the program, ld.so and the libraries.
     expect(code.length).toBeGreaterThanOrEqual(6);
@@ -176,14 +176,14 @@ describe("memory and descriptors", () => {
     }
   });
 
-  test("what is only read is the executable's too", () => {
+  test("read-only data is in pages of the executable too", () => {
     const data = maps.filter(({ flags, file }) => flags === "r--p" && file.includes("memfd"));
-    // What ld.so made read-only after relocation: a few pages of each library.
+    // Only the pages that ld.so made read-only after relocation, a few for each library.
     const kb = data.reduce((sum, m) => sum + m.kb["Size"]!, 0);
     expect(kb).toBeLessThanOrEqual(64);
   });
 
-  test("the copies of the libraries cost no more than their data", () => {
+  test("the copies of the libraries use memory only for their data", () => {
     const kb = maps
       .filter(({ file }) => file.includes("memfd"))
       .reduce((sum, m) => sum + m.kb["Rss"]!, 0);
@@ -191,7 +191,7 @@ describe("memory and descriptors", () => {
     expect(kb).toBeLessThanOrEqual(128);
   });
 
-  test("no copy stays open, nor the executable", () => {
+  test("no descriptor of a copy or of the executable stays open", () => {
     expect(self.fds.length).toBeGreaterThan(2);
     expect(self.fds.filter((target) => /memfd|probe/.test(target))).toEqual([]);
   });
@@ -207,19 +207,19 @@ describe("the stub", () => {
     });
   });
 
-  test("says in one line when it may open too few files", async () => {
+  test("prints one line when the limit on open files is too low", async () => {
     const { code, err } = await limited("ulimit -n 5");
     expect(code).toBe(127);
     expect(err).toBe("static-elf: can't make a memory file for libpthread.so.0: errno 24\n");
   });
 
-  test("says in one line when it may write too little", async () => {
+  test("prints one line when the limit on file size is too low", async () => {
     const { code, err } = await limited("ulimit -f 100");
     expect(code).toBe(127);
     expect(err).toMatch(/^static-elf: the file size limit .*\n$/);
   });
 
-  test("copes with as large an environment as the kernel lets through", async () => {
+  test("works with the largest environment the kernel permits", async () => {
     const env = Object.fromEntries(
       Array.from({ length: 14 }, (_, i) => [`BUN_${i}`, "x".repeat(100_000)]),
     );

@@ -1,6 +1,6 @@
 /**
- * What the tests run inside a linked file and inside the same file unlinked: `probe ACTION [ARG…]` prints one JSON value.
- * Each action uses one thing that a program may expect to work.
+ * The program that the tests run in linked and unlinked form: `probe ACTION [ARG…]` prints one JSON value. Each action exercises one
+ * feature that programs rely on.
  */
 import { dlopen, FFIType, ptr } from "bun:ffi";
 import { Database } from "bun:sqlite";
@@ -20,14 +20,14 @@ const actions: Readonly<Record<string, (...args: string[]) => unknown>> = {
     entry: process.argv[1],
   }),
   env: () => process.env,
-  /** Writes stdin in capitals, a line to stderr, and exits with a code. */
+  /** Returns stdin in upper case, writes a line to stderr, and sets the exit code. */
   stdio: async (code) => {
     const input = await Bun.stdin.text();
     process.stderr.write("to stderr\n");
     process.exitCode = Number(code);
     return input.toUpperCase();
   },
-  /** With glibc's resolver, which asks NSS and which fetch and sockets use, and with c-ares, which node:dns uses. */
+  /** Resolves with glibc, which uses NSS and is used by fetch and sockets, and with c-ares, which node:dns uses. */
   resolve: async (host, ...backends) => {
     const ask = async (backend: "libc" | "c-ares"): Promise<string> => {
       try {
@@ -40,9 +40,9 @@ const actions: Readonly<Record<string, (...args: string[]) => unknown>> = {
       ? { libc: await ask("libc") }
       : { libc: await ask("libc"), cares: await ask("c-ares") };
   },
-  /** From the user database, when HOME does not say it. */
+  /** The home directory, from the user database if HOME is unset. */
   home: () => homedir(),
-  /** Fetches a URL; an empty CA stands for the system's. */
+  /** Fetches a URL; an empty CA selects the default ones. */
   fetch: async (url, caFile) => {
     try {
       const tls = caFile === "" ? {} : { tls: { ca: readFileSync(caFile, "utf8") } };
@@ -94,18 +94,18 @@ const actions: Readonly<Record<string, (...args: string[]) => unknown>> = {
       read: Number(symbols.read(fds[0]!, ptr(got), 3)),
       got: Buffer.from(got).toString(),
       backtrace: symbols.backtrace(ptr(new BigUint64Array(9)), 9) > 0,
-      // Built into libc; those that are not come from files of the image.
+      // This converter is built into libc; others are libraries of the image.
       utf32: Number(symbols.iconv_open(ptr(text("UCS-4")), ptr(text("UTF-8")))) > 0,
     };
   },
-  /** Asks for a converter that is a library of its own. */
+  /** Whether a converter that is a separate library is unavailable. */
   gconv: () => {
     const { symbols } = dlopen("libc.so.6", {
       iconv_open: { args: [FFIType.ptr, FFIType.ptr], returns: FFIType.i64 },
     });
     return symbols.iconv_open(ptr(text("ISO-8859-15")), ptr(text("KOI8-R"))) === -1n;
   },
-  /** Ends a second thread the way that makes glibc open libgcc_s. */
+  /** Ends a second thread with pthread_exit, which makes glibc open libgcc_s. */
   threadExit: () => {
     const { symbols } = dlopen("libc.so.6", {
       dlsym: { args: [FFIType.ptr, FFIType.ptr], returns: FFIType.ptr },
@@ -147,13 +147,13 @@ const actions: Readonly<Record<string, (...args: string[]) => unknown>> = {
     });
     return [...order, "later"];
   },
-  /** Descriptors and mappings of this very process, while nothing else is going on. */
+  /** The descriptors and mappings of this process. */
   self: () => ({
     fds: readdirSync("/proc/self/fd").flatMap((fd) => {
       try {
         return [readlinkSync(`/proc/self/fd/${fd}`)];
       } catch {
-        return []; // That of the listing itself.
+        return []; // The descriptor of the listing itself.
       }
     }),
     smaps: readFileSync("/proc/self/smaps", "utf8"),
@@ -168,7 +168,7 @@ const actions: Readonly<Record<string, (...args: string[]) => unknown>> = {
 
 const action = actions[process.argv[2] ?? ""];
 if (action === undefined) {
-  console.error("no such action");
+  console.error("unknown action");
   process.exit(64);
 }
 const result = await action(...process.argv.slice(3));

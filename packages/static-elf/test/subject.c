@@ -1,16 +1,16 @@
 /*
- * subject MODE [ARGUMENT...]: what tests of an init give it to run; small, quick to start, and in C so that it decides by itself
- * which signals it handles. It prints "ready" once signals do what the mode says, and then a line for each thing that happens.
+ * subject MODE [ARGUMENT...]: the program that tests run under an init. It is small, starts fast, and is written in C to control which
+ * signals it handles. It prints "ready" when its signal handling is set up, and then a line for each event.
  *
- *   exit CODE         ends at once                       die SIGNAL     ends by a signal
- *   wait              all signals as they are by default hear LAST      prints each signal's number; ends with 0 after LAST
- *   ignore SIGNAL...  the same, but for these            group LAST     hear, with a child of the same group, which gets LAST from it
- *   orphans COUNT     leaves them behind, and prints how many processes there are once all have gone
- *   children COUNT    has children and as many orphans end at once, and prints how many children's codes it was told right
- *   daemon            has a daemon that ignores what it can, and leaves it behind at TERM, ending with 3
- *   time COUNT        prints the median and the maximum of microseconds from an orphan's end to its pid being free
- *   run COMMAND...    runs a command as its child, and ends as that does
- *   old COMMAND...    becomes a command, on a kernel as it was before close_range(2)
+ *   exit CODE         exits immediately                  die SIGNAL     kills itself with a signal
+ *   wait              waits with default signal actions  hear LAST      prints each signal's number; exits with 0 after LAST
+ *   ignore SIGNAL...  waits and ignores these signals    group LAST     like hear, with a child in its group, to which it sends LAST
+ *   orphans COUNT     creates orphans, and prints the number of processes when all of them are gone
+ *   children COUNT    ends children together with orphans, and prints the number of correct exit codes of children
+ *   daemon            starts a daemon that ignores all signals; exits with 3 at TERM and leaves it behind
+ *   time COUNT        prints the median and maximum time in microseconds from the exit of an orphan until its pid is free
+ *   run COMMAND...    runs a command as a child, and exits with its code
+ *   old COMMAND...    executes a command as on a kernel without close_range(2)
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -59,7 +59,7 @@ static void nap(void) {
   nanosleep(&us, NULL);
 }
 
-/* A grandchild whose parent is gone when it ends, or, if `early`, that ends before its parent. Its last act is to close `out`. */
+/* Creates a grandchild that exits after its parent, or before it if `early`. The exit closes its descriptor `out`. */
 static pid_t orphan(int early, int out) {
   int ids[2];
   if (pipe(ids) != 0) exit(1);
@@ -135,7 +135,7 @@ static double now_us(void) {
   return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
 }
 
-/* The pipe ends when the orphan does: all it holds is closed before it is a zombie. */
+/* The pipe is closed when the orphan exits, because descriptors are closed before a process becomes a zombie. */
 static void take_time(int count) {
   static double took[COUNT_MAX];
   for (int i = 0; i < count; i++) {

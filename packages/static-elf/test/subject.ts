@@ -1,10 +1,10 @@
-/** Compiles subject.c and links it: the program of the tests of inits, which is as good as any, and starts in a millisecond. */
+/** Compiles and links subject.c, a small program for the tests of inits that starts within a millisecond. */
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { linkStatic, type Machine } from "../src/index.ts";
 
 const SOURCE = join(import.meta.dirname, "subject.c");
-/** As signal(7) has it for x86_64 and aarch64. */
+/** Numbers of signal(7) for x86_64 and aarch64. */
 export const SIGNAL = {
   HUP: 1,
   INT: 2,
@@ -34,7 +34,7 @@ export interface Subject {
 export function buildSubject(dir: string, compiler = "gcc", machine?: Machine): Subject {
   const plain = join(dir, `subject-${machine ?? "plain"}`);
   const linked = `${plain}-linked`;
-  // At a fixed address, as Bun's executables are.
+  // At a fixed address, like Bun's executables.
   const flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-no-pie"];
   const { stderr } = Bun.spawnSync([compiler, ...flags, SOURCE, "-o", plain]);
   if (stderr.length > 0) throw new Error(stderr.toString());

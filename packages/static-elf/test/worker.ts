@@ -1,4 +1,4 @@
-/** Doubles what it is sent. */
+/** Doubles the numbers it receives. */
 declare const self: Worker;
 
 self.addEventListener("message", ({ data }) => {

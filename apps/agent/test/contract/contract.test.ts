@@ -18,7 +18,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Pid1, whyNoPid1 } from "@fleet/static-elf/testing";
+import { Pid1, missingForPid1 } from "@fleet/static-elf/testing";
 import { ENROLL_TOKEN, Outside } from "../roots/outside.ts";
 import { until } from "../roots/root.ts";
 
@@ -39,7 +39,7 @@ const AS_CONTAINER_ROOT = [
 ];
 
 const missing = [
-  whyNoPid1(),
+  missingForPid1(),
   existsSync(join(DIST, "fleet-agent")) ? undefined : "dist/fleet-agent",
 ]
   .filter((what) => what !== undefined)

@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Init, INITS, isAlive, Pid1, whyNoInits } from "@fleet/static-elf/testing";
+import { type Init, INITS, isAlive, Pid1, missingForInits } from "@fleet/static-elf/testing";
 import { Outside } from "../roots/outside.ts";
 import { until } from "../roots/root.ts";
 import { BRIEF_CODE, type SensorSettings, writeSensors } from "./sensors.ts";
@@ -28,7 +28,7 @@ const NUMBERS_PER_RUN = 100_000;
 const { SIGKILL, SIGTERM } = constants.signals;
 
 const missing = [
-  whyNoInits(),
+  missingForInits(),
   existsSync(join(DIST, "fleet-agent")) ? undefined : "dist/fleet-agent",
 ]
   .filter((what) => what !== undefined)
