@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { root } from "../lib/root.ts";
+import { APP_LAYERS } from "./imports.ts";
 
 const PAGES = [
   "README.md",
@@ -78,6 +79,16 @@ describe("the README and docs/", () => {
     );
     expect(PAGES.filter((page) => page !== "README.md" && !linked.has(page))).toEqual([]);
   });
+});
+
+test("docs/architecture.md shows the layers that the imports test enforces", () => {
+  const layers = Object.entries(APP_LAYERS).map(([app, modules]) =>
+    [app, ...modules.map((layer) => `  ${layer.join(", ")}`)].join("\n"),
+  );
+  const shown = /^```\n(apps\/.*?)\n```$/ms.exec(
+    read("docs/architecture.md").split("\n## Which way imports point\n")[1] ?? "",
+  );
+  expect(shown?.[1]?.split("\n\n")).toEqual(layers);
 });
 
 describe("decisions", () => {

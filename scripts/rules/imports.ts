@@ -17,7 +17,7 @@ const PACKAGE_IMPORTS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The layers of each app from top to bottom. A module may import those in lower layers, but none in its own or a higher one. */
-const APP_LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+export const APP_LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   "apps/agent": [
     ["main"],
     ["run", "doctor", "bench"],
