@@ -1,7 +1,7 @@
 /**
  * The one way in which durable state changes: `commit(keys, decide)` reads the rows of `keys`, has the pure `decide` choose
- * their next rows and the events that report the change, writes both, then updates memory, then publishes. What a caller
- * is answered is on disk. All changes of one turn of the event loop share a transaction, because a synced commit takes
+ * their next rows and the events that report the change, writes both, then updates memory, then publishes. A change is on disk
+ * before its promise resolves. All changes of one turn of the event loop share a transaction, because a synced commit takes
  * milliseconds whether it holds one row or hundreds. Used by the registry and the tokens. (R1, R4)
  */
 import type { Log } from "@fleet/daemon";
@@ -16,7 +16,7 @@ export const BATCH_MAX = 512;
 export interface Table<Row> {
   /** The committed row, from memory; undefined when there is none. */
   get(id: string): Row | undefined;
-  /** Writes `next` in the place of `previous`, within a transaction; undefined deletes. Throws the database's errors. */
+  /** Replaces `previous` by `next` on disk, within a transaction; undefined deletes. Throws the database's errors. */
   write(id: string, next: Row | undefined, previous: Row | undefined): void;
   /** Updates memory after the transaction. Must not throw. */
   apply(id: string, next: Row | undefined): void;
@@ -85,7 +85,7 @@ class Draft {
   }
 }
 
-/** Writes changes and batches of bookkeeping, and logs when the database begins and ceases to refuse writes. */
+/** Writes changes and batches of bookkeeping, and logs when the database starts and stops refusing writes. */
 export class Committer {
   readonly #db: Db;
   readonly #log: Log;
@@ -148,7 +148,7 @@ export class Committer {
     return true;
   }
 
-  /** Commits what waits. */
+  /** Commits all waiting changes. */
   flush(): void {
     const waiting = this.#waiting;
     if (waiting.length === 0) return;

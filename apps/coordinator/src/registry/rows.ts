@@ -1,11 +1,11 @@
-/** What is written down of a node when it comes and goes. Pure; called by registry.ts. (R1, R6, R10) */
+/** Builds the rows of nodes that register, send their first line, or say goodbye. Pure. (R1, R6, R10) */
 import type { NodeId } from "@fleet/protocol";
 import type { AgentRegistration, Node, NodeRow } from "./node.ts";
 
-/** The moment in which a node is heard: Unix ms, and ms of the coordinator's uptime. */
+/** When a node is heard: Unix ms, and ms of the coordinator's uptime. */
 type Now = Pick<NodeRow, "lastSeen" | "heardUptime">;
 
-/** The row of a node with an agent, after a register; `previous` is the one before, an agent's or a plain node's. */
+/** The row of a node after an agent's register; `previous` is its row before, an agent's or a plain node's. */
 export function agentRow(
   registration: AgentRegistration,
   { epoch, voidEpoch }: Pick<NodeRow, "epoch" | "voidEpoch">,
@@ -35,7 +35,7 @@ export function agentRow(
   };
 }
 
-/** The row of a plain node that is new. Refresh tokens up to `voidEpoch` are void: they are of an agent of that name before. */
+/** The row of a new plain node. Refresh tokens up to `voidEpoch` are void: they were issued to an earlier agent of that name. */
 export function plainRow(
   nodeId: NodeId,
   group: string | null,
@@ -70,7 +70,7 @@ export function shutdownRow(row: NodeRow, now: Now): NodeRow {
   return { ...row, ...now, publishedState: "SHUTDOWN", shutdownAt: now.lastSeen };
 }
 
-/** A node as it is loaded or made: nobody has heard it yet. */
+/** A node that has not been heard yet. */
 export function newNode(row: NodeRow): Node {
   const id = row.nodeId as NodeId;
   return { id, row, heardAtMs: undefined, counters: {}, dirty: false, dueMs: 0 };

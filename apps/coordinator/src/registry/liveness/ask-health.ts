@@ -1,18 +1,18 @@
 /**
- * Asks an agent for a sign of life. Its address was told by whoever could register, so as little as possible is done with it:
- * one GET of `/health`, without credentials, no redirect followed, a few bytes read, and nothing of them shown to anybody.
- * Called by probe.ts and rounds.ts. (R2)
+ * Requests an agent's `/health`. Anyone who can register chooses the address, so the request does as little as possible: one GET
+ * without credentials, no redirects, at most BODY_BYTES_MAX read, and nothing of the response passed on. Called by the health
+ * pool. (R2)
  */
 import { type Clock, readBody } from "@fleet/daemon";
 import { type AgentHealth, agentHealthSchema, instanceDigest } from "@fleet/protocol";
 import type { NodeRow } from "../node.ts";
 
-/** A whole question takes at most this long. */
+/** Limits a request from its start to the last byte of its response. */
 const ANSWER_MS_MAX = 5000;
-/** The largest answer that is read. */
+/** Limits the response body. */
 const BODY_BYTES_MAX = 4096;
 
-/** What the agent at `url` says of itself; undefined when it says nothing that counts, whatever the reason. */
+/** Returns what the agent at `url` reports about itself; undefined for any failure or invalid response. */
 export async function askHealth(
   clock: Clock,
   url: string,
@@ -24,7 +24,7 @@ export async function askHealth(
     const response = await fetch(new URL("/health", url), {
       headers: { accept: "application/json", "accept-encoding": "identity" },
       redirect: "manual",
-      // A body that is taken as it comes can't be larger than what was read of it.
+      // A compressed body could expand beyond the limit.
       decompress: false,
       keepalive: false,
       signal: AbortSignal.any([stopped, late.signal]),
@@ -45,7 +45,7 @@ export async function askHealth(
   }
 }
 
-/** Whether it is the node of `row` that answered, and its instance, where both are told. */
+/** Whether a response is from the node of `row`, and from its instance if both name one. */
 export function isOf(
   { node_id: id, instance_sha256: digest }: AgentHealth,
   { nodeId, instanceId }: NodeRow,

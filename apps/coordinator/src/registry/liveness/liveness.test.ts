@@ -14,7 +14,7 @@ describe("the state of a node (R5)", () => {
     [390_000, "DEAD"],
     [1e12, "DEAD"],
   ] as const)("heard %d ms ago is %s", (silentMs, state) => {
-    const heard: Heard = { heardAtMs: 1000, shutdown: false };
+    const heard: Heard = { heardAtMs: 1000, isShutdown: false };
     expect(nodeStateAt(heard, 1000 + silentMs, 0, WINDOWS)).toBe(state);
   });
 
@@ -25,13 +25,13 @@ describe("the state of a node (R5)", () => {
     [389_999, "STALE"],
     [390_000, "DEAD"],
   ] as const)("not heard in %d ms of our own time is %s", (upMs, state) => {
-    const heard: Heard = { heardAtMs: undefined, shutdown: false };
+    const heard: Heard = { heardAtMs: undefined, isShutdown: false };
     expect(nodeStateAt(heard, 5000 + upMs, 5000, WINDOWS)).toBe(state);
   });
 
   test("after a goodbye is SHUTDOWN, however long ago and whatever comes late", () => {
     for (const heardAtMs of [undefined, 0, 400_000])
-      expect(nodeStateAt({ heardAtMs, shutdown: true }, 400_000, 0, WINDOWS)).toBe("SHUTDOWN");
+      expect(nodeStateAt({ heardAtMs, isShutdown: true }, 400_000, 0, WINDOWS)).toBe("SHUTDOWN");
   });
 });
 
@@ -78,7 +78,7 @@ test("whatever happens in whatever order, silence of our own uptime alone decide
       const clock = new FakeClock();
       const model = new Model();
       let startedAtMs = clock.monotonicMs();
-      let heard: Heard = { heardAtMs: undefined, shutdown: false };
+      let heard: Heard = { heardAtMs: undefined, isShutdown: false };
       for (const s of steps) {
         switch (s.do) {
           case "wait":
@@ -92,17 +92,17 @@ test("whatever happens in whatever order, silence of our own uptime alone decide
           case "register":
             heard = {
               heardAtMs: clock.monotonicMs(),
-              shutdown: s.do === "hear" && heard.shutdown,
+              isShutdown: s.do === "hear" && heard.isShutdown,
             };
-            Object.assign(model, { silentMs: 0, everHeard: true, shutdown: heard.shutdown });
+            Object.assign(model, { silentMs: 0, everHeard: true, isShutdown: heard.isShutdown });
             break;
           case "bye":
-            heard = { ...heard, shutdown: true };
+            heard = { ...heard, isShutdown: true };
             model.shutdown = true;
             break;
           case "restart":
             startedAtMs = clock.monotonicMs();
-            heard = { heardAtMs: undefined, shutdown: heard.shutdown };
+            heard = { heardAtMs: undefined, isShutdown: heard.isShutdown };
             Object.assign(model, { silentMs: 0, everHeard: false });
         }
         expect(nodeStateAt(heard, clock.monotonicMs(), startedAtMs, WINDOWS)).toBe(

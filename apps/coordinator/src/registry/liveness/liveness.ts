@@ -1,13 +1,13 @@
 /**
- * Where a node stands, from when this process last heard it, and what of that is to be published. Pure: the registry asks,
- * the time is the caller's. (R5)
+ * A node's state, computed from when this process last heard it, and whether that state is published. Pure: the caller passes the
+ * time. (R5)
  *
  *   UNKNOWN (not heard since the start) → LIVE (heard) → STALE → DEAD (silence);   UNKNOWN → STALE → DEAD (silence)
- *   STALE, DEAD → LIVE (heard);   any → SHUTDOWN (goodbye) → LIVE (register);   any → UNKNOWN (restart), but SHUTDOWN
+ *   STALE, DEAD → LIVE (heard);   any → SHUTDOWN (goodbye) → LIVE (register);   any but SHUTDOWN → UNKNOWN (restart)
  */
 import type { NodeState } from "@fleet/protocol";
 
-/** How long silence lasts before each state, ms. */
+/** How long silence lasts before each state, in ms. */
 export interface LivenessWindows {
   /** Silence after which a node is STALE. */
   readonly staleAfterMs: number;
@@ -15,17 +15,17 @@ export interface LivenessWindows {
   readonly deadAfterMs: number;
 }
 
-/** What the verdict rests on. Times are ms of the coordinator's uptime. */
+/** What a node's state depends on. Times are ms of the coordinator's uptime. */
 export interface Heard {
   /** When this process last heard the node; undefined when it has not. */
   readonly heardAtMs: number | undefined;
-  /** The node said goodbye and has not registered since. */
-  readonly shutdown: boolean;
+  /** Whether the node said goodbye and has not registered since. */
+  readonly isShutdown: boolean;
 }
 
 /**
  * LIVE → STALE after `staleAfterMs` of silence → DEAD after `deadAfterMs` more; SHUTDOWN after a goodbye. A node that
- * this process has not heard is UNKNOWN; its silence counts from `startedAtMs`, so a restart never kills anybody early.
+ * this process has not heard is UNKNOWN; its silence counts from `startedAtMs`, so after a restart no node is DEAD early.
  */
 export function nodeStateAt(
   heard: Heard,
@@ -33,7 +33,7 @@ export function nodeStateAt(
   startedAtMs: number,
   windows: LivenessWindows,
 ): NodeState {
-  if (heard.shutdown) return "SHUTDOWN";
+  if (heard.isShutdown) return "SHUTDOWN";
   const silentMs = nowMs - (heard.heardAtMs ?? startedAtMs);
   if (silentMs >= windows.staleAfterMs + windows.deadAfterMs) return "DEAD";
   if (silentMs >= windows.staleAfterMs) return "STALE";
@@ -41,10 +41,10 @@ export function nodeStateAt(
 }
 
 /**
- * The state to publish after `published`, undefined when there is no news. A restart makes every node UNKNOWN for a while,
- * and one that was DEAD before it STALE on its way there: that is no news.
+ * The state to publish after `published`, or undefined. After a restart every node is UNKNOWN for a while, and one that was DEAD before
+ * becomes STALE on the way to DEAD; neither is published.
  */
-export function newsOf(
+export function stateToPublish(
   state: NodeState,
   published: NodeState,
   isHeardSinceStart: boolean,
@@ -54,7 +54,7 @@ export function newsOf(
   return state;
 }
 
-/** When the state of a node that is silent since `sinceMs` changes next, or `agedMs` if that is sooner; both if past: never. */
+/** The next time at which the state of a node silent since `sinceMs` changes, or `agedMs` if that is earlier; Infinity if all are past. */
 export function dueMs(
   sinceMs: number,
   agedMs: number,

@@ -1,13 +1,12 @@
 /**
- * Finds, among all nodes, those whose time has come: to be told as STALE, DEAD or LIVE again, or to be forgotten. A node is
- * looked at only when its `dueMs` has come, so that a sweep over ten thousand costs next to nothing. Called by registry.ts at
- * each tick. (R4, R5)
+ * Finds the nodes whose state has changed and those that have aged out. A node is examined only once its `dueMs` has passed, so a sweep
+ * over ten thousand nodes costs almost nothing. Called by the liveness watch at each tick. (R4, R5)
  */
 import type { NodeState } from "@fleet/protocol";
-import { dueMs, newsOf, nodeStateAt } from "./liveness.ts";
+import { dueMs, stateToPublish, nodeStateAt } from "./liveness.ts";
 import type { Node, RegistryOptions } from "../node.ts";
 
-/** Nodes that age out in one sweep, at most. */
+/** Maximum number of nodes that age out in one sweep. */
 const AGED_MAX = 100;
 
 /** A moment in the coordinator's uptime, ms; `startedMs` is when this run began. */
@@ -16,22 +15,22 @@ export interface Moment {
   readonly startedMs: number;
 }
 
-/** What is to be done. */
+/** The result of a sweep. */
 export interface Swept {
-  /** Their state is not the one that was published last. */
+  /** Nodes whose state differs from the one published last. */
   readonly changed: readonly { readonly node: Node; readonly state: NodeState }[];
-  /** Gone for longer than those of their class are remembered. */
+  /** Nodes that have been silent for longer than the retention of their class. */
   readonly aged: readonly Node[];
 }
 
-/** Where a node stands. */
+/** The state of a node. */
 export function stateAt(node: Node, at: Moment, options: RegistryOptions): NodeState {
   const { heardAtMs, row } = node;
-  const heard = { heardAtMs, shutdown: row.shutdownAt !== null };
+  const heard = { heardAtMs, isShutdown: row.shutdownAt !== null };
   return nodeStateAt(heard, at.nowMs, at.startedMs, options);
 }
 
-/** Sets `dueMs` of those for which nothing is to be done; the others are due again at the next sweep. */
+/** Sweeps. Sets `dueMs` of the nodes that are in neither result; the others stay due. */
 export function sweep(
   nodes: Iterable<Node>,
   { nowMs, startedMs }: Moment,
@@ -45,7 +44,7 @@ export function sweep(
     const { row, heardAtMs } = node;
     const state = stateAt(node, at, options);
     const agedMs = row.heardUptime + options.retentionMs[row.class];
-    if (newsOf(state, row.publishedState, heardAtMs !== undefined) !== undefined)
+    if (stateToPublish(state, row.publishedState, heardAtMs !== undefined) !== undefined)
       changed.push({ node, state });
     else if (agedMs > nowMs || !isGone(state))
       node.dueMs = dueMs(heardAtMs ?? startedMs, agedMs, nowMs, options);
@@ -54,7 +53,7 @@ export function sweep(
   return { changed, aged };
 }
 
-/** After a restart even one that has been silent for long gets its chance to be heard first. */
+/** A node that is UNKNOWN or STALE is never removed: after a restart it first gets the full windows to be heard. */
 function isGone(state: NodeState): boolean {
   return state === "DEAD" || state === "SHUTDOWN";
 }
