@@ -1,7 +1,8 @@
 /** The composition root: constructs the coordinator's parts, connects them, and starts and stops them in order. (T6) */
 import { join } from "node:path";
 import { type Clock, type Log, type Random, ServiceGroup } from "@fleet/daemon";
-import { Auth, type TokenSettings } from "./auth/auth.ts";
+import { Auth } from "./auth/auth.ts";
+import type { TokenSettings } from "./auth/tokens.ts";
 import { Bus } from "./bus.ts";
 import type { Config } from "./config/config.ts";
 import { Committer } from "./db/commit.ts";
@@ -62,7 +63,7 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const { db } = opened;
   const bus = new Bus();
   const commits = new Committer(db, log, bus);
-  const auth = new Auth(db, commits, options.dataDir, clock, log, options.tokens);
+  const auth = new Auth({ ...options, db, commits });
   auth.requireTokens();
   const registry = createRegistry({ db, commits, clock, log }, registryOptions(config));
   const trackers = createTrackers({ ...options, db, bus });

@@ -14,7 +14,7 @@ import {
   type StreamId,
 } from "@fleet/protocol";
 import { sql } from "drizzle-orm";
-import type { TokenSettings } from "./auth/auth.ts";
+import type { TokenSettings } from "./auth/tokens.ts";
 import type { Db } from "./db/open.ts";
 import type { RegistryOptions } from "./registry/node.ts";
 

@@ -4,7 +4,8 @@ import { Bus } from "../bus.ts";
 import { Committer } from "../db/commit.ts";
 import { MEMORY, openDb } from "../db/open.ts";
 import { configuredTokens, instanceId, nodeId, RecordingLog } from "../testing.ts";
-import { Auth, type TokenSettings } from "./auth.ts";
+import { Auth } from "./auth.ts";
+import type { TokenSettings } from "./tokens.ts";
 import { FAILURES_MAX } from "./throttle.ts";
 
 const CLAIMS = { nodeId: nodeId("radar3"), instanceId: instanceId("i1"), epoch: 4 };
@@ -14,7 +15,10 @@ function made(settings: TokenSettings = SETTINGS): { auth: Auth; log: RecordingL
   const log = new RecordingLog();
   const { db } = openDb(MEMORY);
   const commits = new Committer(db, log, new Bus());
-  return { log, auth: new Auth(db, commits, MEMORY, new FakeClock(), log, settings) };
+  return {
+    log,
+    auth: new Auth({ db, commits, dataDir: MEMORY, clock: new FakeClock(), log, tokens: settings }),
+  };
 }
 
 describe("identify (A9, H5)", () => {

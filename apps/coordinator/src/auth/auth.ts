@@ -9,13 +9,17 @@ import type { Db } from "../db/open.ts";
 import { Audit } from "./audit.ts";
 import { Credentials } from "./credentials.ts";
 import { Throttle } from "./throttle.ts";
-import { type ConfiguredToken, Tokens } from "./tokens.ts";
+import { Tokens, type TokenSettings } from "./tokens.ts";
 
-/** The tokens that environment and files configure. */
-export interface TokenSettings {
-  readonly configured: readonly ConfiguredToken[];
-  /** While no valid token of a kind exists, accept any or none. For trials on one machine. */
-  readonly insecureDev: boolean;
+/** What Auth is built from. */
+export interface AuthOptions {
+  readonly db: Db;
+  readonly commits: Committer;
+  /** The directory of the signing keys. */
+  readonly dataDir: string;
+  readonly tokens: TokenSettings;
+  readonly clock: Clock;
+  readonly log: Log;
 }
 
 /** The port a token was presented to. */
@@ -43,20 +47,13 @@ export class Auth implements Service {
   readonly #log: Log;
   readonly #logLimiter: LogLimiter;
 
-  /** Reads the signing keys from `dataDir`. Throws KeyFileError. */
-  constructor(
-    db: Db,
-    commits: Committer,
-    dataDir: string,
-    clock: Clock,
-    log: Log,
-    { configured, insecureDev }: TokenSettings,
-  ) {
-    this.tokens = new Tokens(db, commits, clock, log, configured, insecureDev);
+  /** Reads the signing keys. Throws KeyFileError. */
+  constructor({ db, commits, dataDir, tokens, clock, log }: AuthOptions) {
+    this.tokens = new Tokens({ db, commits, clock, log, ...tokens });
     this.credentials = new Credentials(clock, dataDir);
     this.audit = new Audit(db, clock, log);
     this.#throttle = new Throttle(clock);
-    this.#insecureDev = insecureDev;
+    this.#insecureDev = tokens.insecureDev;
     this.#log = log;
     this.#logLimiter = new LogLimiter(clock);
   }

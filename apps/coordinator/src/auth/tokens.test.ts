@@ -5,8 +5,8 @@ import { Bus } from "../bus.ts";
 import { Committer } from "../db/commit.ts";
 import { type Db, MEMORY, openDb } from "../db/open.ts";
 import { configuredTokens, RecordingLog, refuseWrites } from "../testing.ts";
-import type { TokenSettings } from "./auth.ts";
-import { isTokenFor, Tokens, TOKENS_MAX } from "./tokens.ts";
+import { isTokenFor, TOKENS_MAX } from "./token.ts";
+import { Tokens, type TokenSettings } from "./tokens.ts";
 
 const HOUR_MS = 3_600_000;
 const SETTINGS = configuredTokens({ enroll: "enroll", push: "push", operator: "operator" });
@@ -26,9 +26,9 @@ class Rig {
   }
 
   restart(): Tokens {
-    const { configured, insecureDev } = this.#settings;
-    const commits = new Committer(this.db, this.log, new Bus());
-    this.tokens = new Tokens(this.db, commits, this.clock, this.log, configured, insecureDev);
+    const { db, clock, log } = this;
+    const commits = new Committer(db, log, new Bus());
+    this.tokens = new Tokens({ db, commits, clock, log, ...this.#settings });
     this.tokens.ended.add((token) => void this.ended.push(token.name));
     this.tokens.start();
     return this.tokens;
@@ -200,7 +200,7 @@ describe("a created token (H5)", () => {
     expect(usedAt()).toBe(minute);
     refuseWrites(rig.db, true);
     rig.clock.advance(60_000);
-    expect(rig.log.count("can't write when tokens were last used")).toBe(1);
+    expect(rig.log.count("the database refuses writes")).toBe(1);
     refuseWrites(rig.db, false);
     await rig.tokens.stop();
     rig.restart();

@@ -4,42 +4,26 @@
  */
 import { createHmac, randomBytes } from "node:crypto";
 import { type Clock, every, Hook, type Log, type Timer } from "@fleet/daemon";
-import type { NewToken, Role, SharedTokenKind, TokenView } from "@fleet/protocol";
+import type { NewToken, SharedTokenKind, TokenView } from "@fleet/protocol";
 import { eq, sql } from "drizzle-orm";
-import type { Committer, Decision, Key, Table } from "../db/commit.ts";
+import type { Committer, Table } from "../db/commit.ts";
 import type { Db } from "../db/open.ts";
 import { tokens } from "../db/schema.ts";
-import { matchesGlob } from "./glob.ts";
 import { hashToken, makeToken, makeTokenId } from "./secret-text.ts";
+import {
+  type ConfiguredToken,
+  configuredToken,
+  decideCreate,
+  decideRevoke,
+  isValidAt,
+  type StoredToken,
+  type Token,
+  type TokenKeys,
+} from "./token.ts";
 
-/** Created tokens stored, including expired and revoked ones. */
-export const TOKENS_MAX = 1000;
 const MINUTE_MS = 60_000;
 /** How soon an expired token's open connections are closed. */
 const SWEEP_MS = 1000;
-
-/** A token from a variable or a file. `name` contains a colon, which a created token's name can't. */
-export interface ConfiguredToken {
-  readonly kind: SharedTokenKind;
-  readonly name: string;
-  readonly secret: string;
-}
-
-/** A token without its secret. Times are Unix ms. */
-export interface Token {
-  readonly id: string;
-  readonly name: string;
-  readonly kind: SharedTokenKind;
-  /** Null unless `kind` is `operator`. */
-  readonly role: Role | null;
-  /** Glob patterns of node ids; empty: any node. */
-  readonly nodes: readonly string[];
-  /** Empty: any group, or none. */
-  readonly groups: readonly string[];
-  readonly createdAt: number | null;
-  readonly createdBy: string | null;
-  readonly expiresAt: number | null;
-}
 
 /** The result of creating a token. `too_many`: TOKENS_MAX tokens are valid. */
 export type CreateOutcome =
@@ -48,16 +32,6 @@ export type CreateOutcome =
 
 /** The result of a revocation. `configured`: the token comes from the configuration and can't be revoked. */
 export type RevokeOutcome = "revoked" | "unknown" | "configured";
-
-/** A created token as it is committed. */
-interface StoredToken {
-  readonly token: Token;
-  readonly hash: string;
-  readonly revokedAt: number | null;
-}
-
-/** All created tokens are one row of a commit: names are unique, and their number is limited. */
-type TokenKeys = { readonly stored: Key<readonly StoredToken[]> };
 
 interface Entry {
   readonly token: Token;
@@ -72,6 +46,21 @@ interface Entry {
   isDirty: boolean;
   /** At the last sweep. */
   wasValid: boolean;
+}
+
+/** The tokens that environment and files configure. */
+export interface TokenSettings {
+  readonly configured: readonly ConfiguredToken[];
+  /** While no valid token of a kind exists, accept any or none. For trials on one machine. */
+  readonly insecureDev: boolean;
+}
+
+/** What the tokens are built from. */
+export interface TokensOptions extends TokenSettings {
+  readonly db: Db;
+  readonly commits: Committer;
+  readonly clock: Clock;
+  readonly log: Log;
 }
 
 /** Looks tokens up by their secret, creates and revokes them, and reports those that end. */
@@ -90,15 +79,7 @@ export class Tokens {
   readonly #keys: TokenKeys = { stored: { table: this.#table(), id: "" } };
   readonly #timers: Timer[] = [];
 
-  /** `insecureDev`: while no valid token of a kind exists, accept any or none. For trials on one machine. */
-  constructor(
-    db: Db,
-    commits: Committer,
-    clock: Clock,
-    log: Log,
-    configured: readonly ConfiguredToken[],
-    insecureDev: boolean,
-  ) {
+  constructor({ db, commits, clock, log, configured, insecureDev }: TokensOptions) {
     this.#db = db;
     this.#commits = commits;
     this.#clock = clock;
@@ -280,20 +261,20 @@ export class Tokens {
   #flush(): void {
     const dirty = [...this.#byIndex.values()].filter((entry) => entry.isDirty);
     if (dirty.length === 0) return;
-    try {
-      const update = this.#db
-        .update(tokens)
-        .set({ lastUsedAt: sql.placeholder("lastUsedAt") as never })
-        .where(eq(tokens.id, sql.placeholder("id")))
-        .prepare();
-      this.#db.transaction(() => {
+    const update = this.#db
+      .update(tokens)
+      .set({ lastUsedAt: sql.placeholder("lastUsedAt") as never })
+      .where(eq(tokens.id, sql.placeholder("id")))
+      .prepare();
+    this.#commits.batch(
+      () => {
         for (const { token, lastUsedAt } of dirty) update.run({ id: token.id, lastUsedAt });
-      });
-    } catch (err) {
-      this.#log.warn({ err }, "can't write when tokens were last used");
-      return;
-    }
-    for (const entry of dirty) entry.isDirty = false;
+      },
+      [],
+      () => {
+        for (const entry of dirty) entry.isDirty = false;
+      },
+    );
   }
 
   #view(entry: Entry): TokenView {
@@ -318,60 +299,6 @@ export class Tokens {
 
 function toStored({ token, hash, revokedAt }: Entry): StoredToken {
   return { token, hash, revokedAt };
-}
-
-function isValidAt(
-  { token, revokedAt }: Pick<StoredToken, "token" | "revokedAt">,
-  nowMs: number,
-): boolean {
-  return revokedAt === null && (token.expiresAt === null || nowMs < token.expiresAt);
-}
-
-function decideCreate(
-  stored: readonly StoredToken[],
-  created: StoredToken,
-  nowMs: number,
-): Decision<TokenKeys, CreateOutcome["at"]> {
-  if (stored.some(({ token }) => token.name === created.token.name))
-    return { outcome: "name_taken" };
-  const isFull = stored.length >= TOKENS_MAX;
-  const replaced = isFull ? stored.find((other) => !isValidAt(other, nowMs)) : undefined;
-  if (isFull && replaced === undefined) return { outcome: "too_many" };
-  const kept = stored.filter((other) => other !== replaced);
-  return { outcome: "created", next: { stored: [...kept, created] } };
-}
-
-function decideRevoke(
-  stored: readonly StoredToken[],
-  id: string,
-  revokedAt: number,
-): Decision<TokenKeys, RevokeOutcome> {
-  const found = stored.find(({ token }) => token.id === id);
-  if (found === undefined) return { outcome: "unknown" };
-  if (found.revokedAt !== null) return { outcome: "revoked" };
-  const next = stored.map((other) => (other === found ? { ...found, revokedAt } : other));
-  return { outcome: "revoked", next: { stored: next } };
-}
-
-/** Whether a token's limits allow it to enrol or speak for this node. */
-export function isTokenFor(token: Token, nodeId: string, group: string | null): boolean {
-  const isNode = token.nodes.length === 0 || token.nodes.some((p) => matchesGlob(p, nodeId));
-  const isGroup = token.groups.length === 0 || (group !== null && token.groups.includes(group));
-  return isNode && isGroup;
-}
-
-function configuredToken(kind: SharedTokenKind, name: string): Token {
-  return {
-    id: name,
-    name,
-    kind,
-    role: kind === "operator" ? "admin" : null,
-    nodes: [],
-    groups: [],
-    createdAt: null,
-    createdBy: null,
-    expiresAt: null,
-  };
 }
 
 /** Stand for any secret or none with `insecureDev`. */

@@ -13,9 +13,9 @@ import {
 } from "@fleet/daemon";
 import { revealEnvironment } from "@fleet/daemon/environment";
 import { VERSION } from "@fleet/daemon/version";
-import type { TokenSettings } from "../auth/auth.ts";
 import { isGuessable } from "../auth/secret-text.ts";
-import type { ConfiguredToken } from "../auth/tokens.ts";
+import type { ConfiguredToken } from "../auth/token.ts";
+import type { TokenSettings } from "../auth/tokens.ts";
 import { type Config, loadConfig, readSecret } from "../config/config.ts";
 import { createCoordinator, defaultTrackDir } from "../coordinator.ts";
 

@@ -123,7 +123,14 @@ export class DatabaseTokenAdmin implements TokenAdmin {
     const { db } = opened;
     try {
       const commits = new Committer(db, silentLog, new Bus());
-      const tokens = new Tokens(db, commits, systemClock, silentLog, [], false);
+      const tokens = new Tokens({
+        db,
+        commits,
+        clock: systemClock,
+        log: silentLog,
+        configured: [],
+        insecureDev: false,
+      });
       return await use(tokens, new Audit(db, systemClock, silentLog));
     } finally {
       opened.close();

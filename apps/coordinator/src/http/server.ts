@@ -4,7 +4,7 @@ import type { ErrorCode } from "@fleet/protocol";
 import type { Hono } from "hono";
 import type { Bearer } from "../auth/auth.ts";
 import type { AccessClaims, RefreshClaims } from "../auth/credentials.ts";
-import type { Token } from "../auth/tokens.ts";
+import type { Token } from "../auth/token.ts";
 import { ListenError } from "../net/listen-error.ts";
 import type { TlsFiles, TlsPair } from "../net/tls-files.ts";
 import { TlsRenewal } from "../net/tls-renewal.ts";

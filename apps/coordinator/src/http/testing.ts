@@ -64,14 +64,14 @@ export class Api implements AsyncDisposable {
   readonly db: Db = openDb(MEMORY).db;
   readonly counts = new Counts();
   readonly commits = new Committer(this.db, this.log, this.bus);
-  readonly auth = new Auth(
-    this.db,
-    this.commits,
-    MEMORY,
-    this.clock,
-    this.log,
-    configuredTokens({ enroll: ENROLL, push: PUSH, operator: OPERATOR }),
-  );
+  readonly auth = new Auth({
+    db: this.db,
+    commits: this.commits,
+    dataDir: MEMORY,
+    tokens: configuredTokens({ enroll: ENROLL, push: PUSH, operator: OPERATOR }),
+    clock: this.clock,
+    log: this.log,
+  });
   readonly registry: Registry;
   readonly manager: TrackerManager;
   readonly app: Http["app"];

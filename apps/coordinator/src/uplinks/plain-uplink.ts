@@ -4,7 +4,7 @@
  */
 import { LineDecoder, type NodeId, parsePlainLine, streamIdOf } from "@fleet/protocol";
 import type { Auth } from "../auth/auth.ts";
-import { isTokenFor, type Token } from "../auth/tokens.ts";
+import { isTokenFor, type Token } from "../auth/token.ts";
 import type { Counts } from "@fleet/daemon";
 import type { Registry } from "../registry/registry.ts";
 import type { TrackerManager } from "../trackers/manager.ts";

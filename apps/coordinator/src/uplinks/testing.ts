@@ -119,24 +119,16 @@ export class FramePort implements AsyncDisposable {
     this.db = options.db ?? openDb(MEMORY).db;
     const bus = new Bus();
     this.commits = new Committer(this.db, log, bus);
-    this.auth = new Auth(
-      this.db,
-      this.commits,
-      MEMORY,
-      clock,
-      log,
-      configuredTokens({ push: PUSH }),
-    );
+    const { db, commits } = this;
+    const tokens = configuredTokens({ push: PUSH });
+    this.auth = new Auth({ db, commits, dataDir: MEMORY, tokens, clock, log });
     this.auth.start();
     this.registry = createRegistry(
-      { db: this.db, commits: this.commits, clock, log },
-      {
-        ...REGISTRY_OPTIONS,
-        plainNodesMax: options.plainNodesMax ?? 1000,
-      },
+      { db, commits, clock, log },
+      { ...REGISTRY_OPTIONS, plainNodesMax: options.plainNodesMax ?? 1000 },
     );
     this.registry.start();
-    const { db, auth, registry } = this;
+    const { auth, registry } = this;
     const shared = { config: configOf(options), clock, log, db, random: seededRandom(1) };
     this.manager = createTrackers({
       ...shared,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { Token } from "../../auth/tokens.ts";
+import type { Token } from "../../auth/token.ts";
 import { registration } from "../../testing.ts";
 import type { NodeRow } from "../node.ts";
 import { decideEnrolment, type EnrolmentProof } from "./policy.ts";

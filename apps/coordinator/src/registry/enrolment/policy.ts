@@ -2,7 +2,7 @@
  * Decides whether an agent may register as a node: the one policy for both forms of a registration. Pure; called by http/agents before
  * the registry stores anything. (R1, H5)
  */
-import { isTokenFor, type Token } from "../../auth/tokens.ts";
+import { isTokenFor, type Token } from "../../auth/token.ts";
 import type { AgentRegistration, NodeRow } from "../node.ts";
 import { isSameAgent } from "./epochs.ts";
 
