@@ -1,13 +1,13 @@
-/** Prometheus metrics. The hot path keeps plain numbers; these read them when they are asked. (H4) */
+/** Prometheus metrics. The hot path keeps plain numbers, which are read when the metrics are requested. (H4) */
 import { nodeStateSchema, type SensorCounters, type StreamId } from "@fleet/protocol";
 import { collectDefaultMetrics, Counter, Gauge, Registry as PromRegistry } from "prom-client";
 import type { Auth } from "../auth/auth.ts";
 import type { Counts } from "@fleet/daemon";
 import type { Registry } from "../registry/registry.ts";
 import type { Trackers } from "../trackers/create-trackers.ts";
-import type { TrackerManager } from "../trackers/manager.ts";
+import type { Tracker } from "../trackers/tracker.ts";
 
-/** What is measured. */
+/** Where the numbers are read. */
 export interface MetricsSources {
   readonly auth: Auth;
   readonly registry: Registry;
@@ -21,11 +21,11 @@ export interface MetricsSources {
   };
   /** Open event streams of agents. */
   readonly streams: () => number;
-  /** Agents that were told to register later. */
+  /** Registrations refused with Retry-After. */
   readonly deferred: () => number;
-  /** Whether the database takes writes. */
+  /** Whether the database accepts writes. */
   readonly isWritable: () => boolean;
-  /** Answers to downloads of agents, by status. */
+  /** Responses to downloads of agents, by status. */
   readonly downloads: Counts;
 }
 
@@ -37,43 +37,19 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#prom });
     this.#nodes(sources.registry);
     this.#sensors(sources.registry);
-    this.#trackers(sources.trackers.manager);
-    this.#counter("fleet_fetches_total", "Frames asked for", ["stream", "outcome"], (c) => {
-      for (const [stream, outcomes] of sources.uplinks.fetchers.outcomes()) {
-        for (const [outcome, n] of outcomes.entries()) c.inc({ stream, outcome }, n);
-      }
-    });
-    this.#counter("fleet_wrong_tokens_total", "Tokens that opened nothing", ["where"], (c) => {
-      for (const [where, n] of sources.auth.refused.entries()) c.inc({ where }, n);
-    });
-    this.#counter("fleet_audit_entries_lost_total", "Audit entries not written", [], (c) =>
-      c.inc(sources.auth.audit.lost),
-    );
-    this.#gauge("fleet_frame_connections", "Open connections on the frame port", (g) =>
-      g.set(sources.uplinks.server.connections),
+    this.#trackers(sources.trackers);
+    this.#uplinks(sources.uplinks);
+    this.#access(sources);
+    this.#gauge("fleet_database_writable", "1, or 0 while the database refuses writes", (g) =>
+      g.set(sources.isWritable() ? 1 : 0),
     );
     this.#gauge("fleet_agent_streams", "Open event streams of agents", (g) =>
       g.set(sources.streams()),
     );
-    this.#counter("fleet_registers_deferred_total", "Agents told to register later", [], (c) =>
-      c.inc(sources.deferred()),
-    );
-    this.#gauge("fleet_database_writable", "1, or 0 while the database takes no writes", (g) =>
-      g.set(sources.isWritable() ? 1 : 0),
-    );
-    this.#counter("fleet_lines_refused_total", "Lines and connections refused", ["reason"], (c) => {
-      for (const [reason, n] of sources.uplinks.refused.entries()) c.inc({ reason }, n);
-    });
-    const help = "Requests and sessions of instances that may not speak for their nodes";
-    this.#counter("fleet_instances_refused_total", help, ["reason"], (c) => {
-      for (const [reason, n] of sources.registry.refused.entries()) c.inc({ reason }, n);
-    });
-    this.#counter("fleet_agent_downloads_total", "Agents asked for", ["status"], (c) => {
+    const downloads = "Downloads of agents, by status";
+    this.#counter("fleet_agent_downloads_total", downloads, ["status"], (c) => {
       for (const [status, n] of sources.downloads.entries()) c.inc({ status }, n);
     });
-    this.#counter("fleet_track_events_lost_total", "Events not written to files", [], (c) =>
-      c.inc(sources.trackers.trackLog.lost),
-    );
   }
 
   get contentType(): string {
@@ -96,7 +72,39 @@ export class Metrics {
     );
   }
 
-  /** As each agent's last heartbeat has them: produced = acked + spooled + Σ dropped. (A16) */
+  #access({ auth, registry, deferred }: MetricsSources): void {
+    const wrong = "Requests with a wrong token, by where it was presented";
+    this.#counter("fleet_wrong_tokens_total", wrong, ["where"], (c) => {
+      for (const [where, n] of auth.refused.entries()) c.inc({ where }, n);
+    });
+    const lost = "Audit entries that could not be written";
+    this.#counter("fleet_audit_entries_lost_total", lost, [], (c) => c.inc(auth.audit.lost));
+    const refused = "Registrations refused with Retry-After";
+    this.#counter("fleet_registers_deferred_total", refused, [], (c) => c.inc(deferred()));
+    const superseded =
+      "Requests and sessions refused because the instance may not speak for its node";
+    this.#counter("fleet_instances_refused_total", superseded, ["reason"], (c) => {
+      for (const [reason, n] of registry.refused.entries()) c.inc({ reason }, n);
+    });
+  }
+
+  #uplinks({ refused, fetchers, server }: MetricsSources["uplinks"]): void {
+    this.#gauge("fleet_frame_connections", "Open connections on the frame port", (g) =>
+      g.set(server.connections),
+    );
+    const lines = "Lines and connections that the frame port refused";
+    this.#counter("fleet_lines_refused_total", lines, ["reason"], (c) => {
+      for (const [reason, n] of refused.entries()) c.inc({ reason }, n);
+    });
+    const fetches = "Fetches of frames, by outcome";
+    this.#counter("fleet_fetches_total", fetches, ["stream", "outcome"], (c) => {
+      for (const [stream, outcomes] of fetchers.outcomes()) {
+        for (const [outcome, n] of outcomes.entries()) c.inc({ stream, outcome }, n);
+      }
+    });
+  }
+
+  /** Counters of each agent's latest heartbeat: produced = acked + spooled + Σ dropped. (A16) */
   #sensors(registry: Registry): void {
     const each = function* (): Generator<readonly [string, SensorCounters]> {
       for (const { id, counters } of registry.list()) {
@@ -108,11 +116,11 @@ export class Metrics {
       this.#counter(`fleet_sensor_frames_${name}_total`, help, ["stream"], (c) => {
         for (const [stream, counts] of each()) c.inc({ stream }, counts[name]);
       });
-    total("produced", "Frames agents have read from their sensors");
-    total("acked", "Frames agents know to be acknowledged");
+    total("produced", "Frames that agents have read from their sensors");
+    total("acked", "Frames that agents have received an acknowledgement for");
     this.#gauge(
       "fleet_sensor_frames_spooled",
-      "Frames that wait in agents",
+      "Frames that wait in the spools of agents",
       (g) => {
         for (const [stream, { spooled }] of each()) g.set({ stream }, spooled);
       },
@@ -120,7 +128,7 @@ export class Metrics {
     );
     this.#counter(
       "fleet_sensor_frames_dropped_total",
-      "Frames agents have dropped",
+      "Frames that agents have dropped",
       ["stream", "reason"],
       (c) => {
         for (const [stream, { dropped }] of each())
@@ -129,39 +137,36 @@ export class Metrics {
     );
   }
 
-  #trackers(manager: TrackerManager): void {
-    this.#counter("fleet_frames_accepted_total", "Frames taken by trackers", ["stream"], (c) => {
-      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.queue.framesAccepted);
-    });
-    this.#counter("fleet_frames_dropped_total", "Frames dropped", ["stream", "reason"], (c) => {
+  #trackers({ manager, trackLog }: MetricsSources["trackers"]): void {
+    const each = (name: string, help: string, read: (tracker: Tracker) => number): void =>
+      this.#counter(name, help, ["stream"], (c) => {
+        for (const t of manager.list()) c.inc({ stream: t.streamId }, read(t));
+      });
+    const accepted = "Frames that the sockets of trackers have accepted";
+    each("fleet_frames_accepted_total", accepted, (t) => t.queue.framesAccepted);
+    const redelivered = "Frames sent again to a later run of the tracker";
+    each("fleet_frames_redelivered_total", redelivered, (t) => t.queue.framesRedelivered);
+    const abandoned = "Frames not sent again because run after run died";
+    each("fleet_frames_abandoned_total", abandoned, (t) => t.queue.framesAbandoned);
+    const events = "Track events, without repeats";
+    each("fleet_track_events_total", events, (t) => t.tracks.events);
+    const repeated = "Track events that a later run repeated";
+    each("fleet_track_events_repeated_total", repeated, (t) => t.events.repeatedEvents);
+    const bad = "Lines of trackers that are not track events";
+    each("fleet_tracker_lines_bad_total", bad, (t) => t.events.badLines);
+    const dropped = "Frames that the coordinator has dropped";
+    this.#counter("fleet_frames_dropped_total", dropped, ["stream", "reason"], (c) => {
       for (const t of manager.list()) {
         for (const [reason, n] of Object.entries(t.queue.dropped))
           c.inc({ stream: t.streamId, reason }, n);
       }
     });
-    this.#counter(
-      "fleet_frames_redelivered_total",
-      "Frames given to a later run",
-      ["stream"],
-      (c) => {
-        for (const t of manager.list()) c.inc({ stream: t.streamId }, t.queue.framesRedelivered);
-      },
-    );
-    this.#counter("fleet_frames_abandoned_total", "Frames runs died of", ["stream"], (c) => {
-      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.queue.framesAbandoned);
-    });
-    this.#counter("fleet_track_events_total", "Track events read", ["stream"], (c) => {
-      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.tracks.events);
-    });
-    this.#counter("fleet_track_events_repeated_total", "Events said again", ["stream"], (c) => {
-      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.events.repeatedEvents);
-    });
-    this.#counter("fleet_tracker_lines_bad_total", "Lines that were no event", ["stream"], (c) => {
-      for (const t of manager.list()) c.inc({ stream: t.streamId }, t.events.badLines);
-    });
-    this.#counter("fleet_streams_refused_total", "Streams without a tracker", ["reason"], (c) => {
+    const refused = "Streams that were refused a tracker";
+    this.#counter("fleet_streams_refused_total", refused, ["reason"], (c) => {
       for (const [reason, n] of Object.entries(manager.refused)) c.inc({ reason }, n);
     });
+    const lost = "Track events that could not be written to files";
+    this.#counter("fleet_track_events_lost_total", lost, [], (c) => c.inc(trackLog.lost));
     this.#gauge(
       "fleet_trackers",
       "Trackers by state",
@@ -191,7 +196,7 @@ export class Metrics {
     this.#prom.registerMetric(metric);
   }
 
-  /** The source's number is the whole count, so each reading starts again from nothing. */
+  /** Adds a counter. `read` supplies the total, so the counter is reset before each reading. */
   #counter(
     name: string,
     help: string,

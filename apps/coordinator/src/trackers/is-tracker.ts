@@ -1,22 +1,22 @@
-/** Whether a command line is that of a tracker of ours, for those that a killed coordinator had no time to write down. (T5) */
+/** Recognises our trackers by their command line, for those that a killed coordinator had no time to record. (T5) */
 import { basename } from "node:path";
 
 /**
- * Whether `argv` is what `template` makes for some stream and a port that `isOurs`. Interpreters that come in front of a
- * script, and wrappers such as env(1) that are gone when it runs, are passed over.
+ * Whether `argv` is `template` filled in for some stream and a port that `isOurs`. Both are compared from the end, so that an
+ * interpreter before a script, or a wrapper such as env(1) that has replaced itself, makes no difference.
  */
 export function isTracker(
   argv: readonly string[],
   template: readonly string[],
   isOurs: (port: number) => boolean,
 ): boolean {
-  // A single word says too little.
+  // A single word proves too little.
   if (argv.length < 2) return false;
   const length = Math.min(argv.length, template.length);
   let ports = 0;
   for (let back = 1; back <= length; back++) {
     const [arg, part] = [argv.at(-back)!, template.at(-back)!];
-    // How a program was found does not matter.
+    // The program may be found by another path.
     if ((back === argv.length || back === template.length) && basename(arg) === basename(part))
       continue;
     const port = portIn(arg, part);
@@ -26,7 +26,7 @@ export function isTracker(
   return ports > 0;
 }
 
-/** The port that stands in `arg` where `part` has its place; null when it has none; undefined when they differ. */
+/** The port in `arg` at the placeholder of `part`; null when `part` has no such placeholder; undefined when they do not match. */
 function portIn(arg: string, part: string): number | null | undefined {
   const pattern = part
     .split(/(\{port\}|\{stream\})/)

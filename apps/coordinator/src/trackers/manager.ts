@@ -1,6 +1,6 @@
 /**
- * All trackers of this coordinator: finds or makes the one for a stream, gives out ports, ends what a killed coordinator
- * left behind, forgets streams that are silent for weeks, and stops all together. (T2, T3, T5, T6)
+ * All trackers of this coordinator: finds or creates the tracker of a stream, leases ports, ends the processes that a killed
+ * coordinator left, forgets streams that are silent for weeks, and stops everything together. (T2, T3, T5, T6)
  */
 import { every, LogLimiter, type Timer } from "@fleet/daemon";
 import { nodeOfStream, type NodeId, type StreamId, streamIdOf } from "@fleet/protocol";
@@ -15,23 +15,23 @@ const ORPHAN_GRACE_MS = 500;
 const TICK_MS = 1000;
 const ROW_FLUSH_TICKS = 30;
 const FORGET_TICKS = 3600;
-/** After a search that found no port there is none before this: refused streams ask with every line. */
+/** How long the result of a search that found no port is reused, because refused streams ask again with every line. */
 const NO_PORT_MS = 250;
 
-/** Why a stream gets no tracker. */
+/** Why a stream is refused a tracker. */
 export type Refusal = "unknown_node" | "ports_exhausted" | "draining";
-/** Why a pushed stream gets none: also since its token has brought in too many, or since the config says to fetch it. */
+/** Why a pushed stream is refused one: also because its token has provisioned too many, or the config says to fetch it. */
 export type PushRefusal = Refusal | "quota" | "fetched";
 
-/** What the manager is given besides what trackers share. */
+/** The rules by which streams are provisioned and forgotten. */
 export interface ManagerOptions {
-  /** Whether a stream that no config names gets a tracker. */
+  /** Whether a stream that the config does not name gets a tracker. */
   readonly autoProvision: boolean;
-  /** Streams that one push token may bring in, remembered ones included. (T2) */
+  /** Streams that one push token may provision, stopped ones included. (T2) */
   readonly perTokenMax: number;
-  /** A stream that no config names is forgotten after this long without a frame. */
+  /** A stream that the config does not name is forgotten after this long without a frame. */
   readonly forgetAfterMs: number;
-  /** Nodes with a tracker by config, and how the frames of their own streams come. */
+  /** The nodes that the config names, and how the frames of their own streams arrive. */
   readonly configured: ReadonlyMap<NodeId, Feed>;
 }
 
@@ -48,7 +48,7 @@ export class TrackerManager {
   readonly #deps: TrackerDeps;
   readonly #options: ManagerOptions;
   readonly #trackers = new Map<StreamId, Tracker>();
-  /** The push token that brought a stream in, and how many each has. */
+  /** The push token that provisioned each stream, and the number of streams of each token. */
   readonly #tokens = new Map<StreamId, string>();
   readonly #perToken = new Map<string, number>();
   readonly #portsLog: LogLimiter;
@@ -56,7 +56,7 @@ export class TrackerManager {
   #noPortUntilMs = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
   #ticks = 0;
-  #stopping = false;
+  #isStopping = false;
 
   constructor(deps: TrackerDeps, options: ManagerOptions) {
     this.#deps = deps;
@@ -66,8 +66,8 @@ export class TrackerManager {
   }
 
   /**
-   * Ends the trackers a killed coordinator left, takes over those leases that are still good, and makes the configured
-   * streams known. A stream whose entry has gone from the config goes on as one that came by itself.
+   * Ends the trackers that a killed coordinator left, restores the leases that are still valid, and creates the configured
+   * streams. A stream that the config no longer names continues as an auto-provisioned one.
    */
   async start(): Promise<void> {
     const { store } = this.#deps;
@@ -84,7 +84,7 @@ export class TrackerManager {
   }
 
   async stop(deadlineMs: number): Promise<void> {
-    this.#stopping = true;
+    this.#isStopping = true;
     this.#timer?.cancel();
     this.#writeLastFrames();
     await Promise.all([...this.#trackers.values()].map((t) => t.retire(deadlineMs)));
@@ -99,26 +99,26 @@ export class TrackerManager {
   }
 
   /**
-   * The tracker of a stream with a source attached to it: the caller owes one `detach()`. An unknown stream gets a tracker
-   * when auto-provisioning is on. When all ports are leased, the stopped stream that has been idle longest gives its up.
+   * Attaches a source to the tracker of a stream; the source owes one `detach()`. An unknown stream gets a tracker when
+   * auto-provisioning is on. When all ports are leased, the stopped stream that has been idle longest loses its port.
    */
   attach(stream: StreamId): Tracker | Refusal {
     return this.#attach(stream, null);
   }
 
-  /** The same for a stream that somebody pushes with the push token called `token`. (T2) */
+  /** The same for a stream that is pushed with the push token named `token`. (T2) */
   attachPushed(stream: StreamId, token: string): Tracker | PushRefusal {
     if (this.#feedOf(stream).mode === "http") return this.#refuse("fetched");
     if (this.#isOverQuota(stream, token)) {
       const heldBack = this.#quotaLog.pass(nodeOfStream(stream));
       if (heldBack !== undefined) {
-        const said = {
+        const fields = {
           stream_id: stream,
           token_name: token,
           streams_max: this.#options.perTokenMax,
           held_back: heldBack,
         };
-        this.#deps.log.warn(said, "push token has brought in all the streams it may");
+        this.#deps.log.warn(fields, "push token has provisioned all its streams, stream refused");
       }
       return this.#refuse("quota");
     }
@@ -126,19 +126,19 @@ export class TrackerManager {
   }
 
   #attach(stream: StreamId, token: string | null): Tracker | Refusal {
-    if (this.#stopping) return this.#refuse("draining");
+    if (this.#isStopping) return this.#refuse("draining");
     const isConfigured = this.#isConfigured(stream);
     if (!this.#options.autoProvision && !isConfigured) return this.#refuse("unknown_node");
     const known = this.#trackers.get(stream);
     if (!known?.isActive && !this.#hasPort(stream)) {
       const heldBack = this.#portsLog.pass(nodeOfStream(stream));
       if (heldBack !== undefined) {
-        const said = {
+        const fields = {
           node_id: nodeOfStream(stream),
           ports: this.#deps.pool.size,
           held_back: heldBack,
         };
-        this.#deps.log.warn(said, "no port left for a tracker, stream refused");
+        this.#deps.log.warn(fields, "no port left for a tracker, stream refused");
       }
       return this.#refuse("ports_exhausted");
     }
@@ -162,7 +162,7 @@ export class TrackerManager {
     if (clock.monotonicMs() < this.#noPortUntilMs) return false;
     do {
       if (pool.lease(stream) !== undefined) return true;
-      // The port that is given up may be somebody else's by now.
+      // Another process may have taken the reclaimed port.
     } while (this.#reclaim(stream));
     this.#noPortUntilMs = clock.monotonicMs() + NO_PORT_MS;
     return false;
@@ -203,7 +203,7 @@ export class TrackerManager {
     this.#perToken.set(row.token, (this.#perToken.get(row.token) ?? 0) + 1);
   }
 
-  /** Takes a row over. Gives what has to change in it: its source by the config of today, a lease that is not good any more. */
+  /** Restores a tracker from its row. Returns what changes in the row: the source by the present config, a lease that is lost. */
   #restore(row: TrackerRow): TrackerChange | undefined {
     const streamId = row.streamId as StreamId;
     const isConfigured = this.#isConfigured(streamId);
@@ -226,7 +226,7 @@ export class TrackerManager {
         idlest = tracker;
     }
     if (idlest === undefined) return false;
-    this.#deps.log.info({ stream_id: idlest.streamId }, "idle stream gives its port up");
+    this.#deps.log.info({ stream_id: idlest.streamId }, "port reclaimed from an idle stream");
     this.#deps.pool.release(idlest.streamId);
     this.#deps.store.update(idlest.streamId, { port: null });
     return true;
@@ -236,7 +236,7 @@ export class TrackerManager {
     return this.#options.configured.has(nodeOfStream(stream));
   }
 
-  /** Of a node in the config only its own stream is fetched, its sensors' are pushed as any. */
+  /** Only a configured node's own stream is fetched; the streams of its sensors are pushed. */
   #feedOf(stream: StreamId): Feed {
     return this.#options.configured.get(stream as string as NodeId) ?? PUSHED;
   }
@@ -249,12 +249,12 @@ export class TrackerManager {
     if (startTicks !== null && bootId !== null) {
       const identity = { pid, startTicks, bootId };
       const outcome = await endOrphan(identity, { clock, graceMs: ORPHAN_GRACE_MS });
-      log.info({ stream_id: streamId, pid, outcome }, "earlier tracker");
+      log.info({ stream_id: streamId, pid, outcome }, "tracker of an earlier coordinator ended");
     }
     return { streamId, pid: null, pidStart: null, bootId: null };
   }
 
-  /** Those that were begun in the instant before the kill, or while the disk took no writes, stand in no row. */
+  /** Ends trackers that no row names: started just before the kill, or while the disk refused writes. */
   async #endStrays(): Promise<void> {
     const { clock, log, pool, options } = this.#deps;
     const strays = findOrphans((argv) =>
@@ -263,14 +263,17 @@ export class TrackerManager {
     await Promise.all(
       strays.map(async (identity) => {
         const outcome = await endOrphan(identity, { clock, graceMs: ORPHAN_GRACE_MS });
-        log.warn({ pid: identity.pid, outcome }, "earlier tracker that was not written down");
+        log.warn(
+          { pid: identity.pid, outcome },
+          "unrecorded tracker of an earlier coordinator ended",
+        );
       }),
     );
   }
 
   #tick(): void {
     for (const tracker of this.#trackers.values()) {
-      // It would not take one from another stream by itself.
+      // The tracker itself cannot reclaim a port from another stream.
       if (tracker.lacksPort) this.#hasPort(tracker.streamId);
       tracker.tick();
     }
@@ -281,8 +284,8 @@ export class TrackerManager {
   }
 
   /**
-   * Forgets streams that no config names and no frame has come of for long, so that ids somebody invented don't stay for
-   * ever. By the time their run numbers begin anew, no file with the old ones is left.
+   * Forgets streams that the config does not name and that have been silent for long, so that invented ids do not pile up.
+   * When the run numbers of such a stream start again at 1, no track file with the old ones is left.
    */
   #forgetSilent(): void {
     const sinceMs = this.#deps.clock.monotonicMs() - this.#options.forgetAfterMs;

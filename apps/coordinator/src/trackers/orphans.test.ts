@@ -150,7 +150,7 @@ describe("what a killed coordinator left (T5)", () => {
     await until(() => pidOf(STREAM) > 0 && pidOf(minded) > 0);
     await rig.manager.start();
     expect([isAlive(pidOf(STREAM)), isAlive(pidOf(minded))]).toEqual([false, true]);
-    expect(rig.log.count("earlier tracker that was not written down")).toBe(1);
+    expect(rig.log.count("unrecorded tracker of an earlier coordinator ended")).toBe(1);
   });
 
   test("is nobody else's process that has its pid now, and not one that was never fully written down", async () => {

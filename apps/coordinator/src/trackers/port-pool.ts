@@ -1,7 +1,7 @@
-/** The ports trackers listen on: which stream holds which, and whether one is really free. Memory only; the leases' durable form is the tracker's row. (T3) */
+/** The ports that trackers listen on: which stream holds which, and whether a port is free. It is in memory; the durable lease is in the tracker's row. (T3) */
 import type { StreamId } from "@fleet/protocol";
 
-/** Leases ports of `[first, last]` to streams, one each. */
+/** Leases the ports of `[first, last]` to streams, one for each. */
 export class PortPool {
   readonly #first: number;
   readonly #last: number;
@@ -15,42 +15,42 @@ export class PortPool {
     this.#isFree = isFree;
   }
 
-  /** How many ports there are in all. */
+  /** The number of ports. */
   get size(): number {
     return this.#last - this.#first + 1;
   }
 
-  /** How many are leased. */
+  /** The number of leased ports. */
   get leased(): number {
     return this.#held.size;
   }
 
-  /** Whether `port` is one of these, leased or not. */
+  /** Whether `port` is in the range, leased or not. */
   covers(port: number): boolean {
     return port >= this.#first && port <= this.#last;
   }
 
-  /** The port `stream` holds, or undefined. */
+  /** The port that `stream` holds; undefined when it holds none. */
   portOf(stream: StreamId): number | undefined {
     return this.#held.get(stream);
   }
 
-  /** Restores a lease of an earlier process, unchecked. False when it is outside the range or another stream's. */
+  /** Restores a lease of an earlier process without a check. Returns false when the port is out of range or leased. */
   restore(stream: StreamId, port: number): boolean {
     if (!this.covers(port) || this.#holders.has(port)) return false;
     this.#hold(stream, port);
     return true;
   }
 
-  /** The port the stream holds, when nobody else listens on it. */
+  /** The port that the stream holds, unless another process listens on it. */
   renew(stream: StreamId): number | undefined {
     const held = this.#held.get(stream);
     return held !== undefined && this.#isFree(held) ? held : undefined;
   }
 
   /**
-   * A port that nobody listens on: the one the stream holds when it is still free, else the lowest free one, which it
-   * holds from now on. Ports somebody else is listening on are skipped. Undefined when the range is exhausted.
+   * Leases a free port: the one that the stream holds if it is still free, otherwise the lowest one. Ports that other
+   * processes listen on are skipped. Returns undefined when the range is exhausted.
    */
   lease(stream: StreamId): number | undefined {
     const held = this.renew(stream);
@@ -77,7 +77,7 @@ export class PortPool {
   }
 }
 
-/** Whether nothing listens on `port` of the loopback address, found out by listening there for a moment. */
+/** Whether nothing listens on `port` of the loopback address. It listens there for a moment to find out. */
 function isPortFree(port: number): boolean {
   try {
     Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } }).stop(true);

@@ -1,4 +1,4 @@
-/** What trackers are made with. */
+/** What trackers are built from. createTrackers fills it in. */
 import type { Clock, Log, Random } from "@fleet/daemon";
 import type { Spawn } from "@fleet/supervisor";
 import type { Bus } from "../bus.ts";
@@ -8,19 +8,19 @@ import type { PortPool } from "./port-pool.ts";
 import type { TrackerStore } from "./tracker-store.ts";
 import type { SocketBacklog } from "./feed/socket-backlog.ts";
 
-/** How trackers are run. */
+/** How tracker processes run. */
 export interface TrackerOptions {
-  /** argv; `{port}` and `{stream}` stand for the lease and the stream id. */
+  /** argv; `{port}` and `{stream}` are replaced by the leased port and the stream id. */
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly stopGraceMs: number;
   readonly extendedOutageMs: number;
   readonly startTimeoutMs: number;
-  /** How long a tracker may read nothing while something is there for it. */
+  /** How long a tracker may read nothing while bytes wait for it. */
   readonly stallTimeoutMs: number;
 }
 
-/** What every tracker shares. */
+/** What all trackers share. */
 export interface TrackerDeps {
   readonly clock: Clock;
   readonly random: Random;
@@ -30,9 +30,9 @@ export interface TrackerDeps {
   readonly store: TrackerStore;
   readonly trackLog: TrackLog;
   readonly backlog: SocketBacklog;
-  /** What is kept for later runs of all trackers. */
+  /** The memory for redelivery that all trackers share. */
   readonly redeliveryBudget: RedeliveryBudget;
-  /** How processes are begun; tests have others. */
+  /** Starts processes; tests replace it. */
   readonly spawn?: Spawn;
   readonly options: TrackerOptions;
 }

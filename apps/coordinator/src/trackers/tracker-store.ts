@@ -1,32 +1,31 @@
-/** The trackers' rows: port leases and the process that ran last, so that a restart finds both. The only writer of `trackers`. (T3, T5) */
+/** The rows of trackers: port leases and the latest process, so that a restart finds both. The only writer of the table `trackers`. (T3, T5) */
 import type { Log } from "@fleet/daemon";
 import type { StreamId } from "@fleet/protocol";
 import { eq } from "drizzle-orm";
 import type { Db } from "../db/open.ts";
 import { trackers } from "../db/schema.ts";
 
-/** One tracker's durable facts. */
+/** The durable part of one tracker. */
 export type TrackerRow = typeof trackers.$inferSelect;
 
-/** What is to be different in one tracker's row. */
+/** A change of one tracker's row. */
 export type TrackerChange = Partial<TrackerRow> & { readonly streamId: StreamId };
 
-/** What is not written yet of one row. */
+/** What of one row is not written yet. */
 type Unwritten =
   | { readonly at: "new"; readonly row: TrackerRow }
   | { readonly at: "changed"; readonly changes: Partial<TrackerRow> }
   | { readonly at: "removed" };
 
 /**
- * Reads and writes tracker rows. What a disk refuses is kept, a row's worth for each stream, and written with the next change
- * or `flush`; it is told of once. A kill before that costs what the next start would have known (a preferred port, an
- * orphan's pid, a run's number), never a frame.
+ * Reads and writes tracker rows. A failed write is logged once, kept (at most one row for each stream) and repeated with the
+ * next change or `flush`. A kill before that costs a preferred port, an orphan's pid or a run number, never a frame.
  */
 export class TrackerStore {
   readonly #db: Db;
   readonly #log: Log;
   readonly #unwritten = new Map<string, Unwritten>();
-  #failing = false;
+  #isFailing = false;
 
   constructor(db: Db, log: Log) {
     this.#db = db;
@@ -37,7 +36,7 @@ export class TrackerStore {
     return this.#db.select().from(trackers).all();
   }
 
-  /** In one commit, as all that takes several. */
+  /** Inserts rows in one transaction. */
   insert(rows: readonly TrackerRow[]): void {
     for (const row of rows) this.#unwritten.set(row.streamId, { at: "new", row });
     this.flush();
@@ -66,19 +65,19 @@ export class TrackerStore {
     this.flush();
   }
 
-  /** Writes what was refused before. Called once a second. */
+  /** Writes what is not written yet. Called once a second. */
   flush(): void {
     if (this.#unwritten.size === 0) return;
     try {
       this.#db.transaction((tx) => {
-        for (const [streamId, what] of this.#unwritten) write(tx, streamId, what);
+        for (const [streamId, unwritten] of this.#unwritten) write(tx, streamId, unwritten);
       });
       this.#unwritten.clear();
-      if (this.#failing) this.#log.info({}, "tracker rows are written again");
-      this.#failing = false;
+      if (this.#isFailing) this.#log.info({}, "writing tracker rows works again");
+      this.#isFailing = false;
     } catch (err) {
-      if (!this.#failing) this.#log.error({ err }, "tracker rows not written");
-      this.#failing = true;
+      if (!this.#isFailing) this.#log.error({ err }, "writing tracker rows fails");
+      this.#isFailing = true;
     }
   }
 }
@@ -86,14 +85,15 @@ export class TrackerStore {
 function write(
   tx: Pick<Db, "insert" | "update" | "delete">,
   streamId: string,
-  what: Unwritten,
+  unwritten: Unwritten,
 ): void {
   const where = eq(trackers.streamId, streamId);
-  if (what.at === "removed") tx.delete(trackers).where(where).run();
-  else if (what.at === "changed") tx.update(trackers).set(what.changes).where(where).run();
+  if (unwritten.at === "removed") tx.delete(trackers).where(where).run();
+  else if (unwritten.at === "changed")
+    tx.update(trackers).set(unwritten.changes).where(where).run();
   else
     tx.insert(trackers)
-      .values(what.row)
-      .onConflictDoUpdate({ target: trackers.streamId, set: what.row })
+      .values(unwritten.row)
+      .onConflictDoUpdate({ target: trackers.streamId, set: unwritten.row })
       .run();
 }

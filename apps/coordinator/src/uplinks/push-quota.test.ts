@@ -21,8 +21,10 @@ describe("a push token (T2)", () => {
     await until(() => port.counts.get("quota") === 6);
     expect(port.manager.refused.quota).toBe(6);
     expect(port.manager.list().map((t) => t.streamId as string)).toEqual(["a", "b"]);
-    const said = port.log.lines.filter((l) => l.message.startsWith("push token has brought in"));
-    expect(said.map((l) => l.fields)).toEqual([
+    const warnings = port.log.lines.filter((l) =>
+      l.message.startsWith("push token has provisioned"),
+    );
+    expect(warnings.map((l) => l.fields)).toEqual([
       { stream_id: "c", token_name: "env:FLEET_PUSH_TOKEN", streams_max: 2, held_back: 0 },
       { stream_id: "d", token_name: "env:FLEET_PUSH_TOKEN", streams_max: 2, held_back: 0 },
     ]);

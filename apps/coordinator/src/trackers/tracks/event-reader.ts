@@ -1,6 +1,6 @@
 /**
- * Reads what the tracker of one stream prints, run by run, and passes each track event to the view, the files and the bus.
- * A run that is given frames of the one before says again what that one has said of them: this is not passed on. (T5, T9)
+ * Reads the track events that the tracker of one stream prints, and passes each to LatestTracks, the track log and the bus.
+ * A run that is sent frames again repeats the events of the run before; these are counted and not passed on. (T5, T9)
  */
 import type { Clock } from "@fleet/daemon";
 import { LineDecoder, type StreamId } from "@fleet/protocol";
@@ -9,21 +9,21 @@ import type { SentLines } from "../feed/redelivery-buffer.ts";
 import type { TrackLog } from "./track-log.ts";
 import { readEvent, type LatestTracks } from "./latest-tracks.ts";
 
-/** Longest tracker event: longer than the 1 MiB of a frame, since events are many times their input. */
+/** The longest event, in bytes. It is longer than a frame, because a tracker prints many times what it reads. */
 const EVENT_BYTES_MAX = 4 * 1024 * 1024;
 
-/** The frame of which events were passed on last, and how many. */
-interface Said {
+/** The frame whose events were passed on last, and their number. */
+interface LastFrame {
   readonly timestamp: number;
   events: number;
 }
 
-/** What a run is expected to say again. */
+/** What a run is expected to repeat. Frames are named by their timestamps. */
 interface Repeats {
   readonly run: number;
-  /** Frames of which an earlier run has said all it had to say. */
-  readonly said: ReadonlySet<number>;
-  /** The frame after them, and how many of its events have been passed on. */
+  /** Frames whose events have all been passed on. */
+  readonly complete: ReadonlySet<number>;
+  /** The frame after them, and the number of its events that have been passed on. */
   readonly last: number;
   lastEvents: number;
 }
@@ -35,37 +35,37 @@ export interface EventReaderDeps {
   readonly trackLog: TrackLog;
 }
 
-/** Belongs to one tracker. */
+/** Reads the events of one tracker, across its runs. */
 export class EventReader {
   /** Lines that were not track events. */
   badLines = 0;
-  /** Events that were not passed on, since an earlier run had said them. */
+  /** Events that were not passed on, because they repeat those of an earlier run. */
   repeatedEvents = 0;
-  #said: Said | undefined;
+  #lastFrame: LastFrame | undefined;
   #repeats: Repeats | undefined;
   readonly #deps: EventReaderDeps;
   readonly #streamId: StreamId;
-  readonly #view: LatestTracks;
+  readonly #tracks: LatestTracks;
   readonly #decoders = new Map<number, LineDecoder>();
 
-  constructor(deps: EventReaderDeps, streamId: StreamId, view: LatestTracks) {
+  constructor(deps: EventReaderDeps, streamId: StreamId, tracks: LatestTracks) {
     this.#deps = deps;
     this.#streamId = streamId;
-    this.#view = view;
+    this.#tracks = tracks;
   }
 
-  /** `run` begins, and is given `again` before anything new. */
-  beginRun(run: number, again: readonly SentLines[]): void {
+  /** Begins a run, which is sent `redelivery` before new frames. */
+  beginRun(run: number, redelivery: readonly SentLines[]): void {
     this.#repeats = undefined;
-    if (this.#said === undefined || again.length === 0) return;
-    const { timestamp: last, events: lastEvents } = this.#said;
-    const timestamps = again.flatMap(({ bytes }) => timestampsOf(bytes));
+    if (this.#lastFrame === undefined || redelivery.length === 0) return;
+    const { timestamp: last, events: lastEvents } = this.#lastFrame;
+    const timestamps = redelivery.flatMap(({ bytes }) => timestampsOf(bytes));
     const at = timestamps.lastIndexOf(last);
     if (at < 0) return;
-    this.#repeats = { run, said: new Set(timestamps.slice(0, at)), last, lastEvents };
+    this.#repeats = { run, complete: new Set(timestamps.slice(0, at)), last, lastEvents };
   }
 
-  /** A piece of what `run` printed. */
+  /** Reads a chunk of the output of `run`. */
   push(chunk: Uint8Array, run: number): void {
     let decoder = this.#decoders.get(run);
     if (decoder === undefined) {
@@ -79,7 +79,7 @@ export class EventReader {
     );
   }
 
-  /** `run` is over: half a line it left is forgotten. */
+  /** Ends a run, and drops an unfinished line of it. */
   endRun(run: number): void {
     this.#decoders.delete(run);
   }
@@ -97,7 +97,7 @@ export class EventReader {
     this.#note(event.timestamp);
     const { clock, trackLog, bus } = this.#deps;
     const atMs = clock.nowMs();
-    this.#view.add(event, bytes, start, run, atMs);
+    this.#tracks.add(event, bytes, start, run, atMs);
     trackLog.write(this.#streamId, bytes, start, event.end, run);
     if (bus.isIdle) return;
     bus.publish({
@@ -108,24 +108,24 @@ export class EventReader {
     });
   }
 
-  /** The first event of a frame that nothing was said of ends it. */
+  /** Whether an event was passed on before. The first event of another frame ends the repeats of the run. */
   #isRepeated(run: number, timestamp: number | undefined): boolean {
     const repeats = this.#repeats;
     if (repeats?.run !== run || timestamp === undefined) return false;
     if (timestamp === repeats.last) return repeats.lastEvents-- > 0;
-    if (repeats.said.has(timestamp)) return true;
+    if (repeats.complete.has(timestamp)) return true;
     this.#repeats = undefined;
     return false;
   }
 
   #note(timestamp: number | undefined): void {
     if (timestamp === undefined) return;
-    if (this.#said?.timestamp === timestamp) this.#said.events++;
-    else this.#said = { timestamp, events: 1 };
+    if (this.#lastFrame?.timestamp === timestamp) this.#lastFrame.events++;
+    else this.#lastFrame = { timestamp, events: 1 };
   }
 }
 
-/** The timestamps of frames, one a line; the end of the last line may be missing. */
+/** The timestamps of frames, one on each line; the last line may be incomplete. */
 function timestampsOf(lines: Uint8Array): number[] {
   return Buffer.from(lines.buffer, lines.byteOffset, lines.length)
     .toString("latin1")

@@ -22,8 +22,8 @@ const TODAY = "2026-07-08.jsonl";
 const NOON = Date.UTC(2026, 6, 8, 12);
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
-const LOST = "track files can't be written, events are lost";
-const AGAIN = "track files can be written again";
+const LOST = "writing track files fails, events are lost";
+const AGAIN = "writing track files works again";
 
 /** Output into a directory that somebody else has a hand in. */
 class Rig {
@@ -121,7 +121,7 @@ describe("somebody else in the directory (T9)", () => {
     writeFileSync(join(dir.path, HILL, "2020-01-02.jsonl"), "old\n");
     const rig = new Rig(dir.path);
     rig.clock.advance(3 * MINUTE_MS);
-    expect(rig.log.count("old track files can't be removed")).toBe(1);
+    expect(rig.log.count("removing old track files fails")).toBe(1);
     expect(readdirSync(join(dir.path, HILL))).toEqual(["2020-01-01.jsonl"]);
   });
 
@@ -147,7 +147,7 @@ describe("a directory that can't be used (T9)", () => {
     const rig = new Rig(root);
     for (let n = 0; n < 5; n++) rig.event("a");
     expect([rig.output.lost, rig.log.count(LOST)]).toEqual([5, 1]);
-    expect(rig.log.count("the directory for track files can't be used")).toBe(1);
+    expect(rig.log.count("directory of track files cannot be used")).toBe(1);
     rmSync(root);
     rig.event("b");
     expect(rig.ids()).toEqual(["b"]);

@@ -1,13 +1,13 @@
-/** The latest event of each track of one stream, in memory and bounded, for `GET trackers/{stream}/tracks`. (T9) */
+/** The latest event of each track of one stream, for `GET trackers/{stream}/tracks`; in memory, bounded by TRACKS_MAX. (T9) */
 
-/** Tracks remembered for each stream; the one longest without an event is forgotten first. */
+/** Tracks kept for each stream; the one without an event for the longest time is dropped first. */
 export const TRACKS_MAX = 100;
-/** How long after its last event a track counts as live, ms. */
+/** How long a track counts as live after its latest event, ms. */
 const LIVE_MS = 10_000;
 
 /**
- * Public trackers write the id first and the time before all that is nested, so that both are found without parsing 2–4 kB
- * of JSON. An event that looks otherwise, or isn't ASCII, is parsed.
+ * Matches the beginning of an event. Public trackers write the id first and the timestamp before anything nested, so both are
+ * found without parsing 2–4 kB of JSON. Other events, and those with non-ASCII bytes, are parsed.
  */
 const LEADING =
   /^\{\s*"track_id"\s*:\s*"([^"\\\x80-\xff]{1,128})"[^{[\x80-\xff]*?"timestamp"\s*:\s*(-?\d+(?:\.\d+)?)\s*[,}]/;
@@ -21,15 +21,16 @@ interface Track {
   readonly atMs: number;
 }
 
-/** One line of tracker output: the object's place in the line, the track it is about, and the frame it comes from. */
+/** A track event in a line of tracker output. */
 export interface TrackEvent {
   readonly trackId: string;
-  /** The frame's time as the tracker gives it back; undefined when it doesn't. */
+  /** The timestamp of the frame that the event is about; undefined when the tracker does not print it. */
   readonly timestamp: number | undefined;
+  /** Where the JSON object ends in the line. */
   readonly end: number;
 }
 
-/** Reads an event line, `bytes[start..end)`. Undefined when it is not a track event. */
+/** Reads the line `bytes[start..end)`. Returns undefined when it is not a track event. */
 export function readEvent(bytes: Uint8Array, start: number, end: number): TrackEvent | undefined {
   while (end > start && bytes[end - 1]! <= WHITE_SPACE_MAX) end--;
   if (bytes[end - 1] !== RBRACE) return undefined;
@@ -50,15 +51,15 @@ function parseEvent(text: string, end: number): TrackEvent | undefined {
   }
 }
 
-/** What is known of one stream's tracks. */
+/** The latest tracks of one stream. */
 export class LatestTracks {
-  /** Events seen. */
+  /** Events so far. */
   events = 0;
-  /** Different tracks seen; ids of different runs are different tracks. */
+  /** Tracks so far; the same id in another run is another track. */
   tracks = 0;
   readonly #latest = new Map<string, Track>();
 
-  /** Remembers an event; copies it. */
+  /** Adds an event, and copies its bytes. */
   add(event: TrackEvent, bytes: Uint8Array, start: number, run: number, atMs: number): void {
     this.events++;
     const key = `${run}/${event.trackId}`;
@@ -72,7 +73,7 @@ export class LatestTracks {
     }
   }
 
-  /** How many tracks had an event in the last 10 s. */
+  /** The number of tracks with an event in the last 10 s. */
   live(nowMs: number): number {
     let count = 0;
     for (const track of this.#latest.values()) if (nowMs - track.atMs <= LIVE_MS) count++;

@@ -1,7 +1,7 @@
 /**
- * Track files on disk: `ROOT/<stream>/<YYYY-MM-DD>[.<n>].jsonl`, days in UTC. Each holds whole lines only: what a killed
- * process or a full disk left of one is cut off when the file is opened. Everything here is synchronous and throws what
- * the file system throws; output.ts decides what that means. (T9)
+ * Track files on disk: `ROOT/<stream>/<YYYY-MM-DD>[.<n>].jsonl`, days in UTC. A file holds whole lines only: an unfinished
+ * line of a killed process or a full disk is cut off when the file is opened. All functions are synchronous and throw what
+ * the file system throws; TrackLog handles it. (T9)
  */
 import {
   closeSync,
@@ -21,7 +21,7 @@ const FILE = /^(\d{4}-\d{2}-\d{2})(?:\.([1-9]\d{0,8}))?\.jsonl$/;
 const LF = 10;
 const TAIL_BYTES = 64 * 1024;
 
-/** A file that is being written. */
+/** A file that is open for writing. */
 export interface OpenFile {
   readonly fd: number;
   readonly path: string;
@@ -29,7 +29,7 @@ export interface OpenFile {
   bytes: number;
 }
 
-/** A file that was found. */
+/** A file in the directory of track files. */
 export interface FoundFile {
   readonly dir: string;
   readonly path: string;
@@ -38,12 +38,12 @@ export interface FoundFile {
   readonly bytes: number;
 }
 
-/** The day (UTC) of a time in Unix ms, as file names have it. */
+/** The UTC day of a time in Unix ms, as in file names. */
 export function dayOf(ms: number): string {
   return new Date(ms).toISOString().slice(0, 10);
 }
 
-/** The file of `day` to go on with: the last one there is, or a new one behind it when that has `fullBytes`. */
+/** Opens the latest file of `day`, or the next one when the latest holds `fullBytes`. */
 export function openForDay(dir: string, day: string, fullBytes: number): OpenFile {
   mkdirSync(dir, { recursive: true, mode: 0o750 });
   const index = lastIndex(dir, day);
@@ -53,12 +53,12 @@ export function openForDay(dir: string, day: string, fullBytes: number): OpenFil
   return openFile(dir, day, index + 1);
 }
 
-/** Whether the file is still in its directory, so that what is written to it can be found. */
-export function isThere(file: OpenFile): boolean {
+/** Whether the file is still linked in its directory. */
+export function isLinked(file: OpenFile): boolean {
   return fstatSync(file.fd).nlink > 0;
 }
 
-/** Appends all of `bytes` or, when the disk refuses, nothing, and throws. */
+/** Appends all of `bytes`. When the disk refuses, nothing is appended and the error is thrown. */
 export function append(file: OpenFile, bytes: Uint8Array): void {
   const { size } = fstatSync(file.fd);
   try {
@@ -74,18 +74,18 @@ export function closeFile(file: OpenFile): void {
   try {
     closeSync(file.fd);
   } catch {
-    // What a network disk had not written yet is lost; the file is closed all the same.
+    // A network disk may report a lost write here; the file is closed nevertheless.
   }
 }
 
-/** Cuts off what the last process left of a line at the end of a file. */
+/** Cuts off an unfinished line at the end of a file. */
 export function mend({ dir, day, index }: FoundFile): void {
   closeFile(openFile(dir, day, index));
 }
 
 /**
- * All track files, oldest first. Directories that are no stream's, and files of other names, are somebody else's. What
- * can't be looked into is left out and told. `sizes` has the sizes, by path, of files that nothing is written to any more.
+ * Lists all track files, oldest first. Directories and files with other names are ignored. Directories that cannot be read
+ * are reported to `onProblem`. `sizes` has the known sizes, by path, of files that are not written any more.
  */
 export function listFiles(
   root: string,
@@ -110,7 +110,7 @@ function filesIn(dir: string, sizes: ReadonlyMap<string, number>): FoundFile[] {
     const match = FILE.exec(name);
     if (match === null) continue;
     const path = join(dir, name);
-    // Gone since it was listed: somebody else tidies up here too.
+    // Without a size, the file was removed after it was listed.
     const bytes = sizes.get(path) ?? statSync(path, { throwIfNoEntry: false })?.size;
     if (bytes !== undefined)
       found.push({ dir, path, day: match[1]!, index: Number(match[2] ?? 0), bytes });
@@ -141,11 +141,11 @@ function openFile(dir: string, day: string, index: number): OpenFile {
   }
 }
 
-/** Where the last whole line of a file ends. */
+/** The offset at which the last whole line of a file ends. */
 function endOfLastLine(fd: number, size: number): number {
   const tail = new Uint8Array(Math.min(TAIL_BYTES, size));
   let end = size;
-  // Nearly always the file ends with a line.
+  // Nearly every file ends with a whole line.
   if (end > 0 && readSync(fd, tail, 0, 1, end - 1) === 1 && tail[0] === LF) return end;
   while (end > 0) {
     const start = Math.max(0, end - TAIL_BYTES);

@@ -1,7 +1,7 @@
 /**
- * Where track events go: a daily JSONL file per stream (track-files.ts), rotated by size, kept for some days and within a
- * total. Each line is the tracker's own with its `run` added. A disk that refuses stops the files and counts the events,
- * not the frames: nothing here throws, and nothing waits. (T9)
+ * Writes track events to a daily JSONL file for each stream, rotated by size, kept for some days and within a total size.
+ * Each line is the tracker's own with its `run` added. When the disk refuses a write, its events are lost and counted;
+ * nothing here throws, and no frame waits for it. All trackers of a coordinator share one. (T9)
  */
 import { mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import {
   closeFile,
   dayOf,
   type FoundFile,
-  isThere,
+  isLinked,
   listFiles,
   mend,
   type OpenFile,
@@ -22,25 +22,25 @@ import {
 const FLUSH_MS = 200;
 const TIDY_MS = 60_000;
 const DAY_MS = 86_400_000;
-/** Of one stream, and of all: what is queued is written before the next flush when there is more. */
+/** Bytes queued for one stream, and for all of them, beyond which they are written before the next flush. */
 const QUEUE_BYTES_MAX = 256 * 1024;
 const QUEUES_BYTES_MAX = 16 * 1024 ** 2;
-/** Files kept open; of more streams than this the one written longest ago is opened again for its next batch. */
+/** Files kept open; beyond it the file that was written longest ago is closed until its next batch. */
 const OPEN_FILES_MAX = 1024;
-/** Files opened in one go: a disk may take milliseconds for each, and at midnight every stream wants a new one. */
+/** Files opened per flush, because opening one may take milliseconds and at midnight every stream needs a new one. */
 const OPENS_PER_FLUSH = 16;
-/** Files that are written are never removed, so together they may reach this part of the total: they rotate sooner. */
+/** Open files are not removed, so they rotate early enough to hold at most this share of the total. */
 const OPEN_SHARE = 0.5;
-/** What is left when the total was exceeded, so that it is not exceeded again with the next batch. */
+/** The share of the total that remains after a clean-up, so that the next batch does not exceed it again. */
 const TIDY_SHARE = 0.9;
 
-/** Bounds of what is kept. */
+/** The limits of what is kept. */
 export interface TrackLogLimits {
   readonly rotateBytes: number;
   readonly keepDays: number;
-  /** Exceeded by a batch of each stream at most. */
+  /** It may be exceeded by one batch of each stream. */
   readonly totalBytesMax: number;
-  /** Files kept open, OPEN_FILES_MAX when left out. */
+  /** Files kept open; OPEN_FILES_MAX when left out. */
   readonly openFilesMax?: number;
 }
 
@@ -49,11 +49,11 @@ interface StreamFiles {
   parts: Uint8Array[];
   partBytes: number;
   file: OpenFile | undefined;
-  /** What the file held when idle ones were closed last. */
+  /** The size of the file at the last check for idle files. */
   idleBytes: number | undefined;
 }
 
-/** Writes events of all streams in batches, every 200 ms; a new file may have to wait for its turn. */
+/** Writes the events of all streams in batches every 200 ms. A stream that needs a new file may wait for later batches. */
 export class TrackLog {
   /** Events that could not be written. */
   lost = 0;
@@ -61,17 +61,17 @@ export class TrackLog {
   readonly #limits: TrackLogLimits;
   readonly #clock: Clock;
   readonly #log: Log;
-  /** Those with an open file or something queued; written longest ago first. */
+  /** The streams with an open file or queued events, in the order of their latest write. */
   readonly #streams = new Map<StreamId, StreamFiles>();
   readonly #failing = new Set<StreamId>();
   readonly #timers: Timer[] = [];
   #openFiles = 0;
   #queuedBytes = 0;
-  /** What all files hold, as far as we know, and from where on that is looked into. */
+  /** The bytes in all files as far as known, and the number above which they are counted and tidied. */
   #keptBytes = 0;
   #tidyAboveBytes = 0;
-  #tidyFailing = false;
-  /** Of files of past days, by path: with some weeks of 500 streams there are thousands, and asking takes its time. */
+  #isTidyFailing = false;
+  /** The sizes of files of past days, by path. There may be thousands of them, and asking for each size takes long. */
   #pastSizes: ReadonlyMap<string, number> = new Map();
 
   constructor(dir: string, limits: TrackLogLimits, clock: Clock, log: Log) {
@@ -86,7 +86,7 @@ export class TrackLog {
       mkdirSync(this.#dir, { recursive: true, mode: 0o750 });
       this.#mendLast();
     } catch (err) {
-      this.#log.error({ err, dir: this.#dir }, "the directory for track files can't be used");
+      this.#log.error({ err, dir: this.#dir }, "directory of track files cannot be used");
     }
     this.tidy();
     this.#timers.push(every(this.#clock, FLUSH_MS, () => this.#flushInTurn()));
@@ -100,7 +100,7 @@ export class TrackLog {
     for (const files of this.#streams.values()) this.#close(files);
   }
 
-  /** Queues one event: `line[start..end)` is a JSON object without its closing brace's LF. Copies what it keeps. */
+  /** Queues one event: `line[start..end)` is a JSON object, which is copied. */
   write(stream: StreamId, line: Uint8Array, start: number, end: number, run: number): void {
     let files = this.#streams.get(stream);
     if (files === undefined) {
@@ -124,15 +124,15 @@ export class TrackLog {
     if (this.#queuedBytes >= QUEUES_BYTES_MAX) this.flush();
   }
 
-  /** Writes out everything queued. */
+  /** Writes everything queued. */
   flush(): void {
-    // Each one that is written goes to the end of the map, and is met there again with nothing queued.
+    // A stream that is written moves to the end of the map, where it is visited again with nothing queued.
     for (const [stream, files] of this.#streams) this.#flushStream(stream, files);
   }
 
   /**
-   * Removes files older than `keepDays`, then, when there is more than `totalBytesMax`, the oldest ones of all streams.
-   * Files that are being written stay.
+   * Removes files older than `keepDays`, then, while the rest exceeds `totalBytesMax`, the oldest files of all streams. Open
+   * files are not removed.
    */
   tidy(): void {
     let problem: unknown;
@@ -144,16 +144,17 @@ export class TrackLog {
     } catch (error) {
       note(error);
     }
-    if (problem !== undefined && !this.#tidyFailing)
-      this.#log.error({ err: problem }, "old track files can't be removed");
-    this.#tidyFailing = problem !== undefined;
+    if (problem !== undefined && !this.#isTidyFailing)
+      this.#log.error({ err: problem }, "removing old track files fails");
+    this.#isTidyFailing = problem !== undefined;
   }
 
   #flushInTurn(): void {
     let opens = 0;
     for (const [stream, files] of this.#streams) {
       if (files.parts.length === 0) continue;
-      if (this.#fits(files.file) || ++opens <= OPENS_PER_FLUSH) this.#flushStream(stream, files);
+      if (this.#isUsable(files.file) || ++opens <= OPENS_PER_FLUSH)
+        this.#flushStream(stream, files);
     }
   }
 
@@ -178,7 +179,7 @@ export class TrackLog {
       }
     }
     this.#keptBytes = bytes;
-    // Where nothing more could be removed there is no use in looking with every batch.
+    // When nothing more could be removed, looking again with every batch is useless.
     this.#tidyAboveBytes = Math.max(totalBytesMax, bytes + totalBytesMax * (1 - TIDY_SHARE));
   }
 
@@ -194,27 +195,27 @@ export class TrackLog {
       append(this.#fileFor(files), Buffer.concat(parts, partBytes));
     } catch (error) {
       this.lost += parts.length;
-      this.#failed(stream, files, error);
+      this.#onFailure(stream, files, error);
       return;
     }
     this.#keptBytes += partBytes;
     if (this.#failing.delete(stream) && this.#failing.size === 0)
-      this.#log.info({ lost: this.lost }, "track files can be written again");
-    // A flood must not outrun the minute.
+      this.#log.info({ lost: this.lost }, "writing track files works again");
+    // A flood of events must not exceed the total before the next regular clean-up.
     if (this.#keptBytes > this.#tidyAboveBytes) this.tidy();
   }
 
-  /** Said once, whichever streams it hits, until all can be written again. */
-  #failed(stream: StreamId, files: StreamFiles, err: unknown): void {
+  /** Logs the first failure, of whichever stream, until all streams can be written again. */
+  #onFailure(stream: StreamId, files: StreamFiles, err: unknown): void {
     if (this.#failing.size === 0)
-      this.#log.error({ err, stream_id: stream }, "track files can't be written, events are lost");
+      this.#log.error({ err, stream_id: stream }, "writing track files fails, events are lost");
     this.#failing.add(stream);
-    // A full disk is asked again; whatever else it is, the file may be beyond use.
+    // On a full disk the file stays usable; after another error it may not be.
     if ((err as NodeJS.ErrnoException).code !== "ENOSPC") this.#close(files);
   }
 
   #fileFor(files: StreamFiles): OpenFile {
-    if (this.#fits(files.file) && isThere(files.file)) return files.file;
+    if (this.#isUsable(files.file) && isLinked(files.file)) return files.file;
     this.#close(files);
     if (this.#openFiles >= (this.#limits.openFilesMax ?? OPEN_FILES_MAX)) this.#closeOldest();
     files.file = openForDay(files.dir, dayOf(this.#clock.nowMs()), this.#fullBytes);
@@ -222,8 +223,8 @@ export class TrackLog {
     return files.file;
   }
 
-  /** Whether it is today's and not full. */
-  #fits(file: OpenFile | undefined): file is OpenFile {
+  /** Whether the file is of today and not full. */
+  #isUsable(file: OpenFile | undefined): file is OpenFile {
     return file?.day === dayOf(this.#clock.nowMs()) && file.bytes < this.#fullBytes;
   }
 
@@ -240,7 +241,7 @@ export class TrackLog {
     }
   }
 
-  /** Closes the files of other days, and what nothing was written to since it was asked last. */
+  /** Closes the files of other days, and those that were not written since the last call. */
   #closeIdle(): void {
     const today = dayOf(this.#clock.nowMs());
     for (const [stream, files] of this.#streams) {
@@ -262,7 +263,7 @@ export class TrackLog {
     this.#openFiles--;
   }
 
-  /** Mends the newest file of each stream: a process that was killed may have left half a line in it. */
+  /** Mends the newest file of each stream, in which a killed process may have left an unfinished line. */
   #mendLast(): void {
     const newest = new Map<string, FoundFile>();
     for (const file of listFiles(this.#dir, () => {})) newest.set(file.dir, file);
@@ -270,13 +271,13 @@ export class TrackLog {
       try {
         mend(file);
       } catch (err) {
-        this.#log.error({ err }, "a track file can't be mended");
+        this.#log.error({ err }, "mending a track file fails");
       }
     }
   }
 }
 
-/** A stream that has no file any more needs no directory. Others' files in it keep it. */
+/** Removes the directory of a stream without files. A directory that holds other files stays. */
 function removeIfEmpty(dir: string): void {
   try {
     rmdirSync(dir);

@@ -126,7 +126,7 @@ export class ProgressStore {
       write();
       this.isFailing = false;
     } catch (err) {
-      if (!this.isFailing) this.#log.error({ err }, "stream progress not written");
+      if (!this.isFailing) this.#log.error({ err }, "writing stream progress fails");
       this.isFailing = true;
     }
     return !this.isFailing;
