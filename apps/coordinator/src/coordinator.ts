@@ -71,10 +71,8 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const uplinks = createUplinks({ ...options, db, auth, registry, manager });
   const streams = new AgentStreams(clock);
   registry.superseded.add((node) => uplinks.server.endSessions(node));
-  registry.superseded.add((node) => streams.end(node, "superseded"));
   registry.removed.add((nodes) => {
     uplinks.server.endNodes(nodes);
-    for (const node of nodes) streams.end(node, "token_revoked");
     uplinks.progress.forget(nodes);
   });
   const isWritable = (): boolean => !uplinks.progress.isFailing && !registry.isFailing;

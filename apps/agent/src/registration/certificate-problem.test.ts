@@ -10,7 +10,7 @@ afterEach(() => {
   for (const server of servers.splice(0)) void server.stop(true);
 });
 
-test("what is wrong with the coordinator's certificate is told apart (H5)", async () => {
+test("problems of the coordinator's certificate are told apart (H5)", async () => {
   const authority = new TestAuthority();
   const at = (pair: TestPair): string => {
     const fetch = (): Response => Response.json({ status: "ok", version: "1" });
@@ -21,10 +21,10 @@ test("what is wrong with the coordinator's certificate is told apart (H5)", asyn
   const good = at(authority.issue());
   const other = new TestAuthority("Other");
   const bad: readonly (readonly [url: string, ca: string | undefined, found: string])[] = [
-    [good, undefined, "is signed by nobody the agent knows"],
-    [good, other.cert, "is signed by nobody the agent knows"],
+    [good, undefined, "is not signed by an authority that the agent trusts"],
+    [good, other.cert, "is not signed by an authority that the agent trusts"],
     [at(authority.issue({ to: 2021 })), authority.cert, "has expired"],
-    [at(authority.issue({ names: ["hill.example"] })), authority.cert, "is for another name"],
+    [at(authority.issue({ names: ["hill.example"] })), authority.cert, "is for another host name"],
   ];
   for (const [url, ca, found] of bad) {
     const reply = await new ApiClient({ url, ca }).attempt(serviceApi.health, {});

@@ -47,9 +47,13 @@ export interface Http {
   readonly services: readonly NamedService[];
 }
 
-/** Builds the parts; starts none of them. */
+/** Builds the parts and ends agents' streams that have lost their claim; starts nothing. */
 export function createHttp(options: HttpOptions): Http {
   const { config, clock, random, log, auth, registry, trackers, uplinks, streams } = options;
+  registry.superseded.add((node) => streams.end(node, "superseded"));
+  registry.removed.add((nodes) => {
+    for (const node of nodes) streams.end(node, "token_revoked");
+  });
   const registerLimiter = new RegisterLimiter(clock, random);
   const downloads = new ActiveDownloads(clock, options.downloadsMax ?? DOWNLOADS_MAX);
   const downloadResponses = new Counts();
