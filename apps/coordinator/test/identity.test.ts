@@ -104,7 +104,8 @@ describe("two copies of one state directory, each under a supervisor that restar
         if (ended === undefined) return;
         expect(ended).toBe(69);
         const last = run.log.find((line) => line.includes("another process speaks for this node"));
-        if (last?.includes("keep taking this node from each other") === true) refusals.push(name);
+        if (last?.includes("keep taking over this node from each other") === true)
+          refusals.push(name);
       }
       isOver.resolve(undefined);
     };

@@ -259,9 +259,13 @@ for (const kit of KITS) {
         [73, "is a directory", { args: ["--dir", join(top, "taken")] }],
         [78, "refuses the token", { env: { FLEET_ENROLL_TOKEN: "wrong" } }],
         [78, "refuses the token", { env: { FLEET_ENROLL_TOKEN: "" } }],
-        [78, "the token holds a character", { env: { FLEET_ENROLL_TOKEN: 'a"\nb' } }],
+        [78, "the token contains a character", { env: { FLEET_ENROLL_TOKEN: 'a"\nb' } }],
         [78, "must begin with http://", { env: { FLEET_COORDINATOR_URL: "ftp://x" } }],
-        [78, "has no place in it", { env: { FLEET_COORDINATOR_URL: "http://x/'$(id)" } }],
+        [
+          78,
+          "contains an invalid character",
+          { env: { FLEET_COORDINATOR_URL: "http://x/'$(id)" } },
+        ],
       ];
       for (const [code, reason, options] of cases) {
         const result = await run(kit, options);

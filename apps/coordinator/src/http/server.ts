@@ -1,4 +1,4 @@
-/** The HTTP listener. */
+/** The HTTP listener: serves the application over TCP or TLS, and replaces its certificate without interrupting requests. */
 import type { Clock, Log } from "@fleet/daemon";
 import type { ErrorCode } from "@fleet/protocol";
 import type { Hono } from "hono";
@@ -9,20 +9,20 @@ import { ListenError } from "../net/listen-error.ts";
 import type { TlsFiles, TlsPair } from "../net/tls-files.ts";
 import { TlsRenewal } from "../net/tls-renewal.ts";
 
-/** Seconds a connection may be silent, in a request or between two. A silent client holds a socket no longer than this. */
+/** How long a connection may be silent, within a request or between two, in seconds. A silent client holds its socket no longer. */
 const SILENT_S = 30;
 
-/** What routes get from the server besides the request. */
+/** The connection of a request, as handlers see it. */
 export interface HttpEnv {
-  /** How long this request's connection may be silent, in seconds; 0 for ever. Writing to it does not count as a sound. */
+  /** Sets how long this connection may be silent, in seconds; 0 means for ever. Only what the client sends breaks the silence. */
   readonly allowSilence: (seconds: number) => void;
-  /** Whether its answer is still to be sent, or being sent. */
+  /** Whether the response is not complete yet. */
   readonly isOpen: () => boolean;
-  /** The address it came from; null once it is not open. */
+  /** The client's address; null once the response is complete or the connection is closed. */
   readonly peer: () => string | null;
 }
 
-/** What middleware finds out about a request, for the handler. Each is set by the access that the route's contract demands. */
+/** What middleware passes to handlers. A route's access decides which of them are set. */
 interface RequestVariables {
   /** The shared token of the request: an operator's or, for a registration, an enrolment token. */
   token: Token;
@@ -30,27 +30,27 @@ interface RequestVariables {
   claims: AccessClaims;
   /** The claims of the refresh token that a registration presents. */
   refresh: RefreshClaims | undefined;
-  /** Whoever the token belongs to, of routes that accept any token. */
+  /** What the token is, on routes that accept any token. */
   bearer: Bearer;
   /** A token that was sent in the body. */
-  shownToken: string | undefined;
+  tokenInBody: string | undefined;
   /** The subject in the audit log when the path does not contain it. */
   subject: string | undefined;
   /** The code of the error response. */
   errorCode: ErrorCode | undefined;
 }
 
-/** The application's types, for Hono. */
+/** The types of the application, for Hono. */
 export type AppEnv = { Bindings: HttpEnv; Variables: RequestVariables };
 
-/** Where to listen; port 0 takes any. Without `tls` it speaks in the clear. */
+/** Where to listen; port 0 chooses a free port. Without `tls` the listener speaks plain HTTP. */
 export interface HttpServerOptions {
   readonly host: string;
   readonly port: number;
   readonly tls: TlsFiles | undefined;
 }
 
-/** Serves the application. A certificate that is replaced is taken up within a minute; what is under way goes on. */
+/** Serves the application. A new certificate file takes effect within a minute; requests in progress finish with the old one. */
 export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #app: Hono<AppEnv>;
@@ -58,7 +58,7 @@ export class HttpServer {
   readonly #log: Log;
   #server: Bun.Server<undefined> | undefined;
   #port: number;
-  /** Those with earlier certificates, until the last request on them has ended. */
+  /** Listeners with earlier certificates, until their last request has ended. */
   readonly #former = new Set<Bun.Server<undefined>>();
   #renewal: TlsRenewal | undefined;
 
@@ -70,7 +70,7 @@ export class HttpServer {
     this.#port = options.port;
   }
 
-  /** The port it listens on; differs from the configured one only when that was 0. */
+  /** The actual port; differs from the configured one only when that is 0. */
   get port(): number {
     return this.#port;
   }
@@ -88,7 +88,7 @@ export class HttpServer {
     this.#log.info({ host, port: this.#port, tls: tls !== undefined }, "http: listening");
   }
 
-  /** Ends what is open too: event streams would never end by themselves. */
+  /** Closes open connections too, since event streams never end by themselves. */
   async stop(): Promise<void> {
     this.#renewal?.stop();
     const former = [...this.#former].map((server) => server.stop(true));

@@ -1,4 +1,4 @@
-/** The whole HTTP face on a real socket, with a stepped clock, for tests. */
+/** A test rig: the whole HTTP API on a real socket, with a fake clock. */
 import { connect } from "node:net";
 import { FakeClock } from "@fleet/daemon/testing";
 import {
@@ -39,24 +39,25 @@ export const ENROLL = "enroll-token";
 export const OPERATOR = "operator-token";
 export const PUSH = "push-token";
 
-/** An answer, its body read as JSON where it is. */
+/** A response; `body` is parsed if it is JSON, else text. */
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly body: unknown;
 }
 
-/** `dir` is where agents to be downloaded lie, at most `max` of them at once; without it there are none. */
 interface ApiOptions {
+  /** The directory of agents to download. Default: none. */
   readonly dir?: string;
+  /** The most concurrent downloads. */
   readonly max?: number;
   readonly reenroll?: boolean;
   readonly tls?: TlsFiles;
-  /** For trackers. */
+  /** The number of ports for trackers. */
   readonly ports?: number;
 }
 
-/** Listening when made. `await using api = new Api()` stops it. */
+/** Listens once constructed. `await using api = new Api()` stops it. */
 export class Api implements AsyncDisposable {
   readonly clock = new FakeClock();
   readonly log = new RecordingLog();
@@ -140,18 +141,18 @@ export class Api implements AsyncDisposable {
     await this.auth.stop();
   }
 
-  /** Makes a token and gives what is secret of it. */
-  async token(order: CreateTokenRequest): Promise<string> {
-    const made = await this.auth.tokens.create(createTokenRequestSchema.parse(order), "test");
-    if (made.at !== "created") throw new Error(`no token: ${made.at}`);
-    return made.secret;
+  /** Creates a token and returns its secret. */
+  async token(request: CreateTokenRequest): Promise<string> {
+    const outcome = await this.auth.tokens.create(createTokenRequestSchema.parse(request), "test");
+    if (outcome.at !== "created") throw new Error(`no token: ${outcome.at}`);
+    return outcome.secret;
   }
 
   url(path: string): string {
     return `${this.#scheme}://127.0.0.1:${this.server.port}${path}`;
   }
 
-  /** Asks. Whatever the answer is, the API's document must have told of it. (H4) */
+  /** Sends a request. Throws when the OpenAPI document does not describe the response. (H4) */
   async call(
     method: string,
     path: string,
@@ -175,7 +176,7 @@ export class Api implements AsyncDisposable {
     return { status: response.status, headers: response.headers, body: parsed(text) };
   }
 
-  /** Registers an agent and gives its credentials. */
+  /** Registers an agent and returns its credentials. */
   async register(id: string, more: Partial<RegisterRequest> = {}): Promise<RegisterResponse> {
     const body = { node_id: id, instance_id: "i1", version: "1.0.0", ...more };
     const { status, body: answer } = await this.call("POST", "/api/v1/agents/register", {
@@ -187,7 +188,7 @@ export class Api implements AsyncDisposable {
   }
 }
 
-/** Posts a body of which a part comes only after `meanwhile`, which runs when `token` has been looked at. Gives the status. */
+/** Posts a body slowly: runs `meanwhile` once `token` has been looked up, then sends the rest. Returns the status. */
 export async function slowPost(
   { server, auth }: Api,
   path: string,
@@ -236,7 +237,7 @@ function makeTrackers({ clock, log, bus, db }: Api, ports: number): Trackers {
 
 const document = openApiDocument("1.2.3");
 
-/** What the document doesn't tell of an answer: the status, or an error's code. Paths and methods that aren't there pass. */
+/** What the document lacks of a response: its status, or the code of its error. Unknown paths and methods pass. */
 function undocumented(
   method: string,
   path: string,
@@ -244,23 +245,23 @@ function undocumented(
   body: unknown,
 ): string | undefined {
   const parts = path.split("?")[0]!.split("/");
-  const isIt = (template: string): boolean => {
+  const matches = (template: string): boolean => {
     const all = template.split("/");
-    const isPart = (part: string, at: number): boolean =>
+    const matchesPart = (part: string, at: number): boolean =>
       part === parts[at] || (part.startsWith("{") && parts[at] !== "");
-    return all.length === parts.length && all.every(isPart);
+    return all.length === parts.length && all.every(matchesPart);
   };
-  const paths = Object.keys(document.paths).filter(isIt);
-  // A path without parameters comes before one that has them, as in the routes.
+  const paths = Object.keys(document.paths).filter(matches);
+  // As in the router, a path without parameters takes precedence.
   const template = paths.find((p) => !p.includes("{")) ?? paths[0];
   const operation = template && document.paths[template]![method.toLowerCase()];
   if (operation === undefined || operation === "") return undefined;
   const { code } = (body as { error?: { code?: string } } | null)?.error ?? {};
-  const told = operation.responses[String(status)];
-  const examples = told?.content?.["application/json"]?.examples;
-  if (told !== undefined && (code === undefined || (examples && code in examples)))
+  const described = operation.responses[String(status)];
+  const examples = described?.content?.["application/json"]?.examples;
+  if (described !== undefined && (code === undefined || (examples && code in examples)))
     return undefined;
-  return `the document does not tell of ${status} ${code ?? ""} from ${method} ${template}`;
+  return `the document does not describe ${status} ${code ?? ""} from ${method} ${template}`;
 }
 
 function parsed(text: string): unknown {

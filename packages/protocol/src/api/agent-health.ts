@@ -1,4 +1,4 @@
-/** What an agent's own `GET /health` answers (R2). Anybody may ask, so it holds nothing that helps to speak for the node. */
+/** The response of an agent's own `GET /health`. Anybody may request it, so it contains nothing that helps to impersonate the node. (R2) */
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { nodeIdSchema } from "../ids.ts";
@@ -6,8 +6,8 @@ import { nodeIdSchema } from "../ids.ts";
 const text = z.string().max(256);
 
 /**
- * Who it is, and where it stands with the coordinator. `instance_sha256`, if given, tells those who know its instance id that
- * it is that one, and nobody else what it is: with an enrolment token the id itself passes for the same process.
+ * The agent's identity and registration state. `instance_sha256` lets those who know the instance id recognise it without revealing it:
+ * whoever has the id and an enrolment token passes for the same process.
  */
 export const agentHealthSchema = z.object({
   node_id: nodeIdSchema,
@@ -17,7 +17,7 @@ export const agentHealthSchema = z.object({
 });
 export type AgentHealth = z.infer<typeof agentHealthSchema>;
 
-/** An instance id as `/health` shows it: SHA-256, 64 hexadecimal digits. */
+/** The SHA-256 digest of an instance id, 64 hexadecimal digits. */
 export function instanceDigest(instanceId: string): string {
   return createHash("sha256").update(instanceId).digest("hex");
 }

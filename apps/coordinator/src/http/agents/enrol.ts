@@ -103,7 +103,7 @@ async function store(
   return fail(c, outcome.at);
 }
 
-/** Addressed to the operator of the agent that is refused. */
+/** The message for the operator of the agent that is refused. */
 function contestedBy(host: string | undefined): string {
-  return `two processes keep taking this node from each other, and it stays with the one on ${host ?? "another host"}; if this is another node, give it a name and an empty state directory of its own`;
+  return `two processes keep taking over this node from each other; it stays with the one on ${host ?? "another host"}. If this is a different node, give it its own name and an empty state directory`;
 }

@@ -46,7 +46,7 @@ async function register(
   });
   if (outcome instanceof Response) return outcome;
   const { epoch, created } = outcome;
-  log[created ? "info" : "debug"]({ node_id, epoch, by: token.name }, "node told its address");
+  log[created ? "info" : "debug"]({ node_id, epoch, by: token.name }, "node registered by address");
   return { node_id, epoch, heartbeat_interval_ms: heartbeatIntervalMs };
 }
 

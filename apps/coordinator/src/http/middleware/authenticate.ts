@@ -14,7 +14,7 @@ import type { Context } from "hono";
 import type { Auth } from "../../auth/auth.ts";
 import type { AppEnv } from "../server.ts";
 import { fail } from "./errors.ts";
-import { limit } from "./guard.ts";
+import { refuseIfThrottled } from "./guard.ts";
 import { bearerToken } from "./input.ts";
 
 /** Stores what the token proves in the context's variables; a Response refuses the request. */
@@ -28,18 +28,18 @@ export async function authenticate(
     if (problem !== undefined) return fail(c, "bad_protocol", problem);
   }
   const { tokens, credentials } = auth;
-  const shown = bearerToken(c);
+  const bearer = bearerToken(c);
   switch (needed) {
     case "open":
       return undefined;
     case "any": {
-      const bearer = await auth.identify(shown);
-      if (bearer === undefined) return fail(c, "unauthorized");
-      c.set("bearer", bearer);
+      const identity = await auth.identify(bearer);
+      if (identity === undefined) return fail(c, "unauthorized");
+      c.set("bearer", identity);
       return undefined;
     }
     case "agent": {
-      const claims = shown === undefined ? undefined : await credentials.verifyAccess(shown);
+      const claims = bearer === undefined ? undefined : await credentials.verifyAccess(bearer);
       if (claims === undefined) return fail(c, "unauthorized");
       c.set("claims", claims);
       return undefined;
@@ -47,10 +47,10 @@ export async function authenticate(
     case "registration":
     case "enrolment": {
       const own =
-        needed === "registration" && shown !== undefined
-          ? await credentials.verifyRefresh(shown)
+        needed === "registration" && bearer !== undefined
+          ? await credentials.verifyRefresh(bearer)
           : undefined;
-      const token = tokens.find("enroll", shown);
+      const token = tokens.find("enroll", bearer);
       if (own === undefined && token === undefined) return fail(c, "unauthorized");
       if (own !== undefined) c.set("refresh", own);
       if (token !== undefined) c.set("token", token);
@@ -64,8 +64,8 @@ export async function authenticate(
 /** The enrolment token of a download is in a header, or in the body of a POST. */
 async function authenticateDownload(auth: Auth, c: Context<AppEnv>): Promise<Response | undefined> {
   const posted = c.req.method === "POST" ? (await c.req.text()).trim() : undefined;
-  if (posted !== undefined) c.set("shownToken", posted);
-  const limited = limit(auth, c, posted);
+  if (posted !== undefined) c.set("tokenInBody", posted);
+  const limited = refuseIfThrottled(auth, c, posted);
   if (limited !== undefined) return limited;
   const isAgent = auth.tokens.find("enroll", c.req.header(TOKEN_HEADER) ?? posted) !== undefined;
   const isOperator = auth.tokens.find("operator", bearerToken(c)) !== undefined;

@@ -1,4 +1,4 @@
-/** Counts wrong tokens by the address they come from, and lets those wait who only try. (H5) */
+/** Throttles addresses that send wrong tokens. Runs before any token is looked up. (H5) */
 import { TOKEN_HEADER } from "@fleet/protocol";
 import type { Context, MiddlewareHandler } from "hono";
 import type { Auth } from "../../auth/auth.ts";
@@ -6,18 +6,18 @@ import { bearerToken } from "./input.ts";
 import { fail } from "./errors.ts";
 import type { AppEnv } from "../server.ts";
 
-/** Comes before whatever looks at tokens. Every 401 for a token that was never ours counts. */
+/** Rejects requests from throttled addresses, and counts a failure for each 401 whose token was not issued here. */
 export function guard(auth: Auth): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
-    for (const token of shownTokens(c)) {
-      const limited = limit(auth, c, token);
+    for (const token of tokensOf(c)) {
+      const limited = refuseIfThrottled(auth, c, token);
       if (limited !== undefined) return limited;
     }
-    // Asked now: when the answer is made the connection may have gone.
+    // Read now, because the connection may be closed by the time the response is ready.
     const address = c.env.peer();
     await next();
     if (c.res.status !== 401 || address === null) return undefined;
-    for (const token of shownTokens(c)) {
+    for (const token of tokensOf(c)) {
       if (await auth.credentials.isIssuedHere(token)) continue;
       const waitMs = auth.addFailure(address, "http");
       if (waitMs !== undefined) c.res = tooMany(c, waitMs);
@@ -26,14 +26,14 @@ export function guard(auth: Auth): MiddlewareHandler<AppEnv> {
   };
 }
 
-/** All of them: one must not hide another. What came as a body is known once it has been read. */
-function shownTokens(c: Context<AppEnv>): string[] {
-  const shown = [bearerToken(c), c.req.header(TOKEN_HEADER), c.get("shownToken")];
-  return shown.filter((token) => token !== undefined);
+/** All tokens of a request, so that one cannot hide another. A token in the body is known once the body has been read. */
+function tokensOf(c: Context<AppEnv>): string[] {
+  const tokens = [bearerToken(c), c.req.header(TOKEN_HEADER), c.get("tokenInBody")];
+  return tokens.filter((token) => token !== undefined);
 }
 
-/** The answer to a token that may not be looked at yet; undefined when it may. */
-export function limit(
+/** The error response while the client is throttled; undefined when the token may be looked up. */
+export function refuseIfThrottled(
   auth: Auth,
   c: Context<AppEnv>,
   token: string | undefined,

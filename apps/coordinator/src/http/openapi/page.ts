@@ -1,4 +1,4 @@
-/** The reference as a page: the document in HTML, without scripts and with nothing fetched from elsewhere. (H4) */
+/** The API reference as one HTML page, made from the OpenAPI document. It has no scripts and loads nothing. (H4) */
 import { html } from "hono/html";
 import type { DocumentedResponse, DocumentedOperation, OpenApiDocument } from "./document.ts";
 import type { JsonSchema } from "./schemas.ts";
@@ -20,7 +20,7 @@ td:first-child { white-space: nowrap; }
 small { opacity: .75; }
 `;
 
-/** Renders it. */
+/** Renders the page. */
 export function referencePage(document: OpenApiDocument): Html {
   const { info, tags, paths, components } = document;
   const routes = Object.entries(paths).flatMap(([path, methods]) =>
@@ -38,7 +38,10 @@ export function referencePage(document: OpenApiDocument): Html {
       </head>
       <body>
         <h1>${info.title} <small>${info.version}</small></h1>
-        <p>${info.description} <a href="openapi.json">openapi.json</a> is the same for machines.</p>
+        <p>
+          ${info.description} <a href="openapi.json">openapi.json</a> is the same document for
+          programs.
+        </p>
         ${tags.map(
           ({ name, description }) =>
             html`<h2 id="${name}">${name}</h2>
@@ -70,12 +73,12 @@ function route(method: string, path: string, operation: DocumentedOperation): Ht
   const { operationId, summary, description = "", parameters, requestBody, responses } = operation;
   const rows = parameters.map(({ name, in: where, required, schema, description: words = "" }) => [
     html`<code>${name}</code><br /><small>${where}${required ? ", required" : ""}</small>`,
-    html`${typeOf(schema)}<br />${inWords(words)}`,
+    html`${typeOf(schema)}<br />${withCode(words)}`,
   ]);
   const bodies = Object.entries(requestBody?.content ?? {}).map(([type, { schema }]) => [
     html`body<br /><small>${requestBody?.required === true ? "required" : "optional"}</small>`,
     html`<small>${type}</small> ${schema === undefined ? "" : typeOf(schema)}<br />
-      ${inWords(requestBody?.description ?? "")}`,
+      ${withCode(requestBody?.description ?? "")}`,
   ]);
   const answers = Object.entries(responses).map(([status, answer]) => [
     html`<code>${status}</code>`,
@@ -83,8 +86,8 @@ function route(method: string, path: string, operation: DocumentedOperation): Ht
   ]);
   return html`<details id="${operationId}">
     <summary><b>${method.toUpperCase()}</b> <code>${path}</code><span>${summary}</span></summary>
-    <p>${inWords(description)}</p>
-    <p><small>${whoMay(operation)}</small></p>
+    <p>${withCode(description)}</p>
+    <p><small>${accessOf(operation)}</small></p>
     ${table([...rows, ...bodies])} ${table(answers)}
   </details>`;
 }
@@ -93,16 +96,16 @@ function answerCell({ description, content = {} }: DocumentedResponse): Html {
   const types = Object.entries(content).map(
     ([type, { schema }]) => html`<small>${type}</small> ${schema ? typeOf(schema) : ""} `,
   );
-  return html`${inWords(description)}<br />${types}`;
+  return html`${withCode(description)}<br />${types}`;
 }
 
-function whoMay({ security }: DocumentedOperation): string {
-  if (security.length === 0) return "Open to all.";
+function accessOf({ security }: DocumentedOperation): string {
+  if (security.length === 0) return "Needs no token.";
   const schemes = security.flatMap((any) => Object.entries(any));
-  const words = schemes.map(([scheme, [role]]) =>
+  const tokens = schemes.map(([scheme, [role]]) =>
     role === undefined ? scheme : `${scheme} (${role})`,
   );
-  return `Takes a token: ${words.join(" or ")}.`;
+  return `Needs a token: ${tokens.join(" or ")}.`;
 }
 
 function table(rows: readonly (readonly Html[])[]): Html {
@@ -123,12 +126,12 @@ function fields(schema: JsonSchema): Html {
   return table(
     properties.map(([name, property]) => [
       html`<code>${name}</code>${required.has(name) ? "" : html`<br /><small>optional</small>`}`,
-      html`${typeOf(property)}<br />${inWords(property.description ?? "")}`,
+      html`${typeOf(property)}<br />${withCode(property.description ?? "")}`,
     ]),
   );
 }
 
-/** A schema in a few words: what an object has inside is told where it has a name. */
+/** The type of a schema in a few words. Named schemas are links; nested objects without a name list their fields. */
 function typeOf(schema: JsonSchema): Html {
   if (schema.$ref !== undefined) {
     const name = schema.$ref.split("/").at(-1);
@@ -154,7 +157,7 @@ function typeOf(schema: JsonSchema): Html {
 
 function limits(schema: JsonSchema): Html {
   const { minimum, maximum, minLength, maxLength, maxItems, pattern, format } = schema;
-  const said = [
+  const texts = [
     minimum === undefined ? "" : `≥ ${minimum}`,
     maximum === undefined ? "" : `≤ ${maximum}`,
     minLength === undefined ? "" : `at least ${minLength} characters`,
@@ -164,12 +167,12 @@ function limits(schema: JsonSchema): Html {
     schema.default === undefined ? "" : `default ${JSON.stringify(schema.default)}`,
   ].filter((text) => text !== "");
   const shape = pattern === undefined ? "" : html` <code>${pattern}</code>`;
-  const words = said.length === 0 ? "" : html` <small>${said.join(", ")}</small>`;
-  return html`${words}${shape}`;
+  const list = texts.length === 0 ? "" : html` <small>${texts.join(", ")}</small>`;
+  return html`${list}${shape}`;
 }
 
-/** What stands between backticks is code. */
-function inWords(text: string): Html {
+/** Text whose parts between backticks are code. */
+function withCode(text: string): Html {
   const parts = text.split("`");
   return html`${parts.map((part, at) => (at % 2 === 0 ? part : html`<code>${part}</code>`))}`;
 }
