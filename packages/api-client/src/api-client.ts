@@ -1,7 +1,7 @@
 /**
- * The typed client of the coordinator's HTTP API. Each call takes the contract of its route, so paths, input and output are checked by the
- * compiler and responses by their schema. Every request is bounded in time and size, and redirects are refused: the token is for this
- * coordinator alone.
+ * The typed client of the coordinator's HTTP API. Each call takes the contract of its route, so paths, input and output are
+ * checked by the compiler and responses by their schema. Every request is bounded in time and size, and redirects are
+ * refused: the token is for this coordinator alone.
  */
 import { type Clock, readBody, readEvents, type ServerEvent, systemClock } from "@fleet/daemon";
 import {

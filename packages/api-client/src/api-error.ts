@@ -5,8 +5,8 @@ import type { Reply } from "./reply.ts";
 const CHECK_URL = "Check the address, and that the coordinator is running.";
 
 /**
- * A call failed. The message names the coordinator, the problem and the next step, and contains no secret. `code` is the API's error code,
- * `unreachable` when no complete response arrived, or `malformed` when the response is not the API's.
+ * A call failed. The message names the coordinator, the problem and the next step, and contains no secret. `code` is the
+ * API's error code, `unreachable` when no complete response arrived, or `malformed` when the response is not the API's.
  */
 export class ApiError extends Error {
   readonly code: string;

@@ -1,6 +1,9 @@
 /** The result of a request as a value, for callers that act on failures. */
 
-/** The result of a request. `unreachable`: no complete response arrived. `malformed`: the response is not what the API documents. */
+/**
+ * The result of a request. `unreachable`: no complete response arrived. `malformed`: the response is not what the API
+ * documents.
+ */
 export type Reply<T> =
   | {
       readonly at: "ok";

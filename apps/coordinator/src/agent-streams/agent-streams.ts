@@ -1,7 +1,7 @@
 /**
- * The agents' event streams, `GET /api/v1/agents/{id}/events`. By the end of its stream an agent learns at once that its coordinator is
- * gone or that it may no longer speak for its node. One stream per node; a new one replaces the old. An agent that leaves
- * STREAM_BYTES_MAX unread is disconnected. (C1, R9)
+ * The agents' event streams, `GET /api/v1/agents/{id}/events`. By the end of its stream an agent learns at once that its
+ * coordinator is gone or that it may no longer speak for its node. One stream per node; a new one replaces the old. An agent
+ * that leaves STREAM_BYTES_MAX unread is disconnected. (C1, R9)
  */
 import { type Clock, every, EventWriter, type Timer } from "@fleet/daemon";
 import type { NodeId } from "@fleet/protocol";

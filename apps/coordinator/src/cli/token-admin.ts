@@ -1,5 +1,6 @@
 /**
- * Manages tokens for `fleet-coordinator token`: through the API of a running coordinator, or in the data directory of a stopped one. (H5)
+ * Manages tokens for `fleet-coordinator token`: through the API of a running coordinator, or in the data directory of a
+ * stopped one. (H5)
  */
 import { readFileSync } from "node:fs";
 import { ApiClient, type ApiClientOptions } from "@fleet/api-client";

@@ -1,4 +1,7 @@
-/** `fleet-coordinator token …`: creates, lists and revokes tokens, through a running coordinator or in its data directory. (H2, H5) */
+/**
+ * `fleet-coordinator token …`: creates, lists and revokes tokens, through a running coordinator or in its data directory.
+ * (H2, H5)
+ */
 import { parseDurationMs } from "@fleet/daemon";
 import {
   type Role,

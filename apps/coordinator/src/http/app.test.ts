@@ -89,7 +89,7 @@ describe("health (H4)", () => {
     const answer = await api.call("GET", "/readyz");
     expect([answer.status, answer.body]).toEqual([
       503,
-      { status: "not_ready", reason: "the database takes no writes" },
+      { status: "not_ready", reason: "the database cannot be written" },
     ]);
   });
 

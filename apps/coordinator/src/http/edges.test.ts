@@ -118,7 +118,7 @@ test("an agent's route without the protocol's version says which is spoken", asy
 describe("a body", () => {
   test("that is no JSON is refused with what the parser says of it", async () => {
     await using api = new Api();
-    expect(await refusal(api, "")).toBe("the body is empty, and must be JSON");
+    expect(await refusal(api, "")).toBe("the body is empty; it must be JSON");
     expect(await refusal(api, "{")).toBe("the body is not JSON: Expected '}'");
     expect(await refusal(api, '{"node_id":x}')).toContain('Unexpected identifier "x"');
     expect(await refusal(api, `{"node_id":${"x".repeat(1000)}}`)).toHaveLength(122);

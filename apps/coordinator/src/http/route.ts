@@ -20,9 +20,9 @@ type Output<C extends Contract> =
 type Result<C extends Contract> = Output<C> | Response;
 
 /**
- * Makes a route. Query, body and path parameters are parsed in this order, and one that is not valid is answered with 400, or with the
- * contract's `badParam`. What `respond` returns becomes the contract's first response: JSON, or an empty body for `undefined`. A Response
- * is sent as it is. `before` can respond before the body is read.
+ * Makes a route. Query, body and path parameters are parsed in this order, and one that is not valid is answered with 400, or
+ * with the contract's `badParam`. What `respond` returns becomes the contract's first response: JSON, or an empty body for
+ * `undefined`. A Response is sent as it is. `before` can respond before the body is read.
  */
 export function handle<const C extends Contract>(
   contract: C,

@@ -9,12 +9,17 @@ import { ListenError } from "../net/listen-error.ts";
 import type { TlsFiles, TlsPair } from "../net/tls-files.ts";
 import { TlsRenewal } from "../net/tls-renewal.ts";
 
-/** How long a connection may be silent, within a request or between two, in seconds. A silent client holds its socket no longer. */
+/**
+ * How long a connection may be silent, within a request or between two, in seconds. A silent client holds its socket no
+ * longer.
+ */
 const SILENT_S = 30;
 
 /** The connection of a request, as handlers see it. */
 export interface HttpEnv {
-  /** Sets how long this connection may be silent, in seconds; 0 means for ever. Only what the client sends breaks the silence. */
+  /**
+   * Sets how long this connection may be silent, in seconds; 0 means for ever. Only what the client sends breaks the silence.
+   */
   readonly allowSilence: (seconds: number) => void;
   /** Whether the response is not complete yet. */
   readonly isOpen: () => boolean;
@@ -50,7 +55,9 @@ export interface HttpServerOptions {
   readonly tls: TlsFiles | undefined;
 }
 
-/** Serves the application. A new certificate file takes effect within a minute; requests in progress finish with the old one. */
+/**
+ * Serves the application. A new certificate file takes effect within a minute; requests in progress finish with the old one.
+ */
 export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #app: Hono<AppEnv>;

@@ -1,8 +1,8 @@
 /** Reads the body of an HTTP request or response whose sender is not trusted to keep it short. */
 
 /**
- * Reads at most `bytesMax` bytes. Returns undefined, and cancels the rest, when the body is longer. Rejects when the connection breaks
- * or its signal aborts.
+ * Reads at most `bytesMax` bytes. Returns undefined, and cancels the rest, when the body is longer. Rejects when the
+ * connection breaks or its signal aborts.
  */
 export async function readBody(
   { body }: Pick<Response, "body">,

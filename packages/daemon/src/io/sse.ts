@@ -16,8 +16,8 @@ export interface ServerEvent {
 export type EventQueueLimit = { readonly bytes: number } | { readonly events: number };
 
 /**
- * Writes one event stream. `body` is the response's. A client that does not keep up is disconnected: the stream closes when the queue
- * is full, and writing to a closed stream does nothing.
+ * Writes one event stream. `body` is the response's. A client that does not keep up is disconnected: the stream closes when
+ * the queue is full, and writing to a closed stream does nothing.
  */
 export class EventWriter {
   readonly body: ReadableStream<Uint8Array>;
@@ -72,8 +72,8 @@ export class EventWriter {
 }
 
 /**
- * Reads an event stream whose lines end with LF or CRLF, skipping comments. The iteration ends with the stream, and throws when the connection breaks or a line or
- * an event exceeds LINE_MAX characters (1 Mi).
+ * Reads an event stream whose lines end with LF or CRLF, skipping comments. The iteration ends with the stream, and throws
+ * when the connection breaks or a line or an event exceeds LINE_MAX characters (1 Mi).
  */
 export async function* readEvents({ body }: Pick<Response, "body">): AsyncGenerator<ServerEvent> {
   const decoder = new TextDecoder();

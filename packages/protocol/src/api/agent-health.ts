@@ -1,4 +1,7 @@
-/** The response of an agent's own `GET /health`. Anybody may request it, so it contains nothing that helps to impersonate the node. (R2) */
+/**
+ * The response of an agent's own `GET /health`. Anybody may request it, so it contains nothing that helps to impersonate the
+ * node. (R2)
+ */
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { nodeIdSchema } from "../ids.ts";
@@ -6,8 +9,8 @@ import { nodeIdSchema } from "../ids.ts";
 const text = z.string().max(256);
 
 /**
- * The agent's identity and registration state. `instance_sha256` lets those who know the instance id recognise it without revealing it:
- * whoever has the id and an enrolment token passes for the same process.
+ * The agent's identity and registration state. `instance_sha256` lets those who know the instance id recognise it without
+ * revealing it: whoever has the id and an enrolment token passes for the same process.
  */
 export const agentHealthSchema = z.object({
   node_id: nodeIdSchema,

@@ -1,4 +1,7 @@
-/** The routes that agents call: register, heartbeat, deregister and the event stream. Names as on the wire, times in integer ms. */
+/**
+ * The routes that agents call: register, heartbeat, deregister and the event stream. Names as on the wire, times in integer
+ * ms.
+ */
 import { z } from "zod";
 import { instanceIdSchema, nodeIdSchema, sensorNameSchema } from "../ids.ts";
 import { contract } from "./contract.ts";
@@ -252,7 +255,7 @@ export const agentsApi = {
     method: "POST",
     path: "/api/v1/agents/:id/heartbeat",
     summary: "Send a heartbeat",
-    description: "Reports that the agent is alive, and its counters. It changes nothing else.",
+    description: "Reports the counters, and that the agent is alive. Changes no metadata.",
     body: heartbeatRequestSchema,
     responses: {
       200: { description: "The heartbeat is recorded.", schema: heartbeatResponseSchema },

@@ -1,20 +1,23 @@
 /**
- * The contract of an HTTP route: its method, path, access, schemas and description, in one object. The coordinator's router, access
- * table and OpenAPI document and the typed client in packages/api-client all derive from it. (H4, H5)
+ * The contract of an HTTP route: its method, path, access, schemas and description, in one object. The coordinator's router,
+ * access table and OpenAPI document and the typed client in packages/api-client all derive from it. (H4, H5)
  */
 import { z } from "zod";
 import type { ErrorCode } from "./errors.ts";
 
-/** What the holder of an operator token may do: read; send commands; manage nodes and tokens. Each role includes the previous one. */
+/**
+ * What the holder of an operator token may do: read; send commands; manage nodes and tokens. Each role includes the previous
+ * one.
+ */
 export const roleSchema = z
   .enum(["viewer", "operator", "admin"])
   .describe("What the holder of an operator token may do. Each role includes the previous one.");
 export type Role = z.infer<typeof roleSchema>;
 
 /**
- * Which token opens a route. A role: an operator token of at least that role. `open`: none. `agent`: the access token of the node in
- * the path. `registration`: an enrolment token or a node's refresh token. `enrolment`: an enrolment token. `download`: an enrolment
- * token or an operator token. `any`: a valid token of any kind.
+ * Which token opens a route. A role: an operator token of at least that role. `open`: none. `agent`: the access token of the
+ * node in the path. `registration`: an enrolment token or a node's refresh token. `enrolment`: an enrolment token.
+ * `download`: an enrolment token or an operator token. `any`: a valid token of any kind.
  */
 export type Access = "open" | "agent" | "registration" | "enrolment" | "download" | "any" | Role;
 

@@ -54,8 +54,8 @@ export const nodeViewSchema = z
 export type NodeView = z.infer<typeof nodeViewSchema>;
 
 /**
- * An entry of a node's history. `data` holds, for `registered`: kind, version, instance_id and epoch; for `superseded`: the replaced
- * instance_id and epoch; for `state`: state and previous_state; for `removed`: cause (`aged_out` or `operator`).
+ * An entry of a node's history. `data` holds, for `registered`: kind, version, instance_id and epoch; for `superseded`: the
+ * replaced instance_id and epoch; for `state`: state and previous_state; for `removed`: cause (`aged_out` or `operator`).
  */
 export const nodeEventSchema = z
   .object({

@@ -51,7 +51,10 @@ export function agentRoutes({ registry, clock, streams }: AgentRoutesDeps): read
   ];
 }
 
-/** The path's node if the token's instance may speak for it, else the error response. Synchronous, so that the result still holds. (R9) */
+/**
+ * The path's node if the token's instance may speak for it, else the error response. Synchronous, so that the result still
+ * holds. (R9)
+ */
 function ownNode(
   registry: Registry,
   c: Context<AppEnv>,

@@ -1,5 +1,6 @@
 /**
- * The one path of a registration, for both of its forms: throttle, apply the enrolment policy, store the node, audit. (R1, R6, A13, H5)
+ * The one path of a registration, for both of its forms: throttle, apply the enrolment policy, store the node, audit. (R1,
+ * R6, A13, H5)
  */
 import type { Log } from "@fleet/daemon";
 import type { Context } from "hono";
@@ -35,7 +36,10 @@ export function refuseEarly(
   return retryAfterS === undefined ? undefined : busy(c, retryAfterS);
 }
 
-/** Runs `work` unless too many registrations are in progress. Called when the body is complete: a slow client keeps nobody out. */
+/**
+ * Runs `work` unless too many registrations are in progress. Called when the body is complete: a slow client keeps nobody
+ * out.
+ */
 export async function throttled<T extends object>(
   { registerLimiter }: RegisterDeps,
   c: Context<AppEnv>,
@@ -51,8 +55,8 @@ function busy(c: Context<AppEnv>, retryAfterS: number): Response {
 }
 
 /**
- * Registers the agent, or responds with the reason why not. `previous` is the node's row. What an enrolment token achieved or was refused is
- * audited; `auditRepeats: false` leaves out known instances, for clients that register in place of heartbeats.
+ * Registers the agent, or responds with the reason why not. `previous` is the node's row. What an enrolment token achieved or
+ * was refused is audited; `auditRepeats: false` leaves out known instances, for clients that register in place of heartbeats.
  */
 export async function enrol(
   deps: RegisterDeps,

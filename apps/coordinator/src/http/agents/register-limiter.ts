@@ -1,6 +1,6 @@
 /**
- * Limits concurrent registrations. Beyond the limit an agent gets 503 with a Retry-After that spreads the returns over the time the
- * backlog needs, so that nothing queues without bound when a whole fleet registers at once. (A13)
+ * Limits concurrent registrations. Beyond the limit an agent gets 503 with a Retry-After that spreads the returns over the
+ * time the backlog needs, so that nothing queues without bound when a whole fleet registers at once. (A13)
  */
 import type { Clock, Random } from "@fleet/daemon";
 

@@ -1,7 +1,7 @@
 /**
- * `POST /api/nodes/register`: the minimal form of a registration, for agents that serve `/health` and implement nothing else of the
- * protocol. It issues no credentials: the node is heard when it registers again, when `/health` answers (registry/liveness), and when
- * frames arrive with a push token. (R1, R5)
+ * `POST /api/nodes/register`: the minimal form of a registration, for agents that serve `/health` and implement nothing else
+ * of the protocol. It issues no credentials: the node is heard when it registers again, when `/health` answers
+ * (registry/liveness), and when frames arrive with a push token. (R1, R5)
  */
 import {
   agentsApi,

@@ -64,7 +64,10 @@ async function register(
   };
 }
 
-/** The node's own refresh token while the registry honours it, else the enrolment token, which may have ended while the body arrived. */
+/**
+ * The node's own refresh token while the registry honours it, else the enrolment token, which may have ended while the body
+ * arrived.
+ */
 function proofOf(
   { registry, auth }: RegisterDeps,
   c: Context<AppEnv>,

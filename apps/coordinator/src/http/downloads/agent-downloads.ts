@@ -1,6 +1,6 @@
 /**
- * The routes that download an agent, for clients with an enrolment token or an operator token. A POST carries the enrolment token in its
- * body, for clients that can set headers only on a command line, where `ps` shows them. (H8)
+ * The routes that download an agent, for clients with an enrolment token or an operator token. A POST carries the enrolment
+ * token in its body, for clients that can set headers only on a command line, where `ps` shows them. (H8)
  */
 import type { Counts, Log } from "@fleet/daemon";
 import { type AgentArch, type AgentInfo, downloadsApi, type ErrorCode } from "@fleet/protocol";
@@ -99,8 +99,8 @@ function send(c: Ctx, download: Download, opened: OpenAgentBinary): Response {
   headers.set("Content-Type", "application/octet-stream");
   headers.set("Content-Disposition", `attachment; filename="fleet-agent"`);
   headers.set("Content-Length", String(past - start));
-  // The server opens the file by this path and sends it from disk at the client's pace. The descriptor must not be reused before the
-  // server has opened it, which is certain only once the request has ended.
+  // The server opens the file by this path and sends it from disk at the client's pace. The descriptor must not be reused
+  // before the server has opened it, which is certain only once the request has ended.
   download.onEnd(() => opened.close());
   const body = Bun.file(`/proc/self/fd/${opened.fd}`).slice(start, past);
   return new Response(body, { status: range.at === "part" ? 206 : 200, headers });

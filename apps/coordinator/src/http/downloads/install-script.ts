@@ -1,4 +1,7 @@
-/** `GET /install.sh`: the script that downloads an agent from the address that it was requested at. It contains no secret. (H8) */
+/**
+ * `GET /install.sh`: the script that downloads an agent from the address that it was requested at. It contains no secret.
+ * (H8)
+ */
 import { downloadsApi } from "@fleet/protocol";
 import { handle, type Route } from "../route.ts";
 import script from "./install.sh" with { type: "text" };

@@ -9,8 +9,8 @@ export type ByteRange =
 const WHOLE: ByteRange = { at: "whole" };
 
 /**
- * Parses the headers `Range` and `If-Range` for a file of `bytes` bytes with the strong ETag `etag`. A malformed range is ignored, and so is
- * any range when `If-Range` is a date or a different ETag.
+ * Parses the headers `Range` and `If-Range` for a file of `bytes` bytes with the strong ETag `etag`. A malformed range is
+ * ignored, and so is any range when `If-Range` is a date or a different ETag.
  */
 export function byteRange(
   range: string | undefined,

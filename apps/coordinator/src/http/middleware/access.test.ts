@@ -96,7 +96,7 @@ describe("a route that takes a role (H5)", () => {
         const { status, body } = await ask(api, route, token);
         expect([route, role, status === 403]).toEqual([route, role, rank < ROLES.indexOf(needed)]);
         if (status === 403) {
-          const message = `this takes the role ${needed}, the token has ${role}`;
+          const message = `this requires the role ${needed}, but the token has ${role}`;
           expect(body).toEqual({ error: { code: "forbidden", message } });
         }
       }

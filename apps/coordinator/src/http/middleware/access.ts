@@ -1,6 +1,6 @@
 /**
- * Authenticates every request as the contract of its route demands, before the handler runs. A path without a contract answers nobody.
- * Requests that need a role and change something are written into the audit log. (H5)
+ * Authenticates every request as the contract of its route demands, before the handler runs. A path without a contract
+ * answers nobody. Requests that need a role and change something are written into the audit log. (H5)
  */
 import { type Access, CONTRACTS, type Role, routeOf } from "@fleet/protocol";
 import type { Context, MiddlewareHandler } from "hono";
@@ -18,7 +18,9 @@ export const ACCESS: Readonly<Record<string, Access>> = Object.fromEntries(
 
 const RANK: Readonly<Record<Role, number>> = { viewer: 1, operator: 2, admin: 3 };
 
-/** Lets a request through, or responds with 401, 403 or 404. What it finds out about the token is in the context's variables. */
+/**
+ * Lets a request through, or responds with 401, 403 or 404. What it finds out about the token is in the context's variables.
+ */
 export function access(auth: Auth): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const routes = matchedRoutes(c).filter((route) => route.method !== "ALL");
@@ -45,7 +47,10 @@ async function withRole(
   const isAllowed = token.role !== null && RANK[token.role] >= RANK[needed];
   const address = c.env.peer();
   if (isAllowed) await next();
-  else c.res = fail(c, "forbidden", `this takes the role ${needed}, the token has ${token.role}`);
+  else {
+    const detail = `this requires the role ${needed}, but the token has ${token.role}`;
+    c.res = fail(c, "forbidden", detail);
+  }
   if (route.startsWith("GET ")) return undefined;
   auth.audit.record({
     actor: token.name,

@@ -1,6 +1,6 @@
 /**
- * Authenticates requests that take no role: agents' own, registrations, downloads and whoami. Called by access.ts before the handler runs.
- * (R9, H5, H8)
+ * Authenticates requests that take no role: agents' own, registrations, downloads and whoami. Called by access.ts before the
+ * handler runs. (R9, H5, H8)
  */
 import {
   type Access,
@@ -70,7 +70,7 @@ async function authenticateDownload(auth: Auth, c: Context<AppEnv>): Promise<Res
   const isAgent = auth.tokens.find("enroll", c.req.header(TOKEN_HEADER) ?? posted) !== undefined;
   const isOperator = auth.tokens.find("operator", bearerToken(c)) !== undefined;
   if (isAgent || isOperator) return undefined;
-  return fail(c, "unauthorized", `the enrolment token is required, as ${TOKEN_HEADER}`);
+  return fail(c, "unauthorized", `an enrolment token is required in ${TOKEN_HEADER}`);
 }
 
 function protocolProblem(c: Context<AppEnv>): string | undefined {

@@ -26,15 +26,15 @@ const ISSUES_MAX = 10;
 const PARSER_MESSAGE_MAX = 100;
 
 /**
- * Parses a JSON body (RFC 8259), whatever its Content-Type. Of a repeated key the last one counts. The detail lists up to ten problems
- * with their paths.
+ * Parses a JSON body (RFC 8259), whatever its Content-Type. Of a repeated key the last one counts. The detail lists up to ten
+ * problems with their paths.
  */
 export async function parseBody<S extends z.ZodType>(
   c: Context,
   schema: S,
 ): Promise<Parsed<z.output<S>>> {
   const bytes = await c.req.arrayBuffer();
-  if (bytes.byteLength === 0) return { ok: false, detail: "the body is empty, and must be JSON" };
+  if (bytes.byteLength === 0) return { ok: false, detail: "the body is empty; it must be JSON" };
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -57,9 +57,9 @@ export function parseQuery<S extends z.ZodObject>(c: Context, schema: S): Parsed
   const values: Record<string, string | readonly string[]> = {};
   for (const [name, given] of Object.entries(c.req.queries())) {
     if (!names.includes(name))
-      return { ok: false, detail: `${name}: no such parameter; there are ${names.join(", ")}` };
+      return { ok: false, detail: `${name}: unknown parameter; known are ${names.join(", ")}` };
     const isList = isRepeated(schema.shape[name]);
-    if (!isList && given.length > 1) return { ok: false, detail: `${name}: given more than once` };
+    if (!isList && given.length > 1) return { ok: false, detail: `${name}: must not be repeated` };
     values[name] = isList ? given : given[0]!;
   }
   return parseValue(schema, values);

@@ -1,5 +1,6 @@
 /**
- * The API's OpenAPI 3.1 document, derived from the contracts: their schemas, access and errors. Made when it is first requested. (H4)
+ * The API's OpenAPI 3.1 document, derived from the contracts: their schemas, access and errors. Made when it is first
+ * requested. (H4)
  */
 import {
   type Access,

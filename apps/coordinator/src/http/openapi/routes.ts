@@ -1,4 +1,7 @@
-/** `GET /openapi.json` and `/docs`: the API's document and a page that shows it. Both are made once, on the first request. (H4) */
+/**
+ * `GET /openapi.json` and `/docs`: the API's document and a page that shows it. Both are made once, on the first request.
+ * (H4)
+ */
 import { serviceApi } from "@fleet/protocol";
 import { handle, type Route } from "../route.ts";
 

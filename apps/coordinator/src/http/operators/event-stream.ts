@@ -1,6 +1,6 @@
 /**
- * `GET /api/v1/events?topic=`: the bus as server-sent events. A client is disconnected when EVENTS_BUFFERED_MAX events wait for it, and
- * when its token ends. (H5)
+ * `GET /api/v1/events?topic=`: the bus as server-sent events. A client is disconnected when EVENTS_BUFFERED_MAX events wait
+ * for it, and when its token ends. (H5)
  */
 import { type Clock, every, EventWriter } from "@fleet/daemon";
 import { eventsApi } from "@fleet/protocol";

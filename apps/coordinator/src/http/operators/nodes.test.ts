@@ -109,7 +109,7 @@ describe("the list of nodes (R8)", () => {
       "limit=1001": "limit: Too big: expected number to be <=1000",
       "limit=x": "limit: Invalid input: expected number",
       "limit=1.5": "limit: Invalid input: expected int",
-      "limit=1&limit=2": "limit: given more than once",
+      "limit=1&limit=2": "limit: must not be repeated",
       "status=live": 'status.0: Invalid option: expected one of "UNKNOWN"|"LIVE"',
       "kind=robot": 'kind: Invalid option: expected one of "agent"|"plain"',
       "cursor=../x": "cursor: must be the next_cursor of an earlier page",
@@ -118,7 +118,7 @@ describe("the list of nodes (R8)", () => {
       "label=nothing": "label.0: must be NAME=VALUE",
       "runtime=@1": "runtime: must be NAME or NAME@RANGE",
       "runtime=python@x.y.z.w": 'runtime: "x.y.z.w" is not a version range',
-      "state=LIVE": "state: no such parameter; there are status, kind, class, group, label",
+      "state=LIVE": "state: unknown parameter; known are status, kind, class, group, label",
     };
     for (const [query, hint] of Object.entries(hints))
       expect(await wrong(api, `${LIST}?${query}`)).toContain(hint);

@@ -43,8 +43,8 @@ export function nodeRoutes(registry: Registry): readonly Route[] {
 type Filter = (node: Node) => boolean;
 
 /**
- * A page of nodes, ordered by id. Nodes that appear or vanish between two pages shift nothing, since each page begins behind the last id
- * of the previous one. A string says what is wrong with the query.
+ * A page of nodes, ordered by id. Nodes that appear or vanish between two pages shift nothing, since each page begins behind
+ * the last id of the previous one. A string says what is wrong with the query.
  */
 async function listNodes(registry: Registry, query: NodeListQuery): Promise<NodeList | string> {
   const ofRuntime = await runtimeFilter(query.runtime);

@@ -19,7 +19,7 @@ export function serviceRoutes({ metrics, version, isWritable }: ServiceDeps): re
     handle(serviceApi.readiness, (c) =>
       isWritable()
         ? { status: "ready" as const }
-        : c.json({ status: "not_ready", reason: "the database takes no writes" }, 503),
+        : c.json({ status: "not_ready", reason: "the database cannot be written" }, 503),
     ),
 
     handle(serviceApi.metrics, async (c) =>

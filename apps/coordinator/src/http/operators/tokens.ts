@@ -30,7 +30,7 @@ export function tokenRoutes({ tokens, audit, credentials }: Auth, log: Log): rea
 
     handle(accessApi.rotateKey, () => {
       credentials.rotateKey();
-      log.warn({}, "the key of agents' credentials was replaced");
+      log.warn({}, "rotated the key that signs agents' credentials");
       return undefined;
     }),
   ];

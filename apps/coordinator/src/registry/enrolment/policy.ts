@@ -1,19 +1,21 @@
 /**
- * Decides whether an agent may register as a node: the one policy for both forms of a registration. Pure; called by http/agents before
- * the registry stores anything. (R1, H5)
+ * Decides whether an agent may register as a node: the one policy for both forms of a registration. Pure; called by
+ * http/agents before the registry stores anything. (R1, H5)
  */
 import { isTokenFor, type Token } from "../../auth/token.ts";
 import type { AgentRegistration, NodeRow } from "../node.ts";
 import { isSameAgent } from "./epochs.ts";
 
-/** What an agent presents: its node's refresh token, with the groups that its enrolment was limited to, or an enrolment token. */
+/**
+ * What an agent presents: its node's refresh token, with the groups that its enrolment was limited to, or an enrolment token.
+ */
 export type EnrolmentProof =
   | { readonly at: "refresh"; readonly groups: readonly string[] }
   | { readonly at: "enrolment"; readonly token: Token };
 
 /**
- * `ok`: no agent has registered the node before. `again`: the registered instance registers again; it may have missed the response.
- * `reenrolled`: a new instance takes the node over. The others refuse the registration.
+ * `ok`: no agent has registered the node before. `again`: the registered instance registers again; it may have missed the
+ * response. `reenrolled`: a new instance takes the node over. The others refuse the registration.
  */
 export type EnrolmentDecision = "ok" | "again" | "reenrolled" | "forbidden" | "reenroll_refused";
 
