@@ -1,7 +1,7 @@
 /**
- * The tracker's parameters: the defaults and a YAML file that overrides them. Sections and keys with the same meaning are named as in
- * the public retina-tracker, so that its config file can be used unchanged; unknown keys are reported and ignored. All invalid
- * values are reported together. Parsed once by `main.ts`.
+ * The tracker's parameters: the defaults and a YAML file that overrides them. Sections and keys with the same meaning are named
+ * as in the public retina-tracker, so that its config file can be used unchanged; unknown keys are reported and ignored. All
+ * invalid values are reported together. Parsed once by `main.ts`.
  */
 import { HISTORY_MAX } from "./tracks/detection-history.ts";
 import type { NoiseConfig } from "./estimation/measurement-noise.ts";
@@ -23,8 +23,8 @@ export interface TrackerConfig {
   /** Standard deviation of the bistatic range acceleration of a new track, km/s². With 10 m/s², a turn of 2 g is within two of them. */
   readonly rangeAccelerationSd: number;
   /**
-   * Spectral densities of the bistatic range jerk in steady flight and in transitions between straight flight and a turn, km²/s⁵:
-   * 2σ²/τ (R. A. Singer, IEEE Trans. Aerosp. Electron. Syst. 6, 1970).
+   * Spectral densities of the bistatic range jerk in steady flight and in transitions between straight flight and a turn,
+   * km²/s⁵: 2σ²/τ (R. A. Singer, IEEE Trans. Aerosp. Electron. Syst. 6, 1970).
    */
   readonly rangeJerkDensity: { readonly steady: number; readonly turning: number };
   /** Default listening address. */

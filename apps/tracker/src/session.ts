@@ -1,6 +1,6 @@
 /**
- * Connects a byte stream to the tracker: splits it into lines, parses frames, and applies backpressure from the output. Its state
- * outlives the clients. Fed by `tcp-input.ts` or from a file; constructed by `main.ts`.
+ * Connects a byte stream to the tracker: splits it into lines, parses frames, and applies backpressure from the output. Its
+ * state outlives the clients. Fed by `tcp-input.ts` or from a file; constructed by `main.ts`.
  */
 import { LineDecoder } from "@fleet/protocol";
 import type { TrackerConfig } from "./config.ts";
@@ -20,8 +20,8 @@ export class Session {
   readonly #tracker: Tracker;
 
   /**
-   * `report` receives single lines: the summary of the counters at each RESET, and what was learned about the stream. `explain`, if
-   * defined, receives the reasons why tracks are born and dropped.
+   * `report` receives single lines: the summary of the counters at each RESET, and what was learned about the stream.
+   * `explain`, if defined, receives the reasons why tracks are born and dropped.
    */
   constructor(
     config: TrackerConfig,
@@ -35,8 +35,8 @@ export class Session {
   }
 
   /**
-   * Processes bytes and starts writing the resulting events. Never fails, whatever the bytes are. Returns a promise when the output
-   * is full; the caller must not push again before it resolves.
+   * Processes bytes and starts writing the resulting events. Never fails, whatever the bytes are. Returns a promise when the
+   * output is full; the caller must not push again before it resolves.
    */
   push(chunk: Uint8Array): Promise<void> | undefined {
     const used = this.#pushUntilFull(chunk);

@@ -1,7 +1,7 @@
 /**
- * The multi-target tracker: turns frames into events. (T10)
- * For each frame it predicts every track, associates confirmed tracks first and tentative ones with the remaining detections, updates
- * them, merges tracks of the same target, and starts a tentative track at every unused detection. Owned by `session.ts`.
+ * The multi-target tracker: turns frames into events. (T10) For each frame it predicts every track, associates confirmed tracks
+ * first and tentative ones with the remaining detections, updates them, merges tracks of the same target, and starts a
+ * tentative track at every unused detection. Owned by `session.ts`.
  */
 import { associate, DetectionSet, identityRatio } from "./association/association.ts";
 import type { TrackerConfig } from "./config.ts";

@@ -1,6 +1,7 @@
 /**
- * Detects the interpreters, package managers and Python environments of the image this process runs in. The agent calls it first
- * at every start, and for `--detect-only`. It always returns a report: a broken interpreter or file is a finding, not an error. (A4, A7, A9)
+ * Detects the interpreters, package managers and Python environments of the image this process runs in. The agent calls it
+ * first at every start, and for `--detect-only`. It always returns a report: a broken interpreter or file is a finding, not an
+ * error. (A4, A7, A9)
  */
 import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -25,7 +26,10 @@ import { versionedNamesReader, type SearchPath, searchPath } from "./probe/searc
 import { findVirtualEnvironments } from "./image/virtual-environments.ts";
 
 export interface DetectOptions {
-  /** The image's environment. Detection reads PATH, FLEET_RUNTIME_ENVS_DIR, JAVA_HOME and similar variables; version commands inherit only PATH, and LD_LIBRARY_PATH when they fail without it. */
+  /**
+   * The image's environment. Detection reads PATH, FLEET_RUNTIME_ENVS_DIR, JAVA_HOME and similar variables; version commands
+   * inherit only PATH, and LD_LIBRARY_PATH when they fail without it.
+   */
   readonly env: Environment;
   readonly clock: ProbeClock;
   /** The config file's `interpreters:`. */
@@ -34,7 +38,7 @@ export interface DetectOptions {
   readonly pathOnly?: boolean;
   /** Time limit of one version command. Default PROBE_TIMEOUT_MS. */
   readonly timeoutMs?: number;
-  /** Version commands that run at the same time, not counting those that have run for SLOT_MS. Default: the number of CPUs, at least two. */
+  /** Concurrent version commands, not counting those that have run for SLOT_MS. Default: the number of CPUs, at least two. */
   readonly probesMax?: number;
   /** The agent's own executable, which is never reported as an interpreter. Default `process.execPath`. */
   readonly selfPath?: string;
@@ -46,8 +50,8 @@ export interface DetectOptions {
 export const PROBE_TIMEOUT_MS = 2000;
 
 /**
- * How long a version command occupies a slot. Even the slowest one takes about this long; one that takes longer probably hangs and
- * must not delay the others.
+ * How long a version command occupies a slot. Even the slowest one takes about this long; one that takes longer probably hangs
+ * and must not delay the others.
  */
 const SLOT_MS = 250;
 

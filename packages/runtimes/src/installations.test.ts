@@ -7,8 +7,8 @@ import { makeElf, makeTestClock, makeTestImage, type TestImage } from "./test-im
 const MINE = makeElf({ machine: process.arch === "arm64" ? 183 : 62 });
 
 /**
- * All installations of a runtime in an image whose home directory is `home`, the chosen one first, and the programs that were run.
- * Programs of the image print `says(path)`; installations outside the image are left out.
+ * All installations of a runtime in an image whose home directory is `home`, the chosen one first, and the programs that were
+ * run. Programs of the image print `says(path)`; installations outside the image are left out.
  */
 async function installations(
   image: TestImage,

@@ -1,4 +1,4 @@
-/** Decides which runtimes the agent offers, from three tiers: the variable overrides the config file, which overrides detection. Pure. (A5, A6) */
+/** Decides which runtimes the agent offers: the variable overrides the config file, which overrides detection. Pure. (A5, A6) */
 import { canonicalRuntime, NATIVE, type RuntimeNames } from "./probe/canonical-runtime.ts";
 
 export type RuntimeTier = "override" | "config" | "detected";
@@ -24,7 +24,7 @@ export interface RuntimeChoice {
 }
 
 export interface ResolvedRuntimes {
-  /** Canonical names in the order of the deciding tier, without duplicates. The agent sets an unset FLEET_AGENT_RUNTIMES to them, comma-separated. */
+  /** Canonical names in the order of the deciding tier, without duplicates. The agent sets an unset FLEET_AGENT_RUNTIMES to them. */
   readonly runtimes: readonly string[];
   readonly tier: RuntimeTier;
   readonly problems: readonly RuntimeProblem[];
@@ -33,9 +33,9 @@ export interface ResolvedRuntimes {
 const AUTO = "auto";
 
 /**
- * The highest tier that is set decides alone; lower tiers contribute only through `auto`.
- * The override keeps every name, even unknown or undetected ones, with a warning; an unknown name in the config is an error and is dropped.
- * `native` is offered only when the override or the config names it, never through `auto` or detection. (A5, A6)
+ * The highest tier that is set decides alone; lower tiers contribute only through `auto`. The override keeps every name, even
+ * unknown or undetected ones, with a warning; an unknown name in the config is an error and is dropped. `native` is offered
+ * only when the override or the config names it, never through `auto` or detection. (A5, A6)
  */
 export function resolveRuntimes(choice: RuntimeChoice): ResolvedRuntimes {
   const extra = choice.interpreters ?? [];

@@ -1,6 +1,6 @@
 /*
- * The variables by which an image could influence ld.so, glibc or Bun, or redirect the program's secrets. They were found by logging
- * the getenv calls of a running program and from the strings of the binary; repeat this when Bun or glibc is updated.
+ * The variables by which an image could influence ld.so, glibc or Bun, or redirect the program's secrets. They were found by
+ * logging the getenv calls of a running program and from the strings of the binary; repeat this when Bun or glibc is updated.
  * packages/daemon/src/process/environment.ts restores them for children and must apply the same two rules about case.
  *
  * Each is a prefix of a whole entry, so one that ends with '=' matches only that name. All start with an upper-case letter.

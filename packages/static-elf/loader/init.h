@@ -1,14 +1,15 @@
 /*
- * The init of a container. As PID 1, the first process stays here as init, with minimal memory, and the program continues as its child.
- * Therefore orphans are reaped immediately, even while the program is busy; init never reaps the program's own children, so a supervisor
- * in the program cannot miss an exit; and a signal that the program does not handle ends it, which would not happen to PID 1.
+ * The init of a container. As PID 1, the first process stays here as init, with minimal memory, and the program continues as
+ * its child. Therefore orphans are reaped immediately, even while the program is busy; init never reaps the program's own
+ * children, so a supervisor in the program cannot miss an exit; and a signal that the program does not handle ends it, which
+ * would not happen to PID 1.
  *
- * Init forwards signals to the program and exits with its exit code, or with 128 + n after a signal. Some images are stopped by other
- * signals than TERM (STOPSIGNAL of nginx, httpd, haproxy and systemd images). Those that have no meaning without a terminal are
- * forwarded as TERM, and n is then the number of the original signal.
+ * Init forwards signals to the program and exits with its exit code, or with 128 + n after a signal. Some images are stopped by
+ * other signals than TERM (STOPSIGNAL of nginx, httpd, haproxy and systemd images). Those that have no meaning without a
+ * terminal are forwarded as TERM, and n is then the number of the original signal.
  *
- * Init keeps the standard descriptors, for scripts that write to /proc/1/fd/1, and closes all others, so that it does not keep pipes
- * open. docs/static-elf.md lists the limitations.
+ * Init keeps the standard descriptors, for scripts that write to /proc/1/fd/1, and closes all others, so that it does not keep
+ * pipes open. docs/static-elf.md lists the limitations.
  */
 #ifndef INIT_H
 #define INIT_H

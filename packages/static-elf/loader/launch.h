@@ -1,7 +1,7 @@
 /*
- * The launcher: called by the name LAUNCH, the file sets resource limits and the user, and then executes the given program, without
- * loading ld.so. It replaces a shell or setpriv(1) in images that have neither. packages/supervisor/src/launch.ts builds its arguments:
- * pairs of a name and a number, then "--", then argv.
+ * The launcher: called by the name LAUNCH, the file sets resource limits and the user, and then executes the given program,
+ * without loading ld.so. It replaces a shell or setpriv(1) in images that have neither. packages/supervisor/src/launch.ts
+ * builds its arguments: pairs of a name and a number, then "--", then argv.
  */
 #ifndef LAUNCH_H
 #define LAUNCH_H
@@ -44,8 +44,9 @@ static void set_limit(const char *name, u64 value) {
 }
 
 /*
- * Also drops supplementary groups and ambient capabilities, which belong to the launcher. PR_SET_NO_NEW_PRIVS makes this irrevocable,
- * even through set-user-ID programs: a process that runs as another user for isolation must not return through sudo.
+ * Also drops supplementary groups and ambient capabilities, which belong to the launcher. PR_SET_NO_NEW_PRIVS makes this
+ * irrevocable, even through set-user-ID programs: a process that runs as another user for isolation must not return through
+ * sudo.
  */
 static void set_owner(long uid, long gid) {
   syscall2(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);

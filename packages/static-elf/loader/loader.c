@@ -1,10 +1,10 @@
 /*
- * The entry point of a statically linked Bun executable. The kernel maps the program and this stub; the stub maps the ld.so appended to
- * the file, presents the appended libraries to it, and jumps to it. When ld.so has loaded them, it calls the stub again, which replaces
- * the copies in memory by pages of the file.
+ * The entry point of a statically linked Bun executable. The kernel maps the program and this stub; the stub maps the ld.so
+ * appended to the file, presents the appended libraries to it, and jumps to it. When ld.so has loaded them, it calls the stub
+ * again, which replaces the copies in memory by pages of the file.
  *
- * Freestanding: no libc, no writable data, one RX segment at a fixed address below the program. docs/static-elf.md explains the layout.
- * On failure the stub writes one line to stderr and exits with 127.
+ * Freestanding: no libc, no writable data, one RX segment at a fixed address below the program. docs/static-elf.md explains the
+ * layout. On failure the stub writes one line to stderr and exits with 127.
  */
 #include "base.h"
 #include "elf.h"
@@ -41,7 +41,7 @@ struct params {
 __attribute__((section(".params"), used)) static const volatile struct params params = {
     .magic = "fleet-static-elf"};
 
-/* Headers and dynamic section presented to ld.so instead of the program's own; ld.so writes to some of it. Also the state of `share_pages`. */
+/* The headers and dynamic section presented to ld.so, which writes to some of them, and the state of `share_pages`. */
 struct ldso_view {
   Elf64_Phdr phdr[PHDRS_MAX];
   Elf64_Dyn dynamic[DYNAMIC_MAX];
@@ -135,8 +135,8 @@ static long library_fd(long exe, const volatile struct library *library) {
   char name[32];
   for (int i = 0; i < 32; i++) name[i] = library->name[i];
   /*
-   * Since 6.3 the kernel expects a flag that tells whether the file may be executed as a program. It will only be mapped executable,
-   * which the flag permits, so this also works with vm.memfd_noexec=2. Older kernels do not know the flag.
+   * Since 6.3 the kernel expects a flag that tells whether the file may be executed as a program. It will only be mapped
+   * executable, which the flag permits, so this also works with vm.memfd_noexec=2. Older kernels do not know the flag.
    */
   long fd = syscall2(SYS_memfd_create, (long)name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
   if (fd == -EINVAL) fd = syscall2(SYS_memfd_create, (long)name, MFD_CLOEXEC);
@@ -182,8 +182,8 @@ static void share_library_pages(const struct link_map *loaded, u64 index) {
 }
 
 /*
- * Called by ld.so through DT_PREINIT_ARRAY, when everything is loaded and relocated, but before any constructor or second thread runs.
- * Afterwards all processes of this file share the text of the libraries, and the stub has no open descriptors.
+ * Called by ld.so through DT_PREINIT_ARRAY, when everything is loaded and relocated, but before any constructor or second
+ * thread runs. Afterwards all processes of this file share the text of the libraries, and the stub has no open descriptors.
  */
 static void share_pages(void) {
   const struct r_debug *debug = 0;
@@ -197,9 +197,9 @@ static void share_pages(void) {
 }
 
 /*
- * Builds copies of the program headers and the dynamic section in which the appended libraries, named /proc/self/fd/N, are the first
- * DT_NEEDED entries. Their names can be at any address, because the offset from DT_STRTAB is computed modulo 2^64. The program's
- * original entries follow; ld.so finds these libraries already loaded, by their SONAME.
+ * Builds copies of the program headers and the dynamic section in which the appended libraries, named /proc/self/fd/N, are the
+ * first DT_NEEDED entries. Their names can be at any address, because the offset from DT_STRTAB is computed modulo 2^64. The
+ * program's original entries follow; ld.so finds these libraries already loaded, by their SONAME.
  */
 static void build_ldso_view(void) {
   struct ldso_view *view = LDSO_VIEW;

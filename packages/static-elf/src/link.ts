@@ -1,7 +1,7 @@
 /**
- * Converts a dynamically linked non-PIE glibc executable, such as the output of `bun build --compile`, to one without an interpreter:
- * appends the stub, ld.so and the libraries, and replaces the PT_INTERP header by a PT_LOAD of the stub, which becomes the entry point.
- * The program's own bytes and addresses do not change. docs/static-elf.md explains the format. (A1)
+ * Converts a dynamically linked non-PIE glibc executable, such as the output of `bun build --compile`, to one without an
+ * interpreter: appends the stub, ld.so and the libraries, and replaces the PT_INTERP header by a PT_LOAD of the stub, which
+ * becomes the entry point. The program's own bytes and addresses do not change. docs/static-elf.md explains the format. (A1)
  */
 import { Elf, ET_EXEC, PF_R, PF_X, PHDR_BYTES, PT_INTERP, PT_LOAD, type Segment } from "./elf.ts";
 import { StaticElfError } from "./errors.ts";
@@ -47,8 +47,8 @@ export interface Linked {
 }
 
 /**
- * Links `input`, the contents of an executable, which error messages call `name`. The result is deterministic for the same input,
- * libraries and compiler. Throws StaticElfError; errors.ts lists the codes.
+ * Links `input`, the contents of an executable, which error messages call `name`. The result is deterministic for the same
+ * input, libraries and compiler. Throws StaticElfError; errors.ts lists the codes.
  */
 export function linkStatic(name: string, input: Uint8Array, options: LinkOptions = {}): Linked {
   const program = new Elf(name, input);

@@ -1,6 +1,7 @@
 /**
- * Prevents ld.so and glibc from loading code of the image: overwrites the paths of the preload list, the cache, the system directories
- * searched at run time (mainly for NSS modules), and the gconv modules. Only the libraries appended to the program can be found.
+ * Prevents ld.so and glibc from loading code of the image: overwrites the paths of the preload list, the cache, the system
+ * directories searched at run time (mainly for NSS modules), and the gconv modules. Only the libraries appended to the program
+ * can be found.
  */
 import { StaticElfError } from "./errors.ts";
 import type { Library } from "./libraries.ts";
@@ -16,8 +17,8 @@ const LDSO_PATHS: readonly Path[] = [
   // Opening an empty path always fails.
   { pattern: /\/etc\/ld\.so\.preload(?=\0)/g, replacement: "" },
   { pattern: /\/etc\/ld\.so\.cache(?=\0)/g, replacement: "" },
-  // The system directories, each of which ends with a slash. ld.so requires a leading slash and appends the library's name behind the
-  // NUL, so every lookup opens `/`, which is not a library.
+  // The system directories, each of which ends with a slash. ld.so requires a leading slash and appends the library's name
+  // behind the NUL, so every lookup opens `/`, which is not a library.
   { pattern: /(?<=\0)\/(?:usr\/)?lib(?:64)?\/(?:[a-z0-9_-]+\/)?(?=\0)/g, replacement: "/" },
 ];
 
@@ -30,7 +31,7 @@ const LIBC_PATHS: readonly Path[] = [
   },
 ];
 
-/** Returns ld.so with its paths overwritten. Throws `library_unexpected` if a path is missing, which indicates an unsupported version. */
+/** Returns ld.so with its paths overwritten. Throws `library_unexpected` if a path is missing, as in an unsupported version. */
 export function sealLdso(ldso: Library): Library {
   return seal(ldso, LDSO_PATHS);
 }

@@ -1,6 +1,6 @@
 /**
- * Runs a command as PID 1 of a pid namespace with its own /proc, like a container runtime. For tests of inits, here and in the apps.
- * Requires Linux, root, unshare(1) and mount(8).
+ * Runs a command as PID 1 of a pid namespace with its own /proc, like a container runtime. For tests of inits, here and in the
+ * apps. Requires Linux, root, unshare(1) and mount(8).
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { missingInits } from "./inits.ts";
@@ -118,8 +118,8 @@ export class Pid1 implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // PID 1 itself must be killed, because a process that changed its user outlives its parent. Its pid cannot be reused before it is
-    // reaped.
+    // PID 1 itself must be killed, because a process that changed its user outlives its parent. Its pid cannot be reused before
+    // it is reaped.
     if (this.#child.exitCode === null) this.kill(SIGKILL);
     await this.#child.exited;
   }

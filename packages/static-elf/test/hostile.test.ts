@@ -1,6 +1,6 @@
 /**
- * Nothing in the environment, the working directory or the image's files changes or prevents the run of a linked program. Attacks that
- * succeed against the unlinked program are tested there too, to prove that they are effective.
+ * Nothing in the environment, the working directory or the image's files changes or prevents the run of a linked program.
+ * Attacks that succeed against the unlinked program are tested there too, to prove that they are effective.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";

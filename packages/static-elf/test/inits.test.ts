@@ -1,6 +1,6 @@
 /**
- * Compares the init of a linked file with common inits of images: tini, dumb-init and s6. The table lists the differences, and each of
- * its lines is tested. (A12)
+ * Compares the init of a linked file with common inits of images: tini, dumb-init and s6. The table lists the differences, and
+ * each of its lines is tested. (A12)
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * The program that the tests run in linked and unlinked form: `probe ACTION [ARG…]` prints one JSON value. Each action exercises one
- * feature that programs rely on.
+ * The program that the tests run in linked and unlinked form: `probe ACTION [ARG…]` prints one JSON value. Each action
+ * exercises one feature that programs rely on.
  */
 import { dlopen, FFIType, ptr } from "bun:ffi";
 import { Database } from "bun:sqlite";

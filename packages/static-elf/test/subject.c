@@ -1,6 +1,6 @@
 /*
- * subject MODE [ARGUMENT...]: the program that tests run under an init. It is small, starts fast, and is written in C to control which
- * signals it handles. It prints "ready" when its signal handling is set up, and then a line for each event.
+ * subject MODE [ARGUMENT...]: the program that tests run under an init. It is small, starts fast, and is written in C to
+ * control which signals it handles. It prints "ready" when its signal handling is set up, and then a line for each event.
  *
  *   exit CODE         exits immediately                  die SIGNAL     kills itself with a signal
  *   wait              waits with default signal actions  hear LAST      prints each signal's number; exits with 0 after LAST

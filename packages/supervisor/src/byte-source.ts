@@ -10,8 +10,8 @@ export interface ByteSource {
 }
 
 /**
- * Takes ownership of the pipe `fd` and reads it event-driven, in newly allocated chunks of at most 256 KiB. The first `read()` closes
- * `fd`, since Bun has duplicated it by then.
+ * Takes ownership of the pipe `fd` and reads it event-driven, in newly allocated chunks of at most 256 KiB. The first `read()`
+ * closes `fd`, since Bun has duplicated it by then.
  */
 export function fdSource(fd: number): ByteSource {
   const reader = Bun.file(fd).stream().getReader() as Reader;

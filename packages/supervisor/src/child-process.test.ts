@@ -87,7 +87,8 @@ describe("a real child", () => {
   });
 
   test("leads its own session and group, reads /dev/null, and inherits no descriptor", async () => {
-    // It prints `up` first, so that its loader has closed all libraries, and loops, so that the shell does not exec its last command.
+    // It prints `up` first, so that its loader has closed all libraries, and loops, so that the shell does not exec its last
+    // command.
     const w = new Watched("echo up; while :; do sleep 1000; done");
     w.child.start();
     await w.until(() => w.stdout === "up\n");

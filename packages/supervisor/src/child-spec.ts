@@ -19,7 +19,7 @@ export interface ChildSpec extends SpawnRequest, ChildPolicy {
   readonly startTimeoutMs?: number;
   /** Number of runs made by earlier supervisors; `run` continues from it. Default 0. */
   readonly runsBefore?: number;
-  /** Receives a chunk of stdout, which it may keep. Until a returned promise settles, nothing more is read, and a full pipe blocks the child. */
+  /** Receives a chunk of stdout, which it may keep. Nothing more is read until a returned promise settles, so the child may block. */
   readonly onStdout?: (chunk: Uint8Array, run: number) => void | Promise<void>;
   /** Receives a chunk of stderr, which it may keep. Reading never pauses. */
   readonly onStderr?: (chunk: Uint8Array, run: number) => void;

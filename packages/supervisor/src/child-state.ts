@@ -1,6 +1,6 @@
 /**
- * The states of a supervised child and the only function that makes transitions between them. Pure: time and randomness are part of
- * the events. `Child` (child.ts) passes it events and acts on the returned state.
+ * The states of a supervised child and the only function that makes transitions between them. Pure: time and randomness are
+ * part of the events. `Child` (child.ts) passes it events and acts on the returned state.
  *
  *   stopped  → starting | running (spawned) | backoff, stopped (spawn failed) | backoff (restart)
  *   starting → running (ready) | stopping (stop, restart, failed) | backoff, stopped (exit)
@@ -17,8 +17,8 @@ export type AfterStopping = "stopped" | "restart" | "failure";
 
 /**
  * The state of a child. All times are monotonic ms. `failures` counts consecutive runs that ended before they were stable.
- * `starting` waits for `markReady()`; `ready: "spawn"` skips it. `backoff` with `failures: 0` is a requested restart, which is due
- * immediately.
+ * `starting` waits for `markReady()`; `ready: "spawn"` skips it. `backoff` with `failures: 0` is a requested restart, which is
+ * due immediately.
  */
 export type ChildState =
   | { readonly at: "stopped" }
@@ -38,8 +38,8 @@ export type ChildState =
     };
 
 /**
- * An event of a child. `atMs` is its time (monotonic), `killAtMs` the time when KILL follows TERM, `chance` a uniform random number
- * in [0, 1) for the jitter of a backoff, `clean` whether the exit code was 0.
+ * An event of a child. `atMs` is its time (monotonic), `killAtMs` the time when KILL follows TERM, `chance` a uniform random
+ * number in [0, 1) for the jitter of a backoff, `clean` whether the exit code was 0.
  */
 export type ChildEvent =
   | { readonly type: "spawned"; readonly pid: number; readonly atMs: number }

@@ -1,9 +1,11 @@
 /**
- * Supervises one child process: spawns it, reads its outputs, restarts it with backoff, and stops it with TERM, then KILL, to its
- * process group. Used by the agent for sensors and by the coordinator for trackers. The state transitions are in child-state.ts.
+ * Supervises one child process: spawns it, reads its outputs, restarts it with backoff, and stops it with TERM, then KILL, to
+ * its process group. Used by the agent for sensors and by the coordinator for trackers. The state transitions are in
+ * child-state.ts.
  *
- * Guarantees: at most one process at a time; no member of a run's group outlives the run; all output of a run is delivered before its
- * `onExit`, and that call precedes the next run; events of an older run never affect the current one. (A11, A12, T5, T6)
+ * Guarantees: at most one process at a time; no member of a run's group outlives the run; all output of a run is delivered
+ * before its `onExit`, and that call precedes the next run; events of an older run never affect the current one. (A11, A12, T5,
+ * T6)
  */
 import {
   type Clock,
@@ -94,10 +96,10 @@ export class Child implements Service {
   }
 
   /**
-   * Stops the child without a restart: sends TERM to its group, and KILL after `stopGraceMs` or KILL_MARGIN_MS before `deadlineMs`
-   * (monotonic), whichever is earlier. Resolves when the process has exited and its output is delivered; at the deadline, remaining
-   * output is discarded. Rejects with `DeadlineError` if the process still runs then. Another call returns the same promise and can
-   * only bring the deadline forward.
+   * Stops the child without a restart: sends TERM to its group, and KILL after `stopGraceMs` or KILL_MARGIN_MS before
+   * `deadlineMs` (monotonic), whichever is earlier. Resolves when the process has exited and its output is delivered; at the
+   * deadline, remaining output is discarded. Rejects with `DeadlineError` if the process still runs then. Another call returns
+   * the same promise and can only bring the deadline forward.
    */
   stop(deadlineMs: number): Promise<void> {
     this.#stopping ??= newStopping();

@@ -1,7 +1,7 @@
 /**
- * Runs a child with resource limits or as another user. These must be set inside the child before its first instruction, which Bun
- * cannot do, so the child starts as the launcher in our static executable (packages/static-elf/loader/launch.h), which applies them
- * and then executes the program. Used by spawn.ts. (A10)
+ * Runs a child with resource limits or as another user. These must be set inside the child before its first instruction, which
+ * Bun cannot do, so the child starts as the launcher in our static executable (packages/static-elf/loader/launch.h), which
+ * applies them and then executes the program. Used by spawn.ts. (A10)
  */
 import { existsSync, writeFileSync } from "node:fs";
 import { LIBC } from "@fleet/daemon/version";
@@ -29,13 +29,13 @@ export interface LaunchSettings {
   readonly isExpendable?: boolean | undefined;
 }
 
-/** The maximum (proc(5)), so the process is always chosen first. Lower values do not suffice, because the mapped pages of our executable count towards our size. */
+/** The maximum (proc(5)). Lower values do not suffice, because the mapped pages of our executable count towards our own score. */
 const OOM_SCORE = "1000";
 
 /** Called by this name, our static executable acts as the launcher. */
 export const LAUNCHER_NAME = "fleet-launch";
 
-/** The launcher: this process's own executable, even if the file has been replaced or removed; undefined unless it is a static build. */
+/** The launcher: this process's executable, even if its file was replaced or removed; undefined unless it is a static build. */
 export const OWN_LAUNCHER: string | undefined = LIBC === null ? undefined : "/proc/self/exe";
 
 /** The launcher's arguments up to and including `--`; undefined when nothing needs a launcher. */

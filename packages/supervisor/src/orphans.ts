@@ -20,10 +20,13 @@ export interface ProcessIdentity {
   readonly bootId: string;
 }
 
-/** The result of `endOrphan`. `gone`: it had already exited. `not_ours`: the pid now belongs to another process, or to this one. `survived`: it may not be signalled, or KILL did not end it within KILL_WAIT_MS. */
+/**
+ * The result of `endOrphan`. `gone`: it had already exited. `not_ours`: the pid now belongs to another process, or to this one.
+ * `survived`: it may not be signalled, or KILL did not end it within KILL_WAIT_MS.
+ */
 export type OrphanEnd = "gone" | "ended" | "not_ours" | "survived";
 
-/** The identity of the process that currently has `pid`; undefined when there is none, or only a zombie. To be recorded right after a spawn. */
+/** The identity of the process with this `pid`; undefined for none or a zombie. To be recorded right after a spawn. */
 export function processIdentity(pid: number): ProcessIdentity | undefined {
   const stat = readStat(pid);
   if (stat === undefined) return undefined;
@@ -51,8 +54,8 @@ export async function endOrphan(
 }
 
 /**
- * The running processes in the group and session of `leader`, without the leader itself. If the leader has exited, the caller must
- * make sure that its pid has not been reused since.
+ * The running processes in the group and session of `leader`, without the leader itself. If the leader has exited, the caller
+ * must make sure that its pid has not been reused since.
  */
 export function groupMembers(leader: ProcessIdentity): number[] {
   return readdirSync("/proc")
@@ -70,8 +73,8 @@ export function groupMembers(leader: ProcessIdentity): number[] {
 
 /**
  * Finds processes without a supervisor: they belong to our user, lead a session as every supervised process does, and were
- * reparented to an init (process 1 or one of our ancestors). `matches` filters by argv. For processes spawned so shortly before a
- * kill that their identity was not recorded.
+ * reparented to an init (process 1 or one of our ancestors). `matches` filters by argv. For processes spawned so shortly before
+ * a kill that their identity was not recorded.
  */
 export function findOrphans(matches: (argv: readonly string[]) => boolean): ProcessIdentity[] {
   const inits = ancestors();

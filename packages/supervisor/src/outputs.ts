@@ -1,7 +1,7 @@
 /**
- * Reads stdout and stderr of one process to their end. Guarantees: chunks are delivered in order; a slow reader of stdout slows the
- * process down; after the exit of the process, reading ends in bounded time even if other processes hold the pipes open. Used by
- * Child and runOnce.
+ * Reads stdout and stderr of one process to their end. Guarantees: chunks are delivered in order; a slow reader of stdout slows
+ * the process down; after the exit of the process, reading ends in bounded time even if other processes hold the pipes open.
+ * Used by Child and runOnce.
  */
 import type { Clock, Timer } from "@fleet/daemon";
 
@@ -33,7 +33,7 @@ export class Outputs {
     this.ended = Promise.all([this.#out.ended, this.#err.ended]).then(() => {});
   }
 
-  /** To be called after the exit: reads what is left, at most DRAIN_BYTES_MAX of each output, until its end or DRAIN_SILENT_MS of silence. */
+  /** After the exit: reads at most DRAIN_BYTES_MAX more of each output, until its end or DRAIN_SILENT_MS of silence. */
   drain(): Promise<void> {
     this.#out.drain();
     this.#err.drain();

@@ -43,8 +43,8 @@ export interface RunOutput {
 }
 
 /**
- * The outcome. `exit`: the process ended by itself, with a code or by a signal. `timeout`, `flood`, `aborted`: why it was killed.
- * `spawn_failed`: it never ran; `errno` and `message` are those of SpawnError.
+ * The outcome. `exit`: the process ended by itself, with a code or by a signal. `timeout`, `flood`, `aborted`: why it was
+ * killed. `spawn_failed`: it never ran; `errno` and `message` are those of SpawnError.
  */
 export type RunOnceResult =
   | ({ readonly ended: "exit" } & ProcessExit & RunOutput)

@@ -1,10 +1,10 @@
 /**
- * The interface between supervision and the operating system: spawns processes, reads their output and signals them. `systemSpawn`
- * is the real implementation; tests use `FakeSpawn` (@fleet/supervisor/testing).
+ * The interface between supervision and the operating system: spawns processes, reads their output and signals them.
+ * `systemSpawn` is the real implementation; tests use `FakeSpawn` (@fleet/supervisor/testing).
  *
  * Every process leads its own session and process group. Its stdin is /dev/null, or a closed pipe if there is no /dev/null; it
- * inherits no descriptor but its two outputs. These are pipes, because Bun's own `stdout: "pipe"` is a socket, which cannot be opened
- * through /dev/stdout or /dev/stderr as shell scripts do. (A11, A12)
+ * inherits no descriptor but its two outputs. These are pipes, because Bun's own `stdout: "pipe"` is a socket, which cannot be
+ * opened through /dev/stdout or /dev/stderr as shell scripts do. (A11, A12)
  */
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 
@@ -22,8 +22,9 @@ import { openPipe } from "./pipe.ts";
 const NULL_DEVICE = "/dev/null";
 
 /**
- * What to run. `command` is argv; its first element is a path, or a name looked up in `env.PATH`. `env` is the complete environment.
- * If the user or a limit cannot be set, the process exits with 126 and a line on stderr; if its program is missing, with 127.
+ * What to run. `command` is argv; its first element is a path, or a name looked up in `env.PATH`. `env` is the complete
+ * environment. If the user or a limit cannot be set, the process exits with 126 and a line on stderr; if its program is
+ * missing, with 127.
  */
 export interface SpawnRequest extends LaunchSettings {
   readonly command: readonly string[];
@@ -47,7 +48,7 @@ export interface SpawnedProcess {
   readonly stderr: ByteSource;
   /** Resolves when the process has exited; its outputs may still hold data. Never rejects. */
   readonly exited: Promise<ProcessExit>;
-  /** Signals every member of the group; an empty group is not an error. Must not be called long after `exited`, since the id may be reused. */
+  /** Signals every member of the group, which may be empty. Must not be called long after `exited`: the id may be reused. */
   signalGroup(signal: GroupSignal): void;
 }
 

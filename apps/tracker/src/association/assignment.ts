@@ -1,12 +1,12 @@
 /**
  * Optimal assignment of rows to columns by shortest augmenting paths with dual prices: R. Jonker and A. Volgenant, "A shortest
- * augmenting path algorithm for dense and sparse linear assignment problems", Computing 38 (1987). Called by `association.ts` for each
- * cluster of tracks and detections.
+ * augmenting path algorithm for dense and sparse linear assignment problems", Computing 38 (1987). Called by `association.ts`
+ * for each cluster of tracks and detections.
  */
 
 /**
- * Assigns a different column to every row so that the sum of the costs is minimal, and returns the column of each row.
- * `costs` is row-major, `rows` × `columns`, finite, with `rows` ≤ `columns`; costs may be negative. Takes O(rows² · columns) time.
+ * Assigns a different column to every row so that the sum of the costs is minimal, and returns the column of each row. `costs`
+ * is row-major, `rows` × `columns`, finite, with `rows` ≤ `columns`; costs may be negative. Takes O(rows² · columns) time.
  */
 export function assign(costs: Float64Array, rows: number, columns: number): Int32Array {
   const rowPrice = new Float64Array(rows);

@@ -1,8 +1,8 @@
 /**
- * Assigns detections to tracks: global nearest neighbour over gated pairs (S. Blackman and R. Popoli, Design and Analysis of Modern
- * Tracking Systems, 1999, §6.4). The score of a pair is the log-likelihood ratio of "this track caused this detection" over "the track
- * was missed and the detection is clutter"; the assignment with the greatest sum is chosen. Pairs form clusters that share no track
- * and no detection, and each cluster is solved separately. Called by `tracker.ts`.
+ * Assigns detections to tracks: global nearest neighbour over gated pairs (S. Blackman and R. Popoli, Design and Analysis of
+ * Modern Tracking Systems, 1999, §6.4). The score of a pair is the log-likelihood ratio of "this track caused this detection"
+ * over "the track was missed and the detection is clutter"; the assignment with the greatest sum is chosen. Pairs form clusters
+ * that share no track and no detection, and each cluster is solved separately. Called by `tracker.ts`.
  */
 import { assign } from "./assignment.ts";
 import type { Amplitude } from "../estimation/amplitude.ts";

@@ -1,8 +1,8 @@
 /**
- * Finds pairs of tracks that follow the same target: they agree in position and motion, and only one of them is detected in each frame.
- * After several such frames the younger is merged into the older. Crossing tracks agree only for a moment, and both are detected.
- * (Track-to-track association: Y. Bar-Shalom and X. R. Li, Multitarget-Multisensor Tracking, 1995, ch. 8.) Called by `tracker.ts` once
- * per frame.
+ * Finds pairs of tracks that follow the same target: they agree in position and motion, and only one of them is detected in
+ * each frame. After several such frames the younger is merged into the older. Crossing tracks agree only for a moment, and both
+ * are detected. (Track-to-track association: Y. Bar-Shalom and X. R. Li, Multitarget-Multisensor Tracking, 1995, ch. 8.) Called
+ * by `tracker.ts` once per frame.
  */
 import type { Innovation } from "../estimation/kalman.ts";
 import type { Track } from "../tracks/track.ts";
@@ -21,8 +21,8 @@ export interface Merger {
 }
 
 /**
- * Updates the rivalries of the confirmed and coasting `tracks` after the frame at `timestampMs`, and returns the pairs to merge, each
- * track at most once. `density` is the density of targets expected by chance, per km, Hz and Hz/s.
+ * Updates the rivalries of the confirmed and coasting `tracks` after the frame at `timestampMs`, and returns the pairs to
+ * merge, each track at most once. `density` is the density of targets expected by chance, per km, Hz and Hz/s.
  */
 export function findMergers(
   tracks: readonly Track[],

@@ -1,8 +1,8 @@
 /**
- * Decides whether a newly confirmed track resumes an older one. After a long fade or a hard turn, the detections of a target are too far
- * away for any of them to continue the old track, but three of them together determine its position and motion. (Track segment
- * association: S. Zhang and Y. Bar-Shalom, "Track segment association for GMTI tracks of evasive move-stop-move maneuvering targets",
- * IEEE Trans. Aerosp. Electron. Syst. 47, 2011.) Called by `tracker.ts`.
+ * Decides whether a newly confirmed track resumes an older one. After a long fade or a hard turn, the detections of a target
+ * are too far away for any of them to continue the old track, but three of them together determine its position and motion.
+ * (Track segment association: S. Zhang and Y. Bar-Shalom, "Track segment association for GMTI tracks of evasive move-stop-move
+ * maneuvering targets", IEEE Trans. Aerosp. Electron. Syst. 47, 2011.) Called by `tracker.ts`.
  */
 import { identityRatio } from "./association.ts";
 import type { Innovation } from "../estimation/kalman.ts";
@@ -18,8 +18,8 @@ export interface Coasting {
 }
 
 /**
- * The coasting track that `track` most probably resumes, if that is likelier than a new target. Only tracks that were not detected since
- * the first detection of `track` qualify. `newDensity` is the density of new targets, per km, Hz and Hz/s.
+ * The coasting track that `track` most probably resumes, if that is likelier than a new target. Only tracks that were not
+ * detected since the first detection of `track` qualify. `newDensity` is the density of new targets, per km, Hz and Hz/s.
  */
 export function findResumed(
   track: Track,

@@ -1,8 +1,8 @@
 /**
- * Models the strength of detections: those of a target resemble its earlier ones, false alarms have a distribution of their own. This
- * distinguishes targets that meet in delay and Doppler, and targets from false alarms (D. Lerro and Y. Bar-Shalom, "Interacting
- * multiple model tracking with target amplitude feature", IEEE Trans. Aerosp. Electron. Syst. 29, 1993). Both distributions are
- * Laplacian in dB, which tolerates occasional fades; their widths are learned. Owned by `sensor-model.ts`.
+ * Models the strength of detections: those of a target resemble its earlier ones, false alarms have a distribution of their
+ * own. This distinguishes targets that meet in delay and Doppler, and targets from false alarms (D. Lerro and Y. Bar-Shalom,
+ * "Interacting multiple model tracking with target amplitude feature", IEEE Trans. Aerosp. Electron. Syst. 29, 1993). Both
+ * distributions are Laplacian in dB, which tolerates occasional fades; their widths are learned. Owned by `sensor-model.ts`.
  */
 
 /** Initial values, dB. */

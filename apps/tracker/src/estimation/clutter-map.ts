@@ -1,8 +1,8 @@
 /**
- * Learns the density of false alarms over delay and Doppler, in cells that are small around zero Doppler, where ground echoes occur,
- * and grow outwards. A cell with few samples stays close to the overall density: its density is the mean of a gamma posterior with
- * the overall density as prior (D. Mušicki, S. Suvorova, M. Morelande and B. Moran, "Clutter map and target tracking", Proc. 8th Int.
- * Conf. Information Fusion, 2005). Owned by `sensor-model.ts`.
+ * Learns the density of false alarms over delay and Doppler, in cells that are small around zero Doppler, where ground echoes
+ * occur, and grow outwards. A cell with few samples stays close to the overall density: its density is the mean of a gamma
+ * posterior with the overall density as prior (D. Mušicki, S. Suvorova, M. Morelande and B. Moran, "Clutter map and target
+ * tracking", Proc. 8th Int. Conf. Information Fusion, 2005). Owned by `sensor-model.ts`.
  */
 
 /** An axis with cells that are evenly spaced in asinh(value / scale). */

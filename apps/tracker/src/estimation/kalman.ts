@@ -4,10 +4,10 @@
  *
  *     d' = −λ·f      f' = a      a' = white noise of spectral density q
  *
- * where λ = c/fc is the wavelength in km: a closing target (f > 0) shortens the delay. The coupling makes the delay
- * rate observable through Doppler alone, so one detection already yields a velocity. This is the discretised
- * white-noise-acceleration family of Bar-Shalom, Li and Kirubarajan, Estimation with Applications to Tracking and
- * Navigation (2001), §6.2, with delay as one more integral. Two of these filters form a `ManoeuvreFilter`. Pure arithmetic without
+ * where λ = c/fc is the wavelength in km: a closing target (f > 0) shortens the delay. The coupling makes the delay rate
+ * observable through Doppler alone, so one detection already yields a velocity. This is the discretised
+ * white-noise-acceleration family of Bar-Shalom, Li and Kirubarajan, Estimation with Applications to Tracking and Navigation
+ * (2001), §6.2, with delay as one more integral. Two of these filters form a `ManoeuvreFilter`. Pure arithmetic without
  * allocation.
  */
 
@@ -86,8 +86,8 @@ export class DelayDopplerFilter {
   }
 
   /**
-   * Becomes the Gaussian with the mean and covariance of a mixture: `a` with weight `weight`, `b` with the rest. `a` or `b` may be
-   * this filter.
+   * Becomes the Gaussian with the mean and covariance of a mixture: `a` with weight `weight`, `b` with the rest. `a` or `b` may
+   * be this filter.
    */
   setMixture(a: DelayDopplerFilter, b: DelayDopplerFilter, weight: number): void {
     const rest = 1 - weight;
@@ -172,8 +172,8 @@ export class DelayDopplerFilter {
   }
 
   /**
-   * Updates the estimate with a detection. The errors of delay and Doppler are independent, so the two are applied sequentially, which
-   * needs no matrix inverse (Bar-Shalom et al. 2001, §7.2 sequential updates).
+   * Updates the estimate with a detection. The errors of delay and Doppler are independent, so the two are applied
+   * sequentially, which needs no matrix inverse (Bar-Shalom et al. 2001, §7.2 sequential updates).
    */
   update(delayKm: number, dopplerHz: number, variance: MeasurementVariance): void {
     this.#updateDelay(delayKm - this.delayKm, variance.delay);

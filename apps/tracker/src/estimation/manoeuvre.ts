@@ -1,8 +1,9 @@
 /**
- * Filters a target that alternates between steady flight and turns, with two interacting Kalman filters of the same state: one with
- * little process noise and one with much (H. A. P. Blom and Y. Bar-Shalom, "The interacting multiple model algorithm for systems with
- * Markovian switching coefficients", IEEE Trans. Autom. Control 33, 1988). Steady targets are predicted precisely, so that crossing
- * targets and false alarms can be distinguished; a turn is followed from its first detections on. Called by `track.ts`.
+ * Filters a target that alternates between steady flight and turns, with two interacting Kalman filters of the same state: one
+ * with little process noise and one with much (H. A. P. Blom and Y. Bar-Shalom, "The interacting multiple model algorithm for
+ * systems with Markovian switching coefficients", IEEE Trans. Autom. Control 33, 1988). Steady targets are predicted precisely,
+ * so that crossing targets and false alarms can be distinguished; a turn is followed from its first detections on. Called by
+ * `track.ts`.
  */
 import {
   DelayDopplerFilter,
@@ -146,9 +147,9 @@ export class ManoeuvreFilter {
   }
 
   /**
-   * Updates the estimate with a detection that belongs to the target with probability `belief`: the result is the mixture of using and
-   * ignoring it (probabilistic data association: Y. Bar-Shalom and E. Tse, Automatica 11, 1975), so that a single false alarm does not
-   * divert the track.
+   * Updates the estimate with a detection that belongs to the target with probability `belief`: the result is the mixture of
+   * using and ignoring it (probabilistic data association: Y. Bar-Shalom and E. Tse, Automatica 11, 1975), so that a single
+   * false alarm does not divert the track.
    */
   update(delayKm: number, dopplerHz: number, variance: MeasurementVariance, belief: number): void {
     this.#steady.innovation(delayKm, dopplerHz, variance, ofSteady);

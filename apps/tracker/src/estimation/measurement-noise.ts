@@ -1,10 +1,10 @@
 /**
- * Learns the precision of the radar as a function of SNR. Radars differ in bandwidth and integration time, and a filter with a wrong
- * measurement noise loses targets; so the config is only the starting point, which the residuals of confirmed tracks correct
- * (adaptive estimation from innovations: R. K. Mehra, "On the identification of variances and adaptive Kalman filtering", IEEE Trans.
- * Autom. Control 15, 1970). Medians are matched instead of mean squares, by stochastic approximation (H. Robbins and S. Monro, Ann.
- * Math. Statist. 22, 1951): an occasional wrong association must not widen the gate, which would admit more of them. Owned by
- * `tracker.ts`.
+ * Learns the precision of the radar as a function of SNR. Radars differ in bandwidth and integration time, and a filter with a
+ * wrong measurement noise loses targets; so the config is only the starting point, which the residuals of confirmed tracks
+ * correct (adaptive estimation from innovations: R. K. Mehra, "On the identification of variances and adaptive Kalman
+ * filtering", IEEE Trans. Autom. Control 15, 1970). Medians are matched instead of mean squares, by stochastic approximation
+ * (H. Robbins and S. Monro, Ann. Math. Statist. 22, 1951): an occasional wrong association must not widen the gate, which would
+ * admit more of them. Owned by `tracker.ts`.
  */
 import type { MeasurementVariance } from "./kalman.ts";
 
@@ -28,8 +28,8 @@ const CHI_SQUARED_MEDIAN = 0.4549;
 /** Initial variances are larger than configured by this factor, because overestimating the noise is safer. */
 const START_FACTOR = 4;
 /**
- * Relative step of a variance per residual (twice the change), which decreases from the first value to the second. With the second,
- * the learned standard deviation fluctuates by about 12 %.
+ * Relative step of a variance per residual (twice the change), which decreases from the first value to the second. With the
+ * second, the learned standard deviation fluctuates by about 12 %.
  */
 const STEP_START = 0.5;
 const STEP_MIN = 0.04;
@@ -58,8 +58,8 @@ export class MeasurementNoise {
   }
 
   /**
-   * Learns from a detection of a confirmed track that differs from the prediction by `delayResidual` km and `dopplerResidual` Hz.
-   * `predicted` are the variances of the prediction.
+   * Learns from a detection of a confirmed track that differs from the prediction by `delayResidual` km and `dopplerResidual`
+   * Hz. `predicted` are the variances of the prediction.
    */
   learn(
     snrDb: number,

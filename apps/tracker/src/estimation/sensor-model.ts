@@ -1,6 +1,6 @@
 /**
- * Learns the radar's detection probability and false-alarm rate. Both are needed to weigh the hits and misses of a track, and both
- * differ from site to site; they are learned from the tracks and the detections they leave unused. Owned by `tracker.ts`.
+ * Learns the radar's detection probability and false-alarm rate. Both are needed to weigh the hits and misses of a track, and
+ * both differ from site to site; they are learned from the tracks and the detections they leave unused. Owned by `tracker.ts`.
  */
 import { Amplitude } from "./amplitude.ts";
 import { ClutterMap } from "./clutter-map.ts";
@@ -87,8 +87,8 @@ export class SensorModel {
   }
 
   /**
-   * The odds that a detection without a track is the first one of a target, given the time `intervalS` since the previous frame and
-   * the local `clutterDensity`.
+   * The odds that a detection without a track is the first one of a target, given the time `intervalS` since the previous frame
+   * and the local `clutterDensity`.
    */
   birthOdds(intervalS: number, clutterDensity: number): number {
     return this.birthDensity(intervalS) / clutterDensity;

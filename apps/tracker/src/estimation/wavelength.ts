@@ -1,10 +1,10 @@
 /**
- * Estimates the radar's wavelength λ = c/fc, which relates Doppler to the delay rate: d' = −λ·f. Frames do not contain fc, so unless
- * it is configured, λ is learned from the stream: over a few seconds of a confirmed track, the change of delay is −λ times the
- * integral of its Doppler. Each such span is a scalar measurement of λ for a one-state Kalman filter. A configured λ is the initial
- * value; it is used exactly once the stream confirms it, and dropped if the stream contradicts it, because a wrong λ would break every
- * track. The rest of the tracker uses λ together with its standard deviation, so it also works, more cautiously, before λ is known.
- * Owned by `tracker.ts`.
+ * Estimates the radar's wavelength λ = c/fc, which relates Doppler to the delay rate: d' = −λ·f. Frames do not contain fc, so
+ * unless it is configured, λ is learned from the stream: over a few seconds of a confirmed track, the change of delay is −λ
+ * times the integral of its Doppler. Each such span is a scalar measurement of λ for a one-state Kalman filter. A configured λ
+ * is the initial value; it is used exactly once the stream confirms it, and dropped if the stream contradicts it, because a
+ * wrong λ would break every track. The rest of the tracker uses λ together with its standard deviation, so it also works, more
+ * cautiously, before λ is known. Owned by `tracker.ts`.
  */
 
 const LIGHT_KM_S = 299_792.458;
@@ -15,8 +15,8 @@ const PRIOR_SD_RATIO = 1;
 /** λ is settled below this relative standard deviation. */
 const SETTLED_RATIO = 0.05;
 /**
- * λ is reported once its relative standard deviation is below this. A configured λ is confirmed once the learned one is known to this
- * precision and agrees; it is contradicted when the two differ by more than this plus four standard deviations.
+ * λ is reported once its relative standard deviation is below this. A configured λ is confirmed once the learned one is known
+ * to this precision and agrees; it is contradicted when the two differ by more than this plus four standard deviations.
  */
 const CONFIRMED_RATIO = 0.01;
 /** Lower bound of the relative standard deviation, so that the filter can still follow changes. */
@@ -91,8 +91,8 @@ export class Wavelength {
   }
 
   /**
-   * Learns from one span of a track in which the delay changed by `delayChangeKm` (variance `variance`, km²) and the integral of the
-   * Doppler over time was `dopplerIntegral` (Hz·s, that is, cycles).
+   * Learns from one span of a track in which the delay changed by `delayChangeKm` (variance `variance`, km²) and the integral
+   * of the Doppler over time was `dopplerIntegral` (Hz·s, that is, cycles).
    */
   learn(delayChangeKm: number, dopplerIntegral: number, variance: number): void {
     const residual = delayChangeKm + this.#km * dopplerIntegral;

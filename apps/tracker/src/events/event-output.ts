@@ -1,6 +1,6 @@
 /**
- * Writes events to stdout or a file, asynchronously and in large chunks. It counts unwritten bytes, so that reading of input can pause
- * while there are too many. Owned by `session.ts`.
+ * Writes events to stdout or a file, asynchronously and in large chunks. It counts unwritten bytes, so that reading of input
+ * can pause while there are too many. Owned by `session.ts`.
  *
  *   open → writing → open …      open | writing → failed (the pipe is closed, the disk is full)
  */

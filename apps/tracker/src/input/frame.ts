@@ -1,6 +1,7 @@
 /**
- * Parses one line of input: a detection frame, a RESET, or an invalid line, which is skipped with a reason. Never throws. The rules
- * are more lenient than the coordinator's check, because a tracker may have other sources. Called by `session.ts` for each line. (T10)
+ * Parses one line of input: a detection frame, a RESET, or an invalid line, which is skipped with a reason. Never throws. The
+ * rules are more lenient than the coordinator's check, because a tracker may have other sources. Called by `session.ts` for
+ * each line. (T10)
  */
 
 /** A line with more detections than this is skipped. */

@@ -1,7 +1,7 @@
 /**
- * The TCP port for frames. It serves one client at a time; others are accepted but not read until it is their turn, so their data
- * stays in the kernel and TCP slows them down. The current client is not read while its data is being processed. Constructed by
- * `main.ts`.
+ * The TCP port for frames. It serves one client at a time; others are accepted but not read until it is their turn, so their
+ * data stays in the kernel and TCP slows them down. The current client is not read while its data is being processed.
+ * Constructed by `main.ts`.
  *
  *   idle → listening → draining (accepts no clients, but reads data that has arrived) → stopped
  */
@@ -64,8 +64,8 @@ export class TcpInput {
   }
 
   /**
-   * Accepts no more clients, reads the data of the current one until it is silent or until `deadlineMs` (monotonic, checked every
-   * SILENCE_MS), and closes everything. A second call returns the same promise.
+   * Accepts no more clients, reads the data of the current one until it is silent or until `deadlineMs` (monotonic, checked
+   * every SILENCE_MS), and closes everything. A second call returns the same promise.
    */
   stop(deadlineMs: number): Promise<void> {
     this.#stopping ??= this.#stop(deadlineMs);

@@ -1,6 +1,6 @@
 /**
- * Computes the time between consecutive frames from timestamps that may repeat, arrive late, jump back or pause for minutes. Owned by
- * `tracker.ts`.
+ * Computes the time between consecutive frames from timestamps that may repeat, arrive late, jump back or pause for minutes.
+ * Owned by `tracker.ts`.
  */
 
 /** A frame older than its predecessor by at most this much is late and skipped; by more, the clock was set back. */

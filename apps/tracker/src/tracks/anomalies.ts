@@ -1,6 +1,6 @@
 /**
- * Records the maximum speed of a track and the types of anomaly it has shown. A type, once recorded, is kept. A single outlier is never
- * enough: the evidence must be repeated. Owned by `track.ts`.
+ * Records the maximum speed of a track and the types of anomaly it has shown. A type, once recorded, is kept. A single outlier
+ * is never enough: the evidence must be repeated. Owned by `track.ts`.
  */
 import type { Adsb } from "../input/frame.ts";
 

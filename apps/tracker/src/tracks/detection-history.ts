@@ -1,6 +1,6 @@
 /**
- * The latest detections of one track, stored as the JSON text of its events, so that writing an event costs one copy: events are 14–30
- * times as large as the input. Owned by `track.ts`.
+ * The latest detections of one track, stored as the JSON text of its events, so that writing an event costs one copy: events
+ * are 14–30 times as large as the input. Owned by `track.ts`.
  */
 import { ADSB_CHARS_MAX, type Adsb } from "../input/frame.ts";
 

@@ -1,9 +1,9 @@
 /**
- * The probability that a track follows an existing target, as opposed to false alarms or a target that has left. It is a Markov chain
- * with two kinds of existence (D. Mušicki, R. Evans and S. Stanković, "Integrated probabilistic data association", IEEE Trans. Autom.
- * Control 39, 1994): a target that fades is hidden for a while and has not left. Its odds are the likelihood ratio of sequential track
- * confirmation (R. W. Sittler, IEEE Trans. Mil. Electron. 8, 1964; Blackman and Popoli 1999, §6.2), with forgetting. Owned by
- * `track.ts`; pure arithmetic.
+ * The probability that a track follows an existing target, as opposed to false alarms or a target that has left. It is a Markov
+ * chain with two kinds of existence (D. Mušicki, R. Evans and S. Stanković, "Integrated probabilistic data association", IEEE
+ * Trans. Autom. Control 39, 1994): a target that fades is hidden for a while and has not left. Its odds are the likelihood
+ * ratio of sequential track confirmation (R. W. Sittler, IEEE Trans. Mil. Electron. 8, 1964; Blackman and Popoli 1999, §6.2),
+ * with forgetting. Owned by `track.ts`; pure arithmetic.
  */
 
 /** Mean durations, s: until a target fades, of a fade, and until a target leaves. */
@@ -57,7 +57,7 @@ export class Existence {
     this.#hidden = survival * (both - seen);
   }
 
-  /** Updates with a detection. `ratio` is its likelihood with the target seen, including the detection probability, over that without. */
+  /** Updates with a detection. `ratio` is its likelihood ratio for a seen target, including the detection probability. */
   hit(ratio: number): void {
     this.#weigh(ratio);
   }

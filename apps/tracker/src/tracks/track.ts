@@ -42,8 +42,8 @@ export interface LifeRules {
 const ABANDON_RATIO = 0.02;
 
 /**
- * The state after a frame in which the track was detected. `probability` is the existence probability after the frame; `newId` is
- * called when the track is confirmed.
+ * The state after a frame in which the track was detected. `probability` is the existence probability after the frame; `newId`
+ * is called when the track is confirmed.
  */
 export function afterHit(
   state: TrackState,

@@ -11,7 +11,7 @@ const CONTROL_LAST = 0x1a;
 const UPPER = 0x40;
 const LOWER = 0x60;
 
-/** A copy of `env` with the hidden variables under their real names. A variable that is also set under its real name keeps that value. */
+/** A copy of `env` with hidden variables under their real names, unless a variable is also set under its real name. */
 export function revealEnvironment(env: Environment): Environment {
   const revealed: Record<string, string | undefined> = {};
   const hidden: [string, string | undefined][] = [];

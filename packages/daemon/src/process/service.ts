@@ -1,6 +1,6 @@
 /**
- * The lifecycle of everything that runs: `start()` and `stop()`. Composition roots build a list of services, which `ServiceGroup`
- * starts in order and stops in reverse.
+ * The lifecycle of everything that runs: `start()` and `stop()`. Composition roots build a list of services, which
+ * `ServiceGroup` starts in order and stops in reverse.
  */
 import type { Clock } from "../time/clock.ts";
 
@@ -24,9 +24,9 @@ export interface StopProblem {
 }
 
 /**
- * Starts services in order and stops them in reverse under one deadline. If a start fails, the services started so far are stopped
- * and the error is rethrown. A service whose stop throws or exceeds the deadline is reported in the result; the others are still
- * stopped.
+ * Starts services in order and stops them in reverse under one deadline. If a start fails, the services started so far are
+ * stopped and the error is rethrown. A service whose stop throws or exceeds the deadline is reported in the result; the others
+ * are still stopped.
  */
 export class ServiceGroup {
   readonly #clock: Clock;

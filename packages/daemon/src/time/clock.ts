@@ -1,6 +1,6 @@
 /**
- * Injected time: all code that depends on time takes a `Clock`, so that tests can control it. This is the only file that reads the
- * host's clocks (lint forbids it elsewhere).
+ * Injected time: all code that depends on time takes a `Clock`, so that tests can control it. This is the only file that reads
+ * the host's clocks (lint forbids it elsewhere).
  */
 
 /** A pending timer. */
@@ -49,8 +49,8 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
 }
 
 /**
- * Calls `fn` every `periodMs`, first after one period. A slow `fn` delays the next call, so calls never overlap. Errors of `fn` are
- * passed to `onError` and the calls continue; without `onError` they are unhandled and end the process. (F4)
+ * Calls `fn` every `periodMs`, first after one period. A slow `fn` delays the next call, so calls never overlap. Errors of `fn`
+ * are passed to `onError` and the calls continue; without `onError` they are unhandled and end the process. (F4)
  */
 export function every(
   clock: Clock,

@@ -46,14 +46,14 @@ export class FakeClock implements Clock {
     this.#wallOffsetMs += byMs;
   }
 
-  /** Advances time by `byMs` (≥ 0) without firing timers, as if the process were suspended: due timers fire late, in the next `advance`. */
+  /** Advances time by `byMs` (≥ 0) as if the process were suspended: due timers fire late, in the next `advance`. */
   stall(byMs: number): void {
     this.#monotonicMs = this.#endAfter(byMs);
   }
 
   /**
-   * Advances time by `byMs` (≥ 0) and fires each due timer at its time, including timers set by other timers. Timers set by promise
-   * callbacks are not seen; use `run` for these.
+   * Advances time by `byMs` (≥ 0) and fires each due timer at its time, including timers set by other timers. Timers set by
+   * promise callbacks are not seen; use `run` for these.
    */
   advance(byMs: number): void {
     const endMs = this.#endAfter(byMs);

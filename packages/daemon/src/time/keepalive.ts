@@ -1,6 +1,6 @@
 /**
- * Detects a peer that has gone although its connection still looks open: asks for a message after a period without one, and reports
- * a peer from which nothing was received. Uses a single timer regardless of the traffic.
+ * Detects a peer that has gone although its connection still looks open: asks for a message after a period without one, and
+ * reports a peer from which nothing was received. Uses a single timer regardless of the traffic.
  */
 import type { Clock, Timer } from "./clock.ts";
 

@@ -2,8 +2,8 @@
  * Stores the findings of a detection with everything it observed, so that the next start on an unchanged image runs no version
  * commands. Problems with the file are not reported: detection then runs in full. (A4)
  *
- * The file is one line with a checksum and one line of JSON, mode 0600, at most CACHE_BYTES_MAX. It is read only if nobody but the
- * agent's user can write it, because the agent runs the programs it names.
+ * The file is one line with a checksum and one line of JSON, mode 0600, at most CACHE_BYTES_MAX. It is read only if nobody but
+ * the agent's user can write it, because the agent runs the programs it names.
  */
 import {
   closeSync,
@@ -46,7 +46,7 @@ export const CACHE_BYTES_MAX = 1024 * 1024;
 /** Incremented when the format of the file changes. */
 const FORMAT = 1;
 
-/** The stored findings if a new detection would return the same; otherwise undefined. `isSelf`: whether a path is the agent's executable. */
+/** The stored findings if they are still valid, otherwise undefined. `isSelf`: whether a path is the agent's executable. */
 export function readCache(
   options: CacheOptions,
   query: DetectionQuery,

@@ -1,4 +1,4 @@
-/** Reads the memory and CPU limits of this process's control group, cgroup v2 or v1. Unreadable files count as no limit; never throws. (A7) */
+/** Reads the memory and CPU limits of this process's cgroup, v2 or v1. Unreadable files count as no limit; never throws. (A7) */
 import type { CgroupLimits } from "../image-report.ts";
 
 /** Returns the text of a small file; undefined when it can't be read. */

@@ -1,4 +1,4 @@
-/** Facts about the image other than its interpreters: distribution, kernel, C library, limits, user. Reads small files only; never throws. (A7) */
+/** Reads facts about the image: distribution, kernel, C library, limits, user. Reads small files only; never throws. (A7) */
 import { machine, release } from "node:os";
 import { cgroupLimits } from "./cgroup-limits.ts";
 import type { ImageFacts } from "../image-report.ts";

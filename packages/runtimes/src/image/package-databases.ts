@@ -30,7 +30,7 @@ export function observeDatabases(observer: FileObserver): void {
     observer.observe(path);
 }
 
-/** Returns a function that looks up upstream versions, null for a package that is not installed. Each database is read once, when needed. */
+/** Returns a lookup of upstream versions, null for a package that is not installed. Each database is read once, when needed. */
 export function packageDatabases(): (name: string) => string | null {
   const texts = new Map<string, string | undefined>();
   const read = (path: string): string | undefined => {

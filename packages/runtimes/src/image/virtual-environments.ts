@@ -1,4 +1,7 @@
-/** Checks the shared Python environments in FLEET_RUNTIME_ENVS_DIR. They were created elsewhere, so their interpreter and compiled modules may not work in this image. (A9) */
+/**
+ * Checks the shared Python environments in FLEET_RUNTIME_ENVS_DIR. They were created elsewhere, so their interpreter and
+ * compiled modules may not work in this image. (A9)
+ */
 import type { Candidate, CandidateContext } from "../probe/candidates.ts";
 import { findIncompatibleModule } from "../inspect/extension-modules.ts";
 import type { Installation, VirtualEnvironment } from "../image-report.ts";
@@ -24,7 +27,7 @@ interface EnvironmentDir {
   readonly home: string | undefined;
 }
 
-/** The environments (directories with a `pyvenv.cfg` or a `conda-meta`), sorted by name; empty when the variable is unset or the directory can't be read. */
+/** The environments (directories with a `pyvenv.cfg` or a `conda-meta`), sorted by name; empty when there is no such directory. */
 export function findVirtualEnvironments(
   python: Interpreter | undefined,
   context: EnvironmentContext,

@@ -64,7 +64,7 @@ export function parseElfHeader(head: Uint8Array): ElfHeader | undefined {
   return { arch: ARCH_OF_MACHINE[machine] ?? `machine-${machine}`, machine, loader };
 }
 
-/** The C library a loader belongs to: `/lib64/ld-linux-x86-64.so.2` → `glibc`, `/lib/ld-musl-aarch64.so.1` → `musl`, null → `static`. */
+/** The C library of a loader: `/lib64/ld-linux-x86-64.so.2` → `glibc`, `/lib/ld-musl-aarch64.so.1` → `musl`, null → `static`. */
 export function libcOfLoader(loader: string | null): Libc {
   if (loader === null) return "static";
   const file = loader.slice(loader.lastIndexOf("/") + 1);

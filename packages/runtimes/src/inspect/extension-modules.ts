@@ -1,4 +1,4 @@
-/** Finds compiled Python modules (`*.so`) that an environment's interpreter can't load, by the tags in their file names. Opens no file. (A9) */
+/** Finds compiled Python modules that an environment's interpreter can't load, by the tags in their names. Opens no file. (A9) */
 import type { Libc } from "../image-report.ts";
 import type { FileObserver } from "./file-observer.ts";
 
@@ -25,7 +25,7 @@ const MUSL_TAG_SINCE_MINOR = 11;
 const TAGGED =
   /^(.+?)\.(cpython-(\d)(\d+)t?|pypy(\d)(\d+)-[^-]+)-(.+)-linux-(gnu|musl)[a-z0-9]*\.so$/;
 
-/** The first module of which no compatible build lies in the same directory. */
+/** The first incompatible module without a compatible build in the same directory. */
 export function findIncompatibleModule(
   site: string,
   loader: ModuleLoader,

@@ -153,7 +153,7 @@ export function isUnchanged(
   return selves.every(isSelf);
 }
 
-/** The first TEXT_BYTES_MAX bytes of a file; undefined when it can't be read. Ignores the size, which is 0 for files of /proc and /sys. */
+/** The first TEXT_BYTES_MAX bytes of a file; undefined when it can't be read. Ignores the size, which is 0 in /proc and /sys. */
 export function readSmallText(path: string): string | undefined {
   try {
     // Opening must not block if the file has been replaced by a FIFO since it was observed.

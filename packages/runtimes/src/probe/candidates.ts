@@ -1,4 +1,4 @@
-/** Finds the files that may be an interpreter: resolves shims and wrappers, skips the agent itself, and records why a file is rejected. (A4) */
+/** Finds the files that may be an interpreter: resolves shims and wrappers, skips the agent, records rejections. (A4) */
 import type { Libc, Rejection, RejectionCode } from "../image-report.ts";
 import {
   type Executable,

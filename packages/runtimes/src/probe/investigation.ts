@@ -1,6 +1,6 @@
 /**
- * Detects one interpreter. The first candidate is run immediately; meanwhile the other installations are searched, and run only if
- * their files do not state their version. The first one that works is chosen. (A4)
+ * Detects one interpreter. The first candidate is run immediately; meanwhile the other installations are searched, and run only
+ * if their files do not state their version. The first one that works is chosen. (A4)
  */
 import { type Candidate, type CandidateContext, Candidates } from "./candidates.ts";
 import {

@@ -1,6 +1,6 @@
 /**
- * Limits the number of concurrent tasks; the others wait in FIFO order. A task gives up its slot after a fixed time, so that a few
- * hanging tasks do not block the rest.
+ * Limits the number of concurrent tasks; the others wait in FIFO order. A task gives up its slot after a fixed time, so that a
+ * few hanging tasks do not block the rest.
  */
 import type { ProbeClock } from "./run-probe.ts";
 

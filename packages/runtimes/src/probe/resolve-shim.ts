@@ -1,8 +1,9 @@
 /**
- * Resolves shims of version managers: small programs on PATH that look up the selected version and start it. They are slow, and fail
- * when that version is not installed, so they are recognised by name and content and resolved without being run. (A4)
+ * Resolves shims of version managers: small programs on PATH that look up the selected version and start it. They are slow, and
+ * fail when that version is not installed, so they are recognised by name and content and resolved without being run. (A4)
  *
- * Version files of a project (`.python-version`) are read only at `/`, because the working directory of a sensor is not known yet.
+ * Version files of a project (`.python-version`) are read only at `/`, because the working directory of a sensor is not known
+ * yet.
  */
 import type { Executable } from "../inspect/inspect-executable.ts";
 import type { FileObserver } from "../inspect/file-observer.ts";

@@ -1,6 +1,6 @@
 /**
- * Runs the version command of an untrusted program: with stdin closed, a minimal environment and its own process group, limited in
- * time and to OUTPUT_BYTES_MAX of output. The whole group is killed afterwards. Uses no shell; never rejects. (A4)
+ * Runs the version command of an untrusted program: with stdin closed, a minimal environment and its own process group, limited
+ * in time and to OUTPUT_BYTES_MAX of output. The whole group is killed afterwards. Uses no shell; never rejects. (A4)
  */
 import type { RejectionCode } from "../image-report.ts";
 import { errorCode } from "../inspect/file-observer.ts";

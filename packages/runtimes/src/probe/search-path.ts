@@ -1,4 +1,4 @@
-/** The paths searched for interpreters: the image's PATH, then the default directories, then those of vendors and version managers. (A4) */
+/** The paths searched for interpreters: PATH, the default directories, then those of vendors and version managers. (A4) */
 import { fileId } from "../inspect/inspect-executable.ts";
 import type { Interpreter } from "./interpreters.ts";
 import type { FileObserver } from "../inspect/file-observer.ts";
@@ -35,7 +35,7 @@ const HAS_DIGIT = /\d/;
 
 const HAS_DIGIT_FIRST = /^\d/;
 
-/** PATH, followed by the default directories unless `pathOnly`. Relative and empty entries are skipped, since they depend on the agent's working directory. */
+/** PATH, followed by the default directories unless `pathOnly`. Skips relative entries, which depend on the working directory. */
 export function searchPath(observer: FileObserver, pathOnly: boolean): SearchPath {
   const path = observer.variable("PATH") ?? DEFAULT_PATH;
   const seen = new Set<string>();

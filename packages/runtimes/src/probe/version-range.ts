@@ -10,8 +10,8 @@ export class VersionRangeError extends Error {
 }
 
 /**
- * Whether a version satisfies a constraint: an npm range (`>=3.9`, `^20`, `3.x || 4.x`), also with commas as in Python (`>=3.9,<4`).
- * An unknown version (null) satisfies only `*`. Throws a VersionRangeError for an invalid range. (A11)
+ * Whether a version satisfies a constraint: an npm range (`>=3.9`, `^20`, `3.x || 4.x`), also with commas as in Python
+ * (`>=3.9,<4`). An unknown version (null) satisfies only `*`. Throws a VersionRangeError for an invalid range. (A11)
  */
 export function satisfies(version: string | null, range: string): boolean {
   const npmRange = validRange(range.replaceAll(",", " "));
