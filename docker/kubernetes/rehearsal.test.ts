@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { until } from "../../apps/coordinator/test/harness.ts";
+import { until } from "../../apps/coordinator/test/rig/fleet.ts";
 import { ApiClient } from "../../packages/api-client/src/index.ts";
 import { nodesApi, type NodeView, trackersApi } from "../../packages/protocol/src/index.ts";
 import { root } from "../../scripts/lib/root.ts";

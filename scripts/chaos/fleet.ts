@@ -5,7 +5,7 @@
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { compileC } from "../../apps/coordinator/test/compile-c.ts";
+import { compileC } from "../../apps/coordinator/test/rig/compile-c.ts";
 import { Guard } from "../harness/guard.ts";
 import { freeRange } from "../harness/ports.ts";
 import { killMarked, marked } from "../harness/proc.ts";
@@ -17,7 +17,7 @@ import { PlainNode } from "./parts/plain-node.ts";
 import { Proxy } from "./parts/proxy.ts";
 import type { Action } from "./schedule.ts";
 
-const TRACKER_SOURCE = join(import.meta.dir, "../../apps/coordinator/test/recorder.c");
+const TRACKER_SOURCE = join(import.meta.dir, "../../apps/coordinator/test/rig/recorder.c");
 const SENSOR_SOURCE = join(import.meta.dir, "parts/sensor.c");
 const PLAIN_NODES = 2;
 const AGENT_DISK = "16m";

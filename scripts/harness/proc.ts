@@ -1,7 +1,7 @@
 /** Reads other processes from /proc. On systems without /proc it finds none. */
 import { readdirSync, readFileSync } from "node:fs";
 
-/** Identifies a process for good: pids are reused, a pid together with its start time is not. */
+/** Identifies a process permanently. A pid can be reused, but not together with its start time. */
 export interface ProcessIdentity {
   readonly pid: number;
   readonly startTicks: string;

@@ -6,7 +6,7 @@ import { parseConfig } from "./config/config.ts";
 import { createCoordinator, defaultTrackDir } from "./coordinator.ts";
 import { configuredTokens, RecordingLog, tempDir } from "./testing.ts";
 
-const TRACKER = join(import.meta.dirname, "../test/light-tracker.ts");
+const TRACKER = join(import.meta.dirname, "../test/rig/light-tracker.ts");
 
 test("a configured node that is fetched over HTTP appears in tracks, nodes and metrics; its password appears nowhere (T2, T7)", async () => {
   using dir = tempDir();

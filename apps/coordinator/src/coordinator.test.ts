@@ -8,7 +8,7 @@ import { type Coordinator, createCoordinator, defaultTrackDir } from "./coordina
 import { openDb } from "./db/open.ts";
 import { configuredTokens, RecordingLog, tempDir, until } from "./testing.ts";
 
-const TRACKER = join(import.meta.dirname, "../test/light-tracker.ts");
+const TRACKER = join(import.meta.dirname, "../test/rig/light-tracker.ts");
 const PUSH = "push-token";
 
 function coordinatorIn(

@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { until } from "./harness.ts";
+import { until } from "./rig/fleet.ts";
 
 const DIST = join(import.meta.dir, "../../../dist");
 const UID = 65_532;

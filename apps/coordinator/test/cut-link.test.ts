@@ -5,8 +5,16 @@
  */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { ENROLL_TOKEN, Fleet, OPERATOR_TOKEN, PUSH_TOKEN, type Run, until } from "./harness.ts";
-import { COUNTING_SH } from "./sensors.ts";
+import {
+  ENROLL_TOKEN,
+  Fleet,
+  OPERATOR_TOKEN,
+  PUSH_TOKEN,
+  recordingTracker,
+  type Run,
+  until,
+} from "./rig/fleet.ts";
+import { COUNTING_SH } from "./rig/sensors.ts";
 
 const TOOLS = ["unshare", "nsenter", "ip"] as const;
 const CENTRE = "192.0.2.1";
@@ -101,8 +109,7 @@ async function metric(centre: Machine, name: string): Promise<number> {
 }
 
 async function startCoordinator(fleet: Fleet, centre: Machine): Promise<void> {
-  const script = join(import.meta.dir, "recording-tracker.ts");
-  const command = [process.execPath, script, "{port}", join(fleet.dir, "{stream}")];
+  const command = recordingTracker(join(fleet.dir, "{stream}"));
   const config = fleet.write("c.yaml", JSON.stringify({ tracker: { command } }));
   const quota = ["--config", config, "--data-dir", join(fleet.dir, "data")];
   const ports = ["--http", `0.0.0.0:${HTTP}`, "--frames", `0.0.0.0:${FRAMES}`];

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
-import { ENROLL_TOKEN, Fleet, PUSH_TOKEN, until } from "./harness.ts";
+import { ENROLL_TOKEN, Fleet, PUSH_TOKEN, until } from "./rig/fleet.ts";
 
 interface Check {
   readonly id: string;

@@ -1,7 +1,7 @@
 /** A coordinator with a low limit of open files and many clients. At the limit itself, accept(2) would fail repeatedly. */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { Fleet, PUSH_TOKEN, until } from "./harness.ts";
+import { Fleet, PUSH_TOKEN, recordingTracker, until } from "./rig/fleet.ts";
 
 const FEW = ["sh", "-c", 'ulimit -n 160 && exec "$0" "$@"'];
 const COUNT = 300;
@@ -22,8 +22,7 @@ async function dial(port: number, onClose: () => void): Promise<Bun.Socket> {
 test("with few descriptors left, the frame port refuses new connections, logs it once, serves existing ones, and recovers (T1)", async () => {
   const fleet = new Fleet();
   try {
-    const script = join(import.meta.dir, "recording-tracker.ts");
-    const command = [process.execPath, script, "{port}", join(fleet.dir, "frames")];
+    const command = recordingTracker(join(fleet.dir, "frames"));
     const coordinator = await fleet.coordinator({ tracker: { command } }, {}, FEW);
     const recorded = (): number => fleet.read("frames").split("\n").length - 1;
     const known = await dial(fleet.ports.frames, () => {});

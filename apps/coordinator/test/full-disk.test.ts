@@ -4,8 +4,8 @@ import { closeSync, mkdtempSync, openSync, rmSync, symlinkSync, writeSync } from
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PROTOCOL_HEADER } from "@fleet/protocol";
-import { ENROLL_TOKEN, Fleet, until } from "./harness.ts";
-import { COUNTING_SH } from "./sensors.ts";
+import { ENROLL_TOKEN, Fleet, until } from "./rig/fleet.ts";
+import { COUNTING_SH } from "./rig/sensors.ts";
 
 const CHUNK = new Uint8Array(4096);
 /** Enough registers to use the free space inside the existing database files, which the filler cannot. */

@@ -3,8 +3,8 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { NodeView } from "@fleet/protocol";
-import { Fleet, until } from "./harness.ts";
-import { COUNTING_SH } from "./sensors.ts";
+import { Fleet, until } from "./rig/fleet.ts";
+import { COUNTING_SH } from "./rig/sensors.ts";
 
 let fleet: Fleet;
 beforeEach(() => {

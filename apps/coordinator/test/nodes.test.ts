@@ -3,8 +3,15 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { agentHealthSchema, type NodeDetail } from "@fleet/protocol";
 import { freePort } from "../src/testing.ts";
-import { ENROLL_TOKEN, Fleet, OPERATOR_TOKEN, PUSH_TOKEN, until } from "./harness.ts";
-import { COUNTING_SH } from "./sensors.ts";
+import {
+  ENROLL_TOKEN,
+  Fleet,
+  OPERATOR_TOKEN,
+  PUSH_TOKEN,
+  recordingTracker,
+  until,
+} from "./rig/fleet.ts";
+import { COUNTING_SH } from "./rig/sensors.ts";
 
 let fleet: Fleet;
 beforeEach(() => {
@@ -146,8 +153,7 @@ describe("an operator", () => {
 
   test("blocks a live agent, which waits, keeps its frames, and returns when unblocked (R4)", async () => {
     const file = join(fleet.dir, "frames");
-    const script = join(import.meta.dir, "recording-tracker.ts");
-    const command = [process.execPath, script, "{port}", file];
+    const command = recordingTracker(file);
     await fleet.coordinator({ tracker: { command, stop_grace: "1s" } });
     const agent = fleet.agent("a", { node: { name: "a" }, sensors: [counting()] });
     const recorded = (): number[] =>

@@ -4,9 +4,9 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import type { TrackerView } from "@fleet/protocol";
-import { compileC } from "./compile-c.ts";
-import { Fleet, PUSH_TOKEN, type Run, until } from "./harness.ts";
-import { frameLine, LightSession, register } from "./light-session.ts";
+import { compileC } from "./rig/compile-c.ts";
+import { Fleet, PUSH_TOKEN, type Run, until } from "./rig/fleet.ts";
+import { frameLine, LightSession, register } from "./rig/light-session.ts";
 
 const LOOPBACK = "127.0.0.1";
 const MIB = 1024 * 1024;
@@ -36,7 +36,7 @@ afterEach(async () => {
  */
 async function start(): Promise<void> {
   const recorder = join(fleet.dir, "recorder");
-  expect(compileC(join(import.meta.dir, "recorder.c"), recorder)).toBeUndefined();
+  expect(compileC(join(import.meta.dir, "rig/recorder.c"), recorder)).toBeUndefined();
   const script = `case $1 in *down*) exit 3;; *slow*) rate=1000;; *) rate=0;; esac; exec "$0" "$3/$1" "$2" $rate`;
   const first = PORTS_FROM + (process.pid % 10) * 2 * STREAMS;
   coordinator = await fleet.coordinator({

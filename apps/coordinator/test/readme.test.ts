@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { ENROLL_TOKEN, Fleet, until } from "./harness.ts";
+import { ENROLL_TOKEN, Fleet, recordingTracker, until } from "./rig/fleet.ts";
 
 const LINES_MAX = 14;
 
@@ -48,8 +48,7 @@ let fleet: Fleet;
 
 beforeAll(async () => {
   fleet = new Fleet();
-  const tracker = join(import.meta.dir, "recording-tracker.ts");
-  const command = [process.execPath, tracker, "{port}", join(fleet.dir, "{stream}")];
+  const command = recordingTracker(join(fleet.dir, "{stream}"));
   await fleet.coordinator({ tracker: { command, stop_grace: "1s" } });
   for (const [name, text] of files) fleet.write(name, text);
   fleet.write("secrets/enroll_token", ENROLL_TOKEN);

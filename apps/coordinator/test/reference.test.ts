@@ -1,6 +1,6 @@
 /** The OpenAPI document and its page, as the built coordinator serves them from its own binary. */
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { Fleet } from "./harness.ts";
+import { Fleet } from "./rig/fleet.ts";
 
 let fleet: Fleet;
 beforeEach(() => {

@@ -2,8 +2,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Fleet, until } from "./harness.ts";
-import { COUNTING_SH } from "./sensors.ts";
+import { Fleet, recordingTracker, until } from "./rig/fleet.ts";
+import { COUNTING_SH } from "./rig/sensors.ts";
 
 let fleet: Fleet;
 beforeEach(() => {
@@ -13,8 +13,7 @@ afterEach(() => fleet.close());
 
 /** A config whose trackers record each stream in its own file. */
 function recording(): Record<string, unknown> {
-  const tracker = join(import.meta.dir, "recording-tracker.ts");
-  const command = [process.execPath, tracker, "{port}", join(fleet.dir, "{stream}.frames")];
+  const command = recordingTracker(join(fleet.dir, "{stream}.frames"));
   return { tracker: { command, stop_grace: "2s" }, registry: { heartbeat_interval: "100ms" } };
 }
 

@@ -8,8 +8,8 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import type { RegisterResponse } from "@fleet/protocol";
-import { ENROLL_TOKEN, Fleet, OPERATOR_TOKEN, PUSH_TOKEN, type Run, until } from "./harness.ts";
-import { COUNTING_SH } from "./sensors.ts";
+import { ENROLL_TOKEN, Fleet, OPERATOR_TOKEN, PUSH_TOKEN, type Run, until } from "./rig/fleet.ts";
+import { COUNTING_SH } from "./rig/sensors.ts";
 
 const NEW_ENROLL = "the-enrolment-token-that-comes-next-0123456789";
 const WRONG = "fle_o_ThisOneOpensNothingAndIsNoSecretOfOursAtAll01";

@@ -2,8 +2,8 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { join } from "node:path";
 import { TestAuthority } from "@fleet/daemon/testing";
-import { ENROLL_TOKEN, Fleet, OPERATOR_TOKEN, until } from "./harness.ts";
-import { COUNTING_SH } from "./sensors.ts";
+import { ENROLL_TOKEN, Fleet, OPERATOR_TOKEN, recordingTracker, until } from "./rig/fleet.ts";
+import { COUNTING_SH } from "./rig/sensors.ts";
 
 const authority = new TestAuthority();
 let fleet: Fleet;
@@ -38,11 +38,10 @@ function httpsProxy(): string {
 
 async function coordinatorOverTls(): Promise<{ url: string; ca: string }> {
   const { cert, key } = authority.issue();
-  const script = join(import.meta.dir, "recording-tracker.ts");
   const file = join(fleet.dir, "frames");
   await fleet.coordinator({
     tcp_server: { tls: { cert: fleet.write("cert.pem", cert), key: fleet.write("key.pem", key) } },
-    tracker: { command: [process.execPath, script, "{port}", file], stop_grace: "1s" },
+    tracker: { command: recordingTracker(file), stop_grace: "1s" },
   });
   return { url: httpsProxy(), ca: fleet.write("ca.pem", authority.cert) };
 }
@@ -129,7 +128,7 @@ test("agents, health check and token command work with a coordinator that serves
     0, 0, 1,
   ]);
   await until("the reason is logged", () =>
-    untrusting.log.some((line) => line.includes("can't be asked")),
+    untrusting.log.some((line) => line.includes("cannot be reached")),
   );
   await until("the list is printed", () => trusting.out().includes("env:FLEET_OPERATOR_TOKEN"));
 }, 30_000);

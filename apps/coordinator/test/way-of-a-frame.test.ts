@@ -3,8 +3,15 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { SensorCounters } from "@fleet/protocol";
-import { ENROLL_TOKEN, Fleet, OPERATOR_TOKEN, PUSH_TOKEN, until } from "./harness.ts";
-import { aircraft, COUNTING_SH } from "./sensors.ts";
+import {
+  ENROLL_TOKEN,
+  Fleet,
+  OPERATOR_TOKEN,
+  PUSH_TOKEN,
+  recordingTracker,
+  until,
+} from "./rig/fleet.ts";
+import { aircraft, COUNTING_SH } from "./rig/sensors.ts";
 
 let fleet: Fleet;
 beforeEach(() => {
@@ -20,8 +27,7 @@ function sensor(name: string, runtime: string, command: string[]): Record<string
 
 /** A config whose trackers record their input in `file`. */
 function recording(file: string): Record<string, unknown> {
-  const script = join(import.meta.dir, "recording-tracker.ts");
-  return { tracker: { command: [process.execPath, script, "{port}", file], stop_grace: "1s" } };
+  return { tracker: { command: recordingTracker(file), stop_grace: "1s" } };
 }
 
 function recorded(file: string): number[] {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { NodeView } from "@fleet/protocol";
 import { until } from "./root.ts";
 
-const TRACKER = join(import.meta.dir, "../../../coordinator/test/recording-tracker.ts");
+const TRACKER = join(import.meta.dir, "../../../coordinator/test/rig/recording-tracker.ts");
 const OPERATOR_TOKEN = "operator-token-of-the-roots";
 /** One for each stream. */
 const PORTS = 32;

@@ -7,7 +7,7 @@ import { streamId, tempDir, until } from "../testing.ts";
 import { endRigs, Rig, STREAM } from "./testing.ts";
 
 const MAIN = join(import.meta.dirname, "..", "main.ts");
-const SCRIPT = join(import.meta.dirname, "../../test/light-tracker.ts");
+const SCRIPT = join(import.meta.dirname, "../../test/rig/light-tracker.ts");
 const PUSH = "push";
 const ENV = {
   PATH: process.env["PATH"] ?? "",

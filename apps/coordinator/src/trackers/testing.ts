@@ -16,7 +16,7 @@ import type { Tracker } from "./tracker.ts";
 import type { TrackerOptions } from "./tracker-deps.ts";
 import type { TrackerRow } from "./tracker-store.ts";
 
-const SCRIPT = join(import.meta.dirname, "../../test/light-tracker.ts");
+const SCRIPT = join(import.meta.dirname, "../../test/rig/light-tracker.ts");
 /** The stream most tests are about. */
 export const STREAM = streamId("radar3.radar");
 const FAR_MS = 60_000;

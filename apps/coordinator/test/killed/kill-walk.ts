@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PROTOCOL_HEADER } from "@fleet/protocol";
-import { ENROLL_TOKEN, OPERATOR_TOKEN, until } from "./harness.ts";
+import { ENROLL_TOKEN, OPERATOR_TOKEN, until } from "../rig/fleet.ts";
 
-const MAIN = join(import.meta.dir, "../src/main.ts");
+const MAIN = join(import.meta.dir, "../../src/main.ts");
 const KILL_STEP = join(import.meta.dir, "kill-step.ts");
 const STEPS_MAX = 300;
 

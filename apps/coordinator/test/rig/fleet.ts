@@ -15,7 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { NodeView, TrackerView, TrackList } from "@fleet/protocol";
 
-const DIST = join(import.meta.dir, "../../../dist");
+const DIST = join(import.meta.dir, "../../../../dist");
 const UNTIL_MS = 20_000;
 const POLL_MS = 20;
 const STOP_MS = 12_000;
@@ -44,6 +44,11 @@ export interface Run {
 export interface Ports {
   readonly http: number;
   readonly frames: number;
+}
+
+/** Returns the command of a tracker that appends its input to `file`, which may contain `{stream}`. */
+export function recordingTracker(file: string): readonly string[] {
+  return [process.execPath, join(import.meta.dir, "recording-tracker.ts"), "{port}", file];
 }
 
 /** Polls until `check` returns a value. Throws with `what` after `limitMs`. */

@@ -5,7 +5,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import type { AuditList, NodeDetail, NodeList, RegisterResponse, TokenList } from "@fleet/protocol";
-import { ENROLL_TOKEN, OPERATOR_TOKEN, until } from "./harness.ts";
+import { ENROLL_TOKEN, OPERATOR_TOKEN, until } from "../rig/fleet.ts";
 import { type Coordinator, walk } from "./kill-walk.ts";
 
 /** Long, because each step starts a process. */

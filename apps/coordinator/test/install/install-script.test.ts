@@ -20,7 +20,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ENROLL_TOKEN, Fleet, until } from "./harness.ts";
+import { ENROLL_TOKEN, Fleet, until } from "../rig/fleet.ts";
 import {
   ARCH,
   changingProxy,
@@ -31,7 +31,7 @@ import {
   mount,
   toolsOf,
   truncatingServer,
-} from "./install-kits.ts";
+} from "./kits.ts";
 
 const AGENT = "#!/bin/sh\n# // fleet-version 1.2.3\necho 1.2.3\n";
 const HOUR_AGO_S = 3700;
@@ -373,7 +373,7 @@ const FIRST = KITS[0]!;
 test.skipIf(isMissing(FIRST))(
   "the real agent computes its own sha256 if no tool can (A3, H8)",
   async () => {
-    symlinkSync(join(import.meta.dir, "../../../dist/fleet-agent"), join(agents, "real"));
+    symlinkSync(join(import.meta.dir, "../../../../dist/fleet-agent"), join(agents, "real"));
     renameSync(join(agents, "real"), join(agents, ARCH, "fleet-agent"));
     const { code, out, err } = await run(FIRST, { tools: [FIRST.client] });
     expect([code, err]).toEqual([0, ""]);

@@ -1,6 +1,6 @@
 /** Minimal agents for the overload tests, hundreds in one process. */
 import { PROTOCOL_HEADER, type RegisterResponse } from "@fleet/protocol";
-import { ENROLL_TOKEN, type Fleet } from "./harness.ts";
+import { ENROLL_TOKEN, type Fleet } from "./fleet.ts";
 
 const LOOPBACK = "127.0.0.1";
 const LF = 10;

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { Fleet, until } from "./harness.ts";
+import { Fleet, recordingTracker, until } from "../rig/fleet.ts";
 
 /** Prints numbered frames, the number in `delay`, at some tens of thousands per second. */
 const FLOOD = `
@@ -42,8 +42,7 @@ function spoolFiles(): string[] {
 }
 
 test("all committed frames of an agent killed under load while its coordinator is down arrive once and in order, and the balance holds", async () => {
-  const tracker = join(import.meta.dir, "recording-tracker.ts");
-  const command = [process.execPath, tracker, "{port}", join(fleet.dir, "frames")];
+  const command = recordingTracker(join(fleet.dir, "frames"));
   const registry = { heartbeat_interval: "100ms" };
   const config = { tracker: { command, stop_grace: "2s" }, registry };
   const first = await fleet.coordinator(config);

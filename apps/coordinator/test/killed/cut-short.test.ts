@@ -12,12 +12,12 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readBackup } from "../src/db/backup.ts";
-import { openDb } from "../src/db/open.ts";
-import { streams } from "../src/db/schema.ts";
+import { readBackup } from "../../src/db/backup.ts";
+import { openDb } from "../../src/db/open.ts";
+import { streams } from "../../src/db/schema.ts";
 
-const COORDINATOR = join(import.meta.dir, "../../../dist/fleet-coordinator");
-const OPEN = join(import.meta.dir, "../src/db/open.ts");
+const COORDINATOR = join(import.meta.dir, "../../../../dist/fleet-coordinator");
+const OPEN = join(import.meta.dir, "../../src/db/open.ts");
 const CALLS =
   "rename fsync pwrite64 write ftruncate unlink mkdir chmod fchmod copy_file_range".split(" ");
 const STEPS_MAX = 200;
@@ -60,15 +60,15 @@ function makeData(data: string, acked: number): void {
   writeFileSync(join(data, "jwt.key"), `key ${acked}`);
 }
 
-/** Returns the acked number that a coordinator would find there, or "cut short" if it would refuse to start. */
-function knownIn(data: string): number | undefined | "cut short" {
+/** Returns the acked number that a coordinator would find there, or "interrupted" if it would refuse to start. */
+function knownIn(data: string): number | undefined | "interrupted" {
   try {
     const opened = openDb(data);
     const acked = opened.db.select().from(streams).get()?.ackedSeq;
     opened.close();
     return acked;
   } catch (error) {
-    if ((error as Error).message.includes("a restore was cut short")) return "cut short";
+    if ((error as Error).message.includes("a restore was interrupted")) return "interrupted";
     throw error;
   }
 }
@@ -88,7 +88,7 @@ describe.skipIf(!hasStrace)("killed before any change of a file,", () => {
       const args = ["restore", file, "--data-dir", data, "--force"];
       const wasKilled = killedAt(call, when, args);
       const known = knownIn(data);
-      expect(wasKilled ? [7, 9, "cut short"] : [7]).toContain(known!);
+      expect(wasKilled ? [7, 9, "interrupted"] : [7]).toContain(known!);
       seen.add(known);
       expect(Bun.spawnSync([COORDINATOR, ...args]).success).toBe(true);
       expect(knownIn(data)).toBe(7);
@@ -104,7 +104,7 @@ describe.skipIf(!hasStrace)("killed before any change of a file,", () => {
       return wasKilled;
     });
     expect(steps).toBeGreaterThan(20);
-    expect(seen).toEqual(new Set([7, 9, "cut short"]));
+    expect(seen).toEqual(new Set([7, 9, "interrupted"]));
   });
 
   test("a backup leaves the last one intact or is complete; files beside it are readable only by their owner", () => {
