@@ -61,14 +61,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 /** The rule in plain words, kept by hand beside the clock: silence, own uptime, goodbye. */
 class Model {
   silentMs = 0;
-  everHeard = false;
-  shutdown = false;
+  isHeard = false;
+  isShutdown = false;
 
   state(): string {
-    if (this.shutdown) return "SHUTDOWN";
+    if (this.isShutdown) return "SHUTDOWN";
     if (this.silentMs >= 390_000) return "DEAD";
     if (this.silentMs >= 90_000) return "STALE";
-    return this.everHeard ? "LIVE" : "UNKNOWN";
+    return this.isHeard ? "LIVE" : "UNKNOWN";
   }
 }
 
@@ -94,16 +94,16 @@ test("whatever happens in whatever order, silence of our own uptime alone decide
               heardAtMs: clock.monotonicMs(),
               isShutdown: s.do === "hear" && heard.isShutdown,
             };
-            Object.assign(model, { silentMs: 0, everHeard: true, isShutdown: heard.isShutdown });
+            Object.assign(model, { silentMs: 0, isHeard: true, isShutdown: heard.isShutdown });
             break;
           case "bye":
             heard = { ...heard, isShutdown: true };
-            model.shutdown = true;
+            model.isShutdown = true;
             break;
           case "restart":
             startedAtMs = clock.monotonicMs();
             heard = { heardAtMs: undefined, isShutdown: heard.isShutdown };
-            Object.assign(model, { silentMs: 0, everHeard: false });
+            Object.assign(model, { silentMs: 0, isHeard: false });
         }
         expect(nodeStateAt(heard, clock.monotonicMs(), startedAtMs, WINDOWS)).toBe(
           model.state() as never,
