@@ -14,7 +14,17 @@ test.skipIf(!IS_ROOT)(
     writeFileSync(join(dir, "resolv.conf"), "nameserver 127.0.0.1\n");
     const script = `ip link set lo up && mount --bind "$0" /etc/resolv.conf && exec "$1" "$2"`;
     const child = Bun.spawn(
-      ["unshare", "--net", "--mount", "sh", "-c", script, join(dir, "resolv.conf"), process.execPath, INSIDE],
+      [
+        "unshare",
+        "--net",
+        "--mount",
+        "sh",
+        "-c",
+        script,
+        join(dir, "resolv.conf"),
+        process.execPath,
+        INSIDE,
+      ],
       { stdio: ["ignore", "pipe", "inherit"] },
     );
     const out = await child.stdout.text();
