@@ -9,6 +9,8 @@ import { Committer } from "./db/commit.ts";
 import { MEMORY, openDb, type OpenedDb } from "./db/open.ts";
 import { createHttp } from "./http/create-http.ts";
 import { AgentStreams } from "./agent-streams/agent-streams.ts";
+import { AddressPolicy } from "./net/address-policy.ts";
+import { Resolver } from "./net/resolver.ts";
 import { StartupProbe } from "./registry/liveness/startup-probe.ts";
 import type { RegistryOptions } from "./registry/node.ts";
 import { createRegistry } from "./registry/registry.ts";
@@ -68,7 +70,9 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
   const registry = createRegistry({ db, commits, clock, log }, registryOptions(config));
   const trackers = createTrackers({ ...options, db, bus });
   const { manager, trackLog } = trackers;
-  const uplinks = createUplinks({ ...options, db, auth, registry, manager });
+  const resolver = new Resolver(clock);
+  const addresses = new AddressPolicy(config.registry.agent_url_deny);
+  const uplinks = createUplinks({ ...options, db, auth, registry, manager, resolver });
   const streams = new AgentStreams(clock);
   registry.superseded.add((node) => uplinks.server.endSessions(node));
   registry.removed.add((nodes) => {
@@ -76,9 +80,10 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     uplinks.progress.forget(nodes);
   });
   const isWritable = (): boolean => !uplinks.progress.isFailing && !registry.isFailing;
-  const wired = { bus, auth, registry, trackers, uplinks, streams, isWritable };
+  const wired = { bus, auth, registry, trackers, uplinks, streams, addresses, isWritable };
   const http = createHttp({ ...options, ...wired });
   const intervalMs = config.registry.heartbeat_interval;
+  const asking = { clock, resolver, addresses };
   const group = new ServiceGroup(clock, [
     { name: "auth", service: auth },
     { name: "registry", service: registry },
@@ -88,8 +93,8 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     { name: "fetchers", service: uplinks.fetchers },
     { name: "frames", service: uplinks.server },
     ...http.services,
-    { name: "probe", service: new StartupProbe({ registry, clock, log }) },
-    { name: "rounds", service: new HealthPoller({ registry, clock, intervalMs }) },
+    { name: "probe", service: new StartupProbe({ registry, log, ...asking }) },
+    { name: "rounds", service: new HealthPoller({ registry, intervalMs, ...asking }) },
   ]);
   return {
     ...lifecycle(group, opened, log),

@@ -34,6 +34,7 @@ describe("a configuration", () => {
       dead_after: 300_000,
       reenroll: "allow",
       agent_nodes_max: 100_000,
+      agent_url_deny: [],
       plain_nodes_max: 10_000,
       node_retention: { persistent: 7 * 86_400_000, ephemeral: 600_000 },
     });

@@ -12,6 +12,7 @@ import type { Registry } from "../registry/registry.ts";
 import type { Frames } from "./agents/frame-endpoint.ts";
 import { RegisterLimiter } from "./agents/register-limiter.ts";
 import { createApp } from "./app.ts";
+import type { AddressPolicy } from "../net/address-policy.ts";
 import { type AppEnv, HttpServer } from "./server.ts";
 
 /** Concurrent agent downloads. Each costs an open file and bandwidth, but almost no memory. */
@@ -34,6 +35,8 @@ export interface HttpOptions {
   readonly streams: AgentStreams;
   /** Whether the database can be written. */
   readonly isWritable: () => boolean;
+  /** Judges the URLs that agents register. */
+  readonly addresses: AddressPolicy;
   /** The most concurrent agent downloads. */
   readonly downloadsMax?: number;
 }
@@ -77,6 +80,7 @@ export function createHttp(options: HttpOptions): Http {
     heartbeatIntervalMs: config.registry.heartbeat_interval,
     reenroll: config.registry.reenroll === "allow",
     frames: uplinks.endpoint,
+    addresses: options.addresses,
   });
   const { host = DEFAULT_HOST, port, tls } = config.http;
   const server = new HttpServer({ host, port, tls }, app, clock, log);

@@ -10,6 +10,7 @@ import {
 } from "@fleet/protocol";
 import { Counts, seededRandom } from "@fleet/daemon";
 import { FakeSpawn } from "@fleet/supervisor/testing";
+import { AddressPolicy } from "../net/address-policy.ts";
 import { Auth } from "../auth/auth.ts";
 import { Bus } from "../bus.ts";
 import { parseConfig } from "../config/config.ts";
@@ -120,6 +121,7 @@ export class Api implements AsyncDisposable {
         endpoint: () => this.advertised,
       },
       streams,
+      addresses: new AddressPolicy(),
       isWritable: () => this.ready && !this.registry.isFailing,
       downloadsMax: options.max ?? 100,
     });

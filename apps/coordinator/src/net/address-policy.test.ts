@@ -53,6 +53,29 @@ describe("an agent's address", () => {
   });
 });
 
+describe("the URL an agent registers", () => {
+  const policy = new AddressPolicy(["10.0.0.0/8"]);
+
+  test("may be on loopback only for an agent that registers from there", () => {
+    for (const url of ["http://localhost:80", "http://127.0.0.1", "http://[::1]/"]) {
+      expect(policy.problemOf(url, "127.0.0.1")).toBeUndefined();
+      expect(policy.problemOf(url, "::ffff:127.0.0.1")).toBeUndefined();
+      expect(policy.problemOf(url, "192.168.1.9")).toContain("loopback");
+      expect(policy.problemOf(url, null)).toContain("loopback");
+    }
+  });
+
+  test("is refused with an address that is never asked, or that the config denies", () => {
+    expect(policy.problemOf("http://169.254.169.254/", "127.0.0.1")).toContain("169.254.169.254");
+    expect(policy.problemOf("http://[fe80::1]/", "127.0.0.1")).toContain("fe80::1");
+    expect(policy.problemOf("http://10.1.2.3/", "10.1.2.3")).toContain("agent_url_deny");
+  });
+
+  test("may hold a name, whose addresses are judged at each question", () => {
+    expect(policy.problemOf("http://hill.example/", "192.168.1.9")).toBeUndefined();
+  });
+});
+
 test("a network is an address and a number of bits", () => {
   for (const text of ["10.0.0.0/8", "0.0.0.0/0", "10.1.2.3/32", "fd00::/8", "::/0", "::1/128"])
     expect(isCidr(text)).toBe(true);

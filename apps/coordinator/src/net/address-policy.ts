@@ -39,6 +39,22 @@ export class AddressPolicy {
     return isLocal || !this.isLoopback(plain);
   }
 
+  /** Why an agent that registers from `peer` cannot have this URL; undefined if it can. Names are judged when they are resolved. */
+  problemOf(url: string, peer: string | null): string | undefined {
+    const { hostname } = new URL(url);
+    const address = hostname.replace(/^\[|\]$/g, "");
+    const isPeerLocal = peer !== null && this.isLoopback(peer);
+    if (this.isLocalName(hostname) && !isPeerLocal)
+      return "agent_url: a loopback address is accepted only from an agent on the coordinator's own host";
+    if (isIP(address) === 0 || this.allows(address, isPeerLocal)) return undefined;
+    return `agent_url: ${address} is link-local, reserved, or in registry.agent_url_deny`;
+  }
+
+  /** Whether a URL's host says by itself that it means this machine. */
+  isLocalName(hostname: string): boolean {
+    return hostname === "localhost" || this.isLoopback(hostname.replace(/^\[|\]$/g, ""));
+  }
+
   isLoopback(address: string): boolean {
     const plain = embeddedIpv4(address) ?? address;
     const family = familyOf(plain);

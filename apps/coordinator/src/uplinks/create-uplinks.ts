@@ -4,6 +4,7 @@ import type { Auth } from "../auth/auth.ts";
 import { type Config, DEFAULT_HOST } from "../config/config.ts";
 import type { Db } from "../db/open.ts";
 import { frameDescriptorMax } from "../net/descriptors.ts";
+import type { Resolver } from "../net/resolver.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { TrackerManager } from "../trackers/manager.ts";
 import { Fetchers } from "./fetch/fetchers.ts";
@@ -20,6 +21,7 @@ export interface UplinksOptions {
   readonly auth: Auth;
   readonly registry: Registry;
   readonly manager: TrackerManager;
+  readonly resolver: Resolver;
   /** The highest file descriptor of a frame connection; by default what the process's limit allows. */
   readonly descriptorMax?: number;
 }
@@ -46,7 +48,7 @@ export function createUplinks(options: UplinksOptions): Uplinks {
   const refused = new Counts();
   const progress = new ProgressStore(options.db, clock, log);
   const fetchers = new Fetchers(
-    { clock, random, log, registry, manager },
+    { clock, random, log, registry, manager, resolver: options.resolver },
     config.trackers
       .filter((entry) => entry.mode === "http")
       .map(({ node_id: nodeId, interval: intervalMs, detection_url: url, ca }) => ({

@@ -3,6 +3,7 @@ import { type Counts, seededRandom } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
 import { encodeLine, type Hello, PROTOCOL_VERSION, type ServerLine } from "@fleet/protocol";
 import { FakeSpawn } from "@fleet/supervisor/testing";
+import { Resolver } from "../net/resolver.ts";
 import { Auth } from "../auth/auth.ts";
 import { Bus } from "../bus.ts";
 import { type Config, parseConfig } from "../config/config.ts";
@@ -143,6 +144,7 @@ export class FramePort implements AsyncDisposable {
       auth,
       registry,
       manager: this.manager,
+      resolver: new Resolver(clock),
       descriptorMax: options.descriptorMax ?? Number.POSITIVE_INFINITY,
     });
     this.uplinks.progress.start();

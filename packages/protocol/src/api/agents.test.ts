@@ -64,6 +64,17 @@ describe("a registration", () => {
     ["a URL that runs code", { agent_url: "javascript:alert(1)" }],
     ["a URL of a file", { agent_url: "file:///etc/passwd" }],
     ["no URL", { agent_url: "hill:8080" }],
+    ["a URL with a line feed", { agent_url: "http://h/\n" }],
+    ["a URL with a space", { agent_url: "http://h/ x" }],
+    ["a URL without a host", { agent_url: "http:///x" }],
+    ["a URL with a backslash", { agent_url: "http://h\\@evil/" }],
+    ["a URL with credentials", { agent_url: "http://user:secret@h/" }],
+    ["a URL with a query", { agent_url: "http://h/?q" }],
+    ["a URL with a fragment", { agent_url: "http://h/#f" }],
+    ["a URL without slashes", { agent_url: "http:h" }],
+    ["an address in hexadecimal", { agent_url: "http://0x7f.1/" }],
+    ["an address as one number", { agent_url: "http://2130706433/" }],
+    ["an address with a full-width digit", { agent_url: "http://1\uff12.0.0.1/" }],
     ["labels that are no text", { labels: { a: 1 } }],
   ])("is refused with %s", (_what, change) => {
     expect(accepts(change)).toBe(false);
@@ -72,6 +83,13 @@ describe("a registration", () => {
   test("takes an http or https URL", () => {
     expect(accepts({ agent_url: "http://10.0.0.7:8080/x" })).toBe(true);
     expect(accepts({ agent_url: "https://[fe80::1]/" })).toBe(true);
+    for (const url of [
+      "http://HILL:8080",
+      "http://my_node.lan",
+      "http://h/a/b-c",
+      "http://h:80/%20",
+    ])
+      expect(accepts({ agent_url: url })).toBe(true);
   });
 });
 

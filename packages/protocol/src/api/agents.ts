@@ -49,19 +49,27 @@ export const sensorInfoSchema = z
   .meta({ id: "Sensor" });
 export type SensorInfo = z.infer<typeof sensorInfoSchema>;
 
-function isBare(url: string): boolean {
+/** Scheme, host, port and path as RFC 3986 writes them, and nothing that parsers read in different ways. */
+const PLAIN_URL =
+  /^https?:\/\/(\[[\da-f:.]+\]|[\da-z](?:[\da-z._-]*[\da-z])?)(?::\d{1,5})?(?:\/[\w.~!$&'()*+,;=:%/-]*)?$/i;
+
+/** Whether a URL means to every parser what it says. The host `0x7f.1`, for one, is 127.0.0.1 to some. */
+function isPlainUrl(url: string): boolean {
+  const host = PLAIN_URL.exec(url)?.[1]?.toLowerCase();
   const parsed = URL.parse(url);
   return (
-    parsed === null ||
-    [parsed.username, parsed.password, parsed.search, parsed.hash].join("") === ""
+    host !== undefined && parsed !== null && (host.startsWith("[") || parsed.hostname === host)
   );
 }
 
 /** Operators can see it, so it must hold no credentials. */
 const agentUrl = z
-  .url({ protocol: /^https?$/ })
+  .string()
   .max(2048)
-  .refine(isBare, "must not hold credentials, a query or a fragment")
+  .refine(
+    isPlainUrl,
+    "must be http(s)://host[:port][/path], without credentials, query or fragment",
+  )
   .describe("The http or https URL at which the agent serves `/health`.");
 
 const epoch = z

@@ -5,6 +5,7 @@
 import type { Log } from "@fleet/daemon";
 import type { Context } from "hono";
 import type { Auth } from "../../auth/auth.ts";
+import type { AddressPolicy } from "../../net/address-policy.ts";
 import { decideEnrolment, type EnrolmentProof } from "../../registry/enrolment/policy.ts";
 import type { AgentRegistration, NodeRow, RegisterOutcome } from "../../registry/node.ts";
 import type { Registry } from "../../registry/registry.ts";
@@ -23,6 +24,8 @@ export interface RegisterDeps {
   readonly frames: Frames;
   /** Whether an enrolment token alone may take over a known node. */
   readonly reenroll: boolean;
+  /** Judges the URL that an agent registers. */
+  readonly addresses: AddressPolicy;
 }
 
 type Registered = Extract<RegisterOutcome, { readonly at: "registered" }>;
@@ -65,6 +68,9 @@ export async function enrol(
 ): Promise<Registered | Response> {
   const { registry, auth } = deps;
   const address = c.env.peer();
+  const { agent_url: url } = registration;
+  const problem = url === undefined ? undefined : deps.addresses.problemOf(url, address);
+  if (problem !== undefined) return fail(c, "bad_request", problem);
   const decision = decideEnrolment(proof, registration, previous, deps.reenroll);
   const result =
     decision === "forbidden" || decision === "reenroll_refused"

@@ -1,43 +1,53 @@
 /**
- * Requests an agent's `/health`. Anyone who can register chooses the address, so the request does as little as possible: one GET
- * without credentials, no redirects, at most BODY_BYTES_MAX read, and nothing of the response passed on. Called by the health
- * pool. (R2)
+ * Asks an agent for its health. Anybody who can register chooses the URL, so the coordinator does as little as possible with
+ * it: one GET of `/health` without credentials to an allowed address, no redirect, a bounded answer, and nothing of that answer
+ * is shown to anybody. Used by health-pool.ts. (R2, H12)
  */
 import { type Clock, readBody } from "@fleet/daemon";
 import { type AgentHealth, agentHealthSchema, instanceDigest } from "@fleet/protocol";
+import type { AddressPolicy } from "../../net/address-policy.ts";
+import { sendOut } from "../../net/outgoing.ts";
+import type { Resolver } from "../../net/resolver.ts";
 import type { NodeRow } from "../node.ts";
 
-/** Limits a request from its start to the last byte of its response. */
+/** The time limit of a whole question, with the lookup of the name. */
 const ANSWER_MS_MAX = 5000;
 /** Limits the response body. */
 const BODY_BYTES_MAX = 4096;
 
-/** Returns what the agent at `url` reports about itself; undefined for any failure or invalid response. */
+/** The parts a question works with. */
+export interface AskDeps {
+  readonly clock: Clock;
+  readonly resolver: Resolver;
+  readonly addresses: AddressPolicy;
+}
+
+/** The health of the agent at `url`; undefined when there is no valid answer, for whatever reason. */
 export async function askHealth(
-  clock: Clock,
+  { clock, resolver, addresses }: AskDeps,
   url: string,
   stopped: AbortSignal,
 ): Promise<AgentHealth | undefined> {
   const late = new AbortController();
   const timer = clock.after(ANSWER_MS_MAX, () => late.abort());
   try {
-    const response = await fetch(new URL("/health", url), {
-      headers: { accept: "application/json", "accept-encoding": "identity" },
-      redirect: "manual",
-      // A compressed body could expand beyond the limit.
-      decompress: false,
-      keepalive: false,
+    const target = new URL("/health", url);
+    const isLocal = addresses.isLocalName(target.hostname);
+    const sent = await sendOut(resolver, {
+      url: target,
+      purpose: "health",
+      headers: { accept: "application/json" },
+      isAllowed: (address) => addresses.allows(address, isLocal),
       signal: AbortSignal.any([stopped, late.signal]),
     });
-    const body =
-      response.status === 200
-        ? (await readBody(response, BODY_BYTES_MAX))?.toString("utf8")
-        : undefined;
+    if (sent.at === "unreachable") return undefined;
+    const { response } = sent;
+    const body = response.status === 200 ? await readBody(response, BODY_BYTES_MAX) : undefined;
     if (body === undefined) {
       await response.body?.cancel();
       return undefined;
     }
-    return agentHealthSchema.safeParse(JSON.parse(body)).data;
+    return agentHealthSchema.safeParse(JSON.parse(body.toString("utf8"))).data;
   } catch {
     return undefined;
   } finally {

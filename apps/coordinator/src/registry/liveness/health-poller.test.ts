@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { instanceDigest, type NodeId } from "@fleet/protocol";
 import { nodeId, registration, until } from "../../testing.ts";
+import { AddressPolicy } from "../../net/address-policy.ts";
+import { Resolver } from "../../net/resolver.ts";
 import { HealthPoller } from "./health-poller.ts";
 import { HILL, RADAR, registrationAt, Rig } from "../testing.ts";
 
@@ -16,6 +18,8 @@ class RoundsRig implements AsyncDisposable {
   readonly poller = new HealthPoller({
     registry: this.rig.registry,
     clock: this.rig.clock,
+    resolver: new Resolver(this.rig.clock),
+    addresses: new AddressPolicy(),
     intervalMs: INTERVAL_MS,
   });
   readonly #servers: Bun.Server<undefined>[] = [];

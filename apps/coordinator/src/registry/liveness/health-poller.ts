@@ -3,15 +3,15 @@
  * heartbeats, and one that answers counts as heard. There is one round each interval, which asks the nodes heard last first;
  * a round that is not over when the next is due ends, so that agents that are gone delay no other. (R5)
  */
-import { type Clock, every, type Service, type Timer } from "@fleet/daemon";
+import { every, type Service, type Timer } from "@fleet/daemon";
 import type { Node } from "../node.ts";
 import type { Registry } from "../registry.ts";
+import type { AskDeps } from "./ask-health.ts";
 import { HealthPool } from "./health-pool.ts";
 
 /** The parts the poller works with. */
-export interface PollerDeps {
+export interface PollerDeps extends AskDeps {
   readonly registry: Registry;
-  readonly clock: Clock;
   readonly intervalMs: number;
 }
 
@@ -26,7 +26,7 @@ export class HealthPoller implements Service {
 
   constructor(deps: PollerDeps) {
     this.#deps = deps;
-    this.#pool = new HealthPool(deps.registry, deps.clock);
+    this.#pool = new HealthPool(deps.registry, deps);
   }
 
   start(): void {

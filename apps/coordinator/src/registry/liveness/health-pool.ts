@@ -2,10 +2,9 @@
  * Asks many nodes for a sign of life, at most PARALLEL at a time. A node that answers as itself counts as heard. Used by the
  * startup probe and the health poller. (R2, R5)
  */
-import type { Clock } from "@fleet/daemon";
 import type { Node } from "../node.ts";
 import type { Registry } from "../registry.ts";
-import { askHealth, isOf } from "./ask-health.ts";
+import { type AskDeps, askHealth, isOf } from "./ask-health.ts";
 
 const PARALLEL = 64;
 
@@ -18,12 +17,12 @@ export interface HealthTally {
 /** Can be stopped once. */
 export class HealthPool {
   readonly #registry: Registry;
-  readonly #clock: Clock;
+  readonly #deps: AskDeps;
   readonly #abort = new AbortController();
 
-  constructor(registry: Registry, clock: Clock) {
+  constructor(registry: Registry, deps: AskDeps) {
     this.#registry = registry;
-    this.#clock = clock;
+    this.#deps = deps;
   }
 
   get isStopped(): boolean {
@@ -57,7 +56,7 @@ export class HealthPool {
   async #isAnswering(node: Node, isWanted: (node: Node) => boolean): Promise<boolean> {
     const { row } = node;
     if (row.agentUrl === null) return false;
-    const health = await askHealth(this.#clock, row.agentUrl, this.#abort.signal);
+    const health = await askHealth(this.#deps, row.agentUrl, this.#abort.signal);
     // By now the node may be removed, or another instance's.
     const isSame = this.#registry.get(node.id)?.row === row && isWanted(node);
     if (health === undefined || !isSame || !isOf(health, row)) return false;

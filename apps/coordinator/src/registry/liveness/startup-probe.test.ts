@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { instanceDigest, type NodeId } from "@fleet/protocol";
 import { nodeId, registration, until } from "../../testing.ts";
+import { AddressPolicy } from "../../net/address-policy.ts";
+import { Resolver } from "../../net/resolver.ts";
 import { StartupProbe } from "./startup-probe.ts";
 import { HILL, RADAR, Rig } from "../testing.ts";
 
@@ -52,7 +54,8 @@ class ProbeRig implements AsyncDisposable {
 
   #newProbe(): StartupProbe {
     const { registry, clock, log } = this.rig;
-    return new StartupProbe({ registry, clock, log });
+    const [resolver, addresses] = [new Resolver(clock), new AddressPolicy()];
+    return new StartupProbe({ registry, clock, log, resolver, addresses });
   }
 }
 

@@ -2,15 +2,15 @@
  * Asks the agents that are known from before this start for a sign of life, so that a running agent is LIVE at once and not
  * only at its next check-in. Every known node with an `agent_url` is asked once, unless it is heard before. (R2)
  */
-import type { Clock, Log, Service } from "@fleet/daemon";
+import type { Log, Service } from "@fleet/daemon";
 import type { Node } from "../node.ts";
 import type { Registry } from "../registry.ts";
+import type { AskDeps } from "./ask-health.ts";
 import { HealthPool } from "./health-pool.ts";
 
 /** The parts the probe works with. */
-export interface ProbeDeps {
+export interface ProbeDeps extends AskDeps {
   readonly registry: Registry;
-  readonly clock: Clock;
   readonly log: Log;
 }
 
@@ -22,7 +22,7 @@ export class StartupProbe implements Service {
 
   constructor(deps: ProbeDeps) {
     this.#deps = deps;
-    this.#pool = new HealthPool(deps.registry, deps.clock);
+    this.#pool = new HealthPool(deps.registry, deps);
   }
 
   /** Begins to ask, without waiting for the answers. */

@@ -1,9 +1,12 @@
 import { afterAll, describe, expect, test } from "bun:test";
+import { systemClock } from "@fleet/daemon";
 import { TestAuthority } from "@fleet/daemon/testing";
 import { LINE_BYTES_MAX } from "@fleet/protocol";
+import { Resolver } from "../../net/resolver.ts";
 import { fetchFrame, type Fetched } from "./fetch-frame.ts";
 
 const FRAME = { timestamp: 5, delay: [1.5], doppler: [-2], snr: [9], adsb: [null] };
+const resolver = new Resolver(systemClock);
 const never = new AbortController().signal;
 
 let answer: (request: Request) => Response = () => new Response();
@@ -16,6 +19,7 @@ async function asked(
 ): Promise<Fetched> {
   answer = typeof reply === "string" ? () => new Response(reply) : reply;
   return fetchFrame(
+    resolver,
     { href: `http://127.0.0.1:${server.port}/d?key=k`, authorization, ca: undefined },
     never,
   );
@@ -126,7 +130,7 @@ describe("a frame that is asked for (T7)", () => {
       authorization: undefined,
       ca: undefined,
     };
-    expect(await fetchFrame(refused, never)).toMatchObject({
+    expect(await fetchFrame(resolver, refused, never)).toMatchObject({
       at: "refused",
       problem: "unreachable",
     });
@@ -146,7 +150,7 @@ describe("a frame that is asked for (T7)", () => {
       authorization: undefined,
       ca: undefined,
     };
-    expect((await fetchFrame(broken, never)).at).toBe("refused");
+    expect((await fetchFrame(resolver, broken, never)).at).toBe("refused");
     half.stop(true);
 
     const silent = Bun.listen({
@@ -160,7 +164,7 @@ describe("a frame that is asked for (T7)", () => {
       authorization: undefined,
       ca: undefined,
     };
-    expect((await fetchFrame(waiting, stop.signal)).at).toBe("refused");
+    expect((await fetchFrame(resolver, waiting, stop.signal)).at).toBe("refused");
     silent.stop(true);
   });
 
@@ -180,6 +184,7 @@ describe("a frame that is asked for (T7)", () => {
     answer = () => new Response(endless);
     const href = `http://127.0.0.1:${server.port}/`;
     const fetched = await fetchFrame(
+      resolver,
       { href, authorization: undefined, ca: undefined },
       stop.signal,
     );
@@ -196,7 +201,7 @@ describe("a frame that is asked for (T7)", () => {
     });
     const at = async (ca: string | undefined, host: string): Promise<string> => {
       const href = `https://${host}:${secure.port}/`;
-      const fetched = await fetchFrame({ href, authorization: undefined, ca }, never);
+      const fetched = await fetchFrame(resolver, { href, authorization: undefined, ca }, never);
       return fetched.at === "frame" ? "frame" : `${fetched.problem} ${fetched.detail}`;
     };
     expect(await at(authority.cert, "127.0.0.1")).toBe("frame");
@@ -216,7 +221,11 @@ describe("a frame that is asked for (T7)", () => {
     const closed = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     closed.stop(true);
     const href = `http://127.0.0.1:${closed.port}/secret?key=secret`;
-    const fetched = await fetchFrame({ href, authorization: "Basic secret", ca: undefined }, never);
+    const fetched = await fetchFrame(
+      resolver,
+      { href, authorization: "Basic secret", ca: undefined },
+      never,
+    );
     expect(JSON.stringify(fetched)).not.toContain("secret");
   });
 });

@@ -7,6 +7,8 @@ import {
   LINE_BYTES_MAX,
   parseObject,
 } from "@fleet/protocol";
+import { sendOut } from "../../net/outgoing.ts";
+import type { Resolver } from "../../net/resolver.ts";
 
 /** Why a fetch returns no frame. `unreachable`: no connection, or one that broke; `encoded`: compressed without a request for it. */
 export type FetchProblem = "unreachable" | "redirected" | "bad_status" | "encoded" | FrameProblem;
@@ -27,32 +29,34 @@ export interface FetchTarget {
  * Fetches once. Follows no redirect, because the config trusts no other host with frames or credentials, and reads at most
  * LINE_BYTES_MAX of the body. Never rejects: every failure, an aborted `signal` included, is an outcome.
  */
-export async function fetchFrame(target: FetchTarget, signal: AbortSignal): Promise<Fetched> {
+export async function fetchFrame(
+  resolver: Resolver,
+  target: FetchTarget,
+  signal: AbortSignal,
+): Promise<Fetched> {
+  const { href, authorization, ca } = target;
+  const sent = await sendOut(resolver, {
+    url: new URL(href),
+    purpose: "fetch",
+    headers: {
+      accept: "application/json",
+      ...(authorization === undefined ? {} : { authorization }),
+    },
+    ca,
+    signal,
+  });
+  if (sent.at === "unreachable")
+    return { at: "refused", problem: "unreachable", detail: sent.detail };
+  const { response } = sent;
   try {
-    const response = await fetch(target.href, {
-      headers: {
-        accept: "application/json",
-        // A body that is not decompressed cannot grow beyond what was read of it.
-        "accept-encoding": "identity",
-        ...(target.authorization === undefined ? {} : { authorization: target.authorization }),
-      },
-      redirect: "manual",
-      decompress: false,
-      ...(target.ca === undefined ? {} : { tls: { ca: target.ca } }),
-      signal,
-    });
     const problem = problemOf(response);
-    if (problem !== undefined) {
-      await response.body?.cancel();
-      return problem;
-    }
-    const body = await readBody(response, LINE_BYTES_MAX);
-    return body === undefined ? { at: "refused", problem: "too_long" } : frameOf(body);
+    const body = problem === undefined ? await readBody(response, LINE_BYTES_MAX) : undefined;
+    if (body !== undefined) return frameOf(body);
+    await response.body?.cancel();
+    return problem ?? { at: "refused", problem: "too_long" };
   } catch (error) {
-    const { code, message } = error as { readonly code?: unknown; readonly message?: unknown };
-    // The message may repeat the URL, which may hold a key.
-    const detail = typeof code === "string" ? code : String(message).slice(0, 40);
-    return { at: "refused", problem: "unreachable", detail };
+    const { code } = error as { readonly code?: unknown };
+    return { at: "refused", problem: "unreachable", detail: typeof code === "string" ? code : "" };
   }
 }
 

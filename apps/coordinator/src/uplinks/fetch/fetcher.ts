@@ -20,6 +20,7 @@ import { type EncodedFrame, type NodeId, streamIdOf } from "@fleet/protocol";
 import type { Registry } from "../../registry/registry.ts";
 import type { TrackerManager } from "../../trackers/manager.ts";
 import type { Tracker } from "../../trackers/tracker.ts";
+import type { Resolver } from "../../net/resolver.ts";
 import { type Fetched, fetchFrame, type FetchTarget } from "./fetch-frame.ts";
 
 const TIMEOUT_MS = 10_000;
@@ -42,6 +43,7 @@ export interface FetcherDeps {
   readonly log: Log;
   readonly registry: Registry;
   readonly manager: TrackerManager;
+  readonly resolver: Resolver;
   /** Keeps a server that fails again and again from filling the log. */
   readonly logLimiter: LogLimiter;
 }
@@ -124,7 +126,7 @@ export class Fetcher {
       isLate = true;
       request.abort();
     });
-    const fetched = await fetchFrame(this.source, request.signal);
+    const fetched = await fetchFrame(this.#deps.resolver, this.source, request.signal);
     timer.cancel();
     return isLate ? { at: "refused", problem: "timed_out" } : fetched;
   }
