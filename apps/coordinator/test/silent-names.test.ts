@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const INSIDE = join(import.meta.dir, "silent-names/surroundings.ts");
+const INSIDE = join(import.meta.dir, "silent-names-inside.ts");
 const IS_ROOT = process.getuid?.() === 0;
 
 test.skipIf(!IS_ROOT)(
@@ -30,7 +30,6 @@ test.skipIf(!IS_ROOT)(
     const out = await child.stdout.text();
     await child.exited;
     rmSync(dir, { recursive: true });
-    console.log(out.trim());
     const seen = JSON.parse(out.trim().split("\n").at(-1)!) as Record<string, number>;
     expect(seen).toMatchObject({ answered: seen["expected"]!, failed: 0 });
     // It was asked, so the names were not passed over.
