@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const INSIDE = join(import.meta.dir, "silent-names-inside.ts");
+const INSIDE = join(import.meta.dir, "rig/silent-names.ts");
 const IS_ROOT = process.getuid?.() === 0;
 
 test.skipIf(!IS_ROOT)(

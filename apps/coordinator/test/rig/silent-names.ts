@@ -5,7 +5,7 @@
  */
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
-import { ENROLL_TOKEN, Fleet } from "./harness.ts";
+import { ENROLL_TOKEN, Fleet } from "./fleet.ts";
 
 const DEAD_NODES = 60;
 const DEAD_MINIMAL = 300;
