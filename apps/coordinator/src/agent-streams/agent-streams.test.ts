@@ -57,7 +57,7 @@ describe("an agent's event stream (C1)", () => {
     expect(api.streams.size).toBe(1);
   });
 
-  test("is one for each node: a new one ends the old", async () => {
+  test("is the node's only one: a new one ends the old", async () => {
     await using api = new Api();
     const { access_token: token } = await api.register(NODE);
     const first = await opened(api, token);
@@ -67,7 +67,7 @@ describe("an agent's event stream (C1)", () => {
     expect([second.ended, api.streams.size]).toEqual([false, 1]);
   });
 
-  test("is forgotten when the agent goes, and not when an older one of its goes", async () => {
+  test("is forgotten when the agent disconnects, but not when an older stream of it closes", async () => {
     await using api = new Api();
     const { access_token: token } = await api.register(NODE);
     const reader = await opened(api, token);
@@ -90,7 +90,7 @@ describe("an agent's event stream (C1)", () => {
     expect(await Reader.open(api, answer.access_token)).toBe(401);
   });
 
-  test("of an agent that reads nothing is cut off, and troubles no other", async () => {
+  test("of an agent that does not read is closed, and affects no other", async () => {
     await using api = new Api();
     const { access_token: token } = await api.register(NODE);
     const claims = {
@@ -107,7 +107,7 @@ describe("an agent's event stream (C1)", () => {
     await body.cancel();
   });
 
-  test("is open to the current instance alone (R9)", async () => {
+  test("is open to the current instance only (R9)", async () => {
     await using api = new Api();
     const old = await api.register(NODE, { instance_id: instanceId("i1") });
     const reader = await opened(api, old.access_token);
@@ -120,7 +120,7 @@ describe("an agent's event stream (C1)", () => {
     expect(typeof (await Reader.open(api, now.access_token))).toBe("object");
   });
 
-  test("says goodbye when the coordinator stops", async () => {
+  test("ends with a bye event when the coordinator stops", async () => {
     await using api = new Api();
     const { access_token: token } = await api.register(NODE);
     const reader = await opened(api, token);

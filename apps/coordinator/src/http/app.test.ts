@@ -40,7 +40,7 @@ class Reader {
   }
 }
 
-describe("what is for operators", () => {
+describe("a route for operators", () => {
   const paths = [
     "/api/v1/agents",
     "/api/v1/agents/a",
@@ -49,7 +49,7 @@ describe("what is for operators", () => {
     "/api/v1/trackers/a.b/tracks",
     EVENTS,
   ];
-  test.each(paths)("%s is for no other token (H5)", async (path) => {
+  test.each(paths)("%s refuses every other token (H5)", async (path) => {
     await using api = new Api();
     const { access_token, refresh_token } = await api.register("radar3");
     const wrong = [undefined, "x", ENROLL, PUSH, access_token, refresh_token];
@@ -63,7 +63,7 @@ describe("what is for operators", () => {
 });
 
 describe("errors", () => {
-  test("are of one form, and say nothing of our insides", async () => {
+  test("have one form and reveal nothing internal", async () => {
     await using api = new Api();
     const none = await api.call("GET", "/api/v1/nothing", { token: OPERATOR });
     expect(none.status).toBe(404);
@@ -81,7 +81,7 @@ describe("errors", () => {
 });
 
 describe("health (H4)", () => {
-  test("says ok with the version; readiness follows the database", async () => {
+  test("reports the version, and readiness as the database has it", async () => {
     await using api = new Api();
     expect((await api.call("GET", "/healthz")).body).toEqual({ status: "ok", version: "1.2.3" });
     expect((await api.call("GET", "/readyz")).body).toEqual({ status: "ready" });
@@ -93,7 +93,7 @@ describe("health (H4)", () => {
     ]);
   });
 
-  test("metrics are Prometheus text, whole counts at each reading", async () => {
+  test("metrics are Prometheus text with absolute counts", async () => {
     await using api = new Api();
     await api.register("radar3");
     api.counts.add("duplicate", 4);
@@ -160,8 +160,8 @@ describe("trackers (T9)", () => {
   );
 });
 
-describe("the event stream (DESIGN §8)", () => {
-  test("tells what happens under the topics asked for, with a word each 15 s when nothing does", async () => {
+describe("the event stream of the bus", () => {
+  test("sends the events of the requested topics, and a comment every 15 s", async () => {
     await using api = new Api();
     const [all, hill] = [new Reader(), new Reader()];
     const response = await all.open(api, "?topic=node.*.state");
@@ -181,7 +181,7 @@ describe("the event stream (DESIGN §8)", () => {
     await until(() => api.bus.isIdle);
   });
 
-  test("ends for a reader that goes: its subscription and its timer do too", async () => {
+  test("of a client that disconnects ends, with its subscription and its timer", async () => {
     await using api = new Api();
     const timers = api.clock.timers;
     const reader = new Reader();
@@ -192,7 +192,7 @@ describe("the event stream (DESIGN §8)", () => {
     await until(() => api.bus.isIdle && api.clock.timers === timers);
   });
 
-  test("is cut for a reader that doesn't keep up, and the others read on", async () => {
+  test("of a client that does not keep up is closed, and the others continue", async () => {
     await using api = new Api();
     const good = new Reader();
     await good.open(api, "?topic=track.note");
@@ -233,14 +233,14 @@ describe("the event stream (DESIGN §8)", () => {
       ),
     );
     expect(good.ended).toBe(false);
-    // What was sent to it before it can still read, and then the end.
+    // It can still read what was sent before, and then the end.
     slow.resume();
     await until(() => slowRead.endsWith("\r\n0\r\n\r\n"));
     slow.terminate();
     good.close();
   });
 
-  test("refuses a pattern that is none", async () => {
+  test("refuses a malformed topic pattern", async () => {
     await using api = new Api();
     for (const topic of ["", "a..b", "a b", ".a", "a/b"]) {
       const query = new URLSearchParams({ topic });

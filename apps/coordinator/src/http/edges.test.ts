@@ -22,7 +22,7 @@ async function refusal(api: Api, body: string | Uint8Array<ArrayBuffer>): Promis
 }
 
 describe("every route (H5)", () => {
-  test("answers with the headers of security, whatever it answers, and is stored by nobody unless it says so", async () => {
+  test("sends the security headers with every response, and no-store unless it says otherwise", async () => {
     await using api = new Api();
     const paths = [
       ...routes,
@@ -39,7 +39,7 @@ describe("every route (H5)", () => {
     }
   });
 
-  test("takes no body beyond 256 KiB, whether its length is told or not", async () => {
+  test("refuses a body over 256 KiB, with or without a Content-Length", async () => {
     await using api = new Api();
     for (const { method, path } of routes.filter((r) => r.method !== "GET")) {
       const long = "x".repeat(BODY_BYTES_MAX + 1);
@@ -57,7 +57,7 @@ describe("every route (H5)", () => {
     }
   });
 
-  test("answers HEAD as it would GET, without the body; event streams without opening one", async () => {
+  test("answers HEAD as GET without the body, and opens no event stream for it", async () => {
     await using api = new Api();
     const { access_token } = await api.register("radar3");
     const timers = api.clock.timers;
@@ -83,7 +83,7 @@ describe("every route (H5)", () => {
     await until(() => api.bus.isIdle && api.clock.timers === timers && api.streams.size === 0);
   });
 
-  test("tells which methods there are to who asks with another, and to OPTIONS; never for what isn't there", async () => {
+  test("lists its methods for an unsupported one and for OPTIONS, but not for a path that does not exist", async () => {
     await using api = new Api();
     const ask = async (method: string, path: string): Promise<unknown[]> => {
       const { status, headers } = await api.call(method, path);
@@ -100,7 +100,7 @@ describe("every route (H5)", () => {
   });
 });
 
-test("an agent's route without the protocol's version says which is spoken", async () => {
+test("an agent's request without the protocol version is told which one is spoken", async () => {
   await using api = new Api();
   for (const [method, path] of [
     ["POST", REGISTER],
@@ -116,7 +116,7 @@ test("an agent's route without the protocol's version says which is spoken", asy
 });
 
 describe("a body", () => {
-  test("that is no JSON is refused with what the parser says of it", async () => {
+  test("that is not JSON is refused with the parser's message", async () => {
     await using api = new Api();
     expect(await refusal(api, "")).toBe("the body is empty; it must be JSON");
     expect(await refusal(api, "{")).toBe("the body is not JSON: Expected '}'");
@@ -126,7 +126,7 @@ describe("a body", () => {
     expect(await refusal(api, Uint8Array.of(0x22, 0xff, 0x22))).toBe("the body is not UTF-8");
   });
 
-  test("is JSON whatever its Content-Type says; of keys that come twice the last counts, unknown ones are passed over", async () => {
+  test("is parsed as JSON whatever its Content-Type; the last of repeated keys counts, unknown keys are ignored", async () => {
     await using api = new Api();
     const body = `\u{FEFF}{"node_id":"../x","instance_id":"i1","version":"1","node_id":"hill","later":{"a":1},"__proto__":{"group":"x"}}`;
     for (const type of ["application/x-www-form-urlencoded", "text/plain", "nonsense"]) {
@@ -139,7 +139,7 @@ describe("a body", () => {
     ]);
   });
 
-  test("that is deep or wide is refused in its turn, and nothing else suffers", async () => {
+  test("that is deeply nested or wide is refused, and nothing else suffers", async () => {
     await using api = new Api();
     const half = BODY_BYTES_MAX / 2 - 100;
     const deep = "[".repeat(half) + "]".repeat(half);

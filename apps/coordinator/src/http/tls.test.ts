@@ -29,7 +29,7 @@ function tempFiles(pair: TestPair): TlsFiles & { replace(by: TestPair): void; di
   return { cert, key, replace, dir };
 }
 
-/** What `path` answers to who believes `ca`; undefined when the server is not believed. */
+/** The response of `path` to a client that trusts `ca`; undefined if it does not trust the server. */
 async function get(api: Api, path: string, ca: string): Promise<Response | undefined> {
   return fetch(api.url(path), {
     tls: { ca },
@@ -38,7 +38,7 @@ async function get(api: Api, path: string, ca: string): Promise<Response | undef
 }
 
 describe("HTTP over TLS (H5)", () => {
-  test("answers who believes its certificate, and nobody in the clear", async () => {
+  test("serves clients that trust its certificate, and none without TLS", async () => {
     await using api = new Api({ tls: tempFiles(authority.issue()) });
     expect((await get(api, "/api/v1/agents", authority.cert))?.status).toBe(200);
     expect(await get(api, "/api/v1/agents", other.cert)).toBeUndefined();
@@ -46,13 +46,13 @@ describe("HTTP over TLS (H5)", () => {
     expect(await clear.then((r) => r.status).catch(() => "refused")).not.toBe(200);
   });
 
-  test("hands out a script that asks at https", async () => {
+  test("serves an install script with its https address", async () => {
     await using api = new Api({ tls: tempFiles(authority.issue()) });
     const script = await (await get(api, "/install.sh", authority.cert))!.text();
     expect(script).toContain(`coordinator_here='https://127.0.0.1:${api.server.port}'`);
   });
 
-  test("takes up a certificate that was replaced within a minute; what is under way goes on", async () => {
+  test("uses a replaced certificate within a minute, while requests in progress continue", async () => {
     const files = tempFiles(authority.issue());
     await using api = new Api({ tls: files });
     const stream = await get(api, "/api/v1/events", authority.cert);
@@ -70,7 +70,7 @@ describe("HTTP over TLS (H5)", () => {
     await reader.cancel();
   });
 
-  test("keeps its certificate when the new one can't be used, says so once, and looks again", async () => {
+  test("keeps its certificate if the new one is not usable, logs that once, and tries again", async () => {
     const files = tempFiles(authority.issue());
     await using api = new Api({ tls: files });
     writeFileSync(files.cert, "garbage");
@@ -88,7 +88,7 @@ describe("HTTP over TLS (H5)", () => {
     expect((await get(api, "/healthz", other.cert))?.status).toBe(200);
   });
 
-  test("that can't be had is an error of the config, beside the frame port's", () => {
+  test("with unusable files is a configuration error, reported together with the frame port's", () => {
     const files = tempFiles(authority.issue());
     const path = join(files.dir, "coordinator.yaml");
     const tls = `{ cert: ${files.cert}, key: ${files.dir}/none.pem }`;
@@ -99,7 +99,7 @@ describe("HTTP over TLS (H5)", () => {
     );
   });
 
-  test("is asked by health as its config says", async () => {
+  test("is what the health command uses if the configuration says so", async () => {
     const files = tempFiles(authority.issue({ names: ["coordinator"] }));
     await using api = new Api({ tls: files });
     const config = join(files.dir, "coordinator.yaml");

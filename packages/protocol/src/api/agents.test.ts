@@ -16,7 +16,7 @@ const named = (n: number, of: (i: number) => unknown): unknown[] =>
   Array.from({ length: n }, (_, i) => of(i));
 
 describe("a registration", () => {
-  test("needs little, and gets the rest by default", () => {
+  test("requires little, and has defaults for the rest", () => {
     expect(registerRequestSchema.parse(register())).toEqual({
       node_id: "radar3",
       instance_id: "i-1",
@@ -30,7 +30,7 @@ describe("a registration", () => {
     } as never);
   });
 
-  test("may carry keys of a newer agent, which are left out", () => {
+  test("may contain keys of a newer agent, which are ignored", () => {
     expect(registerRequestSchema.parse(register({ mood: "good" }))).not.toHaveProperty("mood");
   });
 
@@ -80,7 +80,7 @@ describe("a registration", () => {
     expect(accepts(change)).toBe(false);
   });
 
-  test("takes an http or https URL", () => {
+  test("accepts an http or https URL", () => {
     expect(accepts({ agent_url: "http://10.0.0.7:8080/x" })).toBe(true);
     expect(accepts({ agent_url: "https://[fe80::1]/" })).toBe(true);
     for (const url of [
@@ -93,7 +93,7 @@ describe("a registration", () => {
   });
 });
 
-test("a heartbeat's counters are whole numbers from 0 on, by sensor, and bounded", () => {
+test("a heartbeat's counters are bounded non-negative integers for each sensor", () => {
   const heartbeat = (counters: object): boolean =>
     heartbeatRequestSchema.safeParse({ instance_id: "i", epoch: 1, counters }).success;
   const balance = { produced: 3, acked: 1, spooled: 1, dropped: { full: 1 } };
@@ -109,6 +109,6 @@ test("a heartbeat's counters are whole numbers from 0 on, by sensor, and bounded
   expect([heartbeat(reasons(64)), heartbeat(reasons(65))]).toEqual([true, false]);
 });
 
-test("an empty list of nodes needs no cursor", () => {
+test("an empty list of nodes has no cursor", () => {
   expect(nodeListSchema.parse({ agents: [] })).toEqual({ agents: [] });
 });

@@ -11,7 +11,7 @@ function codeOf(answer: { readonly body: unknown }): unknown {
 }
 
 describe("register (R1, R6, H5)", () => {
-  test("lets an agent in with the enrolment token, and with its own refresh token, whose access token works", async () => {
+  test("accepts an enrolment token or the node's own refresh token, and issues an access token that works", async () => {
     await using api = new Api();
     const body = { node_id: "radar3", instance_id: "i1", version: "1", group: "radar" };
     const first = await api.call("POST", REGISTER, { token: ENROLL, body });
@@ -31,7 +31,7 @@ describe("register (R1, R6, H5)", () => {
     expect(api.registry.get(nodeId("radar3"))?.row.group).toBe("radar");
   });
 
-  test("is refused with every other token, before a word of the body is read", async () => {
+  test("refuses every other token before it reads the body", async () => {
     await using api = new Api();
     const mine = await api.register("radar3");
     const hill = await api.register("hill");
@@ -58,7 +58,7 @@ describe("register (R1, R6, H5)", () => {
     expect(api.registry.get(nodeId("radar3"))?.row.epoch).toBe(1);
   });
 
-  test("lists what is wrong with a body, with paths; refuses what is no JSON and what is too long", async () => {
+  test("lists the problems of a body with their paths, and refuses a body that is not JSON or too long", async () => {
     await using api = new Api();
     const bad = await api.call("POST", REGISTER, {
       token: ENROLL,
@@ -81,7 +81,7 @@ describe("register (R1, R6, H5)", () => {
     expect(justFits.status).toBe(400);
   });
 
-  test("shows which sensors can't run there, and why (A11)", async () => {
+  test("stores which sensors cannot run on the node, and why (A11)", async () => {
     await using api = new Api();
     const sensors = [
       { name: sensorNameSchema.parse("radar"), runtime: "python", mode: "stream" as const },
@@ -97,7 +97,7 @@ describe("register (R1, R6, H5)", () => {
     expect(body).toMatchObject({ sensors });
   });
 
-  test("needs the protocol header, of version 1", async () => {
+  test("requires the protocol header with version 1", async () => {
     await using api = new Api();
     for (const path of [REGISTER, `${LIST}/a/heartbeat`, `${LIST}/a/deregister`]) {
       for (const version of ["2", ""]) {
@@ -112,7 +112,7 @@ describe("register (R1, R6, H5)", () => {
     }
   });
 
-  test("tells an instance that was replaced 409, and ends it nowhere else (R9)", async () => {
+  test("responds 409 to a replaced instance, and affects no other node (R9)", async () => {
     await using api = new Api();
     const old = await api.register("radar3", { instance_id: "i1" });
     const next = await api.register("radar3", { instance_id: "i2" });
@@ -130,7 +130,7 @@ describe("register (R1, R6, H5)", () => {
     expect(api.registry.get(nodeId("radar3"))?.row.shutdownAt).toBeNull();
   });
 
-  test("and a goodbye that tells of the last frames leaves these counts behind (A16)", async () => {
+  test("followed by a deregister with counters keeps the final counters (A16)", async () => {
     await using api = new Api();
     const { access_token: token } = await api.register("radar3");
     const counters = { radar: { produced: 9, acked: 7, spooled: 1, dropped: { full: 1 } } };
@@ -141,7 +141,7 @@ describe("register (R1, R6, H5)", () => {
     expect(node.body).toMatchObject({ state: "SHUTDOWN", counters });
   });
 
-  test("on a full disk is 503, shows in readyz, and heartbeats go on", async () => {
+  test("on a full disk is 503 and makes readyz fail, while heartbeats still work", async () => {
     await using api = new Api();
     const { access_token: token } = await api.register("radar3");
     refuseWrites(api.db, true);
@@ -158,7 +158,7 @@ describe("register (R1, R6, H5)", () => {
     expect((await api.call("GET", "/readyz")).status).toBe(200);
   });
 
-  test("tells where frames go: the host asked, or the one that is advertised", async () => {
+  test("returns the frame port's host: the requested one, or the advertised one", async () => {
     await using api = new Api();
     const named = await api.call("POST", REGISTER, {
       token: ENROLL,
@@ -176,7 +176,7 @@ describe("register (R1, R6, H5)", () => {
 });
 
 describe("heartbeat (R5, R7)", () => {
-  test("revives, keeps counters, and changes no metadata", async () => {
+  test("makes a node LIVE again, stores counters, and changes no metadata", async () => {
     await using api = new Api();
     const { access_token: token } = await api.register("radar3", { group: "radar" });
     api.clock.advance(100_000);
@@ -194,7 +194,7 @@ describe("heartbeat (R5, R7)", () => {
     expect(view).toMatchObject({ state: "LIVE", group: "radar", counters: { radar } });
   });
 
-  test("speaks for no other node, instance or epoch than its token's (H5, R9)", async () => {
+  test("is refused for any other node, instance or epoch than the token's (H5, R9)", async () => {
     await using api = new Api();
     const { access_token: token } = await api.register("radar3");
     await api.register("hill");
@@ -227,7 +227,7 @@ describe("heartbeat (R5, R7)", () => {
     }
   });
 
-  test("of a node this coordinator doesn't know is 404, which sends the agent to register", async () => {
+  test("of an unknown node is 404, which makes the agent register", async () => {
     await using api = new Api();
     const claims = { nodeId: nodeId("gone"), instanceId: "i1" as never, epoch: 3 };
     const { accessToken: token } = await api.auth.credentials.issue(claims);
@@ -247,7 +247,7 @@ describe("heartbeat (R5, R7)", () => {
   });
 });
 
-test("deregister is SHUTDOWN at once; a late heartbeat doesn't revive but is told to register (R5)", async () => {
+test("deregister makes a node SHUTDOWN at once; a late heartbeat is told to register again (R5)", async () => {
   await using api = new Api();
   const { access_token: token } = await api.register("radar3");
   const body = { instance_id: "i1", epoch: 1 };

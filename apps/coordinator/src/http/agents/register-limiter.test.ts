@@ -10,8 +10,8 @@ function crowd(registerLimiter: RegisterLimiter): () => void {
   return resolve;
 }
 
-describe("agents that all come at once (A13)", () => {
-  test("are let in so many at a time; the others are told at once to come back, spread over the time that takes", async () => {
+describe("many registrations at once (A13)", () => {
+  test("are limited; the others are told at once when to return, spread over the time the backlog needs", async () => {
     const registerLimiter = new RegisterLimiter(new FakeClock(), seededRandom(1));
     const letGo = crowd(registerLimiter);
     const late = await Promise.all(
@@ -30,7 +30,7 @@ describe("agents that all come at once (A13)", () => {
     expect(await registerLimiter.run(() => Promise.resolve("in"))).toBe("in");
   });
 
-  test("leave their place when what they came for fails", async () => {
+  test("free their place when they fail", async () => {
     const registerLimiter = new RegisterLimiter(new FakeClock(), seededRandom(1));
     for (let i = 0; i < IN_PROGRESS_MAX + 1; i++) {
       const failed = registerLimiter.run(() => Promise.reject(new Error("disk")));
@@ -38,7 +38,7 @@ describe("agents that all come at once (A13)", () => {
     }
   });
 
-  test("hear it as 503 with Retry-After", async () => {
+  test("are refused with 503 and Retry-After", async () => {
     await using api = new Api();
     const letGo = crowd(api.registerLimiter);
     const body = { node_id: "radar3", instance_id: "i1", version: "1" };
@@ -50,7 +50,7 @@ describe("agents that all come at once (A13)", () => {
     expect(api.log.lines.filter((l) => l.level === "error")).toEqual([]);
   });
 
-  test("take up no place while they send what they have to say", async () => {
+  test("take no place while their body is still arriving", async () => {
     await using api = new Api();
     const body = JSON.stringify({ node_id: "slow", instance_id: "i1", version: "1" });
     const head = [

@@ -16,8 +16,8 @@ async function refused(answer: Awaited<ReturnType<typeof come>>): Promise<unknow
   return [answer.status, (answer.body as { error?: { code: string } }).error?.code];
 }
 
-describe("the minimal form of a register (R1, DESIGN §8)", () => {
-  test("makes a node known that is an agent's, LIVE, on disk, and asked for its health", async () => {
+describe("the minimal form of a registration (R1)", () => {
+  test("stores a LIVE agent node durably, and requests its health", async () => {
     await using api = new Api();
     const { status, body } = await come(api);
     expect([status, body]).toEqual([
@@ -38,7 +38,7 @@ describe("the minimal form of a register (R1, DESIGN §8)", () => {
     expect(await refused(await come(api, URL_B))).toEqual([503, "unavailable"]);
   });
 
-  test("keeps the epoch of the same address, gives another the next, and that one's predecessor may come back", async () => {
+  test("keeps the epoch of the same address, and gives any other address the next one, also an earlier address", async () => {
     await using api = new Api();
     const epochs: unknown[] = [];
     for (const url of [URL_A, URL_A, URL_B, URL_B, URL_A]) epochs.push((await come(api, url)).body);
@@ -49,7 +49,7 @@ describe("the minimal form of a register (R1, DESIGN §8)", () => {
     expect(events.filter((e) => e === "superseded")).toHaveLength(2);
   });
 
-  test("revives as any register does", async () => {
+  test("makes a node LIVE again as any registration does", async () => {
     await using api = new Api();
     await come(api);
     api.clock.advance(100_000);
@@ -58,7 +58,7 @@ describe("the minimal form of a register (R1, DESIGN §8)", () => {
     expect(api.registry.stateOf(api.registry.get(RADAR)!)).toBe("LIVE");
   });
 
-  test("takes an enrolment token for this node, and no other token (H5)", async () => {
+  test("requires an enrolment token for this node (H5)", async () => {
     await using api = new Api();
     const { access_token, refresh_token } = await api.register("radar3");
     for (const token of ["", "x", PUSH, OPERATOR, access_token, refresh_token])
@@ -67,7 +67,7 @@ describe("the minimal form of a register (R1, DESIGN §8)", () => {
     expect(await refused(await come(api, URL_A, masts))).toEqual([403, "forbidden"]);
     expect((await come(api, URL_A, masts, "mast1")).status).toBe(200);
     expect((await come(api, URL_B, masts, "mast1")).status).toBe(200);
-    // In place of a heartbeat: no news for the audit log.
+    // A repeat in place of a heartbeat is not audited.
     expect((await come(api, URL_B, masts, "mast1")).status).toBe(200);
     const group = await api.token({ name: "group", kind: "enroll", groups: ["radar"] });
     expect(await refused(await come(api, URL_A, group))).toEqual([403, "forbidden"]);
@@ -81,7 +81,7 @@ describe("the minimal form of a register (R1, DESIGN §8)", () => {
     ]);
   });
 
-  test("takes a node over from an agent that has credentials, which are void, and is taken over in turn (R9)", async () => {
+  test("takes a node over from an agent with credentials, which become void, and can be taken over in turn (R9)", async () => {
     await using api = new Api();
     const full = await api.register("radar3");
     expect((await come(api)).body).toMatchObject({ epoch: 2 });
@@ -91,7 +91,7 @@ describe("the minimal form of a register (R1, DESIGN §8)", () => {
     expect((await api.register("radar3", { instance_id: "i2" })).epoch).toBe(3);
   });
 
-  test("takes over no node where that needs the node's own credentials, but its own address may come again", async () => {
+  test("takes over no node with registry.reenroll: prove, but the same address may register again", async () => {
     await using api = new Api({ reenroll: false });
     await api.register("hill");
     expect(await refused(await come(api, URL_A, ENROLL, "hill"))).toEqual([
@@ -103,7 +103,7 @@ describe("the minimal form of a register (R1, DESIGN §8)", () => {
     expect(await refused(await come(api, URL_B))).toEqual([403, "reenroll_refused"]);
   });
 
-  test("lets no blocked node in, and one that was removed begin above its old epoch (R4)", async () => {
+  test("refuses blocked nodes, and starts a removed node above its old epoch (R4)", async () => {
     await using api = new Api();
     await come(api);
     await api.registry.remove(RADAR);
@@ -112,7 +112,7 @@ describe("the minimal form of a register (R1, DESIGN §8)", () => {
     expect(await refused(await come(api))).toEqual([403, "blocked"]);
   });
 
-  test("leaves the node's frames to push tokens, since it has no credentials of its own (R10)", async () => {
+  test("leaves the node's frames to push tokens, since the node has no credentials (R10)", async () => {
     await using api = new Api();
     await come(api);
     api.clock.advance(100_000);
@@ -122,7 +122,7 @@ describe("the minimal form of a register (R1, DESIGN §8)", () => {
     expect(api.registry.heardPlain(RADAR)).toBe("has_agent");
   });
 
-  test("leaves a node in its group, and open to tokens that are limited to that", async () => {
+  test("keeps the node's group, and accepts tokens that are limited to it", async () => {
     await using api = new Api();
     api.registry.heardPlain(RADAR, "radar");
     const token = await api.token({ name: "radars", kind: "enroll", groups: ["radar"] });
@@ -131,7 +131,7 @@ describe("the minimal form of a register (R1, DESIGN §8)", () => {
     expect(await refused(await come(api, URL_A, token, "hill"))).toEqual([403, "forbidden"]);
   });
 
-  test("says what is wrong with a body", async () => {
+  test("names the problems of a body", async () => {
     await using api = new Api();
     const bodies = [{}, { node_id: "radar3" }, { node_id: "a.b", agent_url: URL_A }];
     const urls = [

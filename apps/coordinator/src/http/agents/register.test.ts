@@ -15,7 +15,7 @@ async function register(
 const codeOf = (body: unknown): string => (body as { error: { code: string } }).error.code;
 
 describe("an enrolment token (H5)", () => {
-  test("limited to nodes lets in these alone", async () => {
+  test("limited to nodes registers only these", async () => {
     await using api = new Api();
     const token = await api.token({ name: "masts", kind: "enroll", nodes: ["mast*"] });
     expect((await register(api, token, { node_id: "mast1" })).status).toBe(200);
@@ -24,7 +24,7 @@ describe("an enrolment token (H5)", () => {
     expect(api.registry.list().map((n) => n.id as string)).toEqual(["mast1"]);
   });
 
-  test("limited to groups lets in nodes of these, which can't leave them with their own token either", async () => {
+  test("limited to groups registers only nodes of these, which cannot leave them with their own token either", async () => {
     await using api = new Api();
     const token = await api.token({ name: "north", kind: "enroll", groups: ["north"] });
     const radar3 = { node_id: "radar3" };
@@ -37,7 +37,7 @@ describe("an enrolment token (H5)", () => {
     expect((await register(api, second, { ...radar3, group: "south" })).status).toBe(403);
   });
 
-  test("that is revoked strands nobody who was let in with it", async () => {
+  test("that is revoked does not affect nodes that registered with it", async () => {
     await using api = new Api();
     const token = await api.token({ name: "masts", kind: "enroll" });
     const { body } = await register(api, token, { node_id: "mast1" });
@@ -51,7 +51,7 @@ describe("an enrolment token (H5)", () => {
     expect((await register(api, mine.refresh_token, { node_id: "mast1" })).status).toBe(200);
   });
 
-  test("that is revoked while a body is still coming lets nobody in with it", async () => {
+  test("that is revoked while the body arrives registers nobody", async () => {
     await using api = new Api();
     for (const path of ["/api/v1/agents/register", "/api/nodes/register"]) {
       const token = await api.token({ name: path.replaceAll("/", "-").slice(1), kind: "enroll" });
@@ -64,7 +64,7 @@ describe("an enrolment token (H5)", () => {
     expect(api.registry.list()).toEqual([]);
   });
 
-  test("limited to groups takes over no node of another group, whichever group it claims", async () => {
+  test("limited to groups takes over no node of another group, whatever group the request names", async () => {
     await using api = new Api();
     const { refresh_token: own } = await api.register("radar3", { group: "south" });
     const token = await api.token({ name: "north", kind: "enroll", groups: ["north"] });
@@ -74,7 +74,7 @@ describe("an enrolment token (H5)", () => {
     expect((await register(api, own, { node_id: "radar3", group: "south" })).status).toBe(200);
     await api.registry.remove(nodeId("radar3"));
     expect((await register(api, token, thief)).status).toBe(200);
-    // One without an agent may get one, if it is in no other group.
+    // A plain node may get an agent if it is in no other group.
     api.registry.heardPlain(nodeId("hill"), "south");
     api.registry.heardPlain(nodeId("mast1"));
     const become = async (id: string): Promise<number> =>
@@ -84,7 +84,7 @@ describe("an enrolment token (H5)", () => {
 });
 
 describe("a refresh token (H5)", () => {
-  test("opens nothing any more once its node was removed; an enrolment token brings the node back", async () => {
+  test("is void once its node was removed; an enrolment token brings the node back", async () => {
     await using api = new Api();
     const { refresh_token: stolen } = await api.register("radar3");
     await api.call("DELETE", "/api/v1/agents/radar3", { token: OPERATOR });
@@ -96,7 +96,7 @@ describe("a refresh token (H5)", () => {
     expect((await register(api, stolen, { node_id: "radar3" })).status).toBe(401);
   });
 
-  test("opens nothing any more once its node was enrolled anew", async () => {
+  test("is void once another instance enrolled as its node", async () => {
     await using api = new Api();
     const { refresh_token: stolen } = await api.register("radar3");
     await api.register("radar3", { instance_id: "i2" });
@@ -105,8 +105,8 @@ describe("a refresh token (H5)", () => {
   });
 });
 
-describe("a node that is known and comes with an enrolment token alone (H5)", () => {
-  test("is let in, for its state was lost, and the audit log says so", async () => {
+describe("a known node that presents only an enrolment token (H5)", () => {
+  test("is registered, since its state may be lost, and audited as reenrolled", async () => {
     await using api = new Api();
     await api.register("radar3");
     const again = await register(api, ENROLL, { node_id: "radar3", instance_id: "i2" });
@@ -118,7 +118,7 @@ describe("a node that is known and comes with an enrolment token alone (H5)", ()
     ]);
   });
 
-  test("is refused where it has to prove who it is; with its own token it is let in", async () => {
+  test("is refused with registry.reenroll: prove, but accepted with its own token", async () => {
     await using api = new Api({ reenroll: false });
     const { refresh_token } = await api.register("radar3");
     const node = { node_id: "radar3", instance_id: "i2" };
@@ -127,7 +127,7 @@ describe("a node that is known and comes with an enrolment token alone (H5)", ()
     expect((await register(api, refresh_token, node)).body).toMatchObject({ epoch: 2 });
   });
 
-  test("is let in all the same if it missed the answer to its first register", async () => {
+  test("is registered all the same if the instance is the registered one", async () => {
     await using api = new Api({ reenroll: false });
     await api.register("radar3");
     expect((await register(api, ENROLL, { node_id: "radar3" })).body).toMatchObject({ epoch: 1 });

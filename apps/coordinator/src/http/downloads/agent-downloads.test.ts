@@ -11,7 +11,7 @@ import { Api, ENROLL, OPERATOR, PUSH } from "../testing.ts";
 const BINARY = "/api/v1/agent/binary";
 const INFO = "/api/v1/agent/info";
 const TOKEN = { "X-Fleet-Agent-Token": ENROLL };
-/** More than sockets buffer. */
+/** More than the sockets buffer. */
 const LARGE_BYTES = 24 * 1024 ** 2;
 
 let dir: string;
@@ -35,7 +35,7 @@ async function codeOf(response: Response): Promise<unknown> {
   return ((await response.json()) as { error: { code: unknown } }).error.code;
 }
 
-/** A client that asks and then reads nothing. */
+/** A client that sends a request and never reads the response. */
 function stalled(api: Api): Socket {
   const socket = connect(api.server.port, "127.0.0.1");
   socket.pause();
@@ -67,7 +67,7 @@ describe("GET /agent/binary (H8)", () => {
     }
   });
 
-  test("is for the enrolment token in its header or as the body of a POST, and for the operator (H5)", async () => {
+  test("accepts the enrolment token in its header or as the body of a POST, and an operator token (H5)", async () => {
     put("agent");
     await using api = new Api({ dir });
     const { access_token } = await api.register("radar3");
@@ -94,7 +94,7 @@ describe("GET /agent/binary (H8)", () => {
     expect((await post("x")).status).toBe(401);
   });
 
-  test("refuses no processor and an unknown one, naming those there are; one that isn't here is 404", async () => {
+  test("refuses a missing or unknown processor and names the known ones; one without an agent is 404", async () => {
     put("agent");
     await using api = new Api({ dir });
     for (const query of ["", "?arch=", "?arch=mips", "?arch=../x86_64"]) {
@@ -106,7 +106,7 @@ describe("GET /agent/binary (H8)", () => {
     expect([other.status, await codeOf(other)]).toEqual([404, "unknown_arch"]);
   });
 
-  test("is 503 with Retry-After where none are offered, or the directory is gone", async () => {
+  test("is 503 with Retry-After if no agents are offered or the directory is gone", async () => {
     await using none = new Api();
     await using gone = new Api({ dir: join(dir, "gone") });
     for (const api of [none, gone]) {
@@ -117,7 +117,7 @@ describe("GET /agent/binary (H8)", () => {
     }
   });
 
-  test("is 304 for who has it", async () => {
+  test("is 304 if If-None-Match matches", async () => {
     const sha256 = put("agent");
     await using api = new Api({ dir });
     for (const known of [`"${sha256}"`, `"x", W/"${sha256}"`, "*"]) {
@@ -129,7 +129,7 @@ describe("GET /agent/binary (H8)", () => {
     expect(other.status).toBe(200);
   });
 
-  test("sends a part when one is asked for, if it is still part of the same file", async () => {
+  test("sends the requested range if If-Range still matches the file", async () => {
     const sha256 = put("0123456789");
     await using api = new Api({ dir });
     const ranged = async (headers: Record<string, string>): Promise<unknown[]> => {
@@ -151,7 +151,7 @@ describe("GET /agent/binary (H8)", () => {
     expect(await ranged({ Range: "bytes=10-" })).toEqual([416, "bytes */10", ""]);
   });
 
-  test("answers HEAD as it would GET, without the file", async () => {
+  test("answers HEAD as GET, without the file", async () => {
     const sha256 = put("agent");
     await using api = new Api({ dir });
     const response = await fetch(api.url(`${BINARY}?arch=x86_64`), {
@@ -163,7 +163,7 @@ describe("GET /agent/binary (H8)", () => {
     expect(await response.text()).toBe("");
   });
 
-  test("replaced while it is being sent: what is sent is the one file its ETag names", async () => {
+  test("sends the file that the ETag names, even if it is replaced meanwhile", async () => {
     const old = put(Buffer.alloc(LARGE_BYTES, "a"));
     await using api = new Api({ dir });
     const response = await get(api, "?arch=x86_64");
@@ -172,7 +172,7 @@ describe("GET /agent/binary (H8)", () => {
     expect([response.headers.get("ETag"), sent.digest("hex")]).toEqual([`"${old}"`, old]);
   });
 
-  test("clients that read nothing hold no others up, up to the most there may be; then 503, until one goes", async () => {
+  test("is not delayed by clients that do not read, up to the limit; then 503, until one leaves", async () => {
     put(Buffer.alloc(LARGE_BYTES));
     await using api = new Api({ dir, max: 3 });
     const sockets = [stalled(api), stalled(api)];
@@ -198,7 +198,7 @@ describe("GET /agent/binary (H8)", () => {
     await left(0);
   });
 
-  test("is logged with who asked and what was answered, never with the token; and counted by status (H4)", async () => {
+  test("is logged with client and status, never with the token, and counted by status (H4)", async () => {
     put("agent");
     await using api = new Api({ dir });
     await get(api, "?arch=x86_64");
@@ -215,7 +215,7 @@ describe("GET /agent/binary (H8)", () => {
   });
 });
 
-test("GET /agent/info lists what there is (H8)", async () => {
+test("GET /agent/info lists the available agents (H8)", async () => {
   const [x86, arm] = [put("one// fleet-version 1.2.3\n"), put("two", "aarch64")];
   await using api = new Api({ dir });
   const response = await fetch(api.url(INFO), { headers: TOKEN });
@@ -231,7 +231,7 @@ describe("GET /install.sh (H8)", () => {
   const addressIn = (script: string): string | undefined =>
     /^coordinator_here='([^'\n]*)'$/m.exec(script)?.[1];
 
-  test("has the address it was asked at filled in, and needs no token", async () => {
+  test("contains the address it was requested at, and needs no token", async () => {
     await using api = new Api();
     const ask = async (headers: Record<string, string>): Promise<string | undefined> =>
       addressIn(await (await fetch(api.url("/install.sh"), { headers })).text());
@@ -241,7 +241,7 @@ describe("GET /install.sh (H8)", () => {
     expect(await ask({ Host: "a", "X-Forwarded-Proto": "ftp';x'" })).toBe("http://a");
   });
 
-  test("has none filled in where the Host is no address, so that nothing of a stranger's gets into a shell", async () => {
+  test("contains no address if the Host is not one, so that no foreign text reaches a shell", async () => {
     await using api = new Api();
     for (const host of [
       "a'b",

@@ -21,7 +21,7 @@ describe("a range (H8)", () => {
     expect(byteRange(range, undefined, BYTES, ETAG)).toEqual(expected);
   });
 
-  test.each(["bytes=100-", "bytes=100-200", "bytes=-0"])("%p can't be had", (range) => {
+  test.each(["bytes=100-", "bytes=100-200", "bytes=-0"])("%p is unsatisfiable", (range) => {
     expect(byteRange(range, undefined, BYTES, ETAG)).toEqual(NONE);
   });
 
@@ -35,17 +35,17 @@ describe("a range (H8)", () => {
     "bytes=0-1,5-9",
     "lines=0-1",
     "bytes=0-9999999999999999",
-  ])("%p counts for nothing: the whole is sent", (range) => {
+  ])("%p is ignored: the whole file is sent", (range) => {
     expect(byteRange(range, undefined, BYTES, ETAG)).toEqual(WHOLE);
   });
 
-  test("counts only while If-Range is what there is", () => {
+  test("counts only if If-Range matches the file", () => {
     expect(byteRange("bytes=0-0", ETAG, BYTES, ETAG)).toEqual(part(0, 1));
     for (const other of ['"y"', `W/${ETAG}`, "Sat, 21 Nov 2026 14:00:00 GMT", ""])
       expect(byteRange("bytes=0-0", other, BYTES, ETAG)).toEqual(WHOLE);
   });
 
-  test("of nothing can't be had", () => {
+  test("of an empty file is unsatisfiable", () => {
     for (const range of ["bytes=0-", "bytes=-1"])
       expect(byteRange(range, undefined, 0, ETAG)).toEqual(NONE);
   });

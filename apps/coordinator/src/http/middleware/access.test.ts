@@ -6,7 +6,7 @@ import { Api, ENROLL, OPERATOR, PUSH } from "../testing.ts";
 
 const ROLES: readonly Role[] = ["viewer", "operator", "admin"];
 
-/** The routes of the application that answer, without the middleware. */
+/** The routes of the application, without its middleware. */
 function routesOf(api: Api): Set<string> {
   return new Set(
     api.app.routes.filter((r) => r.method !== "ALL").map((r) => `${r.method} ${r.path}`),
@@ -25,13 +25,13 @@ async function ask(api: Api, route: string, token?: string) {
   return api.call(method, path, token === undefined ? {} : { token });
 }
 
-describe("the table of routes (H5)", () => {
-  test("has every route there is, and none there isn't", async () => {
+describe("the access table (H5)", () => {
+  test("has exactly the routes that the application serves", async () => {
     await using api = new Api();
     expect(routesOf(api)).toEqual(new Set(Object.keys(ACCESS)));
   });
 
-  test("is what a request is held against: a route that is not in it answers nobody", async () => {
+  test("decides every request: a route that is not in it answers nobody", async () => {
     await using api = new Api();
     api.app.get("/api/v1/new", (c) => c.text("secret"));
     const answer = await api.call("GET", "/api/v1/new", { token: OPERATOR });
@@ -41,13 +41,13 @@ describe("the table of routes (H5)", () => {
     ]);
   });
 
-  test("what changes something takes more than a viewer", () => {
+  test("requires more than a viewer for routes that change something", () => {
     for (const [route, role] of roleRoutes())
       if (!route.startsWith("GET ")) expect([route, role]).not.toEqual([route, "viewer"]);
   });
 });
 
-describe("a route that takes a role (H5)", () => {
+describe("a route that requires a role (H5)", () => {
   test("is closed without a token, with a wrong one, and with one of another kind", async () => {
     await using api = new Api();
     const { access_token, refresh_token } = await api.register("radar3");
@@ -59,7 +59,7 @@ describe("a route that takes a role (H5)", () => {
     }
   });
 
-  test("is closed by whatever spelling of its path, and to HEAD as to GET", async () => {
+  test("is closed under every spelling of its path, and to HEAD as to GET", async () => {
     await using api = new Api();
     const spellings = (path: string): string[] => [
       `/${path}`,
@@ -85,13 +85,13 @@ describe("a route that takes a role (H5)", () => {
     }
   });
 
-  test("is closed below the role, and open from it on", async () => {
+  test("is closed below its role, and open from it on", async () => {
     await using api = new Api();
     for (const [route, needed] of roleRoutes()) {
       for (const [rank, role] of ROLES.entries()) {
         const name = `${role}-${route.replaceAll(/\W/g, "-")}`.slice(0, 60);
         const token = await api.token({ name, kind: "operator", role });
-        // An event stream ends with its token, which is revoked here.
+        // Skipped: an open event stream would not end.
         if (route === "GET /api/v1/events" && rank >= ROLES.indexOf(needed)) continue;
         const { status, body } = await ask(api, route, token);
         expect([route, role, status === 403]).toEqual([route, role, rank < ROLES.indexOf(needed)]);
@@ -114,7 +114,7 @@ describe("the audit log (H5)", () => {
   const entriesOf = async (api: Api) =>
     ((await api.call("GET", "/api/v1/audit", { token: OPERATOR })).body as AuditList).entries;
 
-  test("has what changed something, by whom, to what, from where and with what outcome", async () => {
+  test("records changes with actor, subject, address and outcome", async () => {
     await using api = new Api();
     const viewer = await api.token({ name: "wall", kind: "operator", role: "viewer" });
     const made = await api.call("POST", "/api/v1/tokens", {
@@ -137,7 +137,7 @@ describe("the audit log (H5)", () => {
     ]);
   });
 
-  test("has who was let in with an enrolment token, and who was not; not what agents do with their own", async () => {
+  test("records registrations with an enrolment token, accepted or refused, but not what agents do with their own tokens", async () => {
     await using api = new Api();
     const { refresh_token, access_token } = await api.register("radar3");
     const body = { node_id: "radar3", instance_id: "i1", version: "1" };
@@ -154,7 +154,7 @@ describe("the audit log (H5)", () => {
     ]);
   });
 
-  test("is not filled by strangers, and never holds a token", async () => {
+  test("records nothing of clients without a valid token, and never contains a token", async () => {
     await using api = new Api();
     const token = await api.token({ name: "boss", kind: "operator", role: "admin" });
     for (let i = 0; i < 30; i++) await api.call("POST", "/api/v1/tokens", { token: `wrong-${i}` });
@@ -166,7 +166,7 @@ describe("the audit log (H5)", () => {
     for (const hidden of [secret, token, "wrong-"]) expect(rows).not.toContain(hidden);
   });
 
-  test("has what a full disk kept from being done, once the disk takes it", async () => {
+  test("records what a full disk prevented, once the disk can be written again", async () => {
     await using api = new Api();
     const order = { token: OPERATOR, body: { name: "hill", kind: "push" } };
     refuseWrites(api.db, true);
@@ -177,7 +177,7 @@ describe("the audit log (H5)", () => {
     expect(entry).toMatchObject({ subject: "hill", outcome: "unavailable" });
   });
 
-  test("comes in pages", async () => {
+  test("is paged", async () => {
     await using api = new Api();
     for (const name of ["a", "b", "c"])
       await api.call("POST", "/api/v1/tokens", { token: OPERATOR, body: { name, kind: "push" } });

@@ -12,8 +12,8 @@ async function failTimes(api: Api, times: number): Promise<number[]> {
   return seen;
 }
 
-describe("an address that shows wrong tokens (H5)", () => {
-  test("is told 401, then 429 with how long to wait, and after that may try again", async () => {
+describe("an address that sends wrong tokens (H5)", () => {
+  test("gets 401, then 429 with Retry-After, and may try again afterwards", async () => {
     await using api = new Api();
     const seen = await failTimes(api, FAILURES_MAX + 2);
     expect(seen).toEqual([...Array.from({ length: FAILURES_MAX - 1 }, () => 401), 429, 429, 429]);
@@ -24,7 +24,7 @@ describe("an address that shows wrong tokens (H5)", () => {
     expect((await api.call("GET", LIST, { token: "wrong" })).status).toBe(401);
   });
 
-  test("waits with short tokens even if they are right, and not with long ones: those behind it go on", async () => {
+  test("is throttled for short tokens, even correct ones, but not for long ones, so that others behind it go on", async () => {
     await using api = new Api();
     const mine = await api.register("radar3");
     const long = await api.token({ name: "wall", kind: "operator", role: "viewer" });
@@ -38,7 +38,7 @@ describe("an address that shows wrong tokens (H5)", () => {
     expect((await api.call("GET", "/healthz")).status).toBe(200);
   });
 
-  test("does not count credentials that were ours once, so that a fleet may come back late all together", async () => {
+  test("is not charged for expired credentials that were issued here, so that a whole fleet may return late", async () => {
     await using api = new Api();
     const { access_token: token } = await api.register("radar3");
     api.clock.advance(2 * 3_600_000);
@@ -48,7 +48,7 @@ describe("an address that shows wrong tokens (H5)", () => {
     expect(api.auth.throttledMs("127.0.0.1")).toBeUndefined();
   });
 
-  test("does not count requests without a token, nor those of a valid one that may not", async () => {
+  test("is not charged for requests without a token, or with a valid one that lacks permission", async () => {
     await using api = new Api();
     const viewer = await api.token({ name: "wall", kind: "operator", role: "viewer" });
     for (let i = 0; i < 2 * FAILURES_MAX; i++) {
@@ -58,7 +58,7 @@ describe("an address that shows wrong tokens (H5)", () => {
     expect(api.auth.throttledMs("127.0.0.1")).toBeUndefined();
   });
 
-  test("is known by tokens in a header or in a body, too", async () => {
+  test("is charged for tokens in a header or a body, too", async () => {
     await using api = new Api();
     const header = { headers: { "X-Fleet-Agent-Token": "wrong" } };
     const post = (body: string): Promise<Response> =>
@@ -71,7 +71,7 @@ describe("an address that shows wrong tokens (H5)", () => {
     expect((await post(ENROLL)).status).toBe(429);
   });
 
-  test("can't hide a guess behind another token, be that a long one or its own from earlier", async () => {
+  test("cannot hide a guess behind another token, be it a long one or an earlier one of its own", async () => {
     await using api = new Api();
     const { access_token: own } = await api.register("radar3");
     const guess = (token: string, wrong: string) =>
@@ -87,7 +87,7 @@ describe("an address that shows wrong tokens (H5)", () => {
     expect((await post(ENROLL)).status).toBe(429);
   });
 
-  test("shows in the metrics and the log, without its tokens", async () => {
+  test("appears in the metrics and the log, without its tokens", async () => {
     await using api = new Api();
     await failTimes(api, FAILURES_MAX + 1);
     const metrics = String((await api.call("GET", "/metrics")).body);
@@ -98,7 +98,7 @@ describe("an address that shows wrong tokens (H5)", () => {
   });
 });
 
-test("every answer has the headers that keep browsers from doing more with it than show it", async () => {
+test("every response has the headers that restrict browsers", async () => {
   await using api = new Api();
   for (const path of ["/healthz", LIST, "/nowhere"]) {
     const { headers } = await api.call("GET", path);

@@ -20,7 +20,7 @@ function routesOf(api: Api): string[] {
   return [...new Set(named)].toSorted();
 }
 
-/** Objects have no other properties than are named. */
+/** The schema with additional properties forbidden. */
 function strict(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(strict);
   if (typeof schema !== "object" || schema === null) return schema;
@@ -36,7 +36,7 @@ function checkerOf({ components }: OpenApiDocument): Ajv {
 }
 
 describe("the API's document (H4)", () => {
-  test("describes every route there is, and none there isn't", async () => {
+  test("describes exactly the routes that the application serves", async () => {
     await using api = new Api();
     const described = operations.map(({ method, path }) => `${method.toUpperCase()} ${path}`);
     expect(described.toSorted()).toEqual(routesOf(api));
@@ -49,14 +49,14 @@ describe("the API's document (H4)", () => {
     expect([valid, validator.version]).toEqual([true, "3.1"]);
   });
 
-  test("is served as it was made, to anybody", async () => {
+  test("is served to anybody, unchanged", async () => {
     await using api = new Api();
     const { status, headers, body } = await api.call("GET", "/openapi.json");
     expect([status, headers.get("Content-Type")]).toEqual([200, "application/json"]);
     expect(body).toEqual(JSON.parse(JSON.stringify(document)));
   });
 
-  test("names each route and each of its parameters in words, and names nothing twice", () => {
+  test("has a unique operationId and a summary for each route, and a description for each parameter", () => {
     const ids = operations.map((o) => o.operationId);
     expect(new Set(ids).size).toBe(ids.length);
     for (const { path, summary, parameters } of operations) {
@@ -68,7 +68,7 @@ describe("the API's document (H4)", () => {
     }
   });
 
-  test("says in words what each field of each body and answer is", () => {
+  test("describes each field of each body", () => {
     const unsaid: string[] = [];
     const look = (path: string, schema: unknown): void => {
       if (typeof schema !== "object" || schema === null) return;
@@ -81,7 +81,7 @@ describe("the API's document (H4)", () => {
     expect(unsaid).toEqual([]);
   });
 
-  test("says of each route who may use it, as the table of roles does", () => {
+  test("states the access of each route as the access table does", () => {
     const takes = (path: string, method: string): unknown =>
       document.paths[path]![method]!.security;
     expect(takes("/api/v1/agents/{id}", "delete")).toEqual([{ operator: ["admin"] }]);
@@ -98,7 +98,7 @@ describe("the API's document (H4)", () => {
     }
   });
 
-  test("lists each parameter of a query with its limits, and those that may be repeated as lists", () => {
+  test("lists each query parameter with its limits, and repeatable ones as lists", () => {
     const { parameters } = document.paths["/api/v1/agents"]!["get"]!;
     const byName = Object.fromEntries(parameters.map((p) => [p.name, p]));
     const limit = { type: "integer", minimum: 1, maximum: 1000, default: 1000 };
@@ -109,7 +109,7 @@ describe("the API's document (H4)", () => {
     expect(arch).toMatchObject({ name: "arch", required: true });
   });
 
-  test("tells the truth: what each GET answers has the form that is told, and nothing besides", async () => {
+  test("describes the response of each GET exactly, with no field missing or undocumented", async () => {
     const dir = mkdtempSync(join(tmpdir(), "agents-"));
     mkdirSync(join(dir, "x86_64"));
     writeFileSync(join(dir, "x86_64/fleet-agent"), "agent");
@@ -144,7 +144,7 @@ describe("the API's document (H4)", () => {
       expect(checked).toContain(path);
   });
 
-  test("tells the truth of what a register takes and answers", async () => {
+  test("describes request and response of a registration exactly", async () => {
     await using api = new Api();
     const ajv = checkerOf(document);
     const asked = { node_id: "hill", instance_id: "i1", version: "1" };
@@ -164,7 +164,7 @@ describe("the API's document (H4)", () => {
 });
 
 describe("the reference page (H4)", () => {
-  test("shows every route and every schema, and runs and fetches nothing", async () => {
+  test("shows every route and every schema, and has no scripts and loads nothing", async () => {
     await using api = new Api();
     const response = await fetch(api.url("/docs"));
     const page = await response.text();

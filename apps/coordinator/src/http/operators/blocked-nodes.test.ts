@@ -6,7 +6,7 @@ const code = (answer: { body: unknown }): unknown =>
   (answer.body as { error: { code: unknown } }).error.code;
 
 describe("DELETE agents/{id} (R4)", () => {
-  test("forgets a node and its credentials; enrolled again it is back above its old epoch", async () => {
+  test("removes a node and voids its credentials; enrolled again, it starts above its old epoch", async () => {
     await using api = new Api();
     const { access_token: token, refresh_token: refresh } = await api.register("radar3");
     const path = "/api/v1/agents/radar3";
@@ -24,7 +24,7 @@ describe("DELETE agents/{id} (R4)", () => {
     );
   });
 
-  test("is for operators, and says what is wrong with the question", async () => {
+  test("is for admins, and names the problems of a request", async () => {
     await using api = new Api();
     const { access_token: token } = await api.register("radar3");
     for (const given of [token, ENROLL, undefined]) {
@@ -39,7 +39,7 @@ describe("DELETE agents/{id} (R4)", () => {
     expect((await api.call("GET", "/api/v1/agents/radar3", { token: OPERATOR })).status).toBe(200);
   });
 
-  test("with block=true bars the id from everything until it is unblocked", async () => {
+  test("with block=true blocks the id everywhere until it is unblocked", async () => {
     await using api = new Api();
     const { access_token: token, refresh_token: refresh } = await api.register("radar3");
     const path = "/api/v1/agents/radar3";
@@ -64,7 +64,7 @@ describe("DELETE agents/{id} (R4)", () => {
   });
 });
 
-test("an id may be blocked before anybody has used it, and the list comes in pages (R4)", async () => {
+test("an id can be blocked before it is used, and the list is paged (R4)", async () => {
   await using api = new Api();
   const admin = { token: OPERATOR };
   for (const id of ["c", "a", "b"])
@@ -83,7 +83,7 @@ test("an id may be blocked before anybody has used it, and the list comes in pag
   expect(code(refused)).toBe("blocked");
 });
 
-test("a node is shown with the last of its history, as much as asked for (R5)", async () => {
+test("a node is returned with the requested number of history entries (R5)", async () => {
   await using api = new Api();
   await api.register("radar3");
   const show = async (query: string): Promise<unknown> => {

@@ -36,7 +36,7 @@ function runtime(name: string, version: string | null) {
 }
 
 describe("the list of nodes (R8)", () => {
-  test("is filtered by whatever is asked, all of which must hold", async () => {
+  test("contains the nodes that match every filter", async () => {
     await using api = new Api();
     const more: Record<string, Partial<RegisterRequest>> = {
       a: { group: "radar", labels: { site: "hill", "x=y": "1" }, name: "North Mast" },
@@ -75,7 +75,7 @@ describe("the list of nodes (R8)", () => {
       expect([query, (await page(api, query)).ids]).toEqual([query, [...ids]]);
   });
 
-  test("comes in pages that neither repeat nor miss, whatever the filter and the size", async () => {
+  test("is paged without repetition or gap, whatever the filter and the page size", async () => {
     await using api = new Api();
     const ids = ["n3", "n0", "n6", "N1", "n5", "n2", "n_1", "n4"];
     for (const [at, id] of ids.entries()) await api.register(id, at < 4 ? { group: "first" } : {});
@@ -84,13 +84,13 @@ describe("the list of nodes (R8)", () => {
     for (let limit = 1; limit <= 9; limit++) {
       const all = await pages(api, `limit=${limit}`);
       expect(all.flat()).toEqual(sorted);
-      // A page that is full is followed by another only where there is more.
+      // A full page has a cursor only if more nodes follow.
       expect(all).toHaveLength(Math.ceil(sorted.length / limit));
     }
     expect(await pages(api, "group=first&limit=3")).toEqual([["N1", "n0", "n3"], ["n6"]]);
   });
 
-  test("goes on where it was when nodes come and go between two pages, the last one shown among them", async () => {
+  test("continues correctly when nodes appear or vanish between two pages, even the last one listed", async () => {
     await using api = new Api();
     for (const id of ["b", "d", "f", "h"]) await api.register(id);
     const first = await page(api, "limit=2");
@@ -102,7 +102,7 @@ describe("the list of nodes (R8)", () => {
     expect(await page(api, `cursor=${second.next}`)).toEqual({ ids: ["h"], next: undefined });
   });
 
-  test("says which parameter is wrong, and what may be there", async () => {
+  test("names the wrong parameter and the allowed values", async () => {
     await using api = new Api();
     const hints: Record<string, string> = {
       "limit=0": "limit: Too small: expected number to be >=1",
@@ -141,7 +141,7 @@ describe("the list of nodes (R8)", () => {
 describe("the list of trackers (R8, T9)", () => {
   const TRACKERS = "/api/v1/trackers";
 
-  test("has the same manners", async () => {
+  test("is filtered and paged the same way", async () => {
     await using api = new Api({ ports: 3 });
     for (const id of ["b.x", "a", "b.y"]) api.manager.attach(streamId(id));
     const list = async (query: string) => {

@@ -15,7 +15,7 @@ async function listed(api: Api): Promise<TokenList["tokens"]> {
 }
 
 describe("tokens (H5)", () => {
-  test("are shown once, when they are made, and work at once", async () => {
+  test("are shown once, when created, and work at once", async () => {
     await using api = new Api();
     const { status, body, headers } = await create(api, {
       name: "wall",
@@ -42,14 +42,14 @@ describe("tokens (H5)", () => {
     expect(JSON.stringify(tokens)).not.toContain(secret);
   });
 
-  test("are told what they are by whoami", async () => {
+  test("are described by whoami", async () => {
     await using api = new Api();
     const token = await api.token({ name: "wall", kind: "operator", role: "viewer" });
     const { body } = await api.call("GET", "/api/v1/auth/whoami", { token });
     expect(body).toMatchObject({ kind: "operator", name: "wall", role: "viewer" });
   });
 
-  test("that can't be made are refused with the reason", async () => {
+  test("that cannot be created are refused with the reason", async () => {
     await using api = new Api();
     await create(api, { name: "a", kind: "push" });
     const again = await create(api, { name: "a", kind: "enroll" });
@@ -61,7 +61,7 @@ describe("tokens (H5)", () => {
     expect(JSON.stringify(role.body)).toContain("role: is required for operator tokens");
   });
 
-  test("that are revoked open nothing any more, from the same moment, and end what they had open", async () => {
+  test("that are revoked are refused from then on, and their open streams end", async () => {
     await using api = new Api();
     const made = await create(api, { name: "wall", kind: "operator", role: "viewer" });
     const { token, secret } = createdTokenSchema.parse(made.body);
@@ -85,7 +85,7 @@ describe("tokens (H5)", () => {
     expect((await listed(api)).at(-1)).toMatchObject({ name: "wall", state: "REVOKED" });
   });
 
-  test("that are revoked while the order for another is still coming don't get it", async () => {
+  test("that are revoked while their request arrives create nothing", async () => {
     await using api = new Api();
     const token = await api.token({ name: "boss", kind: "operator", role: "admin" });
     const order = { name: "mine", kind: "operator", role: "admin" };
@@ -96,7 +96,7 @@ describe("tokens (H5)", () => {
     expect((await listed(api)).map((t) => t.name)).not.toContain("mine");
   });
 
-  test("of the configuration and unknown ones can't be revoked", async () => {
+  test("of the configuration, and unknown ones, cannot be revoked", async () => {
     await using api = new Api();
     const codes = [];
     for (const id of ["env:FLEET_PUSH_TOKEN", "none"]) {
@@ -110,8 +110,8 @@ describe("tokens (H5)", () => {
   });
 });
 
-describe("the key of agents' credentials (H5)", () => {
-  test("is changed once and nobody notices; changed twice, older credentials are refused", async () => {
+describe("the key that signs agents' credentials (H5)", () => {
+  test("rotated once affects nobody; rotated twice, it voids older credentials", async () => {
     await using api = new Api();
     const { refresh_token: token } = await api.register("radar3");
     const rotate = () => api.call("POST", "/api/v1/auth/rotate-key", { token: OPERATOR });

@@ -10,7 +10,7 @@ describe("whoami (A9, H5)", () => {
     ["enroll", ENROLL],
     ["push", PUSH],
     ["operator", OPERATOR],
-  ])("tells the bearer of a shared token that it is for %p, with no node", async (kind, token) => {
+  ])("describes a shared token of kind %p, with no node", async (kind, token) => {
     await using api = new Api();
     const answer = await api.call("GET", WHOAMI, { token });
     expect(answer.status).toBe(200);
@@ -26,7 +26,7 @@ describe("whoami (A9, H5)", () => {
     expect(answer.headers.get("Cache-Control")).toBe("no-store");
   });
 
-  test("tells an agent which of its two tokens it showed, and whose it is", async () => {
+  test("tells an agent's access token from its refresh token, and names the node", async () => {
     await using api = new Api();
     const mine = await api.register("radar3");
     for (const [kind, token] of [
@@ -41,7 +41,7 @@ describe("whoami (A9, H5)", () => {
     expect((await api.call("GET", WHOAMI, { token: mine.refresh_token })).status).toBe(200);
   });
 
-  test("says of an access token that its node no longer honours that it opens nothing", async () => {
+  test("refuses an access token that its node no longer honours", async () => {
     await using api = new Api();
     const whoami = async (token: string): Promise<number> =>
       (await api.call("GET", WHOAMI, { token })).status;
@@ -52,7 +52,7 @@ describe("whoami (A9, H5)", () => {
     expect(await whoami(second)).toBe(401);
   });
 
-  test("is the same 401 for no token, a wrong one and a part of a right one", async () => {
+  test("responds with the same 401 to no token, a wrong one and a part of a right one", async () => {
     await using api = new Api();
     const bodies = new Set<string>();
     for (const token of [undefined, "nonsense", ENROLL.slice(1), `${ENROLL}x`, "a.b.c"]) {
@@ -68,7 +68,7 @@ describe("whoami (A9, H5)", () => {
     );
   });
 
-  test("changes nothing: not the epoch, not when a node was last heard, not its goodbye", async () => {
+  test("changes neither the epoch nor the time a node was last heard, and does not end a SHUTDOWN", async () => {
     await using api = new Api();
     const { access_token: access, refresh_token: refresh } = await api.register("radar3");
     const body = { instance_id: "i1", epoch: 1 };
@@ -85,13 +85,13 @@ describe("whoami (A9, H5)", () => {
     expect(api.registry.list()).toHaveLength(1);
   });
 
-  test("needs no protocol header, for it is what tells the protocol", async () => {
+  test("needs no protocol header, since it reports the protocol version", async () => {
     await using api = new Api();
     const answer = await fetch(api.url(WHOAMI), { headers: { Authorization: `Bearer ${ENROLL}` } });
     expect(await answer.json()).toMatchObject({ protocol: 1 });
   });
 
-  test("tells where frames go by the name that was asked, or as it is advertised", async () => {
+  test("returns the frame port's host: the requested one, or the advertised one", async () => {
     await using api = new Api();
     const headers = { Host: "fleet.example:7700" };
     const asked = await api.call("GET", WHOAMI, { token: ENROLL, headers });
