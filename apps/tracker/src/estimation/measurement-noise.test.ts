@@ -64,7 +64,7 @@ describe("MeasurementNoise", () => {
     expect(noise.variance(12).doppler / start.doppler).toBeWithin(0.5, 2);
   });
 
-  test("stays between a sixteenth and a hundred times the initial variance", () => {
+  test("stays between a sixteenth and a hundred times the configured variance", () => {
     const noise = new MeasurementNoise(CONFIG);
     for (let index = 0; index < 500; index++) noise.learn(12, 0, 1e9, PREDICTED);
     expect(noise.variance(12).delay).toBeCloseTo((0.01 * 10 ** -0.25) / 16, 9);

@@ -28,12 +28,12 @@ const CHI_SQUARED_MEDIAN = 0.4549;
 /** Initial variances are larger than configured by this factor, because overestimating the noise is safer. */
 const START_FACTOR = 4;
 /**
- * Relative step of a variance per residual (twice the change), which decreases from the first value to the second. With the
- * second, the learned standard deviation fluctuates by about 12 %.
+ * A residual changes a variance by half of this share. The share decreases from the first value to the second, with which the
+ * learned standard deviation fluctuates by about 12 %.
  */
 const STEP_START = 0.5;
 const STEP_MIN = 0.04;
-/** Bounds of a learned variance as factors of the initial one. */
+/** Bounds of a learned variance as factors of the configured one. */
 const FACTOR_MIN = 1 / 16;
 const FACTOR_MAX = 100;
 

@@ -7,7 +7,7 @@ const CHUNK_BYTES = 128 * 1024;
 /** Bytes searched. Programs with such text are 1 to 2 MB. */
 const SEARCH_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Opening a FIFO must not block. */
+/** Non-blocking, because the path may be a FIFO. */
 const OPEN_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK;
 
 /** The `charsMax` bytes after the first `marker` in the file, as Latin-1; undefined without a marker or when the file can't be read. */

@@ -40,6 +40,7 @@ interface Other {
   readonly wasRun: boolean;
 }
 
+/** Call `start`, then `finish`. */
 export class Investigation {
   readonly evidenceLog = new EvidenceLog();
   readonly #interpreter: Interpreter;

@@ -35,7 +35,7 @@ const HAS_DIGIT = /\d/;
 
 const HAS_DIGIT_FIRST = /^\d/;
 
-/** PATH, followed by the default directories unless `pathOnly`. Skips relative entries, which depend on the working directory. */
+/** PATH, then the default directories unless `pathOnly`. Skips relative and empty entries: they depend on the working directory. */
 export function searchPath(observer: FileObserver, pathOnly: boolean): SearchPath {
   const path = observer.variable("PATH") ?? DEFAULT_PATH;
   const seen = new Set<string>();
