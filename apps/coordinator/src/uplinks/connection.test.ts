@@ -16,7 +16,7 @@ async function rejected(port: FramePort, hello: unknown): Promise<Record<string,
   return { code: line.code, retryable: line.retryable };
 }
 
-describe("a hello is refused (R9, DESIGN §6)", () => {
+describe("a hello is refused (R9)", () => {
   test("when it is none: bad ids, missing or wrong fields", async () => {
     await using port = new FramePort();
     const good = await port.hello();

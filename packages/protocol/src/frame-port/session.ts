@@ -1,6 +1,6 @@
 /**
- * The lines of an agent session other than frames (DESIGN §6): one connection per stream, opened by `hello`, answered by
- * `welcome` or `reject`, then frames one way and acks the other.
+ * The lines of an agent session other than frames. Each stream has one connection: the agent sends `hello`, the coordinator
+ * answers `welcome` or `reject`, then frames flow one way and acks the other.
  */
 import { z } from "zod";
 import { instanceIdSchema, nodeIdSchema, sensorNameSchema, spoolIdSchema } from "../ids.ts";

@@ -7,7 +7,7 @@
  * Reading past the end yields `undefined`, which fails every comparison below, so no index check is needed.
  */
 
-/** Most detections in one frame. (DESIGN §6) */
+/** Most detections in one frame. */
 export const DETECTIONS_MAX = 4096;
 
 const QUOTE = 34;

@@ -34,8 +34,7 @@ function quickest(line: string): boolean {
 const isAscii = (bytes: Uint8Array): boolean => bytes.every((b) => b < 0x80);
 
 /**
- * What a frame is, said once more and slowly (DESIGN §6), with other means than the code under test. The parsed line when
- * it is a frame.
+ * A slow, independent implementation of the frame check. Returns the parsed line if it is a frame.
  */
 function oracle(line: Uint8Array): Record<string, unknown> | undefined {
   const text = Buffer.from(line)

@@ -1,6 +1,6 @@
 /**
  * What a frame is, and the check that every line passes before a tracker sees it. Trackers are third-party programs that
- * may die of anything else, so only well-formed frames in ASCII get through. (T1, T8, DESIGN §6)
+ * may die of anything else, so only well-formed frames in ASCII get through. (T1, T8)
  */
 import { DETECTIONS_MAX, scanFrame } from "./frame-scan.ts";
 import { scanPrepared } from "./frame-scan-wasm.ts";

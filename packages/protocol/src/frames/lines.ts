@@ -1,6 +1,6 @@
 /** Splits byte streams into lines. No I/O: chunks come in by `push`, lines go out by callback. */
 
-/** The longest line on any wire of ours, LF included. (DESIGN §6) */
+/** The longest line in any of the protocols, LF included. */
 export const LINE_BYTES_MAX = 1024 * 1024;
 
 const LF = 10;

@@ -17,7 +17,7 @@ function taken(peer: Peer): unknown[] {
   return peer.lines.splice(0);
 }
 
-describe("a session with nothing to say (DESIGN §6)", () => {
+describe("an idle session", () => {
   test("repeats its last ack every 10 s, for an agent that wonders whether anybody is there", async () => {
     await using port = new FramePort();
     const peer = await port.session(await port.hello("radar3", { first_seq: 41 }));

@@ -25,7 +25,7 @@ function frameOf(bytes: number): string {
   return frame(1, { pad: "x".repeat(bytes - empty.length - 1) });
 }
 
-describe("lines of a session that are no frames (T1, DESIGN §6)", () => {
+describe("session lines that are not frames (T1)", () => {
   test("are rejected by their number, whatever they are, and the session goes on", async () => {
     await using port = new FramePort();
     const hello = await port.hello();

@@ -67,7 +67,7 @@ test("of removed nodes is forgotten, also when that could not be written down be
   expect(accepted(newStore())).toEqual([0, 7]);
 });
 
-test("is known to be written again once the disk takes it, with nothing to write (DESIGN §7)", () => {
+test("is known to be writable again once the disk accepts writes, even with nothing to write", () => {
   const { db } = openDb(MEMORY);
   const store = new ProgressStore(db, new FakeClock(), new RecordingLog());
   refuseWrites(db, true);

@@ -24,7 +24,7 @@ async function acked(port: FramePort, peer: Peer, seq: number): Promise<void> {
   expect(last).toBe(seq);
 }
 
-describe("a session (T1, T8, DESIGN §6)", () => {
+describe("a session (T1, T8)", () => {
   test("passes frames on byte for byte and acknowledges them, 50 ms after the first at the latest", async () => {
     await using port = new FramePort();
     const peer = await port.session();
