@@ -198,7 +198,7 @@ const MOUNTS: readonly [string, number, string, string][] = [
     "mounted noexec",
     82,
     'mount -t tmpfs -o noexec none "$1"',
-    "is mounted noexec; mount it without, or use another volume",
+    "is mounted noexec; mount it without noexec, or use another volume",
   ],
   [
     "without space",

@@ -1,24 +1,24 @@
-/** The command line of `fleet-agent`, read strictly: what it does not know is an error that names it. No I/O. (A7–A9) */
+/** Parses the command line of `fleet-agent`; an unknown word is an error that names it. No I/O. (A7–A9) */
 import { type ArgsDef, defineCommand, parseArgs, renderUsage } from "citty";
 import type { RunFlags } from "../config/run-flags.ts";
 import { problemOf } from "./flags.ts";
 import { type InstallCommandLine, parseInstall } from "./install-command-line.ts";
 
-/** How `--detect-only` tells what it found. `why`: how the verdict on one runtime came about. `fresh`: without the cache. */
+/** The flags of `--detect-only`. `why` names the runtime to explain; `fresh` ignores the cache. */
 export interface DetectFlags {
   readonly json: boolean;
   readonly fresh: boolean;
   readonly why: string | undefined;
 }
 
-/** Which log `fleet-agent logs` shows: the last `lines` of it, and with `follow` what comes. */
+/** The arguments of `fleet-agent logs`: the last `lines` lines, and with `follow` also new ones. */
 export interface LogsFlags {
   readonly sensor: string;
   readonly lines: number;
   readonly follow: boolean;
 }
 
-/** What was asked for. */
+/** A parsed command line. */
 export type CommandLine =
   | { readonly at: "run"; readonly flags: RunFlags }
   | { readonly at: "detect_only"; readonly detect: DetectFlags; readonly flags: RunFlags }
@@ -28,13 +28,13 @@ export type CommandLine =
   | { readonly at: "help"; readonly of: HelpTopic }
   | InstallCommandLine;
 
-/** What has a `--help` here; `install` has its own. */
+/** The commands with a help text here; `install` has its own. */
 export type HelpTopic = "run" | "doctor" | "logs";
 
 const LOG_LINES_DEFAULT = 100;
 const LOG_LINES_MAX = 1_000_000;
 
-const HELP = { type: "boolean", alias: "h", description: "Print this, and exit" } as const;
+const HELP = { type: "boolean", alias: "h", description: "Print this help and exit" } as const;
 
 const SETTINGS = {
   config: { type: "string", valueHint: "FILE", description: "Config file (FLEET_AGENT_CONFIG)" },
@@ -47,7 +47,7 @@ const SETTINGS = {
   "state-dir": {
     type: "string",
     valueHint: "DIR",
-    description: "Where identity, logs and caches are kept (FLEET_STATE_DIR)",
+    description: "Directory for identity, spool, logs and caches (FLEET_STATE_DIR)",
   },
 } as const satisfies ArgsDef;
 
@@ -60,19 +60,19 @@ const RUN_ARGS = {
   },
   "detect-only": {
     type: "boolean",
-    description: "Print which interpreters this image has, and exit",
+    description: "Print the interpreters of this image and exit",
   },
   why: {
     type: "string",
     valueHint: "RUNTIME",
-    description: "With --detect-only: tell how the verdict on this runtime came about",
+    description: "With --detect-only: explain the result for this runtime",
   },
   fresh: {
     type: "boolean",
-    description: "With --detect-only: look again, whatever the state directory remembers",
+    description: "With --detect-only: ignore the cached result in the state directory",
   },
   json: { type: "boolean", description: "With --detect-only or --version: print JSON" },
-  version: { type: "boolean", description: "Print the version, and exit" },
+  version: { type: "boolean", description: "Print the version and exit" },
   help: HELP,
 } as const satisfies ArgsDef;
 
@@ -87,16 +87,16 @@ const LOGS_ARGS = {
     type: "positional",
     required: false,
     valueHint: "SENSOR",
-    description: "Whose log",
+    description: "Name of the sensor",
   },
   config: SETTINGS.config,
   "state-dir": SETTINGS["state-dir"],
   lines: {
     type: "string",
     valueHint: "N",
-    description: `How many of the last lines (default ${LOG_LINES_DEFAULT})`,
+    description: `Number of last lines to print (default ${LOG_LINES_DEFAULT})`,
   },
-  follow: { type: "boolean", alias: "f", description: "Go on with what is written from now on" },
+  follow: { type: "boolean", alias: "f", description: "Also print new lines as they are written" },
   help: HELP,
 } as const satisfies ArgsDef;
 
@@ -104,7 +104,7 @@ const RUN = defineCommand({
   meta: {
     name: "fleet-agent [run]",
     description:
-      "Detects interpreters, runs sensors and sends their frames to the coordinator. Other commands, each with a --help: doctor (what is wrong here), logs SENSOR (what a sensor said), install DIR (put this file into a shared volume)",
+      "Detects interpreters, runs sensors and sends their frames to the coordinator. Other commands, each with --help: doctor (finds problems), logs SENSOR (prints the log of a sensor), install DIR (copies this program into a shared volume)",
   },
   args: RUN_ARGS,
 });
@@ -113,7 +113,7 @@ const DOCTOR = defineCommand({
   meta: {
     name: "fleet-agent doctor",
     description:
-      "Checks everything the agent needs and says what to do about what is wrong; changes nothing. Exit code 1 when something is",
+      "Checks everything the agent needs and prints a remedy for each problem; changes nothing. Exits with 1 if a check fails",
   },
   args: DOCTOR_ARGS,
 });
@@ -121,12 +121,12 @@ const DOCTOR = defineCommand({
 const LOGS = defineCommand({
   meta: {
     name: "fleet-agent logs",
-    description: "Prints what a sensor wrote to stderr, and when it was started and ended",
+    description: "Prints the stderr of a sensor and the times of its starts and ends",
   },
   args: LOGS_ARGS,
 });
 
-/** Reads the arguments after the program's name. */
+/** Parses the arguments after the program's name. */
 export function parseCommandLine(argv: readonly string[]): CommandLine {
   const [command, ...words] = argv;
   if (command === "install") return parseInstall(words);
@@ -158,12 +158,14 @@ function parseRun(words: readonly string[]): CommandLine {
   const fresh = args.fresh === true;
   if (args["detect-only"]) {
     if (json && args.why !== undefined)
-      return usageError("--why is for people: --json tells it of every runtime, as evidence");
+      return usageError(
+        "--why can't be combined with --json, which has the evidence for every runtime",
+      );
     return { at: "detect_only", detect: { json, fresh, why: args.why }, flags };
   }
-  if (args.why !== undefined) return usageError("--why goes with --detect-only");
-  if (fresh) return usageError("--fresh goes with --detect-only");
-  if (json) return usageError("--json goes with --detect-only or --version");
+  if (args.why !== undefined) return usageError("--why requires --detect-only");
+  if (fresh) return usageError("--fresh requires --detect-only");
+  if (json) return usageError("--json requires --detect-only or --version");
   return { at: "run", flags };
 }
 
@@ -180,7 +182,7 @@ function parseLogs(words: readonly string[]): CommandLine {
   if (message !== undefined) return usageError(message);
   const args = parseArgs<typeof LOGS_ARGS>([...words], LOGS_ARGS);
   if (args.help) return { at: "help", of: "logs" };
-  if (args.sensor === undefined) return usageError("logs needs the name of a sensor");
+  if (args.sensor === undefined) return usageError("logs requires the name of a sensor");
   const lines = Number(args.lines ?? LOG_LINES_DEFAULT);
   if (!/^\d+$/.test(args.lines ?? "0") || lines > LOG_LINES_MAX)
     return usageError(`--lines must be a whole number up to ${LOG_LINES_MAX}: ${args.lines}`);

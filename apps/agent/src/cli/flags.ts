@@ -1,7 +1,7 @@
-/** What is wrong with the words of a command line, since citty takes anything. No I/O. (A8) */
+/** Checks the words of a command line, because citty accepts unknown ones. No I/O. (A8) */
 import type { ArgsDef } from "citty";
 
-/** The first thing wrong with `words`: a flag or argument nobody knows, a value too many or missing. */
+/** The first problem of `words`: an unknown flag or argument, or a missing or excess value. */
 export function problemOf(words: readonly string[], defs: ArgsDef): string | undefined {
   let positionalsLeft = Object.values(defs).filter(({ type }) => type === "positional").length;
   for (let i = 0; i < words.length; i++) {
@@ -18,14 +18,14 @@ export function problemOf(words: readonly string[], defs: ArgsDef): string | und
       if (value !== undefined) return `--${name} takes no value`;
       continue;
     }
-    const given = value ?? words[++i];
-    if (given === undefined || given === "" || (value === undefined && given.startsWith("-")))
-      return `--${name} needs a value`;
+    const text = value ?? words[++i];
+    if (text === undefined || text === "" || (value === undefined && text.startsWith("-")))
+      return `--${name} requires a value`;
   }
   return undefined;
 }
 
-/** The one-letter form of a flag that takes no value. */
+/** Whether `word` is the one-letter form of a flag without value. */
 function isShort(word: string, defs: ArgsDef): boolean {
   return Object.values(defs).some(
     (def) =>

@@ -18,16 +18,16 @@ test.each(["install --help", "install -h", "install /fleet --help"])("%s asks fo
   expect(parse(line)).toEqual({ at: "install_help" });
 });
 
-const BAD_MODE = "--mode must be octal, at most 0777, and let the owner read and run";
+const BAD_MODE = "--mode must be octal, at most 0777, and allow the owner to read and execute";
 
 test.each([
-  ["install", "install needs a directory"],
+  ["install", "install requires a directory"],
   ["install ", "unknown argument: "],
   ["install a b", "unknown argument: b"],
   ["install -x", "unknown argument: -x"],
   ["install a --dir=b", "unknown flag: --dir"],
   ["install a --name=b", "unknown flag: --name"],
-  ["install a --mode", "--mode needs a value"],
+  ["install a --mode", "--mode requires a value"],
   ["install a --json=1", "--json takes no value"],
   ["install a --mode 755x", `${BAD_MODE}: 755x`],
   ["install a --mode 0o755", `${BAD_MODE}: 0o755`],

@@ -1,18 +1,18 @@
-/** The command line of `fleet-agent install`. No I/O. (A2) */
+/** Parses the command line of `fleet-agent install`. No I/O. (A2) */
 import { type ArgsDef, defineCommand, parseArgs, renderUsage } from "citty";
 import { EXIT_USAGE } from "./exit-codes.ts";
 import { problemOf } from "./flags.ts";
 import { FAILURES } from "../install/failure.ts";
 import type { InstallFlags } from "../install/main.ts";
 
-/** What was asked for. */
+/** A parsed command line. */
 export type InstallCommandLine =
   | { readonly at: "install"; readonly flags: InstallFlags }
   | { readonly at: "install_help" }
   | { readonly at: "usage_error"; readonly message: string };
 
 const MODE_DEFAULT = 0o755;
-/** The agent's loader reads the file it was started from, so whoever runs it must read it too. */
+/** The agent's loader reads its own file, so a user who may run it must also be able to read it. */
 const MODE_NEEDED = 0o500;
 
 const ARGS = {
@@ -28,29 +28,29 @@ const ARGS = {
     description: `Permissions of the file, octal (default 0${MODE_DEFAULT.toString(8)})`,
   },
   json: { type: "boolean", description: "Print the result as JSON" },
-  help: { type: "boolean", alias: "h", description: "Print this, and exit" },
+  help: { type: "boolean", alias: "h", description: "Print this help and exit" },
 } as const satisfies ArgsDef;
 
 const COMMAND = defineCommand({
   meta: {
     name: "fleet-agent install",
-    description: "Puts this program into a directory as DIR/fleet-agent, whole or not at all",
+    description: "Copies this program to DIR/fleet-agent, completely or not at all",
   },
   args: ARGS,
 });
 
-/** Reads the arguments after the word `install`. */
+/** Parses the arguments after `install`. */
 export function parseInstall(words: readonly string[]): InstallCommandLine {
   const message = problemOf(words, ARGS);
   if (message !== undefined) return { at: "usage_error", message };
   const args = parseArgs<typeof ARGS>([...words], ARGS);
   if (args.help) return { at: "install_help" };
-  if (args.dir === undefined) return { at: "usage_error", message: "install needs a directory" };
+  if (args.dir === undefined) return { at: "usage_error", message: "install requires a directory" };
   const mode = args.mode === undefined ? MODE_DEFAULT : parseMode(args.mode);
   if (mode === undefined)
     return {
       at: "usage_error",
-      message: `--mode must be octal, at most 0777, and let the owner read and run: ${args.mode}`,
+      message: `--mode must be octal, at most 0777, and allow the owner to read and execute: ${args.mode}`,
     };
   return { at: "install", flags: { dir: args.dir, mode, json: args.json === true } };
 }
@@ -61,8 +61,8 @@ export async function installUsage(): Promise<string> {
   return [
     await renderUsage(COMMAND),
     "\nEXIT CODES\n",
-    "   0  installed, or there already",
-    `  ${EXIT_USAGE}  the command line was wrong`,
+    "   0  installed, or already there",
+    `  ${EXIT_USAGE}  the command line is not valid`,
     ...codes,
     "",
   ].join("\n");

@@ -25,7 +25,7 @@ export function readEnrollTokens(
     try {
       const token = readFileSync(source.path, "utf8").trim();
       if (isToken(token)) return [token];
-      complain(`${source.path} does not hold a token`);
+      complain(`${source.path} does not contain a token`);
     } catch (error) {
       complain(
         `${source.path} can't be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}`,

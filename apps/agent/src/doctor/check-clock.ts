@@ -1,16 +1,16 @@
-/** How far this machine's clock is from the coordinator's: tokens and frames carry times. Pure. (A9) */
+/** Compares this machine's clock with the coordinator's, because tokens and frames carry times. Pure. (A9) */
 import { type Check, fail, ok, warn } from "./check.ts";
 import type { CoordinatorHealth } from "./check-coordinator.ts";
 import type { Whoami } from "./check-tokens.ts";
 
 const OFFSET_WARN_MS = 1000;
 const OFFSET_FAIL_MS = 30_000;
-/** An HTTP date names a second; its middle is off by at most this. */
+/** An HTTP date has whole seconds; the middle of its second is off by at most this. */
 const DATE_ERROR_MS = 500;
 const REMEDY =
-  "Set the clock of the machine that is wrong (a container has its host's), and keep it set: chrony, systemd-timesyncd";
+  "Correct the clock of the wrong machine (a container uses its host's) and keep it synchronised: chrony, systemd-timesyncd";
 
-/** By the time in an answer, taken to have been written half way through; by its date header when no token was taken. */
+/** Uses the time in an answer, assumed to be written halfway through the request; without an accepted token, the Date header. */
 export function checkClock(
   whoami: Whoami | undefined,
   health: CoordinatorHealth,
@@ -25,7 +25,7 @@ export function checkClock(
   return [judge(offsetMs, tookMs / 2 + DATE_ERROR_MS)];
 }
 
-/** `offsetMs` is the coordinator's time less ours. What may be due to the error alone is not held against a clock. */
+/** `offsetMs` is the coordinator's time minus ours. An offset within the error is not a problem. */
 function judge(offsetMs: number, errorMs: number): Check {
   const leastMs = Math.abs(offsetMs) - errorMs;
   const side = offsetMs > 0 ? "behind" : "ahead of";

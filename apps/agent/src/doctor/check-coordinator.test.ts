@@ -106,7 +106,7 @@ describe("the coordinator (A9)", () => {
   });
 
   test.each([
-    ["another service", () => Response.json({ hello: 1 }), "is no Fleet coordinator"],
+    ["another service", () => Response.json({ hello: 1 }), "not a Fleet coordinator"],
     ["a page", () => new Response("<html>"), "then the answer is not JSON"],
     ["one that knows no /healthz", () => new Response("", { status: 404 }), "answers 404"],
     ["a gateway", () => new Response("", { status: 502 }), "in front of the coordinator"],
@@ -142,7 +142,7 @@ describe("the coordinator (A9)", () => {
 test.each([
   ["CERT_HAS_EXPIRED", "has expired"],
   ["ERR_TLS_CERT_ALTNAME_INVALID", "is for another host name"],
-  ["DEPTH_ZERO_SELF_SIGNED_CERT", "signed by nobody the agent knows"],
+  ["DEPTH_ZERO_SELF_SIGNED_CERT", "not signed by an authority that the agent trusts"],
 ])("the certificate problem %s is put into words (A9)", async (reason, text) => {
   const url = serve(healthy);
   const clock = new FakeClock();

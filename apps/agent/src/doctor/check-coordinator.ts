@@ -1,4 +1,4 @@
-/** Whether the coordinator can be reached: name, connection, TLS, and a Fleet coordinator that answers there. (A9) */
+/** Checks that the coordinator can be reached: name, connection, TLS, and that a Fleet coordinator answers. (A9) */
 import type { ApiClient, Reply } from "@fleet/api-client";
 import type { Clock } from "@fleet/daemon";
 import { type ResponseOf, serviceApi } from "@fleet/protocol";
@@ -7,34 +7,34 @@ import type { Environment } from "../process/image-env.ts";
 import { type Check, fail, ok } from "./check.ts";
 import { dial, type Dialled } from "./dial.ts";
 
-/** What the check goes by. */
+/** What the check needs. */
 export interface CoordinatorCheckOptions {
   readonly url: string;
   readonly client: Pick<ApiClient, "attempt">;
-  /** The image's variables; for those that name a proxy. */
+  /** The image's variables, some of which may name a proxy. */
   readonly env: Environment;
   readonly clock: Clock;
 }
 
-/** What the check found; `health` is there when a coordinator answered. */
+/** The check; `health` is set if a coordinator answered. */
 export interface CoordinatorFound {
   readonly check: Check;
   readonly health: CoordinatorHealth | undefined;
 }
 
-/** The coordinator's first answer. Its own time is to the second. */
+/** The coordinator's first answer. `serverDateMs` has a precision of one second. */
 export interface CoordinatorHealth {
   readonly sentMs: number;
   readonly tookMs: number;
   readonly serverDateMs: number | undefined;
 }
 
-/** The longest the coordinator may take to say that it is well. */
+/** The most time that the coordinator may take to answer. */
 export const ANSWER_MS_MAX = 5000;
 const PROXY = /^(https?|all)_proxy$/i;
 type HealthReply = Reply<ResponseOf<typeof serviceApi.health>>;
 
-/** Asks `/healthz`, which needs no token and changes nothing. Never rejects. */
+/** Requests `/healthz`, which needs no token and has no side effect. Never rejects. */
 export async function checkCoordinator(
   options: CoordinatorCheckOptions,
 ): Promise<CoordinatorFound> {
@@ -65,7 +65,7 @@ function unreachable(
 ): Check {
   const proxies = Object.keys(env).filter((name) => PROXY.test(name) && env[name] !== "");
   const unused = proxies.length === 0 ? "" : `; ${proxies.join(", ")} of this image is not used`;
-  const remedy = REMEDIES[code] ?? "See what is between here and there";
+  const remedy = REMEDIES[code] ?? "Check the network between this machine and the coordinator";
   return fail("coordinator", `${reason}${unused}`, remedy, {
     subject: url,
     data: { code, ...(proxies.length === 0 ? {} : { ignored_proxy_variables: proxies }) },
@@ -74,24 +74,24 @@ function unreachable(
 
 const CORRECT_URL = "coordinator.url (FLEET_COORDINATOR_URL, --coordinator)";
 const NO_ROUTE =
-  "See the routes and network of this container (ip route), and firewalls on the way; the agent connects directly";
+  "Check the routes and network of this container (ip route), and firewalls on the way; the agent uses no proxy";
 const REMEDIES: Readonly<Record<string, string>> = {
   ENOTFOUND: `Correct the host in ${CORRECT_URL}, or the name server in /etc/resolv.conf`,
-  EAI_AGAIN: "Correct the name server in /etc/resolv.conf, or let this container reach it",
+  EAI_AGAIN: "Correct the name server in /etc/resolv.conf, or allow this container to reach it",
   ECONNREFUSED: `Start the coordinator there, or correct the port in ${CORRECT_URL}`,
   ENETUNREACH: NO_ROUTE,
   EHOSTUNREACH: NO_ROUTE,
   ETIMEDOUT: NO_ROUTE,
-  EACCES: "Let this container connect to it (network policy, seccomp)",
-  EPERM: "Let this container connect to it (network policy, seccomp)",
+  EACCES: "Allow this container to connect to it (network policy, seccomp)",
+  EPERM: "Allow this container to connect to it (network policy, seccomp)",
 };
 
-/** Something takes connections there; it does not answer as it should. */
+/** Something accepts connections there, but does not answer like a coordinator. */
 function notACoordinator(url: string, reply: Exclude<HealthReply, { readonly at: "ok" }>): Check {
   const details = { subject: url };
-  const correct = `Correct ${CORRECT_URL}: the coordinator's HTTP port is 7700 unless told otherwise`;
+  const correct = `Correct ${CORRECT_URL}: the default HTTP port of the coordinator is 7700`;
   if (reply.at === "malformed")
-    return fail("coordinator", "something answers, but is no Fleet coordinator", correct, details);
+    return fail("coordinator", "something answers, but not a Fleet coordinator", correct, details);
   if (reply.at === "refused") return refusing(reply, details, correct);
   const { reason } = reply;
   const problem = certificateProblem(reason);
@@ -102,14 +102,14 @@ function notACoordinator(url: string, reply: Exclude<HealthReply, { readonly at:
   if (reason === "ECONNRESET")
     return fail(
       "coordinator",
-      "takes the connection and ends it: not HTTP",
+      "accepts the connection and closes it: not HTTP",
       `${correct}; write https:// if it speaks TLS`,
       details,
     );
   return fail(
     "coordinator",
-    `takes the connection, then ${reason}`,
-    `See the coordinator's log. ${correct}`,
+    `accepts the connection, then ${reason}`,
+    `Check the coordinator's log. ${correct}`,
     details,
   );
 }
@@ -123,21 +123,21 @@ function refusing(
     return fail(
       "coordinator",
       `answers ${status}, a redirect, which the agent does not follow`,
-      `Write the address it leads to in ${CORRECT_URL}`,
+      `Set ${CORRECT_URL} to the address it redirects to`,
       details,
     );
   if (status === 407)
-    return fail("coordinator", "a proxy answers, and wants credentials", correct, details);
+    return fail("coordinator", "a proxy answers and requires credentials", correct, details);
   if ([502, 503, 504].includes(status))
     return fail(
       "coordinator",
-      `answers ${status}: something in front of the coordinator can't reach it`,
-      "Start the coordinator, or mend the proxy in front of it",
+      `answers ${status}: a proxy in front of the coordinator can't reach it`,
+      "Start the coordinator, or repair the proxy in front of it",
       details,
     );
   return fail(
     "coordinator",
-    `answers ${status} ${code}: no Fleet coordinator, or not under this path`,
+    `answers ${status} ${code}: not a Fleet coordinator, or not under this path`,
     correct,
     details,
   );

@@ -45,7 +45,9 @@ describe("the identity (A9, A14)", () => {
     const found = await checkIdentity(dir, nodeIdSchema.parse("dale"));
     expect(found).toMatchObject({ nodeId: "dale", refreshToken: undefined });
     expect(found.checks).toMatchObject([{ status: "warn" }]);
-    expect(found.checks[0]?.message).toContain("of node hill, but this one is to be dale");
+    expect(found.checks[0]?.message).toContain(
+      "belongs to node hill, but the configured name is dale",
+    );
   });
 
   test("that can't be understood is a warning, and stays where it is", async () => {

@@ -1,11 +1,11 @@
-/** What the stored identity says, read without touching it: the agent itself would move a damaged one aside. (A9, A14) */
+/** Checks the stored identity without changing it; the agent itself would move an invalid one aside. (A9, A14) */
 import { readFile, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { NodeId } from "@fleet/protocol";
 import { IDENTITY_FILE, parseIdentity } from "../state/identity.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
 
-/** The check, and what the agent would start with. */
+/** The checks, and the identity with which the agent would start. */
 export interface IdentityFound {
   readonly checks: readonly Check[];
   readonly nodeId: NodeId | undefined;
@@ -14,7 +14,7 @@ export interface IdentityFound {
 
 const OTHERS = 0o077;
 
-/** `stateDir` is where the agent would look; `name` the node's name when it was given one. Never rejects. */
+/** `stateDir` is the agent's; `name` is the configured name, if any. Never rejects. */
 export async function checkIdentity(
   stateDir: string,
   name: NodeId | undefined,
@@ -40,7 +40,7 @@ export async function checkIdentity(
       return without(
         ok(
           "identity",
-          name === undefined ? "none stored yet" : `none stored yet; this is node ${name}`,
+          name === undefined ? "none stored yet" : `none stored yet; the node is ${name}`,
           details,
         ),
       );
@@ -51,15 +51,15 @@ export async function checkIdentity(
     return without(
       warn(
         "identity",
-        "can't be understood; the agent will move it aside and enrol anew",
-        "Put a copy of it back if there is one",
+        "is not valid; the agent will move it aside and enrol again",
+        "Restore it from a copy, if there is one",
         details,
       ),
     );
   const open = (mode & OTHERS) === 0 ? [] : [openToOthers(path, mode)];
   if (name !== undefined && name !== stored.node_id) {
-    const message = `is of node ${stored.node_id}, but this one is to be ${name}; its token is not used`;
-    const remedy = "Correct the name, or give each node a state directory of its own";
+    const message = `belongs to node ${stored.node_id}, but the configured name is ${name}; its token is not used`;
+    const remedy = "Correct the name, or give each node its own state directory";
     return without(warn("identity", message, remedy, details), ...open);
   }
   const { node_id: nodeId, refresh_token: refreshToken } = stored;
@@ -94,7 +94,7 @@ async function unreadable(path: string, code: string): Promise<Check> {
 function openToOthers(path: string, mode: number): Check {
   return warn(
     "identity",
-    `other users may read or write it (mode 0${(mode & 0o7777).toString(8)}): it holds this node's token`,
+    `other users may read or write it (mode 0${(mode & 0o7777).toString(8)}), and it contains this node's token`,
     `chmod 600 ${path}`,
     { subject: path },
   );

@@ -58,7 +58,7 @@ describe("virtual environments (A9)", () => {
       ["envs", "not an absolute path"],
       [join(dir, "gone"), "ENOENT"],
       [join(dir, "file"), "not a directory"],
-      [dir, "holds none"],
+      [dir, "contains none"],
     ] as const) {
       const env = { FLEET_RUNTIME_ENVS_DIR: path };
       const [found, ...others] = await checkEnvironments(none, env, new Set());
@@ -82,7 +82,7 @@ describe("runtimes (A5)", () => {
       interpreters: [interpreter("python", "3.11.2"), interpreter("node", "20.1.0")],
     });
     expect(checkRuntimes(found)).toMatchObject([
-      { status: "ok", message: "python 3.11.2, node 20.1.0 (as detected)" },
+      { status: "ok", message: "python 3.11.2, node 20.1.0 (detected)" },
     ]);
   });
 
@@ -121,6 +121,6 @@ describe("runtimes (A5)", () => {
   });
 });
 
-test("/proc is there (A9)", async () => {
+test("/proc is mounted (A9)", async () => {
   expect(await checkProc()).toMatchObject({ id: "proc", status: "ok" });
 });

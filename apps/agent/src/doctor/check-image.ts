@@ -1,4 +1,4 @@
-/** What the image offers: /proc, runtimes, virtual environments. (A4, A5, A9) */
+/** Checks what the image provides: /proc, runtimes and virtual environments. (A4, A5, A9) */
 import { stat } from "node:fs/promises";
 import type { ImageReport, ResolvedRuntimes, VirtualEnvironment } from "@fleet/runtimes";
 import type { Detection } from "../detection/detect.ts";
@@ -7,23 +7,23 @@ import { type Check, fail, ok, warn } from "./check.ts";
 
 const ENVS_DIR = "FLEET_RUNTIME_ENVS_DIR";
 const TIER_TEXT: Readonly<Record<ResolvedRuntimes["tier"], string>> = {
-  override: "as FLEET_AGENT_RUNTIMES says",
-  config: "as the config file says",
-  detected: "as detected",
+  override: "by FLEET_AGENT_RUNTIMES",
+  config: "by the config file",
+  detected: "detected",
 };
 
-/** /proc tells the agent of its children, its limits and itself. Never rejects. */
+/** The agent reads its processes and limits from /proc. Never rejects. */
 export async function checkProc(): Promise<Check> {
   try {
     await stat("/proc/self/stat");
-    return ok("proc", "/proc is there");
+    return ok("proc", "/proc is mounted");
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     return fail("proc", `/proc/self can't be read: ${code}`, "Mount /proc in this root");
   }
 }
 
-/** What is offered to sensors, by which of the three tiers, and what was named in vain. */
+/** The runtimes for sensors, the tier that chose them, and names that could not be resolved. */
 export function checkRuntimes({ report, resolved }: Detection): Check[] {
   const { runtimes, tier, problems } = resolved;
   const offered = runtimes.map((name) => describeRuntime(name, report));
@@ -32,26 +32,26 @@ export function checkRuntimes({ report, resolved }: Detection): Check[] {
     runtimes.length === 0
       ? warn(
           "runtimes",
-          `none offered to sensors, ${TIER_TEXT[tier]}`,
-          "Programs that need no interpreter run with runtimes: [auto, native]",
+          `none for sensors (${TIER_TEXT[tier]})`,
+          "For programs that need no interpreter, set runtimes: [auto, native]",
           { data },
         )
       : ok("runtimes", `${offered.join(", ")} (${TIER_TEXT[tier]})`, { data });
   const broken = report.interpreters.flatMap((found) => {
     if (found.verdict === "ok" || !runtimes.includes(found.name)) return [];
     const why = found.rejected.map(({ path, reason }) => `${path} ${reason}`).join("; ");
-    const remedy = `Mend it, or don't offer it; fleet-agent --detect-only --why ${found.name} tells more`;
+    const remedy = `Repair it, or disable it; fleet-agent --detect-only --why ${found.name} explains more`;
     return [warn("runtimes", why, remedy, { subject: found.name })];
   });
   const mistakes = problems.map(({ name, message, severity }) =>
     severity === "error"
       ? fail("runtimes", message, "Correct the name", { subject: name })
-      : warn("runtimes", message, "Correct it where it is named", { subject: name }),
+      : warn("runtimes", message, "Correct it in the setting that names it", { subject: name }),
   );
   return [summary, ...broken, ...mistakes];
 }
 
-/** One line for each environment of FLEET_RUNTIME_ENVS_DIR; nothing when that is unset and no sensor asks for one. */
+/** One check per environment of FLEET_RUNTIME_ENVS_DIR. No check if that is not set and no sensor needs one. */
 export async function checkEnvironments(
   { report }: Detection,
   env: Environment,
@@ -64,8 +64,8 @@ export async function checkEnvironments(
     return [
       fail(
         "environment",
-        `${ENVS_DIR} is unset, but sensors ask for ${names}`,
-        `Set it to the directory that holds them`,
+        `${ENVS_DIR} is not set, but sensors need ${names}`,
+        `Set it to the directory that contains them`,
       ),
     ];
   }
@@ -80,8 +80,8 @@ export async function checkEnvironments(
     return [
       warn(
         "environment",
-        `${ENVS_DIR} holds none (no directory with a pyvenv.cfg)`,
-        "Make one there, or unset it",
+        `${ENVS_DIR} contains none (no directory with a pyvenv.cfg)`,
+        "Create one there, or unset it",
         { subject: dir },
       ),
     ];
@@ -97,7 +97,7 @@ async function dirProblem(dir: string): Promise<string | undefined> {
   }
 }
 
-/** A broken environment is only wrong when a sensor asks for it. */
+/** A broken environment is a failure only if a sensor needs it. */
 function describeEnvironment(found: VirtualEnvironment, isWanted: boolean): Check {
   const { name: subject, path, verdict, version, interpreter, reason, note } = found;
   const data = { path, wanted: isWanted };
@@ -106,7 +106,7 @@ function describeEnvironment(found: VirtualEnvironment, isWanted: boolean): Chec
     return complain(
       "environment",
       reason ?? "can't be used here",
-      `Make it anew with an interpreter of this image: python3 -m venv --clear ${path}`,
+      `Create it again with an interpreter of this image: python3 -m venv --clear ${path}`,
       { subject, data },
     );
   }

@@ -51,7 +51,7 @@ describe("a sensor (A9, A11)", () => {
     const command = ["-c", "pass"];
     const missing = await check({ runtime: "python", command, cwd: join(dir, "gone") });
     expect(missing).toMatchObject({ status: "fail" });
-    expect(missing.message).toContain(`${join(dir, "gone")} is not there`);
+    expect(missing.message).toContain(`${join(dir, "gone")} does not exist`);
     writeFileSync(join(dir, "file"), "");
     const file = await check({ runtime: "python", command, cwd: join(dir, "file") });
     expect(file.message).toContain("is not a directory");

@@ -1,4 +1,4 @@
-/** Whether each sensor could be started here: its runtime, working directory and program. Nothing is started. (A6, A9, A11) */
+/** Checks that each sensor could be started: its runtime, working directory and program. Starts nothing. (A6, A9, A11) */
 import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { isAbsolute, join, resolve } from "node:path";
@@ -9,11 +9,11 @@ import type { Environment } from "../process/image-env.ts";
 import { planSensor, type SensorPlan } from "../sensors/sensor-plan.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
 
-/** A word that names a file of a program, by its form: a path, or a name with an ending that programs have. */
+/** Matches a word that looks like the file of a program: a path, or a name with the extension of a program. */
 const SCRIPT = /\/|\.(?:[cm]?js|ts|py|rb|pl|php|lua|sh|r|exs?|jar|java|go|dll)$/i;
 const PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/** One line for each sensor, in the order of the file. Never rejects. */
+/** One check per sensor, in the order of the file. Never rejects. */
 export async function checkSensors(
   sensors: readonly SensorConfig[],
   detection: Detection,
@@ -23,8 +23,8 @@ export async function checkSensors(
     return [
       warn(
         "sensor",
-        "none configured: the agent registers, and sends nothing",
-        "Name some under sensors: in the config file",
+        "none configured: the agent registers but sends no frames",
+        "Add sensors under sensors: in the config file",
       ),
     ];
   return Promise.all(sensors.map((sensor) => checkSensor(planSensor(sensor, detection), env)));
@@ -34,14 +34,14 @@ async function checkSensor(plan: SensorPlan, env: Environment): Promise<Check> {
   const { name: subject, runtime, requires = null, cwd, command } = plan.config;
   const details = { subject, data: { runtime, requires } };
   if (plan.at === "unavailable")
-    return fail("sensor", plan.reason, capitalised(plan.remedy), details);
+    return fail("sensor", plan.reason, capitalise(plan.remedy), details);
   const dir = resolve(cwd ?? ".");
   const dirProblem = await directoryProblem(dir);
   if (dirProblem !== undefined)
     return fail(
       "sensor",
       `its working directory ${dir} ${dirProblem}`,
-      "Correct its cwd:, or make that directory",
+      "Correct its cwd:, or create that directory",
       details,
     );
   const argv = plan.argv.join(" ");
@@ -50,8 +50,8 @@ async function checkSensor(plan: SensorPlan, env: Environment): Promise<Check> {
     if (program === undefined)
       return fail(
         "sensor",
-        `its program ${command[0]} is not there, or can't be run`,
-        "Put it there, executable (chmod +x), or correct its command:",
+        `its program ${command[0]} does not exist or is not executable`,
+        "Install it, executable (chmod +x), or correct its command:",
         details,
       );
     return ok("sensor", `runs ${program}`, details);
@@ -64,7 +64,7 @@ async function checkSensor(plan: SensorPlan, env: Environment): Promise<Check> {
       return warn(
         "sensor",
         `${path} ${problem}`,
-        `Put it there, or correct its command: or cwd:`,
+        `Install it, or correct its command: or cwd:`,
         details,
       );
   }
@@ -77,7 +77,7 @@ async function directoryProblem(dir: string): Promise<string | undefined> {
     await access(dir, constants.X_OK);
     return undefined;
   } catch (error) {
-    return absence(error);
+    return accessProblem(error);
   }
 }
 
@@ -86,16 +86,16 @@ async function readProblem(path: string): Promise<string | undefined> {
     await access(path, constants.R_OK);
     return undefined;
   } catch (error) {
-    return absence(error);
+    return accessProblem(error);
   }
 }
 
-function absence(error: unknown): string {
+function accessProblem(error: unknown): string {
   const { code } = error as NodeJS.ErrnoException;
-  return code === "ENOENT" ? "is not there" : `can't be read: ${code}`;
+  return code === "ENOENT" ? "does not exist" : `can't be read: ${code}`;
 }
 
-/** As the system finds it: a word with a slash from the working directory, any other by PATH. */
+/** Finds a program as the system does: relative to the working directory if the word has a slash, otherwise by PATH. */
 async function findProgram(
   word: string,
   dir: string,
@@ -109,12 +109,12 @@ async function findProgram(
       await access(path, constants.X_OK);
       if ((await stat(path)).isFile()) return path;
     } catch {
-      // The next one may do.
+      // Another directory of PATH may have it.
     }
   }
   return undefined;
 }
 
-function capitalised(phrase: string): string {
+function capitalise(phrase: string): string {
   return phrase.slice(0, 1).toUpperCase() + phrase.slice(1);
 }

@@ -48,7 +48,7 @@ describe("the state directory (A9, A14)", () => {
   test("that is named and not there yet will be made by the agent, and is not made here", async () => {
     const path = join(base, "a", "b");
     const [found] = await checkStateDir(path);
-    expect(found?.message).toContain("the agent will make it");
+    expect(found?.message).toContain("the agent will create it");
     expect(existsSync(join(base, "a"))).toBe(false);
   });
 

@@ -1,23 +1,23 @@
-/** Whether the state directory keeps what is written to it, tried with a file that is removed again. (A9, A14) */
+/** Checks that the state directory is writable and durable, by a file that is removed again. (A9, A14) */
 import { constants } from "node:fs";
 import { access, open, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { DEFAULT_STATE_DIR } from "../state/state-dir.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
 
-/** Below these the next write, or the one after, may fail. */
+/** With less than this, one of the next writes may fail. */
 const FREE_BYTES_MIN = 16 * 1024 ** 2;
 const FREE_INODES_MIN = 64;
 const OTHERS_WRITE = 0o002;
-/** File systems (statfs(2) f_type) that end with the container or the machine. */
-const FLEETING = new Map([
+/** File systems (statfs(2) f_type) whose content is lost with the container or at a reboot. */
+const TRANSIENT = new Map([
   [0x01021994, "tmpfs"],
   [0x858458f6, "ramfs"],
   [0x794c7630, "overlay"],
 ]);
 const VOLUME = "mount a volume";
 
-/** `explicit` is what flag or variable names. Never rejects, and leaves nothing behind. */
+/** `explicit` is the directory of the flag or variable. Never rejects, and leaves no file behind. */
 export async function checkStateDir(explicit: string | undefined): Promise<Check[]> {
   const path = resolve(explicit ?? DEFAULT_STATE_DIR);
   const isNamed = explicit !== undefined;
@@ -41,9 +41,9 @@ export async function checkStateDir(explicit: string | undefined): Promise<Check
   }
 }
 
-/** As the agent writes: a new file, synced, renamed. */
+/** Writes as the agent does: a new file, synced and renamed. */
 async function tryToWrite(dir: string): Promise<void> {
-  // Process ids repeat from container to container: one that was killed must not be in the way of the next.
+  // Not the process id, which repeats in every container: a file left by a killed doctor must not block the next one.
   const probe = join(dir, `.doctor-${crypto.randomUUID()}`);
   const renamed = `${probe}.done`;
   try {
@@ -60,11 +60,11 @@ async function tryToWrite(dir: string): Promise<void> {
   }
 }
 
-/** `path` is there, or the nearest directory above it that is. */
+/** Describes the file system of `path`, which exists; `subject` may be a missing directory below it. */
 async function describe(path: string, found: string, subject = path): Promise<Check[]> {
   const { type, bavail, bsize, files, ffree } = await statfs(path);
   const freeBytes = bavail * bsize;
-  const fleeting = FLEETING.get(type);
+  const fleeting = TRANSIENT.get(type);
   const data = {
     free_bytes: freeBytes,
     free_inodes: files === 0 ? null : ffree,
@@ -74,9 +74,9 @@ async function describe(path: string, found: string, subject = path): Promise<Ch
   const room = `${(freeBytes / 1024 ** 2).toFixed(0)} MiB free`;
   if (freeBytes < FREE_BYTES_MIN)
     return [
-      warn("state_dir", `${found}, but only ${room}`, "Free some, or make it larger", details),
+      warn("state_dir", `${found}, but only ${room}`, "Free some space, or enlarge it", details),
     ];
-  // Some file systems have as many as they like, and say 0 of 0.
+  // File systems without a fixed number of inodes report 0 of 0.
   if (files > 0 && ffree < FREE_INODES_MIN)
     return [warn("state_dir", `${found}, but only ${ffree} inodes free`, "Remove files", details)];
   if (fleeting === undefined) return [ok("state_dir", `${found}, ${room}`, details)];
@@ -90,13 +90,13 @@ async function describe(path: string, found: string, subject = path): Promise<Ch
   ];
 }
 
-/** The agent makes a directory that was named, below one that is there. */
+/** The agent creates a missing configured directory, which needs a writable directory above it. */
 async function missing(path: string): Promise<Check[]> {
   let above = dirname(path);
   for (;;) {
     try {
       await access(above, constants.W_OK | constants.X_OK);
-      return await describe(above, "is not there yet; the agent will make it", path);
+      return await describe(above, "does not exist yet; the agent will create it", path);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT" || above === dirname(above))
         return [await unusable(above, error as NodeJS.ErrnoException, true, path)];
@@ -108,13 +108,13 @@ async function missing(path: string): Promise<Check[]> {
 function none(path: string): Check {
   return warn(
     "state_dir",
-    "is not there: identity and logs are in memory only, and without a name of its own the node goes by its host's",
+    "does not exist: identity and logs are in memory only, and an unnamed node uses its host name as id",
     `To keep them, ${VOLUME} at ${path}, or name a directory with --state-dir or FLEET_STATE_DIR`,
     { subject: path },
   );
 }
 
-/** What the system says, with whose it is and who we are. The default directory is only used where it can be. */
+/** Describes a system error. It is a failure for a configured directory, but only a warning for the default one. */
 async function unusable(
   path: string,
   { code = "", syscall = "", message }: NodeJS.ErrnoException,
@@ -134,7 +134,7 @@ async function unusable(
     return complain(
       "state_dir",
       `no space left (${code} at ${syscall})`,
-      "Free some, or make it larger",
+      "Free some space, or enlarge it",
       { subject, data },
     );
   if (code === "ENOTDIR")
@@ -158,7 +158,7 @@ async function unusable(
   const remedy =
     path === subject
       ? `chown ${uid} ${path}, or run as its owner (Kubernetes: securityContext.fsGroup)`
-      : `Mount a volume at ${subject}, or make it there for uid ${uid}`;
+      : `Mount a volume at ${subject}, or create it for uid ${uid}`;
   return complain("state_dir", `${whose} by uid ${uid}`, remedy, {
     subject,
     data: { ...data, owner: owner?.uid ?? null, uid },
@@ -168,7 +168,7 @@ async function unusable(
 function openToAll(path: string, mode: number): Check {
   return warn(
     "state_dir",
-    `everybody may write to it (mode 0${(mode & 0o7777).toString(8)}), sensors of other users too`,
+    `every user may write to it (mode 0${(mode & 0o7777).toString(8)}), including sensors with another uid`,
     `chmod o-w ${path}`,
     { subject: path },
   );

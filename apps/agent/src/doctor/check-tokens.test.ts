@@ -73,9 +73,9 @@ describe("tokens (A9, H5)", () => {
     const env = { FLEET_ENROLL_TOKEN: "enrol", FLEET_ENROLL_TOKEN_PREVIOUS: "before" };
     const found = await check([value("enrol"), value("before")], { refreshToken: "mine", env });
     expect(brief(found)).toEqual([
-      "ok identity.json: the coordinator takes it; this is the one that will be used",
-      "ok FLEET_ENROLL_TOKEN: the coordinator takes it; held in reserve",
-      "ok FLEET_ENROLL_TOKEN_PREVIOUS: the coordinator takes it; held in reserve",
+      "ok identity.json: the coordinator accepts it; the agent will use it",
+      "ok FLEET_ENROLL_TOKEN: the coordinator accepts it; kept in reserve",
+      "ok FLEET_ENROLL_TOKEN_PREVIOUS: the coordinator accepts it; kept in reserve",
     ]);
     const whoami = "GET /api/v1/auth/whoami";
     expect(asked).toEqual([`${whoami} mine`, `${whoami} enrol`, `${whoami} before`]);
@@ -85,7 +85,7 @@ describe("tokens (A9, H5)", () => {
   test("that are refused are wrong only when no other is taken", async () => {
     const withOther = await check([value("stale"), value("enrol")], { refreshToken: "theirs" });
     expect(withOther.checks.map(({ status }) => status)).toEqual(["warn", "warn", "ok"]);
-    expect(withOther.checks[2]?.message).toContain("will be used");
+    expect(withOther.checks[2]?.message).toContain("the agent will use it");
     const alone = await check([value("stale")], { refreshToken: "theirs" });
     expect(alone.checks.map(({ status }) => status)).toEqual(["fail", "fail"]);
     expect(alone.whoami).toBeUndefined();
@@ -119,9 +119,9 @@ describe("tokens (A9, H5)", () => {
     const found = await check(names.map((name) => ({ at: "file", path: path(name) })));
     const at = (name: string): string => path(name);
     expect(brief(found)).toEqual([
-      `ok ${at("good")}: the coordinator takes it; this is the one that will be used`,
+      `ok ${at("good")}: the coordinator accepts it; the agent will use it`,
       `fail ${at("empty")}: is empty`,
-      `fail ${at("words")}: does not hold a token`,
+      `fail ${at("words")}: does not contain a token`,
       `fail ${at("long")}: is too long to be a token`,
       `fail ${at("pipe")}: is not a file`,
       `fail ${at("none")}: can't be read: ENOENT`,

@@ -1,4 +1,4 @@
-/** Which of the agent's tokens there are and which the coordinator takes, found out without registering. (A9, H5) */
+/** Checks which of the agent's tokens exist and which the coordinator accepts, without registering. (A9, H5) */
 import { readFile, stat } from "node:fs/promises";
 import type { ApiClient } from "@fleet/api-client";
 import type { Clock } from "@fleet/daemon";
@@ -8,30 +8,30 @@ import type { Environment } from "../process/image-env.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
 import { ANSWER_MS_MAX } from "./check-coordinator.ts";
 
-/** What the check goes by. `client` undefined: the coordinator can't be asked. */
+/** What the check needs. `client` is undefined if the coordinator does not answer. */
 export interface TokenCheckOptions {
   readonly client: ApiClient | undefined;
   readonly sources: readonly TokenSource[];
-  /** Of the stored identity, when that is the node that will run. */
+  /** The token of the stored identity, if the agent would use that identity. */
   readonly refreshToken: string | undefined;
   readonly env: Environment;
   readonly clock: Clock;
 }
 
-/** An answer of `whoami`, with when it was asked for and how long it took. */
+/** An answer of `whoami`, with the time of the request and its duration. */
 export interface Whoami {
   readonly answer: WhoamiResponse;
   readonly sentMs: number;
   readonly tookMs: number;
 }
 
-/** The checks, and the answer that took the least time. */
+/** The checks, and the fastest answer. */
 export interface TokensFound {
   readonly checks: readonly Check[];
   readonly whoami: Whoami | undefined;
 }
 
-/** A token the agent would try, in the order it would. */
+/** A token that the agent would try. */
 interface Candidate {
   readonly subject: string;
   readonly wanted: "refresh" | "enroll";
@@ -50,12 +50,12 @@ const SET_TOKEN =
 const KIND_TEXT: Readonly<Record<TokenKind, string>> = {
   enroll: "an enrolment token",
   push: "a push token, for nodes without an agent",
-  operator: "an operator's token",
+  operator: "an operator token",
   access: "another agent's access token",
   refresh: "another agent's refresh token",
 };
 
-/** Tries the tokens in the agent's own order: the identity's, then those that enrol. Never rejects. */
+/** Tries the tokens in the order of the agent: the identity's, then the enrolment tokens. Never rejects. */
 export async function checkTokens(options: TokenCheckOptions): Promise<TokensFound> {
   const { client, refreshToken, clock } = options;
   const read = await Promise.all(options.sources.map((source) => readSource(source, options.env)));
@@ -71,7 +71,7 @@ export async function checkTokens(options: TokenCheckOptions): Promise<TokensFou
     return { checks: [...unreadable, withoutToken(verdict)], whoami };
   }
   const verdicts: Verdict[] = [];
-  // One after the other: from the second on the connection stands, which makes the time they take tell of the clock.
+  // One after the other: from the second request on the connection is open, so that its duration bounds the clock error.
   for (const { token, wanted } of candidates)
     verdicts.push(await ask(client, token, wanted, clock));
   const checks = candidates.map((candidate, index) => judge(candidate, index, verdicts));
@@ -81,16 +81,16 @@ export async function checkTokens(options: TokenCheckOptions): Promise<TokensFou
 }
 
 function untried(candidates: readonly Candidate[]): Check[] {
-  if (candidates.length === 0) return [fail("token", "there is none", SET_TOKEN)];
+  if (candidates.length === 0) return [fail("token", "there is no token", SET_TOKEN)];
   return candidates.map(({ subject }) =>
-    ok("token", "there is one; whether the coordinator takes it can't be told", { subject }),
+    ok("token", "present; could not ask the coordinator whether it accepts it", { subject }),
   );
 }
 
 function withoutToken(verdict: Verdict): Check {
   if (verdict.at === "accepted")
-    return ok("token", "there is none, and the coordinator asks for none (--insecure-dev)");
-  return fail("token", "there is none, and the coordinator lets nobody in without", SET_TOKEN);
+    return ok("token", "there is no token, and the coordinator requires none (--insecure-dev)");
+  return fail("token", "there is no token, and the coordinator requires one", SET_TOKEN);
 }
 
 function judge({ subject, wanted }: Candidate, index: number, verdicts: readonly Verdict[]): Check {
@@ -101,8 +101,8 @@ function judge({ subject, wanted }: Candidate, index: number, verdicts: readonly
   const complain = isLast ? fail : warn;
   switch (verdict.at) {
     case "accepted": {
-      const use = index === first ? "this is the one that will be used" : "held in reserve";
-      return ok("token", `the coordinator takes it; ${use}`, {
+      const use = index === first ? "the agent will use it" : "kept in reserve";
+      return ok("token", `the coordinator accepts it; ${use}`, {
         subject,
         data: { ...details.data, used: index === first },
       });
@@ -113,21 +113,21 @@ function judge({ subject, wanted }: Candidate, index: number, verdicts: readonly
       return warn(
         "token",
         `could not be tried: ${verdict.reason}`,
-        "See the coordinator's log",
+        "Check the coordinator's log",
         details,
       );
     case "refused":
       if (wanted === "refresh")
         return complain(
           "token",
-          "the coordinator does not take this node's refresh token (any more)",
-          isLast ? SET_TOKEN : "Nothing to do: the agent enrols anew with the next token",
+          "the coordinator does not accept this node's refresh token (any more)",
+          isLast ? SET_TOKEN : "Nothing to do: the agent enrols again with the next token",
           details,
         );
       return complain(
         "token",
-        "the coordinator does not take it as an enrolment token",
-        isLast ? SET_TOKEN : "Correct it, or take it away if it was rotated out",
+        "the coordinator does not accept it as an enrolment token",
+        isLast ? SET_TOKEN : "Correct it, or remove it if it was rotated out",
         details,
       );
   }
@@ -148,11 +148,11 @@ async function ask(
     if (reply.status === 401) return { at: "refused" };
     const reason =
       reply.status === 404
-        ? "this coordinator is too old to be asked"
+        ? "this coordinator is too old to answer this check"
         : `it answers ${reply.status} ${reply.code}`;
     return { at: "unknown", reason };
   }
-  if (reply.at === "malformed") return { at: "unknown", reason: "an answer of another form" };
+  if (reply.at === "malformed") return { at: "unknown", reason: "the answer has an unknown form" };
   const answer = reply.body;
   const whoami = { answer, sentMs, tookMs };
   return { at: answer.kind === wanted ? "accepted" : "other_kind", whoami };
@@ -165,12 +165,12 @@ function protocolProblem(whoami: Whoami | undefined): Check[] {
     fail(
       "coordinator",
       `speaks protocol ${protocol} (version ${version}), this agent ${PROTOCOL_VERSION}`,
-      "Update whichever of the two is older",
+      "Update the older of the two",
     ),
   ];
 }
 
-/** The token, or what keeps it from being read. */
+/** The token, or a failed check if it can't be read. */
 async function readSource(source: TokenSource, env: Environment): Promise<Candidate | Check> {
   if (source.at === "value") {
     const names = ["FLEET_ENROLL_TOKEN", "FLEET_ENROLL_TOKEN_PREVIOUS"];
@@ -178,16 +178,18 @@ async function readSource(source: TokenSource, env: Environment): Promise<Candid
     return { subject, wanted: "enroll", token: source.token };
   }
   const { path: subject } = source;
-  const remedy = `Put the token there, alone, readable by uid ${process.getuid?.() ?? -1}`;
+  const remedy = `Write only the token to it, readable by uid ${process.getuid?.() ?? -1}`;
   try {
     const stats = await stat(subject);
-    // Reading a pipe would wait for somebody to write, and take what was meant for the agent.
+    // Reading a pipe would block, and would consume what is meant for the agent.
     if (!stats.isFile()) return fail("token", "is not a file", remedy, { subject });
     if (stats.size > TOKEN_FILE_BYTES_MAX)
       return fail("token", "is too long to be a token", remedy, { subject });
     const token = (await readFile(subject, "utf8")).trim();
     if (isToken(token)) return { subject, wanted: "enroll", token };
-    return fail("token", token === "" ? "is empty" : "does not hold a token", remedy, { subject });
+    return fail("token", token === "" ? "is empty" : "does not contain a token", remedy, {
+      subject,
+    });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     return fail("token", `can't be read: ${code ?? String(error)}`, remedy, { subject });

@@ -1,6 +1,6 @@
-/** What the doctor finds: one `Check` for each thing looked at. They are the JSON form as they stand, `schema: 1`. (A9) */
+/** The results of the doctor: one `Check` per item examined. They are also its JSON output, `schema: 1`. (A9) */
 
-/** What was looked at. Several checks may have the same id, each with a subject of its own. */
+/** The item examined. Checks with the same id have different subjects. */
 export type CheckId =
   | "config"
   | "proc"
@@ -15,24 +15,24 @@ export type CheckId =
   | "environment"
   | "sensor";
 
-/** More about a check: what it was about, and figures for programs. */
+/** Details of a check: its subject, and data for programs. */
 export interface CheckDetails {
-  /** Which of several: a path, a variable, a sensor's or environment's name. */
+  /** A path, a variable, or the name of a sensor or environment. */
   readonly subject?: string;
   readonly data?: Readonly<Record<string, unknown>>;
 }
 
-/** One thing that was looked at. `fail`: the agent does not work as configured. `warn`: it does, but may surprise. */
+/** One item examined. `fail`: the agent does not work as configured. `warn`: it works, but perhaps not as expected. */
 export interface Check extends CheckDetails {
   readonly id: CheckId;
   readonly status: "ok" | "warn" | "fail";
-  /** What was found, for a person. */
+  /** The finding, for a person. */
   readonly message: string;
-  /** What to do about it; there is one whenever the status is not `ok`. */
+  /** What to do about it; present unless the status is `ok`. */
   readonly remedy?: string;
 }
 
-/** It is as it should be. */
+/** A check without a problem. */
 export function ok(id: CheckId, message: string, details: CheckDetails = {}): Check {
   const { subject, data } = details;
   return {
@@ -44,7 +44,7 @@ export function ok(id: CheckId, message: string, details: CheckDetails = {}): Ch
   };
 }
 
-/** Something may surprise, and what to do about it. */
+/** A check with a warning, and its remedy. */
 export function warn(
   id: CheckId,
   message: string,
@@ -54,7 +54,7 @@ export function warn(
   return { ...ok(id, message, details), status: "warn", remedy };
 }
 
-/** Something does not work, and what to do about it. */
+/** A failed check, and its remedy. */
 export function fail(
   id: CheckId,
   message: string,

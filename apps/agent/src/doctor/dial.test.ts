@@ -80,7 +80,7 @@ describe("a port (A9)", () => {
     const endpoint = { host: "localhost", port, tls: true };
     const found = await checkFrames(endpoint, authority.cert, clock);
     expect(found).toMatchObject({ status: "ok" });
-    expect(found.message).toStartWith("takes TLS connections");
+    expect(found.message).toStartWith("accepts TLS connections");
     const failure = async (tls: TestPair | undefined, ca = authority.cert): Promise<string> => {
       const check = await checkFrames({ ...endpoint, port: listen(tls).port }, ca, clock);
       expect(check).toMatchObject({ id: "frames", status: "fail" });

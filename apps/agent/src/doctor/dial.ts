@@ -1,20 +1,20 @@
-/** Tries whether a port can be reached and believed, and names what is in the way. Says nothing there. Used by the doctor. (A9) */
+/** Tries to connect to a port, with TLS if needed, and explains failures. It sends no data. Used by the doctor. (A9) */
 import { lookup } from "node:dns/promises";
 import { isIPv6 } from "node:net";
 import type { Clock } from "@fleet/daemon";
 import { within } from "./within.ts";
 
-/** How a try went; `reason` is a phrase that follows the name of the host, `code` the system's word for it. */
+/** The result of an attempt. `reason` is for a person, `code` is the system's error code. */
 export type Dialled =
   | { readonly at: "open"; readonly address: string; readonly tookMs: number }
   | { readonly at: "failed"; readonly code: string; readonly reason: string };
 
-/** A name may have many addresses; these are tried, in order. */
+/** The most addresses of a name that are tried, in order. */
 const ADDRESSES_MAX = 4;
 const LOOKUP_MS_MAX = 5000;
 const CONNECT_MS_MAX = 3000;
 
-/** Looks the name up and connects to its addresses until one takes us. Never rejects. */
+/** Resolves the name and tries its addresses until one accepts a connection. Never rejects. */
 export async function dial(host: string, port: number, clock: Clock): Promise<Dialled> {
   const startMs = clock.monotonicMs();
   const found = await addressesOf(host, clock);
@@ -29,7 +29,7 @@ export async function dial(host: string, port: number, clock: Clock): Promise<Di
   return last;
 }
 
-/** The addresses, or the code of what kept them from being found. */
+/** The addresses, or the error code of the lookup. */
 async function addressesOf(host: string, clock: Clock): Promise<readonly string[] | string> {
   try {
     const found = await within(clock, LOOKUP_MS_MAX, lookup(host, { all: true }));
@@ -40,13 +40,13 @@ async function addressesOf(host: string, clock: Clock): Promise<readonly string[
   }
 }
 
-/** Undefined when it connects, else the code of what was in the way. */
+/** Undefined if it connects, else the error code. */
 async function connect(address: string, port: number, clock: Clock): Promise<string | undefined> {
   const attempt = Bun.connect({ hostname: address, port, socket: { data: () => {} } });
   try {
     const socket = await within(clock, CONNECT_MS_MAX, attempt);
     if (socket === undefined) {
-      // Should it come after all, nobody wants it any more.
+      // Closes the connection if it still opens later.
       void attempt.then((late) => late.terminate()).catch(() => {});
       return "ETIMEDOUT";
     }
@@ -57,7 +57,7 @@ async function connect(address: string, port: number, clock: Clock): Promise<str
   }
 }
 
-/** A socket's own error is always "refused"; fetch's tells more. It fails as the socket did, so that nothing is sent. */
+/** Bun reports every socket error as refused, but fetch reports the real code. It fails like the socket, so it sends nothing. */
 async function nameFailure(address: string, port: number, clock: Clock): Promise<string> {
   const host = isIPv6(address) ? `[${address}]` : address;
   const abort = new AbortController();
@@ -71,8 +71,8 @@ async function nameFailure(address: string, port: number, clock: Clock): Promise
 }
 
 /**
- * Shakes hands in TLS as an uplink does, with `ca` as in AgentConfig, and says nothing more. Undefined when the peer is to be
- * believed, else the code of what was wrong. Never rejects.
+ * Performs a TLS handshake as an uplink does, with `ca` as in AgentConfig. Undefined if the certificate is trusted, else the
+ * error code. Never rejects.
  */
 export async function shakeHands(
   host: string,
@@ -113,7 +113,7 @@ function where(host: string, address: string, port: number): string {
 }
 
 const LOOKUP_TEXT: Readonly<Record<string, string>> = {
-  ENOTFOUND: "unknown host; no name server or hosts file has it",
+  ENOTFOUND: "unknown host: neither a name server nor the hosts file has it",
   EAI_AGAIN: "no name server answers",
 };
 
@@ -123,6 +123,6 @@ const CONNECT_TEXT: Readonly<Record<string, string>> = {
   EHOSTUNREACH: "can't be reached: no route to it",
   EADDRNOTAVAIL: "can't be reached: this machine has no address of that family",
   ETIMEDOUT: `does not answer within ${CONNECT_MS_MAX / 1000} s`,
-  EACCES: "may not be connected to: forbidden by policy",
-  EPERM: "may not be connected to: forbidden by policy",
+  EACCES: "is forbidden by policy",
+  EPERM: "is forbidden by policy",
 };

@@ -1,6 +1,6 @@
 /**
- * Looks at everything the agent needs, at once and each part with an end, so that one that hangs holds up no other. Disturbs
- * nothing: no registration, no lock, no write but a probe in the state directory that is removed again. (A9)
+ * Checks everything the agent needs. The parts run concurrently, each with a time limit, so that a hanging part delays no other.
+ * The only side effect is a probe file in the state directory, which is removed: it registers nothing and takes no lock. (A9)
  */
 import { ApiClient } from "@fleet/api-client";
 import type { Clock } from "@fleet/daemon";
@@ -23,19 +23,19 @@ import { checkStateDir } from "./check-state-dir.ts";
 import { checkTokens, type Whoami } from "./check-tokens.ts";
 import { within } from "./within.ts";
 
-/** What to look at: the agent that these flags and variables would start. */
+/** The agent to examine: the one that these flags and variables would start. */
 export interface DoctorOptions {
   readonly flags: RunFlags;
-  /** The image's environment as it was. */
+  /** The image's original environment. */
   readonly env: Environment;
   readonly clock: Clock;
-  /** Gets the parts that are not done yet, each time that changes. */
+  /** Called with the unfinished parts whenever they change. */
   readonly onWaiting?: (parts: readonly string[]) => void;
 }
 
-/** A part takes longer only when something hangs that has no end of its own. */
+/** A part exceeds this only if something without its own time limit hangs. */
 export const PART_MS_MAX = 30_000;
-/** Reading a small file takes longer only where a file system hangs; the tokens are then tried without it. */
+/** Reading the identity exceeds this only if the file system hangs; the tokens are then tried without it. */
 const IDENTITY_MS_MAX = 3000;
 
 interface Part {
@@ -43,19 +43,23 @@ interface Part {
   readonly checks: Promise<readonly Check[]>;
 }
 
-/** All checks, in a fixed order whichever is done first. Never rejects. */
+/** Runs all checks and returns them in a fixed order. Never rejects. */
 export async function examine(options: DoctorOptions): Promise<readonly Check[]> {
   const { clock } = options;
   const parts = start(options);
   const waiting = new Set(parts);
-  const tell = (): void => options.onWaiting?.([...waiting].map(({ id }) => id));
-  tell();
+  const report = (): void => options.onWaiting?.([...waiting].map(({ id }) => id));
+  report();
   const done = parts.map(async (part) => {
     const checks = await within(clock, PART_MS_MAX, part.checks).catch((error: unknown) => [
-      fail(part.id, `could not be looked at: ${String(error)}`, "This is a mistake in fleet-agent"),
+      fail(
+        part.id,
+        `could not be checked: ${String(error)}`,
+        "This is a bug in fleet-agent; report it",
+      ),
     ]);
     waiting.delete(part);
-    tell();
+    report();
     return checks ?? [hung(part.id)];
   });
   return (await Promise.all(done)).flat();
@@ -66,7 +70,7 @@ function start(options: DoctorOptions): readonly Part[] {
   let namedStateDir: string | undefined;
   const survey = surveyConfig(flags, env, (named) => {
     namedStateDir = named;
-    // Looked at below, and not made, which is the agent's.
+    // Checked below. It is not created, which is up to the agent.
     return { at: "writable", path: named ?? DEFAULT_STATE_DIR };
   });
   const { config } = survey;
@@ -97,14 +101,14 @@ function checkConfig(
   const path = configPath(flags, env);
   if (problems.length > 0)
     return problems.map((problem) =>
-      fail("config", problem, "Correct it; until then the agent ends with exit code 78"),
+      fail("config", problem, "Correct it; until then the agent exits with code 78"),
     );
   const sensors = `${config.sensors.length} ${config.sensors.length === 1 ? "sensor" : "sensors"}`;
-  if (path === undefined) return [ok("config", `no file, flags and variables only; ${sensors}`)];
-  return [ok("config", `is right; ${sensors}`, { subject: path })];
+  if (path === undefined) return [ok("config", `no file, only flags and variables; ${sensors}`)];
+  return [ok("config", `is valid; ${sensors}`, { subject: path })];
 }
 
-/** The coordinator, then what needs it to answer: tokens, clock and the frame port. */
+/** The coordinator, and the checks that need its answer: tokens, clock and the frame port. */
 function connectionParts(
   { env, clock }: DoctorOptions,
   { config }: ConfigSurvey,
@@ -125,7 +129,7 @@ function connectionParts(
       client: found?.health === undefined ? undefined : client,
     }),
   );
-  /** Nothing to look at without a coordinator that answers. */
+  /** No check without a coordinator that answers. */
   const ifAnswers = async (
     look: (
       whoami: Whoami | undefined,
@@ -136,7 +140,7 @@ function connectionParts(
     return health === undefined ? [] : look((await tokens).whoami, health);
   };
   return [
-    // Without an address there is nothing to say: that it is missing is a problem of the config.
+    // Without an address there is no check: the config check reports that it is missing.
     { id: "coordinator", checks: coordinator.then((found) => (found ? [found.check] : [])) },
     { id: "token", checks: tokens.then(({ checks }) => checks) },
     { id: "clock", checks: ifAnswers(checkClock) },
@@ -147,7 +151,7 @@ function connectionParts(
   ];
 }
 
-/** As the agent detects, but without its cache: the doctor looks for itself, and a file it wrote might be another user's. */
+/** Detects as the agent does, but without its cache, because a cache written by the doctor might belong to another user. */
 async function detect(
   { env, clock }: DoctorOptions,
   { config: { runtimes, interpreters } }: ConfigSurvey,
@@ -174,6 +178,6 @@ function hung(id: CheckId): Check {
   return fail(
     id,
     `no result within ${PART_MS_MAX / 1000} s`,
-    "Something there hangs: a mount, a name server, a device",
+    "Something hangs: check mounts, name servers and devices",
   );
 }

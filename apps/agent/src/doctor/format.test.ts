@@ -3,7 +3,7 @@ import { type Check, fail, ok, warn } from "./check.ts";
 import { formatJson, formatText, isHealthy } from "./format.ts";
 
 const CHECKS: readonly Check[] = [
-  ok("proc", "/proc is there"),
+  ok("proc", "/proc is mounted"),
   warn("state_dir", "is on tmpfs", "Mount a volume", { subject: "/state" }),
   fail("coordinator", "refuses", "Start it", { subject: "http://c:7700", data: { code: "X" } }),
 ];
@@ -12,7 +12,7 @@ describe("the report (A9)", () => {
   test("is a line for each check, with what to do, and a count", () => {
     expect(formatText(CHECKS, false)).toBe(
       [
-        "ok    proc         /proc is there",
+        "ok    proc         /proc is mounted",
         "warn  state_dir    /state: is on tmpfs. Mount a volume",
         "FAIL  coordinator  http://c:7700: refuses. Start it",
         "3 checks: 1 ok, 1 warning, 1 failed",
@@ -37,7 +37,7 @@ describe("the report (A9)", () => {
       schema: 1,
       ok: false,
       checks: [
-        { id: "proc", status: "ok", message: "/proc is there" },
+        { id: "proc", status: "ok", message: "/proc is mounted" },
         {
           id: "state_dir",
           status: "warn",

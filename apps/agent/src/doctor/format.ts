@@ -1,4 +1,4 @@
-/** The doctor's report: a line for each check, for people; one JSON object, for programs. Pure. (A9) */
+/** Formats the doctor's report: one line per check for people, or one JSON object for programs. Pure. (A9) */
 import type { Check } from "./check.ts";
 
 const MARKS = { ok: "ok  ", warn: "warn", fail: "FAIL" } as const;
@@ -6,17 +6,17 @@ const COLOURS = { ok: "\u001B[32m", warn: "\u001B[33m", fail: "\u001B[1;31m" } a
 const PLAIN = "\u001B[0m";
 const ID_WIDTH = 11;
 
-/** Whether nothing is wrong; warnings are allowed. */
+/** Whether no check failed; warnings are allowed. */
 export function isHealthy(checks: readonly Check[]): boolean {
   return checks.every(({ status }) => status !== "fail");
 }
 
-/** `{schema: 1, ok, checks}`; fields may be added, `schema` rises when one changes or goes. LF-terminated. */
+/** `{schema: 1, ok, checks}`. Fields may be added; `schema` rises if one changes or is removed. LF-terminated. */
 export function formatJson(checks: readonly Check[]): string {
   return `${JSON.stringify({ schema: 1, ok: isHealthy(checks), checks }, null, 2)}\n`;
 }
 
-/** One line a check, then the count. LF-terminated; nothing in it can steer a terminal but our own colours. */
+/** One line per check, then the totals. LF-terminated. It contains no terminal control characters but our own colours. */
 export function formatText(checks: readonly Check[], coloured: boolean): string {
   const lines = checks.map((check) => {
     const mark = MARKS[check.status];
@@ -37,7 +37,7 @@ function count(checks: readonly Check[]): string {
   return `${checks.length} ${checks.length === 1 ? "check" : "checks"}: ${of("ok")} ok, ${warnings} ${warnings === 1 ? "warning" : "warnings"}, ${of("fail")} failed`;
 }
 
-/** Names and answers come from elsewhere: what is not printable shows as `?`. */
+/** Names and answers are foreign text: characters that are not printable show as `?`. */
 function printable(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
 }

@@ -1,4 +1,4 @@
-/** The `doctor` sub-command: report, progress and exit code around `examine`. Loaded by main.ts only when it is asked for. (A9) */
+/** The `doctor` subcommand: report, progress and exit code around `examine`. main.ts loads it on demand. (A9) */
 import { writeSync } from "node:fs";
 import type { Clock, Timer } from "@fleet/daemon";
 import type { RunFlags } from "../config/run-flags.ts";
@@ -6,7 +6,7 @@ import type { Environment } from "../process/image-env.ts";
 import { examine } from "./doctor.ts";
 import { formatJson, formatText, isHealthy } from "./format.ts";
 
-/** What `fleet-agent doctor` was told. `env` is the image's environment as it was. */
+/** The options of `fleet-agent doctor`. `env` is the image's original environment. */
 export interface RunDoctorOptions {
   readonly flags: RunFlags;
   readonly json: boolean;
@@ -14,12 +14,12 @@ export interface RunDoctorOptions {
   readonly clock: Clock;
 }
 
-/** Who waits for longer than this is told what for. */
-const PATIENCE_MS = 1000;
-const EXIT_WRONG = 1;
+/** Progress is shown after this time. */
+const PROGRESS_AFTER_MS = 1000;
+const EXIT_PROBLEM = 1;
 const CLEAR_LINE = "\r\u001B[K";
 
-/** Prints the report; the exit code is 0 when nothing is wrong (warnings are allowed), else 1. */
+/** Prints the report. Returns exit code 1 if a check failed, else 0. */
 export async function runDoctor({ json, ...options }: RunDoctorOptions): Promise<number> {
   const progress = process.stderr.isTTY ? new Progress(options.clock) : undefined;
   const checks = await examine({
@@ -29,19 +29,19 @@ export async function runDoctor({ json, ...options }: RunDoctorOptions): Promise
   progress?.end();
   const isColoured = process.stdout.isTTY && !options.env["NO_COLOR"];
   const text = json ? formatJson(checks) : formatText(checks, isColoured);
-  // Whoever reads it may not want the end of it.
+  // The reader may close the pipe before the end.
   await Bun.write(Bun.stdout, text).catch(() => {});
-  return isHealthy(checks) ? 0 : EXIT_WRONG;
+  return isHealthy(checks) ? 0 : EXIT_PROBLEM;
 }
 
-/** A line on a terminal that names what is still being waited for, and is gone in the end. */
+/** A line on the terminal that names the unfinished parts, and is cleared at the end. */
 class Progress {
   readonly #timer: Timer;
   #parts: readonly string[] = [];
   #isShown = false;
 
   constructor(clock: Clock) {
-    this.#timer = clock.after(PATIENCE_MS, () => {
+    this.#timer = clock.after(PROGRESS_AFTER_MS, () => {
       this.#isShown = true;
       this.waitFor(this.#parts);
     });

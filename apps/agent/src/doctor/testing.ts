@@ -1,15 +1,15 @@
-/** A detection that found what a test says, for the doctor's tests. */
+/** Detection results for the doctor's tests. */
 import type { ImageReport, InterpreterReport, ResolvedRuntimes } from "@fleet/runtimes";
 import type { Detection } from "../detection/detect.ts";
 
-/** What was found, as far as the test cares. */
+/** The part of a result that a test is about. */
 export interface Found {
   readonly interpreters?: readonly InterpreterReport[];
   readonly environments?: ImageReport["environments"];
   readonly resolved?: Partial<ResolvedRuntimes>;
 }
 
-/** An interpreter that works, at `/usr/bin/NAME`. */
+/** A working interpreter at `/usr/bin/NAME`. */
 export function interpreter(name: string, version: string): InterpreterReport {
   return {
     verdict: "ok",

@@ -1,7 +1,7 @@
-/** Waiting with an end. Used all over the doctor, which must not hang where the agent would. */
+/** Waits with a time limit. Used throughout the doctor, which must not hang where the agent would. */
 import type { Clock } from "@fleet/daemon";
 
-/** What `promise` comes to, or undefined when that takes longer than `limitMs`; it is then let go, not stopped. */
+/** The result of `promise`, or undefined after `limitMs`; the work behind it is abandoned, not stopped. */
 export async function within<T>(
   clock: Clock,
   limitMs: number,

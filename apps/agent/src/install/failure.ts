@@ -1,24 +1,27 @@
-/** How `fleet-agent install` can fail: a code for programs, one line for people, and an exit code of its own for each. (A2) */
+/** The failures of `fleet-agent install`, each with a code for programs, one line for people, and its own exit code. (A2) */
 
-/** What was in the way; `exit` ends the process, `meaning` is its line in `--help`. From 80 on they are ours, below sysexits'. */
+/** `exit` is the exit code, `meaning` its line in `--help`. Codes below 80 are those of sysexits(3), the others our own. */
 export const FAILURES = {
   no_directory: { exit: 66, meaning: "DIR is missing or not a directory" },
-  misbehaved: { exit: 70, meaning: "the copy did not run as it should" },
+  misbehaved: { exit: 70, meaning: "the copy did not run correctly" },
   target_is_directory: { exit: 73, meaning: "DIR/fleet-agent is a directory" },
   io: { exit: 74, meaning: "reading or writing failed" },
-  permission: { exit: 77, meaning: "DIR may not be written" },
+  permission: { exit: 77, meaning: "no permission to write to DIR" },
   read_only: { exit: 80, meaning: "DIR is on a read-only file system" },
   no_space: { exit: 81, meaning: "no space, over quota, or over the file size limit" },
-  noexec: { exit: 82, meaning: "programs can't be run from DIR (mounted noexec, or by policy)" },
+  noexec: {
+    exit: 82,
+    meaning: "running programs from DIR is not allowed (noexec mount, or a policy)",
+  },
   wrong_arch: { exit: 83, meaning: "this program is for another processor" },
   old_cpu: { exit: 84, meaning: "the processor lacks instructions this program needs" },
-  corrupted: { exit: 85, meaning: "the copy reads back different" },
+  corrupted: { exit: 85, meaning: "the copy differs from the original when read back" },
 } as const;
 
-/** Which failure. */
+/** The code of a failure. */
 export type FailureCode = keyof typeof FAILURES;
 
-/** Ends an install. The message is one line, names the place, and says what to do. */
+/** An install failed. The message is one line with the place, the problem and the remedy. */
 export class InstallError extends Error {
   override readonly name = "InstallError";
   readonly code: FailureCode;
@@ -33,20 +36,20 @@ export class InstallError extends Error {
   }
 }
 
-/** What the messages tell of the place; gathered only once something has failed. */
+/** Facts about the directory for the messages; collected only after a failure. */
 export interface Place {
   readonly dir: string;
-  /** Bytes the copy needs, and bytes that are free for us. */
+  /** The size of the copy, and the free space available to us. */
   readonly neededBytes: number;
   readonly freeBytes: number | undefined;
-  /** What may not be written, whose it is, and who we are. */
+  /** The file or directory that may not be written, and its owner. */
   readonly owner:
     | { readonly path: string; readonly uid: number; readonly mode: number }
     | undefined;
   readonly ourUid: number;
 }
 
-/** The failure that an operation's errno stands for. */
+/** Maps the errno of an operation to a failure. */
 export function failureOf(error: NodeJS.ErrnoException, place: Place): InstallError {
   const { dir } = place;
   const fail = (code: FailureCode, text: string): InstallError =>
@@ -74,12 +77,12 @@ export function failureOf(error: NodeJS.ErrnoException, place: Place): InstallEr
     case "ENOSPC":
       return fail(
         "no_space",
-        ` has no space: ${mebibytes(place.neededBytes)} are needed, ${place.freeBytes === undefined ? "fewer" : mebibytes(place.freeBytes)} free; make the volume larger or free some (inodes count too)`,
+        ` has no space: ${mebibytes(place.neededBytes)} are needed, ${place.freeBytes === undefined ? "fewer" : mebibytes(place.freeBytes)} free; enlarge the volume or free some space (or inodes)`,
       );
     case "EDQUOT":
       return fail(
         "no_space",
-        `: the quota of uid ${place.ourUid} has no room for ${mebibytes(place.neededBytes)}; raise it or free some`,
+        `: the quota of uid ${place.ourUid} has no room for ${mebibytes(place.neededBytes)}; raise it or free some space`,
       );
     case "EFBIG":
       return fail(
@@ -88,15 +91,16 @@ export function failureOf(error: NodeJS.ErrnoException, place: Place): InstallEr
       );
     case undefined:
     default:
-      return fail("io", `: ${error.message}; see the kernel's log, or use another volume`);
+      return fail("io", `: ${error.message}; check the kernel log, or use another volume`);
   }
 }
 
 const MISSING =
-  " does not exist and is not made here, where no other container would see it; mount the volume there";
+  " does not exist; mount the volume there (a directory created here would not be shared with other containers)";
 
 function permissionText({ dir, owner, ourUid }: Place): string {
-  const advice = "run as its owner, or let the group in (Kubernetes: securityContext.fsGroup)";
+  const advice =
+    "run as its owner, or give the group write access (Kubernetes: securityContext.fsGroup)";
   return owner === undefined
     ? `${dir} can't be reached by uid ${ourUid}; ${advice}`
     : `${owner.path} belongs to uid ${owner.uid} (mode 0${owner.mode.toString(8)}) and can't be written by uid ${ourUid}; ${advice}`;

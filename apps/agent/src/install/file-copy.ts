@@ -1,7 +1,7 @@
-/** Copying and hashing open files, in pieces, so that signals are heard meanwhile and memory stays small. (A2) */
+/** Copies and hashes open files in pieces, so that signals are handled meanwhile and memory use stays small. (A2) */
 import type { FileHandle } from "node:fs/promises";
 
-/** What went through. */
+/** Length and hash of the bytes read. */
 export interface Digest {
   readonly bytes: number;
   /** Hex. */
@@ -11,8 +11,8 @@ export interface Digest {
 const PIECE_BYTES = 1024 ** 2;
 
 /**
- * Copies `from`, from its start, to where `to` stands; the digest is that of the bytes read. Not the kernel's own copy: the
- * volume is hardly ever the file system the agent came on, so nothing could be shared, and the bytes must be hashed anyway.
+ * Copies all of `from` to the current position of `to` and hashes the bytes read. It does not use copy_file_range(2): source and
+ * volume rarely share a file system, and the bytes must be hashed anyway.
  */
 export function copyHashed(from: FileHandle, to: FileHandle): Promise<Digest> {
   return readHashed(from, async (piece) => {
@@ -24,7 +24,7 @@ export function copyHashed(from: FileHandle, to: FileHandle): Promise<Digest> {
   });
 }
 
-/** The digest of what the file reads as, from its start. */
+/** Hashes the whole file. */
 export function hashFile(file: FileHandle): Promise<Digest> {
   return readHashed(file, async () => {});
 }

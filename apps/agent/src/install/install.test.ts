@@ -142,7 +142,7 @@ test("a copy that answers wrong is not installed, and what was there stays", asy
   const [code, message] = await failure({ expected: "something else" });
   expect([code, message]).toEqual([
     "misbehaved",
-    `${dir}: the copy answered "ok" in place of "something else"`,
+    `${dir}: the copy answered "ok" instead of "something else"`,
   ]);
   expect(readFileSync(target, "utf8")).toBe("old");
   expect(readdirSync(dir)).toEqual(["fleet-agent"]);
@@ -151,7 +151,7 @@ test("a copy that answers wrong is not installed, and what was there stays", asy
 test("a program that can't read itself says so", async () => {
   const [code, message] = await failure({ source: join(base, "none") });
   expect(code).toBe("io");
-  expect(message).toStartWith(`${dir}: this program can't read itself`);
+  expect(message).toStartWith(`${dir}: this program can't read its own file`);
 });
 
 test("what killed runs have left is removed, also when there is nothing else to do", async () => {

@@ -1,9 +1,9 @@
 /**
- * `fleet-agent install DIR`: puts this program into a directory that other containers share, as DIR/fleet-agent. (A2)
+ * `fleet-agent install DIR`: copies this program to DIR/fleet-agent, in a directory shared with other containers. (A2)
  *
- * Order: look (done when the same file is there) → remove leftovers → copy to a file beside the target → read it back → fsync
- * → run it → rename → fsync the directory. Whoever reads DIR/fleet-agent finds the old file or the whole new one, whatever
- * is killed when, and however many run at once; a running old copy goes on. Nothing is written anywhere else.
+ * Steps: remove leftovers → stop if the same file is there → copy to a file beside the target → read it back → fsync → run it →
+ * rename → fsync the directory. DIR/fleet-agent is always the old file or the complete new one, whenever a run is killed and
+ * however many run at once; a running old copy is not affected. Nothing is written anywhere else.
  */
 import {
   closeSync,
@@ -24,19 +24,19 @@ import { isNoexec } from "./mount-flags.ts";
 import { removeLeftovers, type StagedFile, stageFile } from "./staged-file.ts";
 import { tryRun } from "./trial-run.ts";
 
-/** What to install where. */
+/** What to install, and where. */
 export interface InstallRequest {
   readonly dir: string;
-  /** Permissions of the file, whatever the umask. */
+  /** Permissions of the file, regardless of the umask. */
   readonly mode: number;
-  /** The program's own file. The link stays right when that is replaced or removed while it runs. */
+  /** The program's own file; by default a link that stays valid even if the file is replaced or removed. */
   readonly source?: string;
-  /** What the program prints for `--version --json`. */
+  /** The expected output of `--version --json`. */
   readonly expected: string;
   readonly clock: Clock;
 }
 
-/** What is there now. */
+/** The installed file. */
 export interface Installed extends Digest {
   readonly at: "installed" | "already_installed";
   readonly path: string;
@@ -46,10 +46,10 @@ const NAME = "fleet-agent";
 const SELF = "/proc/self/exe";
 const PERMISSIONS = 0o7777;
 const STICKY = 0o1000;
-/** A path that became a pipe or a link meanwhile must neither block nor lead elsewhere. */
+/** Neither blocks on a pipe nor follows a link, if the path has become one. */
 const READ_PLAIN = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-/** Resolves when the file is there and durable; throws `InstallError`, having left nothing but what was there before. */
+/** Resolves once the file is installed and durable. Throws `InstallError`, and then leaves the directory as it was. */
 export async function install(request: InstallRequest): Promise<Installed> {
   const { dir } = request;
   const source = await openSource(request);
@@ -81,7 +81,7 @@ async function installInto(
   removeLeftovers(dir, clock);
   const there = await sameFileAt(path, source, mode);
   if (there !== undefined) {
-    syncDirectory(dirFd); // The run that renamed it may have been killed before it could.
+    syncDirectory(dirFd); // The run that renamed it may have been killed before it could do this.
     return { at: "already_installed", path, ...there };
   }
   const staged = await stageFile(dir, mode);
@@ -103,7 +103,7 @@ async function installInto(
   }
 }
 
-/** Copies, reads back and makes durable; leaves the file closed for writing, so that it can be run. */
+/** Copies, syncs and reads back; closes the file, so that it can be run. */
 async function fill(staged: StagedFile, source: FileHandle, dir: string): Promise<Digest> {
   const { file } = staged;
   try {
@@ -113,14 +113,14 @@ async function fill(staged: StagedFile, source: FileHandle, dir: string): Promis
     if (written.sha256 === read.sha256) return read;
     throw new InstallError(
       "corrupted",
-      `${dir}: the copy reads back different (sha256 ${written.sha256.slice(0, 12)}, not ${read.sha256.slice(0, 12)}); check the disk and who else writes there`,
+      `${dir}: the copy differs when read back (sha256 ${written.sha256.slice(0, 12)}, not ${read.sha256.slice(0, 12)}); check the disk, and whether another process writes there`,
     );
   } finally {
     await file.close();
   }
 }
 
-/** The digest of the file at `path` when it is this very program with this mode. One that can't be read is another. */
+/** The digest of the file at `path` if it is this program with this mode. A file that can't be read counts as different. */
 async function sameFileAt(
   path: string,
   source: FileHandle,
@@ -147,13 +147,13 @@ async function openSource({ dir, source = SELF }: InstallRequest): Promise<FileH
   } catch (error) {
     throw new InstallError(
       "io",
-      `${dir}: this program can't read itself (${source}): ${(error as Error).message}; mount /proc, and let uid ${ourUid()} read the program`,
+      `${dir}: this program can't read its own file (${source}): ${(error as Error).message}; mount /proc, and allow uid ${ourUid()} to read the program`,
       error,
     );
   }
 }
 
-/** Some file systems know no fsync of directories; where it fails otherwise, the rename is not known to be durable. */
+/** Some file systems do not support fsync of directories. Any other error means that the rename may not be durable. */
 function syncDirectory(dirFd: number): void {
   try {
     fsyncSync(dirFd);
@@ -163,7 +163,7 @@ function syncDirectory(dirFd: number): void {
   }
 }
 
-/** What may not be written is the directory, or, in a sticky one, the file of somebody else there. */
+/** The owner to name is that of the directory or, for a rename in a sticky directory, that of the existing file. */
 function describePlace(dir: string, neededBytes: number, syscall: string | undefined): Place {
   const target = join(dir, NAME);
   const owner = quietly(() => {

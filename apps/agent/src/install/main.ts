@@ -1,4 +1,4 @@
-/** The `install` sub-command: signals, output and exit code around `install`. Loaded by main.ts only when it is asked for. (A2) */
+/** The `install` subcommand: signals, output and exit code around `install`. main.ts loads it on demand. (A2) */
 import { writeSync } from "node:fs";
 import { constants } from "node:os";
 import type { Clock } from "@fleet/daemon/clock";
@@ -10,16 +10,16 @@ import { install, type Installed } from "./install.ts";
 const STOP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 const SHA256_CHARS_SHOWN = 12;
 
-/** What `install` was told. `mode` is that of the installed file. */
+/** The arguments of `install`. `mode` is that of the installed file. */
 export interface InstallFlags {
   readonly dir: string;
   readonly mode: number;
   readonly json: boolean;
 }
 
-/** Installs, says so in one line, or ends the process with the failure's line and exit code. */
+/** Installs and prints one line, or prints the failure; then ends the process with the matching exit code. */
 export async function runInstall(flags: InstallFlags, clock: Clock): Promise<void> {
-  // What is staged goes with the exit; as PID 1 nothing else would end us.
+  // The exit removes the staged file. As PID 1 no signal has a default action.
   for (const signal of STOP_SIGNALS)
     process.once(signal, () => process.exit(128 + constants.signals[signal]));
   const { dir, mode, json } = flags;

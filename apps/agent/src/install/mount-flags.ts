@@ -1,9 +1,9 @@
-/** How the file system under an open file is mounted. (A2) */
+/** Reads the mount options of the file system of an open file. (A2) */
 import { readFileSync } from "node:fs";
 
 /**
- * Whether the mount an open file or directory lies on forbids running programs; undefined when /proc does not tell. By the
- * mount's id, not its path: bind mounts of one file system differ in their flags, and paths mean little inside a chroot.
+ * Whether the mount of an open file or directory forbids running programs; undefined if /proc has no answer. Mounts are found by
+ * id, not by path: bind mounts of one file system can differ in their flags, and a chroot changes paths.
  */
 export function isNoexec(fd: number): boolean | undefined {
   try {

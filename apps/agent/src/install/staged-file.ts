@@ -1,6 +1,6 @@
 /**
- * The file under which a copy is made ready, beside its target: `.fleet-agent.<16 hex>.tmp`. Its owner holds its lock (see
- * file-lock.ts) until it is renamed or removed; one whose lock is free was left behind by a run that was killed. (A2)
+ * The temporary file of a copy, `.fleet-agent.<16 hex>.tmp` beside its target. Its owner holds its lock (file-lock.ts) until the
+ * file is renamed or removed; a file whose lock is free was left behind by a killed run. (A2)
  */
 import {
   closeSync,
@@ -18,29 +18,29 @@ import type { Clock } from "@fleet/daemon/clock";
 import { tryLock } from "../state/file-lock.ts";
 
 const NAME = /^\.fleet-agent\.[0-9a-f]{16}\.tmp$/;
-/** One run looks at so many leftovers, among so many entries; the next one goes on. */
+/** The most leftovers and directory entries that one run examines; the next run continues. */
 const LEFTOVERS_MAX = 64;
 const ENTRIES_MAX = 10_000;
-/** Where there are no locks, only what is this old was left behind: no install takes this long. */
+/** On a file system without locks, only a file this old counts as left behind: no install takes this long. */
 const UNLOCKED_AGE_MS = 3_600_000;
-/** Another run that looks for leftovers can take a new file's lock just before its owner does, and removes it. */
+/** Another run may lock a new file just before its owner does, and remove it as a leftover. */
 const CREATE_TRIES_MAX = 16;
 
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const CREATE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
-/** A file of our own, empty and locked. */
+/** A new, empty, locked file. */
 export interface StagedFile {
   readonly path: string;
-  /** Open for reading and writing. It must be closed before the file can be run (ETXTBSY); the lock stays. */
+  /** Open for reading and writing. Close it before the file is run (ETXTBSY); the lock remains. */
   readonly file: FileHandle;
-  /** It has another name now, or none: lets go of the lock. */
+  /** Releases the lock, after the file was renamed or removed. */
   release(): void;
-  /** Removes the file and lets go of it. May be called at any time and twice. */
+  /** Removes the file and releases the lock. May be called at any time, also twice. */
   discard(): void;
 }
 
-/** Makes a new file in `dir` with this mode, whatever the umask. Throws what the file system says. */
+/** Creates a file in `dir` with this mode, regardless of the umask. Throws system errors. */
 export async function stageFile(dir: string, mode: number): Promise<StagedFile> {
   for (let tries = 1; ; tries++) {
     const staged = await createOnce(dir, mode);
@@ -50,8 +50,8 @@ export async function stageFile(dir: string, mode: number): Promise<StagedFile> 
 }
 
 /**
- * Removes what killed runs have left in `dir`, and nothing that a living one works on. What may not be read, locked or
- * removed stays: it is no reason to fail. Returns how many went.
+ * Removes the files that killed runs have left in `dir`, but none that a living run uses. Files that can't be read, locked or
+ * removed are ignored. Returns the number of removed files.
  */
 export function removeLeftovers(dir: string, clock: Clock): number {
   let removed = 0;
@@ -123,7 +123,7 @@ function removeIfLeft(path: string, clock: Clock): boolean {
   try {
     if (!fstatSync(fd).isFile()) return false;
     const lock = tryLock(fd);
-    // Still under its name: if not, its owner has just made it the target, or another run has removed it.
+    // If the name now leads elsewhere, the owner has just renamed the file, or another run has removed it.
     const isLeft = lock === "locked" || (lock === "unsupported" && isOld(fd, clock));
     if (!isLeft || !isAt(path, fd)) return false;
     unlinkSync(path);
@@ -149,6 +149,6 @@ function unlinkQuietly(path: string): void {
   try {
     unlinkSync(path);
   } catch {
-    // Gone already, or the next run's to remove.
+    // It is already gone, or the next run removes it.
   }
 }

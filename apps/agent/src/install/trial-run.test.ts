@@ -48,18 +48,18 @@ test("a copy that answers right is good; it gets its arguments, no environment a
 });
 
 test.each([
-  ["echo other", 'misbehaved: /fleet: the copy answered "other" in place of "ok"'],
-  ["echo ok; echo more", 'misbehaved: /fleet: the copy answered "ok\\nmore" in place of "ok"'],
-  ["echo ok; exit 3", "misbehaved: /fleet: the copy ended with exit 3"],
+  ["echo other", 'misbehaved: /fleet: the copy answered "other" instead of "ok"'],
+  ["echo ok; echo more", 'misbehaved: /fleet: the copy answered "ok\\nmore" instead of "ok"'],
+  ["echo ok; exit 3", "misbehaved: /fleet: the copy exited with code 3"],
   [
     "echo a >&2; echo 'no /proc' >&2; exit 127",
-    'misbehaved: /fleet: the copy ended with exit 127, saying "no /proc"',
+    'misbehaved: /fleet: the copy exited with code 127, printing "no /proc"',
   ],
   [
     "kill -SYS $$",
-    "misbehaved: /fleet: the copy was killed by SIGSYS; look for a memory limit or a seccomp rule",
+    "misbehaved: /fleet: the copy was killed by SIGSYS; check memory limits and seccomp rules",
   ],
-  ["kill -ILL $$", "old_cpu: /fleet: the copy died of SIGILL: this processor lacks instructions"],
+  ["kill -ILL $$", "old_cpu: /fleet: the copy died of SIGILL: the processor lacks instructions"],
 ])("%s", async (script, text) => {
   program(`#!/bin/sh\n${script}\n`);
   expect(await verdict()).toStartWith(text);
@@ -81,7 +81,7 @@ test("one that may not be run is blamed on the mount only when the mount says so
   expect(await verdict({ isNoexec: () => true })).toStartWith("noexec: /fleet is mounted noexec;");
   for (const isNoexec of [() => false, () => undefined])
     expect(await verdict({ isNoexec })).toStartWith(
-      "noexec: /fleet: running the copy was forbidden (EACCES)",
+      "noexec: /fleet: running the copy was not permitted (EACCES)",
     );
 });
 

@@ -1,24 +1,24 @@
 /**
- * Runs a staged copy before anybody else can: `--version --json`, with an empty environment, a bounded time and output. What
- * it answers must be what we would. (A2)
+ * Runs a staged copy with `--version --json` before it is published, with an empty environment and bounded time and output. Its
+ * answer must equal that of this program. (A2)
  */
 import type { Clock } from "@fleet/daemon/clock";
 import { InstallError } from "./failure.ts";
 
-/** What to run and where it is going. */
+/** The copy to run, and its destination. */
 export interface Trial {
   readonly path: string;
   /** The line it must print on stdout, without LF. */
   readonly expected: string;
-  /** For the messages. */
+  /** The destination, for the messages. */
   readonly dir: string;
-  /** Whether `dir` is mounted noexec; asked when it can't be run. */
+  /** Whether `dir` is mounted noexec; called if the copy can't be run. */
   readonly isNoexec: () => boolean | undefined;
   readonly clock: Clock;
   readonly limitMs?: number;
 }
 
-/** A start takes 10 ms; a busy machine or an emulated processor takes its time. */
+/** A start takes 10 ms, but much longer on a busy machine or an emulated processor. */
 const LIMIT_MS = 30_000;
 const OUTPUT_BYTES_MAX = 64 * 1024;
 const EXIT_NOT_STARTED = 127;
@@ -26,7 +26,7 @@ const QUOTED_CHARS_MAX = 200;
 
 type Child = Bun.Subprocess<"pipe", "pipe", "pipe">;
 
-/** Resolves when the copy answered right; throws `InstallError`. */
+/** Resolves if the answer is correct; throws `InstallError`. */
 export async function tryRun(trial: Trial): Promise<void> {
   const { dir, clock, limitMs = LIMIT_MS } = trial;
   const child = start(trial);
@@ -68,7 +68,7 @@ function start({ path, dir, isNoexec }: Trial): Child {
       ? mountedNoexec(dir, error)
       : new InstallError(
           "noexec",
-          `${dir}: running the copy was forbidden (${code}), though the mount says nothing of noexec; look for a security policy (SELinux, AppArmor, fapolicyd), or use another volume`,
+          `${dir}: running the copy was not permitted (${code}), though the mount is not noexec; check security policies (SELinux, AppArmor, fapolicyd), or use another volume`,
           error,
         );
   }
@@ -77,29 +77,29 @@ function start({ path, dir, isNoexec }: Trial): Child {
 function judge(child: Child, stdout: string, stderr: string, trial: Trial): void {
   const { dir, expected, isNoexec } = trial;
   const { exitCode, signalCode } = child;
-  // The copy would have said why. Emulators such as qemu-user lose what exec returned: the child just ends so.
+  // Emulators such as qemu-user lose the error of exec; the child exits with 127. The copy itself would have printed a reason.
   if (exitCode === EXIT_NOT_STARTED && stdout === "" && stderr === "")
     throw isNoexec() === true ? mountedNoexec(dir) : wrongArch(dir);
   if (signalCode === "SIGILL")
     throw new InstallError(
       "old_cpu",
-      `${dir}: the copy died of SIGILL: this processor lacks instructions it needs; use a newer processor, or fleet-agent's build for an older one`,
+      `${dir}: the copy died of SIGILL: the processor lacks instructions that it needs; use a newer processor, or the fleet-agent build for older ones`,
     );
-  const said = lastLine(stderr);
+  const stderrNote = lastLine(stderr);
   if (signalCode !== null)
     throw misbehaved(
       dir,
-      `was killed by ${signalCode}${said}; look for a memory limit or a seccomp rule`,
+      `was killed by ${signalCode}${stderrNote}; check memory limits and seccomp rules`,
     );
-  if (exitCode !== 0) throw misbehaved(dir, `ended with exit ${exitCode}${said}`);
+  if (exitCode !== 0) throw misbehaved(dir, `exited with code ${exitCode}${stderrNote}`);
   if (stdout.trimEnd() !== expected)
-    throw misbehaved(dir, `answered ${quote(stdout)} in place of ${quote(expected)}`);
+    throw misbehaved(dir, `answered ${quote(stdout)} instead of ${quote(expected)}`);
 }
 
 function wrongArch(dir: string, cause?: unknown): InstallError {
   return new InstallError(
     "wrong_arch",
-    `${dir}: the kernel does not run programs for ${process.arch}, as the copy is; this one runs emulated, so install the build for this machine's own processor`,
+    `${dir}: the kernel does not run programs for ${process.arch}, and this one is emulated; install the build for this machine's processor`,
     cause,
   );
 }
@@ -107,7 +107,7 @@ function wrongArch(dir: string, cause?: unknown): InstallError {
 function mountedNoexec(dir: string, cause?: unknown): InstallError {
   return new InstallError(
     "noexec",
-    `${dir} is mounted noexec; mount it without, or use another volume`,
+    `${dir} is mounted noexec; mount it without noexec, or use another volume`,
     cause,
   );
 }
@@ -116,7 +116,7 @@ function misbehaved(dir: string, what: string, cause?: unknown): InstallError {
   return new InstallError("misbehaved", `${dir}: the copy ${what}`, cause);
 }
 
-/** A program that prints more than any answer is ended. */
+/** Kills a program that prints too much. */
 async function readBounded(child: Child, which: "stdout" | "stderr"): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
@@ -131,7 +131,7 @@ async function readBounded(child: Child, which: "stdout" | "stderr"): Promise<st
 
 function lastLine(text: string): string {
   const line = text.trimEnd().split("\n").at(-1) ?? "";
-  return line === "" ? "" : `, saying ${quote(line)}`;
+  return line === "" ? "" : `, printing ${quote(line)}`;
 }
 
 function quote(text: string): string {

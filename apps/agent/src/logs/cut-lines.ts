@@ -1,9 +1,9 @@
-/** Splits a byte stream into lines and cuts the long ones, so that their beginning is kept: a LineDecoder skips them whole. */
+/** Splits a byte stream into lines and truncates long ones, where a LineDecoder would skip them. Used by SensorLog. */
 
 const LF = 10;
 const CR = 13;
 
-/** `bytes` are valid during the call only and have no line end; `cutBytes` more stood behind them. */
+/** `bytes` has no line end and is valid only during the call; `cutBytes` further bytes were cut off. */
 export type OnCutLine = (bytes: Uint8Array, cutBytes: number) => void;
 
 /** Holds at most `bytesMax` bytes of an unfinished line, however long it grows. */
@@ -28,7 +28,7 @@ export class CutLines {
     this.#keep(chunk.subarray(start));
   }
 
-  /** The stream has ended: gives what is left, unless that is nothing and no line was begun. */
+  /** Ends the stream: passes on an unfinished line, if there is one. */
   end(onLine: OnCutLine, wasTerminated = false): void {
     const { length } = this.#carry;
     const isCrLf = this.#cut === 0 && this.#carry[this.#carried - 1] === CR && this.#carried > 0;

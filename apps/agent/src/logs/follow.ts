@@ -1,28 +1,28 @@
 /**
- * Goes on reading a log behind its end, across rotations, by looking every FOLLOW_MS: what is written to it appears, whatever
- * kind of file system it lies on. Used by `fleet-agent logs --follow`. (A11)
+ * Follows a log beyond its end, across rotations. It polls every FOLLOW_MS, because that works on every file system. Used by
+ * `fleet-agent logs --follow`. (A11)
  */
 import { fstatSync } from "node:fs";
 import { closeLog, type LogFile, openLog, readFrom } from "./log-files.ts";
 
-/** How often it is looked for more. */
+/** The polling interval. */
 export const FOLLOW_MS = 250;
 
-/** Stands at a place in the log at `path` and gives what came behind it. */
+/** A position in the log at `path`; `read` returns what was written behind it. */
 export class Follower {
   readonly #path: string;
-  /** Open, so that its inode is not used again. Undefined: there is no file yet. */
+  /** Kept open, so that its inode is not reused. Undefined: there is no file yet. */
   #current: LogFile | undefined;
   #offset: number;
 
-  /** `current`, its to close, was read up to `offset`. */
+  /** `current` was read up to `offset`; the follower closes it. */
   constructor(path: string, current: LogFile | undefined, offset: number) {
     this.#path = path;
     this.#current = current;
     this.#offset = offset;
   }
 
-  /** What was written since; a file that was cut is read from its beginning. */
+  /** The bytes written since the last call. A truncated file is read from its start. */
   *read(): Generator<Uint8Array> {
     const files = openLog(this.#path);
     let next: readonly LogFile[] = files;
@@ -30,7 +30,7 @@ export class Follower {
     if (current !== undefined) {
       yield* this.#rest(current);
       const at = files.findIndex(({ inode }) => inode === current.inode);
-      // Rotated out of sight, or removed: what was written after it is new.
+      // The file was rotated away or removed: files written later are new.
       const writtenNs = fstatSync(current.fd, { bigint: true }).mtimeNs;
       next = at >= 0 ? files.slice(at + 1) : files.filter((file) => file.writtenNs >= writtenNs);
     }

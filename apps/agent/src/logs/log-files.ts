@@ -1,6 +1,6 @@
 /**
- * Reading a sensor's rotated log: `NAME.log` is written to, `NAME.log.1` is the one before it, and so on. Nothing is held in
- * memory but what was asked for. Used by the store that writes them and by `fleet-agent logs`. (A11)
+ * Reads a sensor's rotated log: `NAME.log` is the current file, `NAME.log.1` the one before it, and so on. Memory use is bounded
+ * by what is requested. Used by RotatedFile, which writes the files, and by `fleet-agent logs`. (A11)
  */
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
@@ -8,14 +8,14 @@ import { type SensorName, sensorNameSchema } from "@fleet/protocol";
 
 /** The most files a log may have (`log.files`). */
 export const LOG_FILES_MAX = 100;
-/** A sensor of the agent's uid may put anything in a log's place: nothing is followed, nothing is waited for. */
+/** A sensor with the agent's uid may replace a log by anything: links are not followed and pipes do not block. */
 export const SAFE_FLAGS = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 const BLOCK_BYTES = 64 * 1024;
 const LF = 10;
 const SUFFIX = ".log";
 
-/** One file of a log, open for reading. `sizeBytes` and `writtenNs` are from when it was opened. */
+/** One file of a log, open for reading. `sizeBytes` and `writtenNs` are as of its opening. */
 export interface LogFile {
   readonly fd: number;
   readonly inode: bigint;
@@ -28,12 +28,12 @@ export function logDir(stateDir: string): string {
   return join(stateDir, "logs");
 }
 
-/** The file a sensor's log is written to. */
+/** The current file of a sensor's log. */
 export function logPath(stateDir: string, sensor: SensorName): string {
   return join(logDir(stateDir), `${sensor}${SUFFIX}`);
 }
 
-/** The sensors that have a log, in order of name. Throws what the directory's reading throws. */
+/** The sensors with a log, sorted by name. Throws system errors. */
 export function sensorsWithLogs(stateDir: string): string[] {
   return readdirSync(logDir(stateDir))
     .filter((name) => name.endsWith(SUFFIX))
@@ -42,15 +42,15 @@ export function sensorsWithLogs(stateDir: string): string[] {
     .toSorted();
 }
 
-/** The name of a log's file that was rotated out `age` times. */
+/** The path of the file that was rotated `age` times. */
 export function rotatedPath(path: string, age: number): string {
   return age === 0 ? path : `${path}.${age}`;
 }
 
-/** The files of the log at `path`, oldest first, at most LOG_FILES_MAX; for `closeLog`. What is no plain file is left out. */
+/** Opens the files of the log at `path`, oldest first, at most LOG_FILES_MAX, plain files only. Close them by `closeLog`. */
 export function openLog(path: string): LogFile[] {
   const files: LogFile[] = [];
-  // Youngest first: one that is rotated meanwhile is met twice, the other way round it would be missed.
+  // Youngest first: a file rotated in the meantime is then seen twice; in the other order it would be missed.
   for (let age = 0; age < LOG_FILES_MAX; age++) {
     const file = openFile(rotatedPath(path, age));
     if (file === undefined && age > 0) break;
@@ -65,13 +65,13 @@ export function closeLog(files: readonly LogFile[]): void {
   for (const { fd } of files) closeSync(fd);
 }
 
-/** A place in a log: the file, counted from the oldest, and the byte in it. */
+/** A position in a log: the index of the file, from the oldest, and the offset in it. */
 export interface LogPlace {
   readonly index: number;
   readonly offset: number;
 }
 
-/** Where the last `linesMax` lines of `files` begin; one that has no end yet counts. */
+/** The start of the last `linesMax` lines of `files`; an unfinished line counts. */
 export function tailStart(files: readonly LogFile[], linesMax: number): LogPlace {
   let linesLeft = linesMax;
   for (let index = files.length - 1; index >= 0; index--) {
@@ -82,7 +82,7 @@ export function tailStart(files: readonly LogFile[], linesMax: number): LogPlace
     while (end > 0) {
       const start = Math.max(0, end - BLOCK_BYTES);
       const block = readAt(fd, start, end - start);
-      // The LF that ends the file ends its last line; each other one ends a line that stands before the next.
+      // The LF at the end of the file ends its last line; every other LF separates two lines.
       const found = startOfLines(block, linesLeft, end === sizeBytes);
       if (found.start > 0) return { index, offset: start + found.start };
       linesLeft -= found.lines;
@@ -93,7 +93,7 @@ export function tailStart(files: readonly LogFile[], linesMax: number): LogPlace
   return { index: 0, offset: 0 };
 }
 
-/** What stands from `place` on, in pieces. */
+/** The content from `place` on, in pieces. */
 export function* readFrom(files: readonly LogFile[], place: LogPlace): Generator<Uint8Array> {
   for (const [index, { fd, sizeBytes }] of files.entries()) {
     if (index < place.index) continue;
@@ -107,7 +107,7 @@ export function* readFrom(files: readonly LogFile[], place: LogPlace): Generator
   }
 }
 
-/** The bytes at `start`, at most `length`; fewer at the end. */
+/** Reads `length` bytes at `start`, fewer at the end of the file. */
 export function readAt(fd: number, start: number, length: number): Uint8Array {
   const block = new Uint8Array(length);
   let filled = 0;
@@ -119,7 +119,7 @@ export function readAt(fd: number, start: number, length: number): Uint8Array {
   return block.subarray(0, filled);
 }
 
-/** Where the last `lines` lines of a block begin, when that is in it: 0 and how many LFs of other lines were met, when not. */
+/** The start of the last `lines` lines of a block; if that is before the block, 0 and the number of LFs found. */
 function startOfLines(
   block: Uint8Array,
   lines: number,

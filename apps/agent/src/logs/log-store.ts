@@ -1,19 +1,19 @@
-/** Where the lines of a sensor's log are kept: in files of the state directory, or in memory where there is none. (A11) */
+/** The storage of a sensor's log: files in the state directory (rotated-file.ts), or memory without one. (A11) */
 import { StderrRing } from "@fleet/supervisor";
 
-/** The longest line that is stored, LF included; what makes lines sees to it. */
+/** The longest line, LF included; SensorLog enforces it. */
 export const STORED_LINE_BYTES_MAX = 9 * 1024;
 
-/** Of each sensor, without a state directory. */
+/** The memory for the log of one sensor. */
 const MEMORY_BYTES_MAX = 64 * 1024;
 
-/** Keeps the youngest lines within a bound of its own. Neither call throws: a store that can't keep a line says so once and counts. */
+/** Keeps the youngest lines within its bound. No method throws: a store that can't keep lines counts them and reports that once. */
 export interface LogStore {
-  /** Whole lines, each with its LF and at most STORED_LINE_BYTES_MAX. */
+  /** Appends whole lines, each with its LF and at most STORED_LINE_BYTES_MAX long. */
   append(lines: readonly Uint8Array[]): void;
   /** The last `linesMax` lines, oldest first, without their LF. */
   tail(linesMax: number): string[];
-  /** Frees what it holds; nothing is appended any more. */
+  /** Frees its resources; nothing may be appended afterwards. */
   close(): void;
 }
 

@@ -158,7 +158,7 @@ describe("A11: a sensor's log file", () => {
     clock.advance(1000);
     put("d");
     expect(lines.map(({ message }) => message)).toEqual([
-      "the sensor's log can't be written; lines are dropped",
+      "could not write the sensor's log; dropping lines until the disk accepts them",
     ]);
     rmSync(path, { recursive: true });
     put("e");

@@ -1,8 +1,8 @@
 /**
- * The log of one sensor as files: `NAME.log`, rotated to `NAME.log.1` and so on. Guarantees: no file is ever longer than its
- * bound; only whole lines are written; what lies there from earlier runs is gone on from. A full or read-only disk, a file
- * that was removed, cut or replaced from outside never throw: lines that can't be kept are counted, told of once, and the
- * count goes into the file as soon as it can be written again. Written synchronously, by SensorLog. (A11)
+ * The log of one sensor as files: `NAME.log`, rotated to `NAME.log.1` and so on. No file exceeds its bound, only whole lines are
+ * written, and files of earlier runs are continued. A full or read-only disk, or a file that was removed, truncated or replaced,
+ * never throws: lines that can't be written are counted, reported once, and their number is written to the file as soon as that
+ * is possible. Writes are synchronous. Used by SensorLog. (A11)
  */
 import {
   closeSync,
@@ -33,14 +33,14 @@ import type { LogStore } from "./log-store.ts";
 
 const FILE_MODE = 0o600;
 const DIR_MODE = 0o700;
-/** How long a disk that took nothing is left alone. */
+/** How long to wait after a failed write. */
 const RETRY_MS = 1000;
-/** `tail` holds what it gives in memory. */
+/** Bounds the memory of `tail`. */
 const TAIL_LINES_MAX = 10_000;
 const LF = 10;
 const WRITE_FLAGS = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | SAFE_FLAGS;
 
-/** Where, and how much: `files` of at most `bytesMax` (≥ 16 KiB) each, the one that is written to included. */
+/** The log has `files` files of at most `bytesMax` (≥ 16 KiB) each, including the current one. */
 export interface RotatedFileOptions {
   readonly path: string;
   readonly bytesMax: number;
@@ -49,13 +49,13 @@ export interface RotatedFileOptions {
   readonly log: Log;
 }
 
-/** The file that is written to. */
+/** The current file. */
 interface Current {
   readonly fd: number;
   readonly inode: bigint;
 }
 
-/** See the head of this file. */
+/** The store of a sensor log in a state directory. */
 export class RotatedFile implements LogStore {
   readonly #options: RotatedFileOptions;
   #current: Current | undefined;
@@ -80,12 +80,16 @@ export class RotatedFile implements LogStore {
       this.#open();
       if (this.#lost > 0) this.#write([this.#lossLine()]);
       this.#writeAll(lines, (count) => (written += count));
-      if (this.#isFailing) log.info({ path, lines_lost: this.#lost }, "the log is kept again");
+      if (this.#isFailing)
+        log.info({ path, lines_lost: this.#lost }, "the sensor's log is written again");
       this.#isFailing = false;
       this.#lost = 0;
     } catch (err) {
       if (!this.#isFailing)
-        log.warn({ err, path }, "the sensor's log can't be written; lines are dropped");
+        log.warn(
+          { err, path },
+          "could not write the sensor's log; dropping lines until the disk accepts them",
+        );
       this.#lost += lines.length - written;
       this.#retryAtMs = clock.monotonicMs() + RETRY_MS;
       this.#isFailing = true;
@@ -115,7 +119,7 @@ export class RotatedFile implements LogStore {
     this.#current = undefined;
   }
 
-  /** As many as fit into each file at a time. */
+  /** Writes the lines in batches that fit into a file. */
   #writeAll(lines: readonly Uint8Array[], onWritten: (count: number) => void): void {
     let batch: Uint8Array[] = [];
     let batchBytes = 0;
@@ -134,7 +138,7 @@ export class RotatedFile implements LogStore {
     onWritten(batch.length);
   }
 
-  /** All of it, or nothing: half a line would spoil the next one. */
+  /** Writes all lines or none: half a line would corrupt the next one. */
   #write(lines: readonly Uint8Array[]): void {
     if (lines.length === 0) return;
     const bytes = lines.length === 1 ? lines[0]! : Buffer.concat(lines);
@@ -149,7 +153,7 @@ export class RotatedFile implements LogStore {
     this.#sizeBytes += bytes.length;
   }
 
-  /** Makes sure that the file at the path is open and ours, and how long it is, whatever happened to it meanwhile. */
+  /** Ensures that the file at the path is open and ours, and updates its size, even if it was changed from outside. */
   #open(): void {
     const { path } = this.#options;
     const there = lstatSync(path, { bigint: true, throwIfNoEntry: false });
@@ -169,7 +173,7 @@ export class RotatedFile implements LogStore {
     if (this.#sizeBytes === 0) return;
     const [last] = readAt(fd, this.#sizeBytes - 1, 1);
     if (last === LF) return;
-    // Somebody cut it in the middle of a line.
+    // The file was truncated in the middle of a line.
     if (this.#sizeBytes >= this.#options.bytesMax) this.#rotate();
     else this.#write([new Uint8Array([LF])]);
   }
@@ -182,7 +186,7 @@ export class RotatedFile implements LogStore {
       try {
         renameSync(rotatedPath(path, age - 1), rotatedPath(path, age));
       } catch (error) {
-        // Not all of them need be there.
+        // There may be fewer files.
         if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
       }
     }
@@ -195,7 +199,7 @@ export class RotatedFile implements LogStore {
     if (!lstatSync(dir).isDirectory()) throw new Error(`${dir} is not a directory`);
   }
 
-  /** Files that an earlier config kept. */
+  /** Removes files that only an earlier config kept. */
   #removeBeyond(files: number): void {
     const { path } = this.#options;
     const prefix = `${basename(path)}.`;
@@ -204,7 +208,7 @@ export class RotatedFile implements LogStore {
         if (name.startsWith(prefix) && Number(name.slice(prefix.length)) >= files)
           rmSync(join(dirname(path), name), { force: true });
     } catch {
-      // There is nothing yet, or nothing can be removed: no line is worse off for it.
+      // There is no directory yet, or the files can't be removed; neither affects logging.
     }
   }
 
@@ -214,7 +218,7 @@ export class RotatedFile implements LogStore {
   }
 }
 
-/** Opens or makes the file. Whatever else lies there, a link, a pipe, a second name of another file, is removed first. */
+/** Opens or creates the file. Anything else under its name (a link, a pipe, a second name of a file) is removed first. */
 function openOwn(path: string): number {
   try {
     const fd = openSync(path, WRITE_FLAGS, FILE_MODE);

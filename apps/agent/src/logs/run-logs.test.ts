@@ -62,7 +62,7 @@ describe("A11: fleet-agent logs", () => {
       const { shown, done } = show({ sensor });
       expect(await done).toBe(1);
       expect(shown.err).toBe(
-        `there is no log of ${JSON.stringify(sensor)} in ${stateDir}; these have one: noise, radar`,
+        `there is no log of ${JSON.stringify(sensor)} in ${stateDir}; sensors with a log: noise, radar`,
       );
       expect(shown.out).toBe("");
     }
@@ -72,7 +72,7 @@ describe("A11: fleet-agent logs", () => {
     const { shown, done } = show({ stateDir: join(stateDir, "none") });
     expect(await done).toBe(1);
     expect(shown.err).toBe(
-      `${join(stateDir, "none")} can't be read (ENOENT); pass --state-dir, or set FLEET_STATE_DIR, as the agent has it`,
+      `${join(stateDir, "none")} can't be read (ENOENT); pass the --state-dir of the agent, or set FLEET_STATE_DIR`,
     );
   });
 
@@ -82,7 +82,7 @@ describe("A11: fleet-agent logs", () => {
     const { shown, done } = show();
     expect(await done).toBe(1);
     expect(shown.err).toBe(
-      "the log of radar can't be read; run this as the agent's user, or as root",
+      "the log of radar can't be read; run this command as the agent's user or as root",
     );
   });
 

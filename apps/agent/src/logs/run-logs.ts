@@ -1,4 +1,4 @@
-/** `fleet-agent logs SENSOR`: prints the end of a sensor's log and, with `follow`, what comes. Needs no agent that runs. (A11) */
+/** `fleet-agent logs SENSOR`: prints the end of a sensor's log and, with `follow`, new lines. Works without a running agent. (A11) */
 import { readdirSync, writeSync } from "node:fs";
 import { type Clock, exitCodeOf, onStopSignals, sleep, type StopSignal } from "@fleet/daemon";
 import { sensorNameSchema } from "@fleet/protocol";
@@ -6,28 +6,28 @@ import { DEFAULT_STATE_DIR } from "../state/state-dir.ts";
 import { Follower, FOLLOW_MS } from "./follow.ts";
 import { closeLog, logPath, openLog, readFrom, sensorsWithLogs, tailStart } from "./log-files.ts";
 
-/** `stateDir` as flag or variable names it; undefined means the usual place. The rest is there for tests. */
+/** `stateDir` is the directory of the flag or variable; undefined: the default. The optional members are for tests. */
 export interface LogsOptions {
   readonly sensor: string;
   readonly lines: number;
   readonly follow: boolean;
   readonly stateDir: string | undefined;
   readonly clock: Clock;
-  /** Writes to stdout. Throws an EPIPE when nobody reads it any more. */
+  /** Writes to stdout. Throws EPIPE if the reader has closed it. */
   readonly print?: (bytes: Uint8Array) => void;
   readonly complain?: (text: string) => void;
   readonly onStop?: (stop: (signal: StopSignal) => void) => void;
 }
 
 const EXIT_FAILED = 1;
-/** As if SIGPIPE had ended it. */
+/** The code of a process that SIGPIPE ended. */
 const EXIT_PIPE_CLOSED = 141;
 const AGAIN_MS = 10;
-const AS_AGENT = "run this as the agent's user, or as root";
+const AS_AGENT = "run this command as the agent's user or as root";
 
 /**
- * Gives the exit code: 0; 1 when there is no such log, told on stderr; 128 + n when a signal ended the following; 141 when
- * stdout was closed, which is noticed at the next line.
+ * Returns the exit code: 0; 1 if there is no such log, with a message on stderr; 128 + n if signal n ended `follow`; 141 if stdout
+ * was closed, which is noticed at the next line.
  */
 export async function runLogs(options: LogsOptions): Promise<number> {
   const { complain = (text) => void writeSync(2, `fleet-agent: ${text}\n`) } = options;
@@ -37,7 +37,7 @@ export async function runLogs(options: LogsOptions): Promise<number> {
   const files = path === undefined ? [] : openLog(path);
   const current = files.at(-1);
   if (path === undefined || current === undefined) {
-    complain(whyNone(options.sensor, stateDir, options.stateDir === undefined));
+    complain(missingLogProblem(options.sensor, stateDir, options.stateDir === undefined));
     return EXIT_FAILED;
   }
   const print = printer(options);
@@ -75,7 +75,7 @@ async function follow(options: LogsOptions, follower: Follower, print: Print): P
   }
 }
 
-/** Writes all of it. A stdout that somebody made non-blocking may ask to be tried again. */
+/** Writes all bytes, retrying on EAGAIN, because stdout may be non-blocking. */
 function printer({ print, clock }: LogsOptions): Print {
   if (print !== undefined) return async (bytes) => print(bytes);
   return async (bytes) => {
@@ -91,26 +91,24 @@ function printer({ print, clock }: LogsOptions): Print {
   };
 }
 
-function whyNone(sensor: string, stateDir: string, isDefault: boolean): string {
+function missingLogProblem(sensor: string, stateDir: string, isDefault: boolean): string {
   let sensors: string[];
   try {
     sensors = sensorsWithLogs(stateDir);
   } catch (error) {
     const { code = String(error) } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" && isThere(stateDir)) return `no sensor has a log in ${stateDir} yet`;
-    const which = isDefault ? `the usual state directory ${stateDir}` : stateDir;
+    if (code === "ENOENT" && exists(stateDir)) return `no sensor has a log in ${stateDir} yet`;
+    const which = isDefault ? `the default state directory ${stateDir}` : stateDir;
     const remedy =
-      code === "EACCES"
-        ? AS_AGENT
-        : "pass --state-dir, or set FLEET_STATE_DIR, as the agent has it";
+      code === "EACCES" ? AS_AGENT : "pass the --state-dir of the agent, or set FLEET_STATE_DIR";
     return `${which} can't be read (${code}); ${remedy}`;
   }
   if (sensors.length === 0) return `no sensor has a log in ${stateDir} yet`;
   if (sensors.includes(sensor)) return `the log of ${sensor} can't be read; ${AS_AGENT}`;
-  return `there is no log of ${JSON.stringify(sensor)} in ${stateDir}; these have one: ${sensors.join(", ")}`;
+  return `there is no log of ${JSON.stringify(sensor)} in ${stateDir}; sensors with a log: ${sensors.join(", ")}`;
 }
 
-function isThere(dir: string): boolean {
+function exists(dir: string): boolean {
   try {
     readdirSync(dir);
     return true;

@@ -78,7 +78,7 @@ test("A11: more than a sensor may write is left out, and how much that was is to
   clock.advance(1000);
   push("again\n");
   expect(lines().slice(before)).toEqual([
-    `2026-07-08T08:40:01.000Z * ${1000 - before} lines left out: too many at a time`,
+    `2026-07-08T08:40:01.000Z * ${1000 - before} lines dropped: too many at once`,
     "2026-07-08T08:40:01.000Z | again",
   ]);
 });

@@ -1,26 +1,26 @@
 /**
- * The log of one sensor: what its runs write to stderr, and what happens to them, one stamped line each.
+ * The log of one sensor: the stderr of its runs and the events of its processes, one stamped line each.
  *
  *   2026-07-08T08:40:00.123Z run=3 pid=4711 * started /usr/bin/python3
  *   2026-07-08T08:40:00.456Z run=3 pid=4711 | Traceback (most recent call last):
  *   2026-07-08T08:40:00.460Z run=3 pid=4711 * exited with code 1 after 0.3 s
  *
- * Lines after `|` are the sensor's, those after `*` the agent's. A sensor can't forge a stamp, nor steer the terminal its log
- * is read on: what is no printable text is escaped or taken out. Runs count from the agent's start. (A11)
+ * Text after `|` is the sensor's, text after `*` the agent's. A sensor can neither forge a stamp nor send control sequences to a
+ * terminal: characters that are not printable are escaped or removed. Runs are counted from the agent's start. (A11)
  */
 import type { Clock } from "@fleet/daemon";
 import { CutLines } from "./cut-lines.ts";
 import type { LogStore } from "./log-store.ts";
 import type { StderrEcho } from "./stderr-echo.ts";
 
-/** Of a line of stderr, before and after its escaping. */
+/** The longest text of a line, both before and after escaping. */
 const LINE_BYTES_MAX = 8192;
-/** What a sensor may write for long; a burst of as much as the store holds comes before. */
+/** The sustained rate of a sensor, after a burst of the size of the store. */
 const BYTES_PER_S = 256 * 1024;
-// oxlint-disable-next-line no-control-regex -- these are what is looked for
+// oxlint-disable-next-line no-control-regex -- the characters to escape
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u2028\u2029]/g;
 
-/** `burstBytes`: how much may be written at once, which is as much as `store` keeps. */
+/** `burstBytes` is the most that may be written at once: as much as `store` keeps. */
 export interface SensorLogOptions {
   readonly store: LogStore;
   readonly burstBytes: number;
@@ -28,7 +28,7 @@ export interface SensorLogOptions {
   readonly clock: Clock;
 }
 
-/** One for each sensor, across its runs. */
+/** One per sensor, across its runs. */
 export class SensorLog {
   readonly #options: SensorLogOptions;
   readonly #lines = new CutLines(LINE_BYTES_MAX);
@@ -38,7 +38,7 @@ export class SensorLog {
   #run = "";
   #allowance: number;
   #refilledMs: number;
-  #leftOut = 0;
+  #dropped = 0;
 
   constructor(options: SensorLogOptions) {
     this.#options = options;
@@ -46,13 +46,13 @@ export class SensorLog {
     this.#refilledMs = options.clock.monotonicMs();
   }
 
-  /** A run has begun; what follows is its. That is a line of its own where a `program` is named. */
+  /** Marks the start of a run; later lines carry its stamp. With `program`, also writes a line. */
   started(run: number, pid: number, program?: string): void {
     this.#run = ` run=${run} pid=${pid}`;
     if (program !== undefined) this.event(`started ${program}`);
   }
 
-  /** The run has ended: `how`, if that is worth a line, stands after what is left of stderr. */
+  /** Marks the end of a run: writes the rest of stderr, then `how`, if given, as a line. */
   ended(how: string | undefined): void {
     const lines: Uint8Array[] = [];
     this.#lines.end((bytes, cutBytes) => this.#take(lines, bytes, cutBytes));
@@ -61,12 +61,12 @@ export class SensorLog {
     this.#run = "";
   }
 
-  /** Something that happened, in the agent's words; they may quote the sensor's. */
+  /** Writes an event. The text is the agent's, and may quote the sensor. */
   event(text: string): void {
     this.#options.store.append([this.#format("*", printable(text))]);
   }
 
-  /** A piece of stderr, cut anywhere. */
+  /** Takes a chunk of stderr, cut anywhere. */
   push(chunk: Uint8Array): void {
     const lines: Uint8Array[] = [];
     this.#refill();
@@ -79,7 +79,7 @@ export class SensorLog {
     return this.#options.store.tail(linesMax);
   }
 
-  /** The sensor is no more, or gets another log. */
+  /** Closes the store; nothing may be written afterwards. */
   close(): void {
     this.#options.store.close();
   }
@@ -87,12 +87,12 @@ export class SensorLog {
   #take(lines: Uint8Array[], bytes: Uint8Array, cutBytes: number): void {
     if (bytes.length === 0 && cutBytes === 0) return;
     if (this.#allowance < bytes.length) {
-      this.#leftOut++;
+      this.#dropped++;
       return;
     }
-    if (this.#leftOut > 0) {
-      lines.push(this.#format("*", `${this.#leftOut} lines left out: too many at a time`));
-      this.#leftOut = 0;
+    if (this.#dropped > 0) {
+      lines.push(this.#format("*", `${this.#dropped} lines dropped: too many at once`));
+      this.#dropped = 0;
     }
     const text = printable(this.#decoder.decode(bytes));
     const mark = cutBytes === 0 ? "" : ` …[cut, ${cutBytes} more bytes]`;
@@ -102,7 +102,7 @@ export class SensorLog {
     this.#options.echo.line(`${text}${mark}`);
   }
 
-  /** The stamp stands before at most LINE_BYTES_MAX bytes of text. */
+  /** One line: the stamp and at most LINE_BYTES_MAX bytes of text. */
   #format(kind: "|" | "*", text: string, mark = ""): Uint8Array {
     const time = new Date(this.#options.clock.nowMs()).toISOString();
     const { read, written } = this.#encoder.encodeInto(text, this.#scratch);

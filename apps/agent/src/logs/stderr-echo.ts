@@ -1,11 +1,11 @@
-/** What a sensor writes to stderr, repeated in the agent's own log: bounded in rate, so that a noisy sensor can't drown the agent. (A11) */
+/** Copies a sensor's stderr to the agent's own log, at a bounded rate, so that a noisy sensor does not flood it. (A11) */
 import type { Clock, Log } from "@fleet/daemon";
 
-/** Lines a second that are let through, after a first burst of as many as BURST. */
+/** Lines per second, after a burst of BURST lines. */
 const LINES_PER_S = 20;
 const BURST = 100;
 
-/** One for each sensor. Lines that are over the rate are counted; the count goes with the next line that gets through. */
+/** One per sensor. Lines above the rate are counted; the next copied line carries their number. */
 export class StderrEcho {
   readonly #clock: Clock;
   readonly #log: Log;

@@ -376,7 +376,7 @@ test.each(["superseded", "contested"])(
 
 test.each([
   ["an answer that is no JSON", () => new Response("hello")],
-  ["an answer of another form", () => Response.json({ ok: true })],
+  ["the answer has an unknown form", () => Response.json({ ok: true })],
   [
     "an answer for another node",
     async () =>
