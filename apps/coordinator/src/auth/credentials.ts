@@ -64,7 +64,7 @@ export class Credentials {
   readonly #clock: Clock;
   readonly #dataDir: string;
   #keys: JwtKeys;
-  /** Oldest first. An agent presents the same token for an hour, and verifying it would be most of the cost of a check-in. */
+  /** Oldest first. An agent presents the same token at each check-in for an hour. */
   readonly #verified = new Map<string, AccessClaims>();
 
   /** Reads the signing keys from `dataDir`. Throws KeyFileError. */

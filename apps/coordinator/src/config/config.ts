@@ -3,12 +3,12 @@
  * with its path. `serve` and `check-config` load it once.
  */
 import { readFileSync } from "node:fs";
-import { isCidr } from "../net/address-policy.ts";
 import { z } from "zod";
 import { ConfigError } from "@fleet/daemon";
 import { readConfigFile } from "./file.ts";
 import { trackerEntriesSchema } from "./trackers.ts";
 import { duration, durationOrNever, size } from "./units.ts";
+import { isCidr } from "../net/address-policy.ts";
 import { readTlsPair, type TlsFiles } from "../net/tls-files.ts";
 
 const DAY_MS = 86_400_000;
@@ -77,11 +77,12 @@ const configSchema = z.strictObject({
       reenroll: z.enum(["allow", "prove"]).default("allow"),
       /** Nodes stored. Bounded, because anyone with a token can make up ids. (R10) */
       agent_nodes_max: z.int().min(1).default(100_000),
+      plain_nodes_max: z.int().min(1).default(10_000),
+      /** Networks whose addresses agents can't register, in addition to those that AddressPolicy always refuses. (H12) */
       agent_url_deny: z
         .array(z.string().refine(isCidr, "must be a network such as 10.0.0.0/8"))
         .max(256)
         .default([]),
-      plain_nodes_max: z.int().min(1).default(10_000),
       /** How long silent nodes are kept, by class, counted in the coordinator's uptime. (R4) */
       node_retention: z
         .strictObject({

@@ -21,7 +21,7 @@ const LOOPBACK: readonly string[] = ["127.0.0.0/8", "::1/128"];
 /** IPv4 addresses inside IPv6 ones: mapped, and translated by NAT64 (RFC 6052). */
 const EMBEDDED_IPV4 = /^(?:::ffff:|64:ff9b::)((?:\d+\.){3}\d+|[\da-f]{1,4}:[\da-f]{1,4})$/i;
 
-/** Refuses addresses; holds what the config denies beside those that are never allowed. */
+/** Decides by address. Refuses the networks that are never allowed and those that the config denies. */
 export class AddressPolicy {
   readonly #never: BlockList;
   readonly #loopback = listOf(LOOPBACK);
@@ -50,7 +50,7 @@ export class AddressPolicy {
     return `agent_url: ${address} is link-local, reserved, or in registry.agent_url_deny`;
   }
 
-  /** Whether a URL's host says by itself that it means this machine. */
+  /** Whether a URL's host means this machine without being resolved. */
   isLocalName(hostname: string): boolean {
     return hostname === "localhost" || this.isLoopback(hostname.replace(/^\[|\]$/g, ""));
   }

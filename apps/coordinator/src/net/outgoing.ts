@@ -16,7 +16,7 @@ export interface OutgoingRequest {
   /** Certificate authorities to trust instead of the public ones, PEM. */
   readonly ca?: string | undefined;
   readonly signal: AbortSignal;
-  /** Whether an address may be connected to; every address when left out. Asked for each request. */
+  /** Whether to connect to an address; every address by default. Called for each request. */
   readonly isAllowed?: (address: string) => boolean;
 }
 

@@ -1,30 +1,30 @@
 /**
  * Resolves host names for the coordinator's outgoing connections. The system resolver blocks a thread for each lookup, and
  * the runtime has only as many of these threads as cores: a silent name server would stop everything else that needs one.
- * This resolver uses c-ares, which needs no thread, looks up one name at a time for each purpose, caches answers, and lets a
- * name that timed out wait behind the names that answer. Used by the health questions and by the fetchers. (H12)
+ * This resolver uses c-ares, which needs no thread. It looks up one name at a time per purpose, caches answers, and puts
+ * names that timed out behind the others. Used by the health questions and by the fetchers. (H12)
  */
 import { isIP } from "node:net";
 import { type Clock, Counts } from "@fleet/daemon";
 
-/** A lookup that has no answer by then counts as timed out. c-ares goes on with it for up to 30 s; a late answer is kept. */
+/** A lookup times out after this. c-ares continues for up to 30 s, and a late answer is still cached. */
 const LOOKUP_MS_MAX = 5000;
-/** A lookup without an answer by then lets the next one start: a silent name server must not make living names wait. */
+/** After this the next lookup may start, so that names whose server is silent don't delay the others. */
 const TURN_MS = 500;
-/** Lookups of one purpose that have outlived their turn; at this many no further one starts. */
+/** Lookups per purpose that have exceeded TURN_MS; at this many no further one starts. */
 const OVERDUE_MAX = 32;
 /** How long an answer is fresh: the record's own time to live within these bounds. */
 const FRESH_MS_MIN = 30_000;
 const FRESH_MS_MAX = 300_000;
 /** An answer that has expired is still used for this long while the name cannot be resolved again. */
 const STALE_MS_MAX = 3_600_000;
-/** The name server said that there is no such name; asked again after this time. */
-const NOT_FOUND_MS = 30_000;
-/** After the first timeout a name waits this long, then twice as long each time. */
+/** How long a name that does not exist, or whose lookup failed, is not looked up again. */
+const RETRY_MS = 30_000;
+/** How long a name is not looked up again after a timeout; doubles with each further one. */
 const BACKOFF_MS = { base: 60_000, max: 600_000 };
 /** Names remembered; beyond this the name used longest ago is forgotten. */
 const NAMES_MAX = 4096;
-/** Names waiting for a lookup of one purpose; one more fails at once as `busy`. */
+/** Names waiting for a lookup, per purpose; one more fails at once as `busy`. */
 const WAITING_MAX = 1024;
 
 /** Lookups for one purpose never wait for those of another. */
@@ -36,7 +36,7 @@ export interface FoundAddress {
   readonly ttl: number;
 }
 
-/** Looks a name up. Rejects with `code` DNS_ENOTFOUND or DNS_ENODATA when it does not exist; other errors are taken as passing. */
+/** Looks up a name. Rejects with `code` DNS_ENOTFOUND or DNS_ENODATA if it does not exist; other errors count as temporary. */
 export type Lookup = (host: string) => Promise<readonly FoundAddress[]>;
 
 /** Why there is no address: `deferred`, the name timed out recently and waits; `busy`, too many names wait. */
@@ -72,7 +72,7 @@ type Waiter = (resolved: Resolved) => void;
 
 const cAres: Lookup = (host) => Bun.dns.lookup(host, { backend: "c-ares" });
 
-/** One for the whole coordinator. Its memory is bounded by NAMES_MAX and WAITING_MAX. */
+/** The coordinator's one resolver. NAMES_MAX and WAITING_MAX bound its memory. */
 export class Resolver {
   /** Lookups by outcome: `ok` or a ResolveProblem. */
   readonly outcomes = new Counts();
@@ -97,7 +97,7 @@ export class Resolver {
     const isUsable = nowMs < name.staleUntilMs;
     if (nowMs < name.retryAtMs && !isUsable)
       return this.#unresolved(name.problem === "timeout" ? "deferred" : name.problem);
-    // An old answer serves at once; the lookup then only refreshes it.
+    // A stale answer is used at once, and the lookup only refreshes it.
     const looked = nowMs < name.retryAtMs ? undefined : this.#enqueue(key, purpose);
     if (isUsable) return { at: "addresses", addresses: name.addresses };
     return looked ?? this.#unresolved("deferred");
@@ -168,7 +168,7 @@ export class Resolver {
   /** Records the outcome, and passes it to the callers that still wait. */
   #answer(lane: Lane, key: string, found: readonly FoundAddress[] | ResolveProblem): void {
     const waiters = lane.running.get(key);
-    // After the time limit only an address is news.
+    // After the time limit only addresses still matter.
     if (waiters === undefined && typeof found === "string") return;
     lane.running.delete(key);
     const resolved = this.#record(key, found);
@@ -204,7 +204,7 @@ export class Resolver {
       const waitMs = Math.min(BACKOFF_MS.max, BACKOFF_MS.base * 2 ** name.timeouts++);
       name.retryAtMs = nowMs + waitMs;
     } else {
-      name.retryAtMs = nowMs + NOT_FOUND_MS;
+      name.retryAtMs = nowMs + RETRY_MS;
     }
     return this.#unresolved(found);
   }
