@@ -22,7 +22,7 @@ const EVENTS: readonly BusEvent[] = [
 ];
 const TOPICS = EVENTS.map(topicOf);
 
-test("an event's topic and body are made of the ids and words of the API", () => {
+test("an event's topic and payload use the ids and words of the API", () => {
   expect(TOPICS).toEqual([
     "node.a.state",
     "node.b.state",
@@ -50,11 +50,11 @@ test.each([
   ["node.>.state", []],
   ["node", []],
   ["node.a.state.>", []],
-])("the pattern %p hears %p", (pattern, heard) => {
-  expect(topicsHeard(pattern, EVENTS)).toEqual([...heard]);
+])("the pattern %p matches %p", (pattern, matched) => {
+  expect(topicsHeard(pattern, EVENTS)).toEqual([...matched]);
 });
 
-test("a subscription that has ended hears nothing more, and an idle bus says so", () => {
+test("an ended subscription receives nothing more, and the bus is idle without subscribers", () => {
   const bus = new Bus();
   let heard = 0;
   expect(bus.isIdle).toBe(true);
@@ -67,7 +67,7 @@ test("a subscription that has ended hears nothing more, and an idle bus says so"
   expect([heard, bus.isIdle]).toEqual([1, true]);
 });
 
-test("subscribers are bounded, and one that leaves makes room", () => {
+test("subscribers are limited, and one that unsubscribes makes room", () => {
   const bus = new Bus();
   const ends = Array.from({ length: SUBSCRIBERS_MAX }, () => bus.subscribe("a", () => {}));
   expect(bus.subscribe("a", () => {})).toBeUndefined();

@@ -4,7 +4,7 @@ import { refuseWrites } from "../testing.ts";
 import { HILL, RADAR, Rig } from "./testing.ts";
 
 describe("the history of a node (R5, R9)", () => {
-  test("tells what befell it, newest first, with when and what", async () => {
+  test("lists its events, newest first, with their times and data", async () => {
     const rig = new Rig();
     await rig.register("i1", RADAR, "enrolment");
     const bornMs = rig.clock.nowMs();
@@ -34,14 +34,14 @@ describe("the history of a node (R5, R9)", () => {
     expect(rig.registry.history(HILL, 1)).toEqual([]);
   });
 
-  test("is not lengthened by an instance that registers again, as it does to renew its token", async () => {
+  test("does not grow when an instance registers again to renew its token", async () => {
     const rig = new Rig();
     await rig.register("i1", RADAR, "enrolment");
     for (let n = 0; n < 10; n++) await rig.register("i1", RADAR, "enrolment");
     expect(rig.history()).toEqual(["registered", "LIVE"]);
   });
 
-  test("calls nobody re-enrolled who has credentials, or who was a plain node", async () => {
+  test("reports no re-enrolment of an agent with credentials, or of a former plain node", async () => {
     const rig = new Rig();
     rig.registry.heardPlain(HILL);
     await rig.register("i1", HILL, "enrolment");
@@ -55,7 +55,7 @@ describe("the history of a node (R5, R9)", () => {
     ]);
   });
 
-  test("holds the last hundred events of each node", async () => {
+  test("holds the newest hundred events of each node", async () => {
     const rig = new Rig();
     await rig.register("i0", HILL);
     for (let n = 1; n <= 200; n++) await rig.register(`i${n}`);
@@ -64,7 +64,7 @@ describe("the history of a node (R5, R9)", () => {
     expect(rig.history(HILL)).toEqual(["registered", "LIVE"]);
   });
 
-  test("is bounded in all: the oldest go first, whosever they are", async () => {
+  test("is bounded in total: the oldest events go first, whichever node they belong to", async () => {
     const rig = new Rig();
     await rig.register("i1", HILL);
     rig.db
@@ -77,13 +77,13 @@ describe("the history of a node (R5, R9)", () => {
     expect(rig.history()).toEqual(["registered", "LIVE"]);
   });
 
-  test("is written with what it tells of, or neither is", async () => {
+  test("is written in the same transaction as the change it reports", async () => {
     const rig = new Rig();
     rig.db.$client.run(
       "CREATE TRIGGER no_events BEFORE INSERT ON node_events BEGIN SELECT RAISE(ABORT, 'no'); END",
     );
     expect(await rig.register().catch(String)).toContain("no");
-    expect([rig.row(), rig.registry.get(RADAR), rig.told]).toEqual([undefined, undefined, []]);
+    expect([rig.row(), rig.registry.get(RADAR), rig.events]).toEqual([undefined, undefined, []]);
     rig.db.$client.run("DROP TRIGGER no_events");
     await rig.register();
     rig.db.$client.run(

@@ -1,4 +1,4 @@
-/** The registry as a whole against a model of it, through any sequence of what can befall nodes, clocks and coordinators. */
+/** Checks the whole registry against a model, through random sequences of registers, silences, clock jumps, restarts and kills. */
 import { describe, expect, test } from "bun:test";
 import type { NodeId, NodeState } from "@fleet/protocol";
 import fc from "fast-check";
@@ -8,9 +8,9 @@ import { registrationAt, Rig } from "./testing.ts";
 const STALE_MS = 90_000;
 const DEAD_MS = STALE_MS + 300_000;
 const TICK_MS = 1000;
-/** Of a stall no more than this counts as anybody's silence. */
+/** At most this much of a stall counts as silence. */
 const STALL_COUNTED_MS = 2000;
-/** Of our own time, no more than this is lost by a kill. */
+/** A kill loses at most this much of our uptime. */
 const FLUSH_MS_MAX = 60_000;
 const YEARS_MS = 1e12;
 const NODES = ["a", "b", "c"].map(nodeId);
@@ -19,13 +19,13 @@ type Act = "hear" | "hearPlain" | "goodbye" | "remove" | "block" | "unblock";
 type Step =
   | { readonly do: "wait" | "stall" | "jump"; readonly ms: number }
   | { readonly do: "stop" | "kill" }
-  /** An instance that is an address stands for an agent that told nothing else. */
+  /** An instance that is a URL stands for an agent that registers only its address. */
   | { readonly do: "register"; readonly node: NodeId; readonly instance: string }
   | { readonly do: Act; readonly node: NodeId };
 
 const node = fc.constantFrom(...NODES);
 const on = (...acts: Act[]) => fc.record({ do: fc.constantFrom(...acts), node });
-/** Often just short of a limit, or just beyond. */
+/** Often just below or above a limit. */
 const wait = fc.oneof(
   fc.nat(150_000),
   fc
@@ -67,7 +67,7 @@ function isAddress(instance: string): boolean {
   return instance.startsWith("http:");
 }
 
-/** What is to be known of one node. Silence is in the coordinator's own time. */
+/** The expected state of one node. Silence is in the coordinator's uptime. */
 class ModelNode {
   silentMs = 0;
   isHeard = true;
@@ -79,7 +79,7 @@ class ModelNode {
     this.isPlain = isPlain;
   }
 
-  /** Where it stands, or stood `agoMs` ago if it has not been heard since. */
+  /** Its state, or its state `agoMs` ago if it has not been heard since. */
   state(agoMs = 0): NodeState {
     if (this.isShutdown) return "SHUTDOWN";
     if (this.silentMs - agoMs >= DEAD_MS) return "DEAD";
@@ -99,7 +99,7 @@ class Model {
   readonly replaced = new Set<string>();
   /** The highest epoch each id has had, in any of its lives. */
   readonly epochs = new Map<NodeId, number>();
-  /** Since the registry last swept, ms. */
+  /** Time since the registry's last sweep, ms. */
   sinceTickMs = 0;
 
   pass(ms: number): void {
@@ -107,7 +107,7 @@ class Model {
     this.sinceTickMs = (this.sinceTickMs + ms) % TICK_MS;
   }
 
-  /** Nothing ran; then everything that was due did. */
+  /** Nothing runs for `ms`; then everything that is due runs. */
   stall(ms: number): void {
     const sinceTickMs = this.sinceTickMs + ms;
     const countedMs = Math.min(sinceTickMs, STALL_COUNTED_MS) - this.sinceTickMs;
@@ -123,12 +123,12 @@ class Model {
     }
   }
 
-  /** Whether it is let in. */
+  /** Returns whether the register succeeds. */
   register(id: NodeId, instance: string): boolean {
     const known = this.nodes.get(id);
     if (this.blocked.has(id)) return false;
     if (known?.instance !== instance && this.replaced.has(`${id} ${instance}`)) return false;
-    // An address may come back.
+    // An agent without an instance is never barred.
     if (known?.instance !== undefined && known.instance !== instance && !isAddress(known.instance))
       this.replaced.add(`${id} ${known.instance}`);
     const now = known ?? new ModelNode(false);
@@ -146,7 +146,7 @@ class Model {
   }
 }
 
-/** Does `one` to both. */
+/** Applies `one` to both. */
 async function act(rig: Rig, model: Model, one: Step): Promise<void> {
   const { registry, clock } = rig;
   switch (one.do) {
@@ -201,21 +201,21 @@ async function register(rig: Rig, model: Model, id: NodeId, instance: string): P
   model.epochs.set(id, outcome.epoch);
 }
 
-/** Each change that was published begins where the one before ended, and each was written down. */
+/** Each published change starts from the state before it, and is in the history. */
 function checkChain(rig: Rig, id: NodeId): void {
-  const told: string[] = [];
+  const changes: string[] = [];
   let last = "UNKNOWN";
   for (const { event, data } of rig.registry.history(id, 100).toReversed()) {
     if (event === "removed") last = "UNKNOWN";
     if (event !== "state") continue;
     expect(data["previous_state"]).toBe(last);
     expect(["UNKNOWN", last]).not.toContain(data["state"]);
-    // A restart makes it UNKNOWN, then STALE on its way to what it was: neither is told.
+    // After a restart it is UNKNOWN, then STALE on its way back to DEAD: neither is published.
     expect([last, data["state"]]).not.toEqual(["DEAD", "STALE"]);
     last = String(data["state"]);
-    told.push(`${id} ${data["previous_state"]}→${last}`);
+    changes.push(`${id} ${data["previous_state"]}→${last}`);
   }
-  expect(rig.published.filter((change) => change.startsWith(`${id} `))).toEqual(told);
+  expect(rig.published.filter((change) => change.startsWith(`${id} `))).toEqual(changes);
   expect(rig.row(id)?.publishedState ?? "UNKNOWN").toBe(last as NodeState);
 }
 
@@ -230,8 +230,8 @@ function checkStates(rig: Rig, model: Model, isSwept: boolean): void {
   }
 }
 
-describe("whatever befalls nodes, clocks and coordinators, in whatever order", () => {
-  test("a node stands where its silence in our own time puts it, each change is told once, and epochs rise (R3, R4, R5, R9, R10)", async () => {
+describe("after any sequence of registers, silences, clock jumps and restarts", () => {
+  test("a node's state follows from its silence in our uptime, each change is published once, and epochs rise (R3, R4, R5, R9, R10)", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
         const rig = new Rig();
@@ -246,7 +246,7 @@ describe("whatever befalls nodes, clocks and coordinators, in whatever order", (
     );
   });
 
-  test("a node is forgotten after its retention of our own time, neither before nor much later (R4)", async () => {
+  test("a node is removed after its retention in our uptime, neither before nor much later (R4)", async () => {
     const run = fc.record({
       upMs: fc.integer({ min: 0, max: 1_800_000 }),
       downMs: fc.integer({ min: -YEARS_MS, max: YEARS_MS }),
@@ -264,7 +264,7 @@ describe("whatever befalls nodes, clocks and coordinators, in whatever order", (
           upMs += ms;
           const isThere = rig.registry.get(NODES[0]!) !== undefined;
           if (upMs < retentionMs) expect(isThere).toBe(true);
-          // In this run it has been DEAD for a while, and kills have cost what was not written down.
+          // In this run it has been DEAD for a while; kills have lost the uptime that was not written.
           if (upMs - lostMs >= retentionMs + 2 * TICK_MS && ms > DEAD_MS + 2 * TICK_MS)
             expect(isThere).toBe(false);
           if (isKilled) lostMs += FLUSH_MS_MAX;
@@ -279,12 +279,12 @@ describe("whatever befalls nodes, clocks and coordinators, in whatever order", (
 });
 
 describe("a coordinator that stalls (R5)", () => {
-  test("holds nobody silent for what waited in its sockets, however long that was", async () => {
+  test("counts no stall as silence, however long it was, since messages waited in its sockets", async () => {
     const rig = new Rig();
     for (const id of NODES) await rig.register("i1", id);
     rig.clock.advance(STALE_MS - 5000);
     rig.clock.stall(3_600_000);
-    // The first thing to run may be the sweep, or somebody who looks.
+    // Either the sweep or a reader may run first.
     expect(NODES.map((id) => rig.state(id))).toEqual(["LIVE", "LIVE", "LIVE"]);
     rig.clock.advance(0);
     expect(NODES.map((id) => rig.state(id))).toEqual(["LIVE", "LIVE", "LIVE"]);
@@ -294,7 +294,7 @@ describe("a coordinator that stalls (R5)", () => {
     expect(rig.log.count("stalled; the time lost does not count as silence of any node")).toBe(1);
   });
 
-  test("again and again counts the silence between its stalls", async () => {
+  test("repeatedly counts the silence between its stalls", async () => {
     const rig = new Rig();
     await rig.register("i1", NODES[0]);
     for (let n = 0; n < 100; n++) {

@@ -10,7 +10,7 @@ const steps = fc.array(fc.record({ id: ids, what: fc.constantFrom("set", "delete
   maxLength: 60,
 });
 
-test("nodes are read in the order of their ids, behind any id, whoever came and went in between (R8)", () => {
+test("nodes are listed in the order of their ids, after any id, whatever was added and removed in between (R8)", () => {
   fc.assert(
     fc.property(steps, ids, (all, from) => {
       const nodes = new NodeIndex();

@@ -12,9 +12,9 @@ import { createRegistry } from "./registry.ts";
 import { HILL, RADAR, Rig } from "./testing.ts";
 
 describe("a registered node (R1, R6)", () => {
-  test("is on disk before the answer, with everything it said, and known after a restart", async () => {
+  test("is on disk before register resolves, with everything it reported, and known after a restart", async () => {
     const rig = new Rig();
-    const said = registration({
+    const request = registration({
       node_id: RADAR,
       instance_id: "i1",
       name: "Radar 3",
@@ -26,7 +26,7 @@ describe("a registered node (R1, R6)", () => {
       capabilities: ["replay"],
       platform: { arch: "x64" },
     });
-    expect(await rig.registry.register(said)).toEqual({
+    expect(await rig.registry.register(request)).toEqual({
       at: "registered",
       epoch: 1,
       created: true,
@@ -43,7 +43,7 @@ describe("a registered node (R1, R6)", () => {
     expect(rig.registry.list().map((n) => n.id)).toEqual([RADAR]);
   });
 
-  test("that registers again replaces what it said before", async () => {
+  test("that registers again replaces what it reported before", async () => {
     const rig = new Rig();
     await rig.register();
     await rig.registry.register(
@@ -52,7 +52,7 @@ describe("a registered node (R1, R6)", () => {
     expect(rig.row()).toMatchObject({ group: "other", epoch: 1 });
   });
 
-  test("is not known when the database refuses, and neither is its epoch used up", async () => {
+  test("is not known if the database refuses it, and its epoch is not used up", async () => {
     const rig = new Rig();
     refuseWrites(rig.db, true);
     expect(await rig.register().catch(String)).toContain("readonly");
@@ -88,7 +88,7 @@ describe("liveness (R5)", () => {
     expect(rig.row()?.publishedState).toBe("LIVE");
   });
 
-  test("is UNKNOWN after a restart until heard, and hearing it is no news when it was LIVE before", async () => {
+  test("is UNKNOWN after a restart until heard; a node that was LIVE before publishes nothing then", async () => {
     const rig = new Rig();
     await rig.register();
     rig.restart();
@@ -100,7 +100,7 @@ describe("liveness (R5)", () => {
     expect(rig.published).toEqual(["radar3 UNKNOWN→LIVE"]);
   });
 
-  test("takes the full windows of its own uptime after a restart, however long the silence before", async () => {
+  test("waits the full windows of our uptime after a restart, however long the node was silent before", async () => {
     const rig = new Rig();
     await rig.register();
     rig.clock.advance(80_000);
@@ -122,7 +122,7 @@ describe("liveness (R5)", () => {
     ]);
   });
 
-  test("of a node that was DEAD before a restart is no news until it is heard", async () => {
+  test("of a node that was DEAD before a restart is not published until the node is heard", async () => {
     const rig = new Rig();
     await rig.register();
     rig.clock.advance(400_000);
@@ -136,7 +136,7 @@ describe("liveness (R5)", () => {
     expect(rig.published).toEqual(["radar3 DEAD→LIVE"]);
   });
 
-  test("is moved by no jump of the wall clock", async () => {
+  test("ignores jumps of the wall clock", async () => {
     const rig = new Rig();
     await rig.register();
     for (const jumpMs of [1e10, -2e10]) {
@@ -147,7 +147,7 @@ describe("liveness (R5)", () => {
     expect(rig.published).toEqual(["radar3 UNKNOWN→LIVE"]);
   });
 
-  test("what is published is a chain without repeats, whatever happens and however often we restart", async () => {
+  test("published changes form a chain without repeats, whatever happens and however often we restart", async () => {
     const action = fc.oneof(
       fc.nat(500_000).map((ms) => (rig: Rig) => rig.clock.advance(ms)),
       fc.constant((rig: Rig) => rig.registry.heard(RADAR)),
@@ -198,20 +198,20 @@ describe("liveness (R5)", () => {
 });
 
 describe("instances (R9)", () => {
-  test("the same one keeps its epoch, a new one gets the next, the old one is told and can't come back", async () => {
+  test("the same one keeps its epoch, a new one gets the next, and the old one is superseded and can't return", async () => {
     const rig = new Rig();
     await rig.register("i1");
     expect(await rig.register("i1")).toEqual({ at: "registered", epoch: 1, created: false });
-    expect(rig.superseding).toEqual([]);
+    expect(rig.superseded).toEqual([]);
     expect(await rig.register("i2")).toEqual({ at: "registered", epoch: 2, created: false });
-    expect(rig.superseding).toEqual(["radar3 i2"]);
+    expect(rig.superseded).toEqual(["radar3 i2"]);
     expect(await rig.register("i1")).toEqual({ at: "superseded" });
     rig.restart();
     expect(await rig.register("i1")).toEqual({ at: "superseded" });
     expect(await rig.register("i2")).toEqual({ at: "registered", epoch: 2, created: false });
   });
 
-  test("the current one alone may speak for its node", async () => {
+  test("only the current one may speak for its node", async () => {
     const rig = new Rig();
     await rig.register("i1");
     await rig.register("i2");
@@ -224,7 +224,7 @@ describe("instances (R9)", () => {
     expect(registry.standing(HILL, instanceId("i2"), 2)).toBe("unknown");
   });
 
-  test("the last sixteen that were replaced are remembered, for each node", async () => {
+  test("the sixteen replaced last are remembered, for each node", async () => {
     const rig = new Rig();
     await rig.register("other", HILL);
     await rig.register("other2", HILL);
@@ -237,7 +237,7 @@ describe("instances (R9)", () => {
     expect(await rig.register("i1")).toEqual({ at: "registered", epoch: 19, created: false });
   });
 
-  test("a new one begins with counters of its own", async () => {
+  test("a new one starts with its own counters", async () => {
     const rig = new Rig();
     await rig.register("i1");
     const counters = { radar: { produced: 2, acked: 1, spooled: 1, dropped: {} } };
@@ -250,7 +250,7 @@ describe("instances (R9)", () => {
 });
 
 describe("a goodbye (R5)", () => {
-  test("is SHUTDOWN at once, on disk, and late frames don't revive it, a register does", async () => {
+  test("makes the node SHUTDOWN at once and on disk; late frames don't revive it, a register does", async () => {
     const rig = new Rig();
     await rig.register();
     await rig.registry.deregister(RADAR);
@@ -267,7 +267,7 @@ describe("a goodbye (R5)", () => {
     expect(rig.published.at(-1)).toBe("radar3 SHUTDOWN→LIVE");
   });
 
-  test("that can't be written down has not been said", async () => {
+  test("that can't be written has no effect", async () => {
     const rig = new Rig();
     await rig.register();
     refuseWrites(rig.db, true);
@@ -278,7 +278,7 @@ describe("a goodbye (R5)", () => {
 });
 
 describe("plain nodes (R10)", () => {
-  test("are nodes too: a row at the first word, liveness from their traffic", () => {
+  test("are nodes too: they get a row with their first line, and their traffic keeps them LIVE", () => {
     const rig = new Rig();
     expect(rig.registry.heardPlain(HILL)).toBe("heard");
     expect(rig.row(HILL)).toMatchObject({ kind: "plain", epoch: 0, publishedState: "LIVE" });
@@ -290,7 +290,7 @@ describe("plain nodes (R10)", () => {
     expect(rig.state(HILL)).toBe("UNKNOWN");
   });
 
-  test("can't speak for a node that has an agent, even one that is gone", async () => {
+  test("can't speak for a node that has an agent, even if that is DEAD", async () => {
     const rig = new Rig();
     await rig.register();
     rig.clock.advance(400_000);
@@ -298,17 +298,17 @@ describe("plain nodes (R10)", () => {
     expect(rig.state()).toBe("DEAD");
   });
 
-  test("become an agent's when one registers, and then no push token speaks for them", async () => {
+  test("become agents' nodes when an agent registers, and then no push token speaks for them", async () => {
     const rig = new Rig();
     rig.registry.heardPlain(HILL);
     expect(await rig.register("i1", HILL)).toEqual({ at: "registered", epoch: 1, created: false });
-    expect(rig.superseding).toEqual([]);
+    expect(rig.superseded).toEqual([]);
     expect(rig.registry.heardPlain(HILL)).toBe("has_agent");
   });
 });
 
-describe("plain nodes that somebody invents (R10)", () => {
-  test("are known up to a number and no further, which is said once a minute; known ones and agents are not held up", async () => {
+describe("invented plain nodes (R10)", () => {
+  test("are refused at the limit, which is logged once a minute; known nodes and agents are unaffected", async () => {
     const named = nodeId("named");
     const rig = new Rig({ plainNodesMax: 2, configured: new Set([named]) });
     const [a, b, c] = [nodeId("a"), nodeId("b"), nodeId("c")];
@@ -322,7 +322,7 @@ describe("plain nodes that somebody invents (R10)", () => {
     expect(hear(named)).toEqual(["heard"]);
     rig.restart();
     expect(hear(c)).toEqual(["too_many"]);
-    // One that has got an agent is no plain node any more.
+    // A node that has an agent does not count as plain.
     await rig.register("i1", "a");
     await rig.register("i1", "b");
     expect(hear(c, nodeId("d"))).toEqual(["heard", "too_many"]);
@@ -330,7 +330,7 @@ describe("plain nodes that somebody invents (R10)", () => {
 });
 
 describe("nodes with an agent", () => {
-  test("are known up to a number: whoever has an enrolment token can invent them; known ones come and go", async () => {
+  test("are refused at the limit, since a holder of an enrolment token can invent them; known ones still register", async () => {
     const rig = new Rig({ agentNodesMax: 2 });
     rig.registry.heardPlain(HILL);
     const outcomes: string[] = [];
@@ -349,7 +349,7 @@ describe("nodes with an agent", () => {
 });
 
 describe("instances that may not speak for their node", () => {
-  test("are counted by what they were refused for (R9)", async () => {
+  test("are counted by the reason they were refused for (R9)", async () => {
     const rig = new Rig();
     await rig.register("i1");
     await rig.register("i2");
@@ -367,8 +367,8 @@ describe("instances that may not speak for their node", () => {
   });
 });
 
-describe("on a full disk (DESIGN §7)", () => {
-  test("known nodes are heard all the same, new plain ones are not let in, and it is said once", async () => {
+describe("on a full disk", () => {
+  test("known nodes are still heard, new plain ones are refused, and the failure is logged once", async () => {
     const rig = new Rig();
     await rig.register();
     refuseWrites(rig.db, true);
@@ -382,7 +382,7 @@ describe("on a full disk (DESIGN §7)", () => {
     expect(rig.log.count("the database refuses writes")).toBe(1);
   });
 
-  test("a transition waits until it can be written, and what is over by then is never told", async () => {
+  test("a transition waits until it can be written, and a state that has passed by then is never published", async () => {
     const rig = new Rig();
     await rig.register();
     refuseWrites(rig.db, true);
@@ -395,7 +395,7 @@ describe("on a full disk (DESIGN §7)", () => {
     expect(rig.published).toEqual(["radar3 UNKNOWN→LIVE", "radar3 LIVE→DEAD"]);
   });
 
-  test("a disk that works again is noticed with nothing to write", async () => {
+  test("a disk that works again is noticed even when there is nothing to write", async () => {
     const rig = new Rig();
     refuseWrites(rig.db, true);
     expect(await rig.register().catch(String)).toContain("readonly");
@@ -407,7 +407,7 @@ describe("on a full disk (DESIGN §7)", () => {
     expect(rig.log.count("the database accepts writes again")).toBe(1);
   });
 
-  test("a database at its page limit refuses registers and takes them again", async () => {
+  test("a database at its page limit refuses registers, and accepts them again later", async () => {
     const rig = new Rig();
     const { page_count: pages } = rig.db.$client.query("PRAGMA page_count").get() as {
       page_count: number;
@@ -428,7 +428,7 @@ describe("on a full disk (DESIGN §7)", () => {
   });
 });
 
-test("ten thousand nodes that fall silent together are one commit and announced each", () => {
+test("ten thousand nodes that fall silent together are one transaction, and each change is published", () => {
   const rig = new Rig();
   rig.db.transaction(() => {
     for (let n = 0; n < 10_000; n++) rig.registry.heardPlain(nodeId(`n${n}`));
@@ -439,7 +439,7 @@ test("ten thousand nodes that fall silent together are one commit and announced 
   expect(new Set(rig.published.map((p) => p.split(" ")[1]))).toEqual(new Set(["LIVE→STALE"]));
 });
 
-test("a subscriber that throws keeps neither the others nor the registry from going on", async () => {
+test("a subscriber that throws disturbs neither the others nor the registry", async () => {
   const db = openDb(MEMORY).db;
   const bus = new Bus();
   const commits = new Committer(db, silentLog, bus);

@@ -1,4 +1,4 @@
-/** A registry on a database that outlives it, with a stepped clock and what it has published. For tests. */
+/** A registry on a database that outlives it, with a stepped clock and a record of what it publishes. For tests. */
 import { FakeClock, settle } from "@fleet/daemon/testing";
 import type { InstanceId, NodeId, NodeState } from "@fleet/protocol";
 import { Bus, topicOf } from "../bus.ts";
@@ -18,7 +18,7 @@ import { createRegistry, type Registry } from "./registry.ts";
 export const RADAR = nodeId("radar3");
 export const HILL = nodeId("hill");
 
-/** Started when made; `restart` makes the next one. */
+/** Starts a registry when it is constructed; `restart` and `kill` replace it by the next one. */
 export class Rig {
   readonly db: Db;
   readonly clock: FakeClock;
@@ -26,11 +26,11 @@ export class Rig {
   /** Changes of state, as `node previous→state`. */
   readonly published: string[] = [];
   /** All other events, as `node event`. */
-  readonly told: string[] = [];
-  readonly superseding: string[] = [];
+  readonly events: string[] = [];
+  readonly superseded: string[] = [];
   readonly removed: NodeId[] = [];
   registry: Registry;
-  /** Whether an instance that is replaced is connected. */
+  /** Whether an instance that is replaced counts as connected. */
   isConnected = false;
   readonly #options: RegistryOptions;
 
@@ -44,13 +44,13 @@ export class Rig {
     this.registry = this.#make();
   }
 
-  /** Another process on the same database, after an orderly stop of the first. */
+  /** Starts another registry on the same database, after an orderly stop of this one. */
   restart(): void {
     void this.registry.stop();
     this.registry = this.#make();
   }
 
-  /** Another process on the same database, after a kill: what was only in memory is lost. */
+  /** Starts another registry on the same database, after a kill: what was only in memory is lost. */
   kill(): void {
     refuseWrites(this.db, true);
     void this.registry.stop();
@@ -58,7 +58,7 @@ export class Rig {
     this.registry = this.#make();
   }
 
-  /** Lets time pass, and then what that has set off reach the disk. */
+  /** Advances the clock, then waits for the commits that this has caused. */
   async advance(byMs: number): Promise<void> {
     this.clock.advance(byMs);
     await settle();
@@ -85,7 +85,7 @@ export class Rig {
       .find((r) => r.nodeId === id);
   }
 
-  /** The events of a node, oldest first. */
+  /** The names of a node's events, oldest first; of a `state` event, the state. */
   history(id = RADAR): string[] {
     return this.registry
       .history(id, 1000)
@@ -99,13 +99,13 @@ export class Rig {
       const [, id, name] = topicOf(event).split(".");
       if (event.kind === "node.state")
         this.published.push(`${id} ${event.data.previous_state}→${event.data.state}`);
-      else this.told.push(`${id} ${name}`);
+      else this.events.push(`${id} ${name}`);
     });
     const { db, clock, log } = this;
     const commits = new Committer(db, log, bus);
     const registry = createRegistry({ db, commits, clock, log }, this.#options);
     registry.superseded.add((node: NodeId, current: InstanceId | null) => {
-      this.superseding.push(`${node} ${current}`);
+      this.superseded.push(`${node} ${current}`);
       return this.isConnected;
     });
     registry.removed.add((nodes) => void this.removed.push(...nodes));
@@ -114,7 +114,7 @@ export class Rig {
   }
 }
 
-/** What an agent registers that tells its address and nothing else. */
+/** The registration of an agent that reports only its address. */
 export function registrationAt(id: NodeId, url: string): AgentRegistration {
   const full = registration({ node_id: id, instance_id: "none", agent_url: url });
   return { ...full, instance_id: null, version: null };

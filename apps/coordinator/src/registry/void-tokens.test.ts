@@ -5,7 +5,7 @@ import { RADAR, Rig } from "./testing.ts";
 
 const HOUR_MS = 3_600_000;
 
-/** Registers another instance and gives its epoch. */
+/** Registers another instance and returns its epoch. */
 async function register(rig: Rig, instance: string, proof: Proof): Promise<number> {
   const outcome = await rig.registry.register(
     registration({ node_id: RADAR, instance_id: instance, class: "ephemeral" }),
@@ -15,14 +15,14 @@ async function register(rig: Rig, instance: string, proof: Proof): Promise<numbe
   return outcome.epoch;
 }
 
-/** Which of the epochs from 1 to `last` have refresh tokens that are good. */
+/** The epochs from 1 to `last` whose refresh tokens are valid. */
 function honoured(rig: Rig, last: number): number[] {
   const epochs = Array.from({ length: last }, (_, i) => i + 1);
   return epochs.filter((epoch) => rig.registry.honours(RADAR, epoch));
 }
 
 describe("a refresh token (H5)", () => {
-  test("is good for as long as its node is renewed with its own", async () => {
+  test("stays valid as long as its node registers with its own token", async () => {
     const rig = new Rig();
     await register(rig, "i1", "enrolment");
     await register(rig, "i2", "refresh");
@@ -30,7 +30,7 @@ describe("a refresh token (H5)", () => {
     expect(honoured(rig, 3)).toEqual([1, 2, 3]);
   });
 
-  test("is void once its node came with an enrolment token alone, also after a restart", async () => {
+  test("is void once its node enrolled again, also after a restart", async () => {
     const rig = new Rig();
     await register(rig, "i1", "enrolment");
     await register(rig, "i2", "refresh");
@@ -41,14 +41,14 @@ describe("a refresh token (H5)", () => {
     expect(honoured(rig, 4)).toEqual([3, 4]);
   });
 
-  test("is still good when the same instance enrols again: it missed the answer", async () => {
+  test("stays valid when the same instance enrols again, because it missed the response", async () => {
     const rig = new Rig();
     await register(rig, "i1", "enrolment");
     await register(rig, "i1", "enrolment");
     expect(honoured(rig, 1)).toEqual([1]);
   });
 
-  test("is void once its node was removed or blocked, and stays so when the node is back", async () => {
+  test("is void once its node was removed or blocked, and stays void when the node returns", async () => {
     for (const how of ["remove", "block"] as const) {
       const rig = new Rig();
       await register(rig, "i1", "enrolment");
@@ -63,14 +63,14 @@ describe("a refresh token (H5)", () => {
     }
   });
 
-  test("is good for a node that has aged out, so that one that slept comes back by itself", async () => {
+  test("stays valid for a node that has aged out, so that one that slept returns by itself", async () => {
     const retentionMs = { persistent: HOUR_MS, ephemeral: 600_000 };
     const rig = new Rig({ retentionMs });
     await register(rig, "i1", "enrolment");
     await register(rig, "i2", "enrolment");
     await rig.advance(HOUR_MS);
     expect(rig.registry.get(RADAR)).toBeUndefined();
-    // Nor does it matter that its id was blocked for a while.
+    // Blocking its id for a while makes no difference.
     await rig.registry.block(RADAR);
     await rig.registry.unblock(RADAR);
     expect(honoured(rig, 2)).toEqual([2]);

@@ -10,7 +10,7 @@ function soon(rig: Rig, id: string, instance = "i1"): Promise<RegisterOutcome> {
 }
 
 describe("agents that register in one turn (R1)", () => {
-  test("are written down in one commit, and each has the answer it would have had alone", async () => {
+  test("share a transaction, and each gets the outcome it would have had alone", async () => {
     const rig = new Rig();
     await rig.register("old", HILL);
     let transactions = 0;
@@ -26,18 +26,18 @@ describe("agents that register in one turn (R1)", () => {
     ]);
     expect(transactions).toBe(1);
     expect([rig.row(RADAR)?.epoch, rig.row(HILL)?.instanceId]).toEqual([1, "new"]);
-    expect(rig.superseding).toEqual(["hill new"]);
-    const told = ["hill registered", "radar3 registered", "hill superseded"];
-    expect(rig.told).toEqual([...told, "hill registered", "hill reenrolled"]);
+    expect(rig.superseded).toEqual(["hill new"]);
+    const events = ["hill registered", "radar3 registered", "hill superseded"];
+    expect(rig.events).toEqual([...events, "hill registered", "hill reenrolled"]);
     expect(await soon(rig, HILL, "old")).toEqual({ at: "superseded" });
   });
 
-  test("are not in before they are on disk: when it refuses, none of them is", async () => {
+  test("are not known before they are on disk: if it refuses, none of them is", async () => {
     const rig = new Rig();
     refuseWrites(rig.db, true);
     const tries = [soon(rig, RADAR), soon(rig, HILL)].map((outcome) => outcome.catch(String));
     for (const answer of await Promise.all(tries)) expect(answer).toContain("readonly");
-    expect([rig.registry.get(RADAR), rig.registry.get(HILL), rig.told]).toEqual([
+    expect([rig.registry.get(RADAR), rig.registry.get(HILL), rig.events]).toEqual([
       undefined,
       undefined,
       [],
@@ -46,7 +46,7 @@ describe("agents that register in one turn (R1)", () => {
     expect(await soon(rig, RADAR)).toMatchObject({ at: "registered", epoch: 1 });
   });
 
-  test("are told to come back when there are too many, or two of one node", async () => {
+  test("are `busy` when there are too many, or two of one node", async () => {
     const rig = new Rig({ agentNodesMax: REGISTERS_MAX - 1 });
     const all = Array.from({ length: REGISTERS_MAX + 1 }, (_, i) => soon(rig, `n${i}`));
     const twice = soon(rig, "n0", "i2");
@@ -57,14 +57,14 @@ describe("agents that register in one turn (R1)", () => {
     expect(rig.registry.get(nodeId("n0"))?.row.instanceId).toBe("i1");
   });
 
-  test("take no place when they have one: a new node gets the last one beside them", async () => {
+  test("don't count twice if they are known: a new node still gets the last place", async () => {
     const rig = new Rig({ agentNodesMax: 2 });
     await rig.register("i1", HILL);
     const outcomes = await Promise.all([soon(rig, HILL), soon(rig, RADAR), soon(rig, "third")]);
     expect(outcomes.map(({ at }) => at)).toEqual(["registered", "registered", "too_many_nodes"]);
   });
 
-  test("have to come again when their node is removed meanwhile: what they showed may be void (H5)", async () => {
+  test("are `busy` when their node is removed meanwhile, since their token may be void (H5)", async () => {
     const rig = new Rig();
     await rig.register("i1");
     const request = registration({ node_id: RADAR, instance_id: "i2" });

@@ -4,7 +4,7 @@ import { HILL, RADAR, Rig } from "../testing.ts";
 
 const MINUTE_MS = 60_000;
 
-/** Takes the node with a new instance from one that was connected; each name is used once. */
+/** Takes over the node by new instances, each from one that is connected. */
 async function takeOvers(rig: Rig, ...instances: readonly string[]): Promise<string[]> {
   rig.isConnected = true;
   const outcomes: string[] = [];
@@ -16,19 +16,19 @@ async function takeOvers(rig: Rig, ...instances: readonly string[]): Promise<str
   return outcomes;
 }
 
-describe("two processes that keep taking a node from each other (A14, R9)", () => {
-  test("do so three times; then it stays with the one that has it, and that is told", async () => {
+describe("two processes that keep taking over a node from each other (A14, R9)", () => {
+  test("do so three times; then the current one keeps it, and an event reports that", async () => {
     const rig = new Rig();
     const before = Array.from({ length: 4 }, () => "registered");
     expect(await takeOvers(rig, "a1", "b1", "a2", "b2")).toEqual(before);
     expect(await takeOvers(rig, "a3", "b3")).toEqual(["contested", "contested"]);
     expect(rig.row()?.instanceId).toBe("b2");
-    expect(rig.told.filter((told) => told === "radar3 contested")).toHaveLength(1);
+    expect(rig.events.filter((event) => event === "radar3 contested")).toHaveLength(1);
     expect(rig.history()).toContain("contested");
     expect(rig.log.lines.filter(({ level }) => level === "warn")).toHaveLength(1);
   });
 
-  test("are known by the replaced one's asking, too, where none was connected", async () => {
+  test("are also recognised by requests of the replaced one, if none was connected", async () => {
     const rig = new Rig();
     await rig.register("a1");
     for (const [before, next] of [
@@ -37,7 +37,7 @@ describe("two processes that keep taking a node from each other (A14, R9)", () =
       ["a2", "b2"],
     ] as const) {
       expect((await rig.register(next)).at).toBe("registered");
-      // A heartbeat, and the register that an older agent would try after it.
+      // A heartbeat, and the register that an agent would try after it.
       expect(rig.registry.standing(RADAR, instanceId(before), 1)).toBe("superseded");
       expect((await rig.register(before)).at).toBe("superseded");
     }
@@ -45,7 +45,7 @@ describe("two processes that keep taking a node from each other (A14, R9)", () =
     expect((await rig.register("b2")).at).toBe("registered");
   });
 
-  test("stay apart for as long as one has it and the other tries", async () => {
+  test("stay apart for as long as one is LIVE and the other tries", async () => {
     const rig = new Rig();
     await takeOvers(rig, "a1", "b1", "a2", "b2");
     for (let minute = 0; minute < 60; minute += 4) {
@@ -59,7 +59,7 @@ describe("two processes that keep taking a node from each other (A14, R9)", () =
     }
   });
 
-  test("are at peace when the one that has it says goodbye, falls silent, or nobody has tried for 5 minutes", async () => {
+  test("are no longer contested when the current one says goodbye or falls silent, or after 5 minutes without a try", async () => {
     for (const end of ["goodbye", "silence", "peace"]) {
       const rig = new Rig();
       await takeOvers(rig, "a1", "b1", "a2", "b2");
@@ -72,7 +72,7 @@ describe("two processes that keep taking a node from each other (A14, R9)", () =
     }
   });
 
-  test("are at peace when an operator removes the node", async () => {
+  test("are no longer contested when an operator removes the node", async () => {
     const rig = new Rig();
     await takeOvers(rig, "a1", "b1", "a2", "b2");
     await rig.registry.remove(RADAR);
@@ -81,13 +81,13 @@ describe("two processes that keep taking a node from each other (A14, R9)", () =
   });
 });
 
-describe("no contest (R9) is", () => {
-  test("an agent that crashes and is started again, as often as it likes", async () => {
+describe("a node is not contested (R9) by", () => {
+  test("an agent that crashes and restarts, however often", async () => {
     const rig = new Rig();
     for (let i = 0; i < 20; i++) expect((await rig.register(`i${i}`)).at).toBe("registered");
   });
 
-  test("three takeovers that are not within 5 minutes", async () => {
+  test("three takeovers that are more than 5 minutes apart", async () => {
     const rig = new Rig();
     for (let i = 0; i < 20; i++) {
       expect(await takeOvers(rig, `i${i}`)).toEqual(["registered"]);
@@ -95,14 +95,14 @@ describe("no contest (R9) is", () => {
     }
   });
 
-  test("one replaced instance that goes on asking", async () => {
+  test("one replaced instance that keeps asking", async () => {
     const rig = new Rig();
     await takeOvers(rig, "a1", "b1");
     for (let i = 0; i < 20; i++) rig.registry.standing(RADAR, instanceId("a1"), 1);
     expect((await rig.register("b2")).at).toBe("registered");
   });
 
-  test("another node's", async () => {
+  test("a contest of another node", async () => {
     const rig = new Rig();
     await takeOvers(rig, "a1", "b1", "a2", "b2");
     await rig.register("i1", HILL);

@@ -10,8 +10,8 @@ const INTERVAL_MS = 30_000;
 
 type Handler = () => Response | Promise<Response>;
 
-/** A rig whose nodes told an address each, with servers there. */
-class RoundsRig implements AsyncDisposable {
+/** A rig whose nodes registered an address each, with a server at each. */
+class PollerRig implements AsyncDisposable {
   readonly rig = new Rig();
   readonly asked: string[] = [];
   readonly answers = new Map<NodeId, Handler>();
@@ -28,7 +28,7 @@ class RoundsRig implements AsyncDisposable {
     this.poller.start();
   }
 
-  /** A node that answers at an address of its own; a full one told more than that. */
+  /** Registers a node with a server of its own; a full registration has more than the address. */
   async arrive(id: NodeId, isFull = false): Promise<void> {
     const server = Bun.serve({
       hostname: "127.0.0.1",
@@ -51,7 +51,7 @@ class RoundsRig implements AsyncDisposable {
     return this.rig.registry.get(id)!.heardAtMs!;
   }
 
-  /** The next round begins, and asks as many. */
+  /** Starts the next round, and waits until it has asked `asks` nodes. */
   async round(asks: number): Promise<void> {
     const before = this.asked.length;
     this.rig.clock.advance(INTERVAL_MS);
@@ -65,16 +65,16 @@ class RoundsRig implements AsyncDisposable {
   }
 }
 
-let rig: RoundsRig;
+let rig: PollerRig;
 beforeEach(() => {
-  rig = new RoundsRig();
+  rig = new PollerRig();
 });
 afterEach(() => rig[Symbol.asyncDispose]());
 
 const nothing: Handler = () => new Response(null, { status: 404 });
 
-describe("the rounds (R5)", () => {
-  test("keep nodes LIVE that only told an address and answer there; nobody else is asked", async () => {
+describe("the health poller (R5)", () => {
+  test("keeps nodes LIVE that registered only an address and respond there; it asks no other", async () => {
     await rig.arrive(RADAR);
     await rig.arrive(HILL);
     await rig.arrive(nodeId("full"), true);
@@ -89,7 +89,7 @@ describe("the rounds (R5)", () => {
     expect(new Set(rig.asked)).toEqual(new Set([`${RADAR} /health`, `${HILL} /health`]));
   });
 
-  test("revive one that answers again", async () => {
+  test("revives a node that responds again", async () => {
     await rig.arrive(RADAR);
     rig.answers.set(RADAR, nothing);
     for (let round = 1; round <= 4; round++) await rig.round(1);
@@ -99,7 +99,7 @@ describe("the rounds (R5)", () => {
     await until(() => rig.rig.state() === "LIVE");
   });
 
-  test("ask those first that were heard last", async () => {
+  test("asks the nodes heard last first", async () => {
     await rig.arrive(HILL);
     rig.rig.clock.advance(1);
     await rig.arrive(RADAR);
@@ -109,7 +109,7 @@ describe("the rounds (R5)", () => {
     expect(rig.asked).toEqual([`${HILL} /health`, `${RADAR} /health`]);
   });
 
-  test("count no answer of somebody else, nor one that comes when the node is another agent's", async () => {
+  test("ignores a response from another node, and one that arrives when the node is another agent's", async () => {
     await rig.arrive(RADAR);
     await rig.arrive(HILL);
     const answer = Promise.withResolvers<Response>();
@@ -125,7 +125,7 @@ describe("the rounds (R5)", () => {
     expect([rig.heardMs(RADAR), rig.heardMs(HILL)]).toEqual([radarMs, hillMs]);
   });
 
-  test("wait for nobody longer than 5 s: a round follows on one that hangs", async () => {
+  test("waits at most 5 s for a response: a round that hangs is followed by the next", async () => {
     await rig.arrive(RADAR);
     rig.answers.set(RADAR, () => new Promise(() => {}));
     for (let round = 1; round <= 3; round++) await rig.round(1);

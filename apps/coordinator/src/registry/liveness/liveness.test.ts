@@ -29,7 +29,7 @@ describe("the state of a node (R5)", () => {
     expect(nodeStateAt(heard, 5000 + upMs, 5000, WINDOWS)).toBe(state);
   });
 
-  test("after a goodbye is SHUTDOWN, however long ago and whatever comes late", () => {
+  test("after a goodbye is SHUTDOWN, however long ago and whatever arrives late", () => {
     for (const heardAtMs of [undefined, 0, 400_000])
       expect(nodeStateAt({ heardAtMs, isShutdown: true }, 400_000, 0, WINDOWS)).toBe("SHUTDOWN");
   });
@@ -72,7 +72,7 @@ class Model {
   }
 }
 
-test("whatever happens in whatever order, silence of our own uptime alone decides; wall jumps never do (R5)", () => {
+test("whatever happens in whatever order, only silence in our uptime decides, never a jump of the wall clock (R5)", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
       const clock = new FakeClock();

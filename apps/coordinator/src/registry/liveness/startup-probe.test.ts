@@ -8,14 +8,14 @@ import { HILL, RADAR, Rig } from "../testing.ts";
 
 type Handler = (request: Request) => Response | Promise<Response>;
 
-/** A rig whose nodes were known before the start, with servers as their agents. */
+/** A rig whose nodes were known before the start, with a server for each agent. */
 class ProbeRig implements AsyncDisposable {
   readonly rig = new Rig();
   readonly asked: string[] = [];
   readonly #servers: Bun.Server<undefined>[] = [];
   probe = this.#newProbe();
 
-  /** A node with an agent at an address of its own. */
+  /** Registers a node with a server of its own. */
   async know(id: NodeId, answer: Handler): Promise<void> {
     const server = Bun.serve({
       hostname: "127.0.0.1",
@@ -35,7 +35,7 @@ class ProbeRig implements AsyncDisposable {
     );
   }
 
-  /** The coordinator starts again and asks. */
+  /** Restarts the coordinator, and starts the probe. */
   restart(): void {
     this.rig.restart();
     this.probe = this.#newProbe();
@@ -69,8 +69,8 @@ const health = (more: object = {}): Response =>
   Response.json({ node_id: RADAR, instance_sha256: instanceDigest("i1"), ...more });
 const states = (): unknown[] => [rig.rig.state(RADAR), rig.rig.state(HILL)];
 
-describe("the probe at the start (R2)", () => {
-  test("makes who answers LIVE at once; everybody else stays UNKNOWN", async () => {
+describe("the startup probe (R2)", () => {
+  test("makes nodes that respond LIVE at once; all others stay UNKNOWN", async () => {
     await rig.know(RADAR, () => health());
     await rig.rig.register("i1", HILL);
     rig.restart();
@@ -80,7 +80,7 @@ describe("the probe at the start (R2)", () => {
     expect(rig.asked).toEqual(["GET /health"]);
   });
 
-  test("takes an answer without an instance for that of the one we know", async () => {
+  test("accepts a response without an instance as the known instance's", async () => {
     await rig.know(RADAR, () => health({ instance_sha256: undefined }));
     rig.restart();
     await rig.done();
@@ -105,7 +105,7 @@ describe("the probe at the start (R2)", () => {
     expect(rig.asked).toEqual(["GET /health"]);
   });
 
-  test("waits 5 s for an answer, and no longer", async () => {
+  test("waits at most 5 s for a response", async () => {
     await rig.know(RADAR, () => new Promise(() => {}));
     rig.restart();
     await until(() => rig.asked.length === 1);
@@ -116,7 +116,7 @@ describe("the probe at the start (R2)", () => {
     expect(states()[0]).toBe("UNKNOWN");
   });
 
-  test("asks 64 at a time, and not those that were heard while they waited", async () => {
+  test("asks 64 nodes at a time, and none that was heard while it waited", async () => {
     const held: (() => void)[] = [];
     for (let n = 0; n < 70; n++) {
       const id = nodeId(`n${n}`);
@@ -136,7 +136,7 @@ describe("the probe at the start (R2)", () => {
     expect(held).toHaveLength(64);
   });
 
-  test("asks nobody who said goodbye", async () => {
+  test("asks no node that said goodbye", async () => {
     await rig.know(RADAR, () => health());
     await rig.rig.registry.deregister(RADAR);
     rig.restart();
@@ -144,7 +144,7 @@ describe("the probe at the start (R2)", () => {
     expect([rig.asked, states()[0]]).toEqual([[], "SHUTDOWN"]);
   });
 
-  test("does not revive one that was removed, or taken over, while it was being asked", async () => {
+  test("does not revive a node that was removed or taken over while it was asked", async () => {
     const held: (() => void)[] = [];
     for (const id of [RADAR, HILL])
       await rig.know(
@@ -164,7 +164,7 @@ describe("the probe at the start (R2)", () => {
     expect(rig.rig.log.lines.at(-1)?.fields).toMatchObject({ asked: 2, answered: 0 });
   });
 
-  test("is given up at a stop", async () => {
+  test("ends at a stop", async () => {
     await rig.know(RADAR, () => new Promise(() => {}));
     rig.restart();
     await until(() => rig.asked.length === 1);

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { FakeClock } from "@fleet/daemon/testing";
 import { Uptime } from "./uptime.ts";
 
-test("goes on from the runs before, with the monotonic clock and never with the wall clock (R4, R5)", () => {
+test("continues from earlier runs, with the monotonic clock and never with the wall clock (R4, R5)", () => {
   const clock = new FakeClock();
   const uptime = new Uptime(clock, 2000);
   uptime.start(5000);
@@ -15,7 +15,7 @@ test("goes on from the runs before, with the monotonic clock and never with the 
   expect(uptime.nowMs).toBe(8500);
 });
 
-test("stands still while nobody looks for longer than the longest step, and says how long that was", () => {
+test("stands still beyond the longest step between two looks, and returns how long that was", () => {
   const clock = new FakeClock();
   const uptime = new Uptime(clock, 2000);
   clock.advance(600_000);
