@@ -1,4 +1,4 @@
-/** The lines of a plain node: every one carries `node_id` and `token`; frames and heartbeats; never answered. (T1, R10) */
+/** The lines of a plain node: frames and heartbeats, each with `node_id` and `token`. No line is answered. (T1, R10) */
 import { z } from "zod";
 import { encodeFrame, type EncodedFrame, type FrameProblem, parseObject } from "../frames/frame.ts";
 import { type NodeId, nodeIdSchema } from "../ids.ts";
@@ -9,7 +9,7 @@ const credentialsSchema = z.object({
   token: z.string().min(1).max(TOKEN_LENGTH_MAX),
 });
 
-/** Who sent a line, with which push token, and what it was. `bytes` is the frame as the tracker gets it, LF included. */
+/** A line, with its sender and push token. */
 export type PlainLine =
   | { readonly at: "heartbeat"; readonly nodeId: NodeId; readonly token: string }
   | {
@@ -21,11 +21,11 @@ export type PlainLine =
   | {
       readonly at: "bad";
       readonly problem: FrameProblem | "bad_credentials" | "unknown_type";
-      /** Set when the line at least said who it is from. */
+      /** The sender, if the line names one. */
       readonly from: { readonly nodeId: NodeId; readonly token: string } | undefined;
     };
 
-/** Reads the line `bytes[start..end)` of a plain node. Numbers keep their values, not their spelling. */
+/** Reads the line `bytes[start..end)` of a plain node. The frame is encoded without the credentials. */
 export function parsePlainLine(bytes: Uint8Array, start: number, end: number): PlainLine {
   const parsed = parseObject(bytes, start, end);
   if (typeof parsed === "string") return bad(parsed);

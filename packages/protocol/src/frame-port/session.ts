@@ -1,26 +1,26 @@
 /**
- * The lines of an agent session other than frames. Each stream has one connection: the agent sends `hello`, the coordinator
- * answers `welcome` or `reject`, then frames flow one way and acks the other.
+ * The lines of an agent session other than frames. A session is one connection for one stream: the agent opens it with
+ * `hello`, the coordinator answers with `welcome` or `reject`, then frames go one way and acks the other. (T1)
  */
 import { z } from "zod";
 import { instanceIdSchema, nodeIdSchema, sensorNameSchema, spoolIdSchema } from "../ids.ts";
 
-/** The version both ends speak. */
+/** The version of the protocol. */
 export const PROTOCOL_VERSION = 1;
-/** Bytes an agent may have sent and not yet seen acknowledged. */
+/** Bytes that an agent may send ahead of their acknowledgement. */
 export const WINDOW_BYTES = 4 * 1024 * 1024;
-/** Longest time between a frame's acceptance and its ack, while frames are arriving. */
+/** The longest time between the acceptance of a frame and its ack, ms. */
 export const ACK_INTERVAL_MS = 50;
-/** An end that had nothing to say for this long repeats itself: the agent its `skip`, the coordinator its `ack`. */
+/** An end that has sent nothing for this long, ms, repeats itself: the agent its `skip`, the coordinator its `ack`. */
 export const KEEPALIVE_MS = 10_000;
-/** Who hears nothing of a session for this long, while reading, gives it up. */
+/** An end that receives nothing for this long while it reads, ms, closes the session. */
 export const SILENT_MS_MAX = 30_000;
-/** Longest control line (hello included). */
+/** The longest control line, `hello` included, in bytes. */
 export const CONTROL_BYTES_MAX = 8192;
 
 const seqSchema = z.int().min(0);
 
-/** Agent → coordinator: who this is and which frame comes first. */
+/** Agent → coordinator: the agent's identity, the stream, and the number of the first frame. */
 export const helloSchema = z.object({
   type: z.literal("hello"),
   protocol: z.int(),
@@ -30,16 +30,16 @@ export const helloSchema = z.object({
   instance_id: instanceIdSchema,
   epoch: z.int().min(1),
   spool_id: spoolIdSchema,
-  /** The oldest sequence number the spool still holds, or the next one it will use. */
+  /** The oldest sequence number in the spool; for an empty spool the next one. */
   first_seq: z.int().min(1),
 });
 export type Hello = z.infer<typeof helloSchema>;
 
-/** Agent → coordinator: the next line has number `to`. */
+/** Agent → coordinator: the next line has the sequence number `to`. */
 export const skipSchema = z.object({ type: z.literal("skip"), to: z.int().min(1) });
 export type Skip = z.infer<typeof skipSchema>;
 
-/** Why a hello was refused. `retryable` in the line itself says whether the same hello may succeed later. */
+/** Why a hello is refused. `retryable` in the line tells whether the agent may succeed later. */
 export const REJECT_CODES = [
   "bad_hello",
   "unsupported_protocol",
@@ -53,7 +53,7 @@ export const REJECT_CODES = [
 ] as const;
 export type RejectCode = (typeof REJECT_CODES)[number];
 
-/** Coordinator → agent. A code this version does not know is read as text, so that a newer coordinator can add some. */
+/** Coordinator → agent. Codes are plain strings here, so that a newer coordinator can add some. */
 export const serverLineSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("welcome"), acked: seqSchema, window_bytes: z.int().min(1) }),
   z.object({
@@ -69,17 +69,17 @@ export const serverLineSchema = z.discriminatedUnion("type", [
 export type ServerLine = z.infer<typeof serverLineSchema>;
 
 /**
- * Why the coordinator ends a session that was open. `superseded`: a newer instance has the node; `replaced`: a newer
- * connection of the same instance has the stream.
+ * Why the coordinator ends an open session. `superseded`: a newer instance has taken over the node. `replaced`: a newer
+ * connection of the same instance has taken over the stream.
  */
 export type ByeCode = "draining" | "superseded" | "replaced" | "token_revoked" | "bad_session";
 
-/** A control line as bytes, LF included. */
+/** Encodes a control line, LF included. */
 export function encodeLine(line: Hello | Skip | ServerLine): string {
   return `${JSON.stringify(line)}\n`;
 }
 
-/** Reads one line from the coordinator. Undefined when it is none that this version knows. */
+/** Reads one line from the coordinator. Returns undefined for a line that this version does not know. */
 export function parseServerLine(text: string): ServerLine | undefined {
   let value: unknown;
   try {

@@ -1,11 +1,11 @@
 /**
- * The quickest third of frame checking: the lines of a chunk, with vector instructions. Like frame-scan.ts it is sound but not
- * complete: `true` means the line is a well-formed frame; `false` only means that the others have to look.
+ * The fastest path of checkFrame: scans the lines of a chunk with vector instructions. It is sound but not complete: `true`
+ * means that the line is a frame, `false` that the other paths must find out.
  *
- * What makes it fast: a number costs the same however long it is. Of 16 or 32 bytes at once it makes words with a bit for
- * each digit, point, minus and comma, and the grammar becomes a few operations on those words, where a loop over bytes would have
- * the processor guess at each byte whether the number ends. It knows one spelling only, which is what JSON.stringify makes
- * of a frame: the keys in the order of the protocol, no spaces, no escapes, no exponents, flat objects in `adsb`.
+ * It is fast because the cost of a number does not depend on its length. It turns 16 or 32 bytes at a time into words with one
+ * bit for each digit, point, minus and comma, and checks the grammar with a few operations on those words; a loop over bytes
+ * would mispredict a branch at the end of nearly every number. It accepts one spelling only, that of JSON.stringify: the keys
+ * in the order of the protocol, no spaces, no escapes, no exponents, flat objects in `adsb`.
  */
 import { DETECTIONS_MAX } from "./frame-scan.ts";
 import {
@@ -24,7 +24,7 @@ import {
   everyOr,
   everySub,
   functionOf,
-  give,
+  returnValue,
   int,
   isAbove,
   isZero,
@@ -46,25 +46,25 @@ import {
   xor,
 } from "./wasm-code.ts";
 
-/** A larger chunk is left to the others. Bun reads no more than this from a socket at once. */
+/** A larger chunk is left to the other paths. Bun reads no more than this from a socket at once. */
 const CHUNK_BYTES_MAX = 512 * 1024;
-/** A stream that brings so much at once is a busy one. Where there is none, the 3 MB that a module takes are spared. */
+/** The module, which takes 3 MB, is built when the first chunk of this size arrives; only busy streams have them. */
 const BUSY_CHUNK_BYTES = 16 * 1024;
-/** A chunk begins here; the word at 0 holds the length of the array scanned last. So no position is 0, which says "no". */
+/** Where the chunk begins in memory. No position in it is 0, which means "no"; the word at 0 holds the length of the latest array. */
 const CHUNK_START = 64;
-/** Reads go up to 32 bytes past the chunk. */
+/** Reads extend up to 32 bytes past the chunk. */
 const PAGES = CHUNK_BYTES_MAX / 65_536 + 1;
 
 const WORD = 4;
 const VECTOR = 16;
 
-// The functions call one another by their place in the module.
+// The indexes by which the functions of the module call one another.
 const STRING = 0;
 const NUMBER = 1;
 const NUMBERS = 2;
 const OBJECTS = 3;
 
-const refuse = give(int(0));
+const refuse = returnValue(int(0));
 const refuseIf = (condition: Code): Code => when(condition, refuse);
 const mustBe = (condition: Code): Code => refuseIf(isZero(condition));
 const char = (c: string): Code => int(c.charCodeAt(0));
@@ -74,14 +74,14 @@ const orRefuse = (p: Local, next: Code): Code => [...p.set(next), ...mustBe(p.ge
 const doubled: (bits: Code) => Code = (bits) => shl(bits, int(1));
 const length: Code = wordAt(int(0));
 
-/** For each byte of a vector, whether it is this character, or a digit. */
+/** For each byte of a vector, whether it is the character `c`, or a digit. */
 const everyChar = (v: Code, c: string): Code => everyEq(v, every(c.charCodeAt(0)));
 const everyDigit = (v: Code): Code => {
   const value = everySub(v, every("0".charCodeAt(0)));
   return everyEq(everyMin(value, every(9)), value);
 };
 
-/** Whether `text`, of at least a word, stands at `p`. */
+/** Whether `text`, of at least one word, is at `p`. */
 function isText(p: Local, text: string): Code {
   const differences: Code[] = [];
   for (let i = 0; i < text.length; i += WORD) {
@@ -92,26 +92,27 @@ function isText(p: Local, text: string): Code {
   return isZero(or(...differences));
 }
 
-/** The position after the string that has its first character at `p`: ASCII, no controls, no escapes. */
+/** Returns the position after the string whose first character is at `p`: ASCII, no control characters, no escapes. */
 const string = functionOf({ params: ["p"], ints: ["stop"], vectors: ["v"] }, ({ p, stop, v }) => {
   const isControl = everyEq(everyMin(v.get, every(31)), v.get);
   const quoteOrEscape = everyOr(everyChar(v.get, '"'), everyChar(v.get, "\\"));
   return [
     loop(
       v.set(vectorAt(p.get)),
-      // A byte that is not ASCII has its own top bit.
+      // A non-ASCII byte has its own top bit set.
       stop.set(topBits(everyOr(everyOr(quoteOrEscape, isControl), v.get))),
       when(isZero(stop.get), forward(p, VECTOR), jump(1)),
     ),
     p.set(add(p.get, ctz(stop.get))),
     mustBe(isChar(p, '"')),
-    give(add(p.get, int(1))),
+    returnValue(add(p.get, int(1))),
   ];
 });
 
 /**
- * What is wrong with numbers, not zero if anything: words with a bit for each digit, point and minus of a stretch in which only
- * commas stand besides, and none from its end on. `start` has a bit where a number must start, `zero` has one for each 0.
+ * The faults of the numbers in a stretch of bytes, as words that are zero when there is none. `digit`, `point` and `minus` have
+ * a bit for each such character; all other characters of the stretch are commas, and the bits after its end are clear.
+ * `start` has a bit where a number must start, `zero` one for each digit 0.
  */
 function numberFaults(
   digit: Local,
@@ -123,16 +124,16 @@ function numberFaults(
   const integer = or(and(start, not(minus.get)), doubled(minus.get));
   return [
     and(minus.get, not(start)),
-    // Where a number or its fraction must begin stands a digit: not another sign, and not the end.
+    // A digit must be where a number or its fraction begins, not another sign or the end.
     and(integer, not(digit.get)),
     and(doubled(point.get), not(digit.get)),
     and(doubled(and(integer, zero)), digit.get),
-    // A sum carries a bit from behind a point over its digits, to what stands after them: not another point.
+    // The sum carries a bit from after a point across the digits to the next character, which must not be another point.
     and(and(add(doubled(point.get), digit.get), not(digit.get)), point.get),
   ];
 }
 
-/** The position after the number at `p`, of less than 16 bytes. What stands there is the caller's to check. */
+/** Returns the position after the number at `p`, of fewer than 16 bytes. The caller checks what follows. */
 const number = functionOf(
   { params: ["p"], ints: ["digit", "point", "minus", "end", "inside"], vectors: ["v"] },
   ({ p, digit, point, minus, end, inside, v }) => [
@@ -147,11 +148,11 @@ const number = functionOf(
     point.set(and(point.get, inside.get)),
     minus.set(and(minus.get, inside.get)),
     refuseIf(or(...numberFaults(digit, point, minus, int(1), topBits(everyChar(v.get, "0"))))),
-    give(add(p.get, end.get)),
+    returnValue(add(p.get, end.get)),
   ],
 );
 
-/** The position after the array of numbers, at least one and each of less than 32 bytes, that has its first at `p`; `length` becomes its length. */
+/** Returns the position after the array whose first number is at `p`, at least one, each of fewer than 32 bytes. Sets `length`. */
 const numbers = functionOf(
   {
     params: ["p"],
@@ -170,7 +171,7 @@ const numbers = functionOf(
         point.set(bits(".")),
         minus.set(bits("-")),
         comma.set(bits(",")),
-        // Looks at what is before the array's end, or else before the last comma in sight.
+        // Checks up to the end of the array, or otherwise up to the last comma in view.
         end.set(not(or(digit.get, point.get, minus.get, comma.get))),
         block(
           when(
@@ -195,12 +196,12 @@ const numbers = functionOf(
         when(eq(byteAt(sub(p.get, int(1))), char(",")), jump(1)),
       ),
       putWord(int(0), count.get),
-      give(p.get),
+      returnValue(p.get),
     ];
   },
 );
 
-/** The position after the array of nulls and flat objects, at least one, that has its first at `p`; `length` as above. */
+/** Returns the position after the array whose first null or flat object is at `p`, at least one. Sets `length`. */
 const objects = functionOf(
   { params: ["p"], ints: ["count", "after"], vectors: [] },
   ({ p, count, after }) => {
@@ -235,7 +236,7 @@ const objects = functionOf(
       ),
       mustBe(isAfter("]")),
       putWord(int(0), count.get),
-      give(p.get),
+      returnValue(p.get),
     ];
   },
 );
@@ -265,7 +266,7 @@ const run = functionOf(
       when(isChar(p, ","), array(',"adsb":[', OBJECTS, asLong)),
       mustBe(isChar(p, "}")),
       refuseIf(isAbove(count.get, int(DETECTIONS_MAX))),
-      give(eq(add(p.get, int(1)), end.get)),
+      returnValue(eq(add(p.get, int(1)), end.get)),
     ];
   },
 );
@@ -275,8 +276,8 @@ interface Scanner {
   readonly run: (start: number, end: number) => number;
 }
 
-/** Undefined where the processor has no vector instructions that Bun can use. */
-function makeScanner(): Scanner | undefined {
+/** Returns undefined where Bun cannot use the vector instructions of the processor. */
+function buildScanner(): Scanner | undefined {
   const bytes = moduleOf(PAGES, [string, number, numbers, objects, run]);
   if (!WebAssembly.validate(bytes)) return undefined;
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes));
@@ -284,23 +285,23 @@ function makeScanner(): Scanner | undefined {
   return { memory, run: exports["run"] as Scanner["run"] };
 }
 
-let scanner: Scanner | "unmade" | undefined = "unmade";
+let scanner: Scanner | "not_built" | undefined = "not_built";
 let prepared: Uint8Array | undefined;
 
-/** Copies a chunk to where `scanPrepared` looks, in place of the one before. It must stay as it is while its lines are checked. */
+/** Copies a chunk for `scanPrepared`, and replaces the one before. The chunk must not change while its lines are checked. */
 export function prepareFrames(chunk: Uint8Array): void {
   prepared = undefined;
-  if (scanner === "unmade") {
+  if (scanner === "not_built") {
     if (chunk.length < BUSY_CHUNK_BYTES) return;
-    scanner = makeScanner();
+    scanner = buildScanner();
   }
   if (scanner === undefined || chunk.length > CHUNK_BYTES_MAX) return;
   scanner.memory.set(chunk, CHUNK_START);
   prepared = chunk;
 }
 
-/** Whether `bytes[start..end)` is a frame in its commonest form. False for bytes that are not prepared. */
+/** Whether `bytes[start..end)` is a frame in the most common form. Returns false unless `bytes` is the prepared chunk. */
 export function scanPrepared(bytes: Uint8Array, start: number, end: number): boolean {
-  if (bytes !== prepared || scanner === undefined || scanner === "unmade") return false;
+  if (bytes !== prepared || scanner === undefined || scanner === "not_built") return false;
   return scanner.run(start + CHUNK_START, end + CHUNK_START) !== 0;
 }

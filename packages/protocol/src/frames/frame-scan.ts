@@ -1,13 +1,13 @@
 /**
- * The quick half of frame checking: one pass over the bytes of a line, no objects made. It is sound but not complete:
- * `true` means the line is a well-formed frame; `false` only means that the careful half (frame.ts) has to look.
+ * The fast path of checkFrame: one pass over the bytes of a line, without allocation. It is sound but not complete: `true`
+ * means that the line is a frame, `false` that it must be parsed to find out.
  *
- * What makes it fast: it is monomorphic on Uint8Array, never leaves the line, compares bytes instead of making strings,
- * and gives up at anything unusual (escapes, exponents, unknown keys) rather than handling it.
- * Reading past the end yields `undefined`, which fails every comparison below, so no index check is needed.
+ * It is fast because it is monomorphic on Uint8Array, compares bytes instead of making strings, and returns false at anything
+ * unusual (escapes, exponents, unknown keys) instead of handling it. Reading past the end yields `undefined`, which fails
+ * every comparison, so no index is checked.
  */
 
-/** Most detections in one frame. */
+/** The most detections in one frame. */
 export const DETECTIONS_MAX = 4096;
 
 const QUOTE = 34;
@@ -24,7 +24,7 @@ const LBRACE = 123;
 const RBRACE = 125;
 const SPACE = 32;
 
-/** Digits after which a number is left to the careful half: fewer can't overflow or lose a timestamp's exactness. */
+/** A number with more digits is left to the parser; with so few it neither overflows nor makes a timestamp inexact. */
 const DIGITS_MAX = 15;
 const DEPTH_MAX = 8;
 
@@ -41,10 +41,10 @@ const SEEN_SNR = 8;
 const SEEN_ADSB = 16;
 const SEEN_REQUIRED = SEEN_TIMESTAMP | SEEN_DELAY | SEEN_DOPPLER | SEEN_SNR;
 
-/** How many elements the array just scanned had: an out-parameter, so that nothing is allocated for a frame. */
+/** The length of the array that was scanned last: an out-parameter, so that nothing is allocated. */
 let elements = 0;
 
-/** Whether `b[start..end)` is a frame in its common form. */
+/** Whether `b[start..end)` is a frame in the common form. */
 export function scanFrame(b: Uint8Array, start: number, end: number): boolean {
   let p = skipSpaces(b, start);
   if (b[p] !== LBRACE) return false;
@@ -112,7 +112,7 @@ function matches(b: Uint8Array, p: number, key: Uint8Array): boolean {
   return true;
 }
 
-/** A plain non-negative integer of at most DIGITS_MAX digits. The position after it, or −1. */
+/** Scans a positive integer of at most DIGITS_MAX digits. Returns the position after it, or −1. */
 function scanTimestamp(b: Uint8Array, p: number): number {
   const first = p;
   let c = b[p]!;
@@ -126,7 +126,7 @@ function endsValue(c: number): boolean {
   return c === COMMA || c === RBRACE || c === RBRACKET || c === SPACE;
 }
 
-/** An array of plain JSON numbers without exponents. The position after it, or −1; `elements` is its length. */
+/** Scans an array of JSON numbers without exponents. Returns the position after it, or −1; `elements` is its length. */
 function scanNumbers(b: Uint8Array, p: number): number {
   elements = 0;
   if (b[p] !== LBRACKET) return -1;
@@ -161,7 +161,7 @@ function scanNumbers(b: Uint8Array, p: number): number {
   }
 }
 
-/** An array of nulls and objects. The position after it, or −1; `elements` is its length. */
+/** Scans an array of nulls and objects. Returns the position after it, or −1; `elements` is its length. */
 function scanAdsb(b: Uint8Array, p: number): number {
   elements = 0;
   if (b[p] !== LBRACKET) return -1;
@@ -188,7 +188,7 @@ function scanNull(b: Uint8Array, p: number): number {
   return b[p] === 110 && b[p + 1] === 117 && b[p + 2] === 108 && b[p + 3] === 108 ? p + 4 : -1;
 }
 
-/** Any JSON value up to DEPTH_MAX deep, without escapes or exponents. The position after it, or −1. */
+/** Scans any JSON value up to DEPTH_MAX deep, without escapes or exponents. Returns the position after it, or −1. */
 function scanValue(b: Uint8Array, p: number, depth: number): number {
   const c = b[p]!;
   if (c === QUOTE) return scanString(b, p);
@@ -221,7 +221,7 @@ function scanValue(b: Uint8Array, p: number, depth: number): number {
   }
 }
 
-/** A string of printable ASCII without escapes. The position after it, or −1. */
+/** Scans a string of printable ASCII without escapes. Returns the position after it, or −1. */
 function scanString(b: Uint8Array, p: number): number {
   for (;;) {
     const c = b[++p]!;
@@ -230,7 +230,7 @@ function scanString(b: Uint8Array, p: number): number {
   }
 }
 
-/** A JSON number without an exponent. The position after it, or −1. */
+/** Scans a JSON number without an exponent. Returns the position after it, or −1. */
 function scanNumber(b: Uint8Array, p: number): number {
   let c = b[p]!;
   if (c === MINUS) c = b[++p]!;

@@ -1,6 +1,6 @@
 /**
- * What a frame is, and the check that every line passes before a tracker sees it. Trackers are third-party programs that
- * may die of anything else, so only well-formed frames in ASCII get through. (T1, T8)
+ * The definition of a frame, and the check of every line before a tracker receives it. Trackers are third-party programs that
+ * may crash on anything else, so only well-formed frames in ASCII pass. (T1, T8)
  */
 import { DETECTIONS_MAX, scanFrame } from "./frame-scan.ts";
 import { scanPrepared } from "./frame-scan-wasm.ts";
@@ -8,9 +8,9 @@ import { LINE_BYTES_MAX } from "./lines.ts";
 
 export { DETECTIONS_MAX } from "./frame-scan.ts";
 
-/** Deepest nesting that is passed on; a tracker with a recursive parser dies of much more. */
+/** The deepest nesting that passes; much more would crash a tracker with a recursive parser. */
 const DEPTH_MAX = 64;
-/** Only a number with an exponent or of this many digits can be too large for a double. */
+/** Matches text that may hold a number too large for a double: one with an exponent or with this many digits. */
 const MAYBE_HUGE_NUMBER = /\d{300}|\d[eE]/;
 
 /** Why a line is not a frame. */
@@ -28,8 +28,8 @@ export type FrameProblem =
   | "too_long";
 
 /**
- * `frame`: pass the line on as it is. `reencoded`: pass `replacement` on in its place. Otherwise: the problem; `object`
- * then holds the parsed line where it was a JSON object (a control message, perhaps).
+ * `frame`: the line is a frame as it is. `reencoded`: `replacement` is the frame in ASCII, LF included. `not_frame`: `object` is
+ * the content of the line if it is a JSON object, such as a control message.
  */
 export type FrameVerdict =
   | { readonly at: "frame" }
@@ -48,8 +48,8 @@ const encoder = new TextEncoder();
 /**
  * Checks the line `bytes[start..end)` (no LF). A frame is a JSON object with a finite `timestamp`; `delay`, `doppler`
  * and `snr` arrays of finite numbers of one length (≤ DETECTIONS_MAX); and `adsb` absent or an array of that length of
- * objects or nulls. Other keys are passed on. A line with a byte ≥ 0x80 is re-encoded with `\u` escapes. The common form
- * takes one pass and no allocation; lines of a chunk that `prepareFrames` was given are checked in half the time.
+ * objects or nulls. Other keys are allowed. A line with a byte ≥ 0x80 is re-encoded with `\u` escapes. The common form takes
+ * one pass and no allocation; lines of a chunk that was passed to `prepareFrames` take half the time.
  */
 export function checkFrame(bytes: Uint8Array, start: number, end: number): FrameVerdict {
   if (scanPrepared(bytes, start, end) || scanFrame(bytes, start, end)) return FRAME;
@@ -72,13 +72,13 @@ function notFrame(problem: FrameProblem, object?: Record<string, unknown>): Fram
   return { at: "not_frame", problem, object };
 }
 
-/** A line that is a JSON object: what it says, and how it says it. */
+/** A JSON object and its text. */
 export interface ParsedObject {
   readonly value: Record<string, unknown>;
   readonly text: string;
 }
 
-/** Reads the line `bytes[start..end)` as a JSON object, or says why it is none. */
+/** Reads the line `bytes[start..end)` as a JSON object. Returns the problem when it is none. */
 export function parseObject(
   bytes: Uint8Array,
   start: number,
@@ -122,7 +122,7 @@ export function encodeFrame(
   return { timestampMs: frame["timestamp"] as number, bytes };
 }
 
-/** What keeps an object from being a frame, or undefined. */
+/** Why an object is not a frame; undefined when it is one. */
 function frameProblem({ value, text }: ParsedObject): FrameProblem | undefined {
   if (!Number.isFinite(value["timestamp"])) return "bad_timestamp";
   const { delay, doppler, snr, adsb } = value;
@@ -146,7 +146,7 @@ export function encodeAscii(value: unknown): Uint8Array {
   return encoder.encode(`${escapeNonAscii(text)}\n`);
 }
 
-/** Outside strings JSON is ASCII, so replacing every other code unit by its escape keeps the value. */
+/** Replaces every non-ASCII code unit by its escape. Outside strings JSON is ASCII, so the value stays the same. */
 function escapeNonAscii(text: string): string {
   return text.replace(
     /[\u0080-\uffff]/g,
@@ -169,9 +169,8 @@ function isAdsb(value: unknown, length: number): boolean {
 }
 
 /**
- * What other parsers may die of though ours takes it: deep nesting, and numbers that no double holds (Python refuses
- * integers of more than 4300 digits with an error of its own). It reads the text, not the value, because a repeated key
- * hides what stood there first.
+ * Finds what our parser accepts but others may crash on: deep nesting, and numbers too large for a double (Python raises an
+ * error for integers of more than 4300 digits). It reads the text, because in the value a repeated key hides the first one.
  */
 function textProblem(text: string): "too_deep" | "bad_number" | undefined {
   const maybeHuge = MAYBE_HUGE_NUMBER.test(text);
@@ -191,7 +190,7 @@ function textProblem(text: string): "too_deep" | "bad_number" | undefined {
   return undefined;
 }
 
-/** The closing quote of the string that opens at `i`, in valid JSON. */
+/** The position of the closing quote of the string that opens at `i`, in valid JSON. */
 function endOfString(text: string, i: number): number {
   for (;;) {
     const c = text.charCodeAt(++i);
@@ -200,7 +199,7 @@ function endOfString(text: string, i: number): number {
   }
 }
 
-/** The position after the number with a digit at `i`, in valid JSON: these characters stand nowhere else after a digit. */
+/** The position after the number with a digit at `i`. In valid JSON only the number itself continues with these characters. */
 function endOfNumber(text: string, i: number): number {
   for (;;) {
     const c = text.charCodeAt(++i);

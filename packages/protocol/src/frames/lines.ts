@@ -1,14 +1,14 @@
 /** Splits byte streams into lines. No I/O: chunks come in by `push`, lines go out by callback. */
 
-/** The longest line in any of the protocols, LF included. */
+/** The longest line on the frame port and on a sensor's stdout, in bytes, LF included. */
 export const LINE_BYTES_MAX = 1024 * 1024;
 
 const LF = 10;
 const CARRY_BYTES_MIN = 4096;
 
 /**
- * Receives one line: `bytes[start..end)` without its LF, which stands at `bytes[end]`. A complete line lies in the pushed
- * chunk itself; one that was split over chunks lies in a buffer that is only valid during the call.
+ * Receives one line, `bytes[start..end)`, with its LF at `bytes[end]`. `bytes` is the pushed chunk itself when the line is
+ * complete in it; for a line that was split over chunks it is a buffer that is only valid during the call.
  */
 export type OnLine = (bytes: Uint8Array, start: number, end: number) => void;
 
@@ -34,8 +34,8 @@ export class LineDecoder {
   }
 
   /**
-   * Feeds a chunk and calls `onLine` for each line it completes, in order; `onOversized` in the place of a line that is
-   * too long, as soon as that is known.
+   * Reads a chunk, and calls `onLine` for each line that it completes, in order. For a line that is too long `onOversized` is
+   * called instead, as soon as that is known.
    */
   push(chunk: Uint8Array, onLine: OnLine, onOversized?: () => void): void {
     let start = 0;
@@ -60,7 +60,7 @@ export class LineDecoder {
     if (start < chunk.length) this.#keep(chunk, start, onOversized);
   }
 
-  /** Forgets an unfinished line, as when the peer has gone. */
+  /** Drops an unfinished line. */
   reset(): void {
     this.#carried = 0;
     this.#skipping = false;

@@ -1,13 +1,13 @@
 /**
- * Just enough of WebAssembly's binary form to write a small module as expressions, with no toolchain and no file that nobody can
- * read. Every function gives the bytes of the instruction it is named for, behind its arguments', as the stack wants
- * them. (WebAssembly Core Specification 2.0, chapter 5)
+ * Writes a small WebAssembly module as expressions, so that it needs neither a toolchain nor a binary file. Each function
+ * returns the code of its arguments followed by the instruction that it is named for, in the order of the stack machine. Used
+ * by frame-scan-wasm.ts. (WebAssembly Core Specification 2.0, chapter 5)
  */
 
-/** Instructions. */
+/** The bytes of instructions. */
 export type Code = readonly number[];
 
-/** A local variable of the function that is being written. */
+/** A local variable of a function. */
 export interface Local {
   readonly get: Code;
   set(value: Code): Code;
@@ -38,13 +38,13 @@ const binary =
   (...op: number[]): Binary =>
   (a, b) => [...a, ...b, ...op];
 
-// Of 32 bits.
+// Operations on 32 bits.
 export const int = (n: number): Code => [0x41, ...signed(n)];
 export const isZero = unary(0x45);
 export const eq = binary(0x46);
 export const ne = binary(0x47);
 export const isAbove = binary(0x4b);
-/** How many zeros lead, or trail; 32 for zero. */
+/** The number of leading or trailing zero bits; 32 for zero. */
 export const clz = unary(0x67);
 export const ctz = unary(0x68);
 export const ones = unary(0x69);
@@ -56,19 +56,19 @@ export const shl = binary(0x74);
 export const not: Unary = (a) => xor(a, int(-1));
 export const or = (...all: Code[]): Code => all.reduce((a, b) => [...a, ...b, 0x72]);
 
-// What lies in memory at `p + offset`: one byte, a word of four, a vector of sixteen.
+// Memory at `p + offset`: one byte, a word of four bytes, a vector of sixteen.
 export const byteAt = (p: Code, offset = 0): Code => [...p, 0x2d, 0, ...unsigned(offset)];
 export const wordAt = (p: Code, offset = 0): Code => [...p, 0x28, 0, ...unsigned(offset)];
 export const putWord = (p: Code, value: Code): Code => [...p, ...value, 0x36, 0, 0];
 export const vectorAt = (p: Code, offset = 0): Code => [...p, SIMD, 0x00, 0, ...unsigned(offset)];
 
-// Of sixteen bytes at once. A comparison gives 0xff or 0 for each.
+// Operations on sixteen bytes at once. A comparison results in 0xff or 0 for each.
 export const every = (byte: number): Code => [...int(byte), SIMD, 0x0f];
 export const everyEq = binary(SIMD, 0x23);
 export const everyOr = binary(SIMD, 0x50);
 export const everySub = binary(SIMD, 0x71);
 export const everyMin = binary(SIMD, 0x77);
-/** The top bit of each byte, the first byte's lowest. */
+/** A word with the top bit of each byte, that of the first byte lowest. */
 export const topBits = unary(SIMD, 0x64);
 
 export const block = (...body: Code[]): Code => [0x02, VOID, ...body.flat(), END];
@@ -80,12 +80,12 @@ export const when = (condition: Code, ...body: Code[]): Code => [
   ...body.flat(),
   END,
 ];
-/** Goes to the end of the block, or the start of the loop, that is `depth` further out; a `when` counts as one. */
+/** Jumps to the end of the block, or the start of the loop, that is `depth` levels out; a `when` counts as a level. */
 export const jump = (depth: number): Code => [0x0c, depth];
-export const give = (value: Code): Code => [...value, 0x0f];
+export const returnValue = (value: Code): Code => [...value, 0x0f];
 export const call = (index: number, ...args: Code[]): Code => [...args.flat(), 0x10, index];
 
-/** Writes a function: the names of its variables by type, and its body, which leaves by `give`. */
+/** Writes a function from the names of its variables by type and its body, which ends with `returnValue` on every path. */
 export function functionOf<const Name extends string>(
   names: {
     readonly params: readonly Name[];
@@ -110,7 +110,7 @@ export function functionOf<const Name extends string>(
   return { params: params.length, bytes: [...unsigned(code.length), ...code] };
 }
 
-/** A module of these functions, which call one another by index; it exports the last as `run`, and `memory`, of 64 KiB pages. */
+/** Writes a module of functions that call one another by index. It exports the last as `run`, and `memory` of `pages` × 64 KiB. */
 export function moduleOf(
   pages: number,
   functions: readonly FunctionCode[],
@@ -149,7 +149,7 @@ function ascii(text: string): number[] {
   return list(Array.from(Buffer.from(text, "latin1"), (byte) => [byte]));
 }
 
-/** LEB128: seven bits a byte, the lowest first. */
+/** Encodes a number in LEB128: seven bits in a byte, the lowest first. */
 function unsigned(n: number): number[] {
   return n < 128 ? [n] : [(n & 127) | 128, ...unsigned(n >>> 7)];
 }
