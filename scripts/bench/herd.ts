@@ -12,7 +12,7 @@ import { cpuS, end } from "./shared/processes.ts";
 import { quantile, table } from "./shared/figures.ts";
 import { type Contender, CONTENDERS } from "./herd/contenders.ts";
 import { ENROLL_TOKEN } from "./shared/coordinator.ts";
-import { type Sample } from "./herd/member.ts";
+import type { Sample } from "./herd/member.ts";
 import { wallMs } from "./shared/wall-clock.ts";
 import type { Answer, Order } from "./herd/orders.ts";
 import { outagePicture } from "./herd/picture.ts";

@@ -58,6 +58,13 @@ describe("tracked files", () => {
     );
   });
 
+  test("cite only documents that are in the repository, and explain themselves", () => {
+    const others = all.filter(({ at }) => !at.startsWith("scripts/rules/conventions.test.ts:"));
+    const elsewhere = /\bDESIGN\b,? ?§|\b(DESIGN|LAYOUT|CONVENTIONS|REQUIREMENTS|ANCHORS)\.md\b/;
+    expect(hits(others, elsewhere)).toEqual([]);
+    expect(hits(others, /\bsee the head of\b|\bhead of this file\b/i)).toEqual([]);
+  });
+
   test("read the host's clock only in clock.ts", () => {
     const elsewhere = sources.filter(
       ({ at }) => !at.startsWith("packages/daemon/src/time/clock.ts:"),
