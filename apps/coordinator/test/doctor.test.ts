@@ -157,12 +157,12 @@ describe("the doctor (A9)", () => {
       for (const dir of ["proc", "state"]) mkdirSync(join(root, dir), { recursive: true });
       const args = ["--coordinator", "http://127.0.0.1:1", "--state-dir", "/state"];
       const report = await asNobody(args, root);
-      expect(report).toContain("ok    config       no file, flags and variables only; 0 sensors");
+      expect(report).toContain("ok    config       no file, only flags and variables; 0 sensors");
       expect(report).toContain("FAIL  coordinator  http://127.0.0.1:1: 127.0.0.1 port 1 refuses");
       expect(report).toMatch(
         /^FAIL {2}state_dir {4}\/state: \/state (belongs to uid 0|is on a read-only)/m,
       );
-      expect(report).toContain("warn  runtimes     none offered to sensors");
+      expect(report).toContain("warn  runtimes     none for sensors");
       expect(report).toMatch(/ [1-9] failed\n$/);
     });
   });
