@@ -2,7 +2,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { NodeView } from "@fleet/protocol";
 import { Fleet, until } from "./rig/fleet.ts";
 import { COUNTING_SH } from "./rig/sensors.ts";
 
@@ -89,9 +88,7 @@ describe("two copies of one state directory, each under a supervisor that restar
     await fleet.coordinator();
     const config = (name: string): Record<string, unknown> => ({ sensors: [counting(name)] });
     const origin = fleet.agent("a", config("a"));
-    const { node_id: id } = await until("the node is listed", async () => {
-      return (await fleet.get<{ agents: NodeView[] }>("/api/v1/agents")).agents[0];
-    });
+    const { node_id: id } = await until("the node is listed", async () => (await fleet.nodes())[0]);
     origin.kill("SIGTERM");
     await origin.exit();
     cpSync(join(fleet.dir, "state-a"), join(fleet.dir, "state-b"), { recursive: true });

@@ -1,8 +1,8 @@
 /** What happens to nodes when the built coordinator is killed and restarted, and when an operator removes or blocks them. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { agentHealthSchema, type NodeDetail } from "@fleet/protocol";
-import { freePort } from "../src/testing.ts";
+import { agentHealthSchema, type NodeDetail, nodesApi } from "@fleet/protocol";
+import { freePort, nodeId } from "../src/testing.ts";
 import {
   ENROLL_TOKEN,
   Fleet,
@@ -47,7 +47,8 @@ async function register(node: {
   return status;
 }
 
-const detail = (id: string): Promise<NodeDetail> => fleet.get(`/api/v1/agents/${id}`);
+const detail = (id: string): Promise<NodeDetail> =>
+  fleet.api.call(nodesApi.get, { params: { id } });
 
 describe("a coordinator that is killed and restarted", () => {
   test("gets every node back without help, as the same instance (R3)", async () => {
@@ -220,10 +221,8 @@ describe("an operator", () => {
     pod.kill("SIGKILL");
     box.kill("SIGKILL");
     await until("the pod is forgotten", async () => {
-      const { agents } = await fleet.get<{ agents: { node_id: string; state: string }[] }>(
-        "/api/v1/agents",
-      );
-      return agents.length === 1 && agents[0]?.node_id === "box" && agents[0].state === "DEAD";
+      const [node, ...others] = await fleet.nodes();
+      return others.length === 0 && node?.node_id === nodeId("box") && node.state === "DEAD";
     });
   });
 });

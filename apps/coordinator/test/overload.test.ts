@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
-import type { TrackerView } from "@fleet/protocol";
+import { serviceApi, trackersApi, type TrackerView } from "@fleet/protocol";
 import { compileC } from "./rig/compile-c.ts";
 import { Fleet, PUSH_TOKEN, type Run, until } from "./rig/fleet.ts";
 import { frameLine, LightSession, register } from "./rig/light-session.ts";
@@ -52,7 +52,7 @@ async function start(): Promise<void> {
 }
 
 async function trackerList(): Promise<readonly TrackerView[]> {
-  return (await fleet.get<{ trackers: TrackerView[] }>("/api/v1/trackers")).trackers;
+  return (await fleet.api.call(trackersApi.list, {})).trackers;
 }
 
 /** Returns the numbers of the frames that a stream's tracker has read, over all its runs. */
@@ -86,8 +86,8 @@ function openSockets(): number {
 
 /** Returns a value of the coordinator's metrics; 0 if it is not there. */
 async function metric(line: string): Promise<number> {
-  const response = await fetch(`http://${LOOPBACK}:${fleet.ports.http}/metrics`);
-  const found = (await response.text()).split("\n").find((text) => text.startsWith(`${line} `));
+  const metrics = await fleet.api.call(serviceApi.metrics, {});
+  const found = metrics.split("\n").find((text) => text.startsWith(`${line} `));
   return found === undefined ? 0 : Number(found.slice(line.length));
 }
 

@@ -110,12 +110,7 @@ describe("an agent", () => {
     await fleet.coordinator({ registry: quick });
     const config = { node: { group: "hill" }, sensors: [] };
     const agent = fleet.agent("wanderer", config);
-    const first = await until("the node is listed", async () => {
-      const { agents } = await fleet.get<{ agents: { node_id: string; epoch: number }[] }>(
-        "/api/v1/agents",
-      );
-      return agents[0];
-    });
+    const first = await until("the node is listed", async () => (await fleet.nodes())[0]);
     expect(first.epoch).toBe(1);
     await fleet.untilState(first.node_id, "LIVE");
     agent.kill("SIGKILL");
@@ -276,8 +271,8 @@ describe("a coordinator", () => {
     });
     expect(after.run).toBe(1);
     expect((await fleet.node("bystander"))?.state).toBe("LIVE");
-    const { agents } = await fleet.get<{ agents: { node_id: string }[] }>("/api/v1/agents");
-    expect(agents.map((a) => a.node_id)).toEqual(["bystander"]);
+    const ids = (await fleet.nodes()).map((node): string => node.node_id);
+    expect(ids).toEqual(["bystander"]);
   });
 
   test("accepts plain nodes beside agents and starts trackers for them (T1, T2)", async () => {

@@ -1,7 +1,8 @@
 /** The coordinator outside the roots: the built binary, on loopback, with a tracker that writes down the frames it is given. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { NodeView } from "@fleet/protocol";
+import { ApiClient } from "@fleet/api-client";
+import { nodesApi, type NodeView } from "@fleet/protocol";
 import { until } from "./root.ts";
 
 const TRACKER = join(import.meta.dir, "../../../coordinator/test/rig/recording-tracker.ts");
@@ -71,11 +72,9 @@ export class Outside {
 
   /** The node as it is listed; undefined while it is not. */
   async node(id: string): Promise<NodeView | undefined> {
-    const response = await fetch(`${this.#url}/api/v1/agents`, {
-      headers: { Authorization: `Bearer ${OPERATOR_TOKEN}` },
-    });
-    const { agents } = (await response.json()) as { agents: readonly NodeView[] };
-    return agents.find(({ node_id }) => node_id === id);
+    const api = new ApiClient({ url: this.#url, token: OPERATOR_TOKEN });
+    const reply = await api.attempt(nodesApi.get, { params: { id } });
+    return reply.at === "ok" ? reply.body : undefined;
   }
 
   /** The first delay of each frame the stream's tracker was given: the sensors number their frames with it. */

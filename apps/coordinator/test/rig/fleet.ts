@@ -13,7 +13,14 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { NodeView, TrackerView, TrackList } from "@fleet/protocol";
+import { ApiClient } from "@fleet/api-client";
+import {
+  nodesApi,
+  type NodeView,
+  trackersApi,
+  type TrackerView,
+  type TrackList,
+} from "@fleet/protocol";
 
 const DIST = join(import.meta.dir, "../../../../dist");
 const UNTIL_MS = 20_000;
@@ -164,30 +171,29 @@ export class Fleet {
     return existsSync(path) ? readFileSync(path, "utf8") : "";
   }
 
-  /** Requests a path of the API as the operator. Throws unless the status is 2xx. */
-  async get<T>(path: string): Promise<T> {
-    const response = await fetch(`http://127.0.0.1:${this.ports.http}${path}`, {
-      headers: { Authorization: `Bearer ${OPERATOR_TOKEN}` },
-    });
-    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
-    return (await response.json()) as T;
+  /** The API as an operator. */
+  get api(): ApiClient {
+    return new ApiClient({ url: `http://127.0.0.1:${this.ports.http}`, token: OPERATOR_TOKEN });
   }
 
-  /** Returns the node as the coordinator lists it; undefined if it does not list it or does not respond. */
+  async nodes(): Promise<readonly NodeView[]> {
+    return (await this.api.call(nodesApi.list, {})).agents;
+  }
+
+  /** Returns the node; undefined if it is not known or the coordinator does not respond. */
   async node(id: string): Promise<NodeView | undefined> {
-    const list = await this.get<{ agents: NodeView[] }>("/api/v1/agents").catch(() => undefined);
-    return list?.agents.find((n) => n.node_id === id);
+    const reply = await this.api.attempt(nodesApi.get, { params: { id } });
+    return reply.at === "ok" ? reply.body : undefined;
   }
 
   async tracker(stream: string): Promise<TrackerView | undefined> {
-    return this.get<TrackerView>(`/api/v1/trackers/${stream}`).catch(() => undefined);
+    const reply = await this.api.attempt(trackersApi.get, { params: { stream } });
+    return reply.at === "ok" ? reply.body : undefined;
   }
 
   async tracks(stream: string): Promise<TrackList["tracks"]> {
-    const list = await this.get<TrackList>(`/api/v1/trackers/${stream}/tracks`).catch(
-      () => undefined,
-    );
-    return list?.tracks ?? [];
+    const reply = await this.api.attempt(trackersApi.tracks, { params: { stream } });
+    return reply.at === "ok" ? reply.body.tracks : [];
   }
 
   untilState(id: string, state: NodeView["state"]): Promise<NodeView> {

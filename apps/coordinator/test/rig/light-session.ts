@@ -1,5 +1,5 @@
 /** Minimal agents for the overload tests, hundreds in one process. */
-import { PROTOCOL_HEADER, type RegisterResponse } from "@fleet/protocol";
+import { agentsApi } from "@fleet/protocol";
 import { ENROLL_TOKEN, type Fleet } from "./fleet.ts";
 
 const LOOPBACK = "127.0.0.1";
@@ -20,18 +20,14 @@ export async function register(
   sensors: readonly string[],
 ): Promise<LightAgent> {
   const instanceId = crypto.randomUUID();
-  const response = await fetch(`http://${LOOPBACK}:${fleet.ports.http}/api/v1/agents/register`, {
-    method: "POST",
-    headers: { Authorization: `Bearer ${ENROLL_TOKEN}`, [PROTOCOL_HEADER]: "1" },
-    body: JSON.stringify({
-      node_id: nodeId,
-      instance_id: instanceId,
-      version: "0",
-      sensors: sensors.map((name) => ({ name, runtime: "native", mode: "stream" })),
-    }),
-  });
-  if (!response.ok) throw new Error(`register: ${response.status} ${await response.text()}`);
-  const { epoch, access_token: token } = (await response.json()) as RegisterResponse;
+  const body = {
+    node_id: nodeId,
+    instance_id: instanceId,
+    version: "0",
+    sensors: sensors.map((name) => ({ name, runtime: "native", mode: "stream" as const })),
+  };
+  const answer = await fleet.api.call(agentsApi.register, { body }, { token: ENROLL_TOKEN });
+  const { epoch, access_token: token } = answer;
   return { nodeId, instanceId, epoch, token };
 }
 
