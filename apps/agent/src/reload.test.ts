@@ -35,7 +35,7 @@ describe("the config is read again (A12)", () => {
     const { reload, applied, lines } = setUp(() => next);
     await reload.ask();
     expect(applied).toEqual([next]);
-    expect(lines.map(({ message }) => message)).toEqual(["config read again"]);
+    expect(lines.map(({ message }) => message)).toEqual(["reloaded the config"]);
   });
 
   test("but for what a running agent is built on, which is named each time it differs", async () => {

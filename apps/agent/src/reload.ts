@@ -1,14 +1,14 @@
 /**
- * Reads the config again while the agent runs, on SIGHUP. What is wrong with it is told and changes nothing; what can only
- * be taken up by a new process is named and stays as it was. (A12)
+ * Reloads the config of a running agent, on SIGHUP. An invalid config is logged and changes nothing; changed settings that need
+ * a restart are logged and keep their old values. Used by run.ts. (A12)
  */
 import { ConfigError, type Log } from "@fleet/daemon";
 import type { AgentConfig } from "./config/config.ts";
 import type { Detection } from "./detection/detect.ts";
 
-/** What reloading needs. `load` throws `ConfigError`. */
+/** What a reload needs. `load` throws `ConfigError`. */
 export interface ReloadOptions {
-  /** What the agent was started with. */
+  /** The config with which the agent was started. */
   readonly config: AgentConfig;
   readonly load: () => AgentConfig;
   readonly detect: (config: AgentConfig) => Promise<Detection>;
@@ -16,7 +16,7 @@ export interface ReloadOptions {
   readonly log: Log;
 }
 
-/** Settings that a running agent is built on, by their path in the file. */
+/** Settings that need a restart, by their path in the file. */
 const FIXED = {
   "coordinator.url": "coordinatorUrl",
   "coordinator.ca_file": "ca",
@@ -25,7 +25,7 @@ const FIXED = {
   health: "health",
 } as const satisfies Readonly<Record<string, keyof AgentConfig>>;
 
-/** One reload at a time; however many are asked for meanwhile, one more follows. */
+/** Runs one reload at a time; requests during a reload cause one more. */
 export class Reload {
   readonly #options: ReloadOptions;
   #config: AgentConfig;
@@ -37,7 +37,7 @@ export class Reload {
     this.#config = options.config;
   }
 
-  /** Resolves when nothing is left to reload. Never rejects. */
+  /** Requests a reload. Resolves once none is pending. Never rejects. */
   ask(): Promise<void> {
     if (this.#running !== undefined) this.#again = true;
     this.#running ??= this.#run().finally(() => (this.#running = undefined));
@@ -50,7 +50,7 @@ export class Reload {
       try {
         await this.#reload();
       } catch (err) {
-        this.#options.log.error({ err }, "the config could not be taken up");
+        this.#options.log.error({ err }, "could not apply the config");
       }
     } while (this.#again);
   }
@@ -63,19 +63,22 @@ export class Reload {
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       const { problems } = error;
-      return log.error({ problems }, "the config is wrong; the one in force stays");
+      return log.error({ problems }, "the config is not valid; keeping the current one");
     }
     const config = this.#keepFixed(read);
     await apply(config, await detect(config));
     this.#config = config;
-    log.info({ sensors: config.sensors.length }, "config read again");
+    log.info({ sensors: config.sensors.length }, "reloaded the config");
   }
 
   #keepFixed(read: AgentConfig): AgentConfig {
     const { coordinatorUrl, ca, nodeName, spool, health } = this.#config;
     for (const [setting, key] of Object.entries(FIXED)) {
       if (!Bun.deepEquals(read[key], this.#config[key]))
-        this.#options.log.warn({ setting }, `a changed ${setting} takes effect at the next start`);
+        this.#options.log.warn(
+          { setting },
+          `a change of ${setting} takes effect at the next start`,
+        );
     }
     return { ...read, coordinatorUrl, ca, nodeName, spool, health };
   }

@@ -1,6 +1,6 @@
 /**
- * `fleet-agent run`: settings, identity, then the agent until a signal or a newer process ends it. Detection is under way
- * already when main.ts loads this file. (A5, A8, A12, A14)
+ * `fleet-agent run`: loads settings and identity, then runs the agent until a signal or a newer process ends it. main.ts has
+ * started the detection before it loads this file. (A5, A8, A12, A14)
  */
 import { hostname } from "node:os";
 import {
@@ -22,10 +22,10 @@ import type { Environment } from "./process/image-env.ts";
 import { Reload } from "./reload.ts";
 import { takeStateDir } from "./state/state-dir-lock.ts";
 
-/** How often an agent that stays without sensors says so. */
-const STAYING_MS = 3_600_000;
+/** How often an agent that stays without sensors logs that. */
+const STAY_LOG_MS = 3_600_000;
 
-/** Runs the agent; the process ends in here. Throws `ConfigError`, `StateDirInUseError`. */
+/** Runs the agent, and ends the process with it. Throws `ConfigError` and `StateDirInUseError`. */
 export async function run(
   flags: RunFlags,
   env: Environment,
@@ -39,20 +39,20 @@ export async function run(
   const log = createLog(config.logLevel, "fleet-agent");
   const identity = identify(config, clock, log);
   const detection = await detecting.finish(config);
-  tellDetection(detection, log);
-  // For whatever is started from here on; an override stays as it was written. (A5)
+  logDetection(detection, log);
+  // For every process started from here on; an override is passed on unchanged. (A5)
   const { tier, runtimes } = detection.resolved;
   if (tier !== "override") process.env["FLEET_AGENT_RUNTIMES"] = runtimes.join(",");
   let { stopTimeoutMs } = config;
   const end = (exitCode: number): void => {
     void agent.stop(clock.monotonicMs() + stopTimeoutMs).finally(() => process.exit(exitCode));
   };
-  /** Says so now and then, which also keeps the process: nothing else is left to do. */
-  const stay = (said: Record<string, unknown>): void => {
-    const tell = (): void =>
-      log.error(said, "another process speaks for this node; staying without sensors");
-    tell();
-    every(clock, STAYING_MS, tell);
+  /** Keeps the process alive without sensors, and logs that every hour. */
+  const stay = (fields: Record<string, unknown>): void => {
+    const report = (): void =>
+      log.error(fields, "another process speaks for this node; staying without sensors");
+    report();
+    every(clock, STAY_LOG_MS, report);
     onHangup = () => {};
     void agent.stop(clock.monotonicMs() + stopTimeoutMs);
   };
@@ -66,9 +66,9 @@ export async function run(
     random: systemRandom,
     log,
     onSuperseded: (why) => {
-      const said = { node_id: identity.nodeId, why };
-      if (config.onSuperseded === "stay") return stay(said);
-      log.error(said, "another process speaks for this node; ending");
+      const fields = { node_id: identity.nodeId, why };
+      if (config.onSuperseded === "stay") return stay(fields);
+      log.error(fields, "another process speaks for this node; exiting");
       end(EXIT_SUPERSEDED);
     },
   });
@@ -92,9 +92,9 @@ export async function run(
   if (isAskedEarly) onHangup();
 }
 
-function tellDetection({ report, resolved }: Detection, log: Log): void {
+function logDetection({ report, resolved }: Detection, log: Log): void {
   const { runtimes, tier, problems } = resolved;
-  log.info({ runtimes, tier, took_ms: report.took_ms }, "runtimes detected");
+  log.info({ runtimes, tier, took_ms: report.took_ms }, "detected runtimes");
   for (const { code, name, message } of problems) log.warn({ code, name }, message);
 }
 

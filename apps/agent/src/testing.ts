@@ -1,4 +1,4 @@
-/** Helpers of the agent's tests: waiting for what happens without sleeping, recorded logs, a frame port to script and an uplink to it. */
+/** Helpers of the agent's tests: waiting without sleeping, a recorded log, a scripted frame port and an uplink to it. */
 import { type Clock, type Log, seededRandom, systemClock } from "@fleet/daemon";
 import { FakeClock, type TestPair } from "@fleet/daemon/testing";
 import { instanceIdSchema, LineDecoder, nodeIdSchema, sensorNameSchema } from "@fleet/protocol";
@@ -9,7 +9,7 @@ import { Uplink } from "./uplink/uplink.ts";
 
 const WAIT_MS_MAX = 4000;
 
-/** Lets the event loop turn until `condition` holds. Throws when it does not for very long. */
+/** Runs the event loop until `condition` holds. Throws after WAIT_MS_MAX. */
 export async function eventually(condition: () => boolean, what = "the condition"): Promise<void> {
   const deadlineMs = systemClock.monotonicMs() + WAIT_MS_MAX;
   while (!condition()) {
@@ -25,7 +25,7 @@ export interface LogLine {
   readonly message: string;
 }
 
-/** A log that keeps its lines for the test to read; children write to the same list. */
+/** A log that records its lines; children write to the same list. */
 export function recordingLog(): { readonly log: Log; readonly lines: LogLine[] } {
   const lines: LogLine[] = [];
   const make = (base: Record<string, unknown>): Log => {
@@ -42,17 +42,17 @@ export function recordingLog(): { readonly log: Log; readonly lines: LogLine[] }
   return { log: make({}), lines };
 }
 
-/** A well-formed frame, without LF; `n` tells frames apart. */
+/** A valid frame, without LF; `n` makes it unique. */
 export function frameText(n: number): string {
   return `{"timestamp":${1_783_500_000_000 + n},"delay":[${n}.5],"doppler":[-3],"snr":[12]}`;
 }
 
-/** A sensor's config from what the file would say of it: keys and defaults are agent.yaml's. */
+/** A sensor's config from an entry of agent.yaml, with its defaults. */
 export function sensorOf(file: Readonly<Record<string, unknown>>): SensorConfig {
   return sensorConfig(sensorSchema.parse({ name: "radar", command: ["x"], ...file }), []);
 }
 
-/** A frame port on loopback whose side of every session the test plays; over TLS when it is given a certificate. */
+/** A frame port on loopback on which the test plays the coordinator; with a certificate it speaks TLS. */
 export class FramePort {
   readonly peers: Peer[] = [];
   readonly #listener: Bun.TCPSocketListener<{ peer: Peer } | undefined>;
@@ -71,7 +71,7 @@ export class FramePort {
         },
         data: (socket, chunk) => socket.data?.peer.received(chunk),
         close: (socket) => {
-          // A TLS client may be gone before its connection counts as open.
+          // A TLS client may close before its connection counts as open.
           if (socket.data !== undefined) socket.data.peer.isClosed = true;
         },
       },
@@ -82,12 +82,12 @@ export class FramePort {
     return this.#listener.port;
   }
 
-  /** Bytes that came on all connections. */
+  /** Bytes received on all connections. */
   get bytes(): number {
     return this.peers.reduce((sum, peer) => sum + peer.bytes, 0);
   }
 
-  /** The next connection that nobody asked for yet. */
+  /** The next connection that was not yet accepted. */
   async accept(): Promise<Peer> {
     const index = this.#taken++;
     await eventually(() => this.peers.length > index, "a connection");
@@ -102,9 +102,9 @@ export class FramePort {
 /** The coordinator's end of one connection. */
 export class Peer {
   isClosed = false;
-  /** Lines that came, without LF, first line first; `lines[0]` is the hello. */
+  /** Received lines, without LF; `lines[0]` is the hello. */
   readonly lines: string[] = [];
-  /** Bytes that came, all in all. */
+  /** Bytes received. */
   bytes = 0;
   readonly #socket: Bun.Socket<{ peer: Peer } | undefined>;
   readonly #decoder = new LineDecoder();
@@ -113,7 +113,7 @@ export class Peer {
     this.#socket = socket;
   }
 
-  /** The line at `index`, once it is there. */
+  /** The line at `index`, once it has arrived. */
   async line(index: number): Promise<unknown> {
     await eventually(() => this.lines.length > index, `line ${index}`);
     return JSON.parse(this.lines[index]!);
@@ -157,14 +157,14 @@ export function memorySpool(clock: Clock, log: Log, bytesMax = 1 << 26): DiskSpo
   return new DiskSpool({ ...bounds, onFull: "drop_oldest", dir: undefined, clock, log });
 }
 
-/** What may differ from a plain uplink with room for everything. */
+/** How the uplink of a rig differs from the default. */
 export interface UplinkRigOptions {
   readonly bytesMax?: number;
   readonly ca?: string | undefined;
   readonly grant?: Grant;
 }
 
-/** A grant whose frames go to that port of this machine. */
+/** A grant whose frames go to `framePort` on loopback. */
 export function grantFor(framePort: number, epoch = 7): Grant {
   return {
     nodeId: nodeIdSchema.parse("radar3"),
@@ -175,7 +175,7 @@ export function grantFor(framePort: number, epoch = 7): Grant {
   };
 }
 
-/** An uplink of the sensor `radar` with a stepped clock, not started yet. `now.grant` may be changed; `produce` spools the frames of these numbers, each padded to `size` bytes. */
+/** An uplink of the sensor `radar` with a fake clock, not started yet. `now.grant` may be changed; `produce` spools numbered frames, each padded to `size` bytes. */
 export function uplinkRig(port: FramePort, options: UplinkRigOptions = {}) {
   const clock = new FakeClock();
   const { log, lines } = recordingLog();
@@ -205,7 +205,7 @@ export function uplinkRig(port: FramePort, options: UplinkRigOptions = {}) {
   return { clock, log, lines, spool, seen, now, uplink, produce, at, stop };
 }
 
-/** Plays an accepting coordinator up to the welcome. */
+/** Plays a coordinator that accepts the session, up to the welcome. */
 export async function welcomed(port: FramePort, acked = 0, windowBytes = 1 << 22) {
   const peer = await port.accept();
   const hello = await peer.line(0);
@@ -213,7 +213,7 @@ export async function welcomed(port: FramePort, acked = 0, windowBytes = 1 << 22
   return { peer, hello };
 }
 
-/** A port of the loopback that nobody listens on just now. */
+/** A port on loopback that is free at the moment. */
 export function freePort(): number {
   const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
   probe.stop(true);

@@ -267,7 +267,7 @@ describe("A12: a SIGHUP while the image is still being looked at", () => {
     await until("the interpreter was asked", () => existsSync(join(dir, "asked")));
     agent.kill("SIGHUP");
     const go = Bun.spawn(["sh", "-c", "echo > go"], { cwd: dir });
-    await until("it read the config again", () => log().includes("config read again"));
+    await until("it read the config again", () => log().includes("reloaded the config"));
     expect(agent.exitCode).toBeNull();
     expect(await go.exited).toBe(0);
   });
