@@ -13,7 +13,7 @@ import { AGENT, ended, hasChild, PROGRAM, Volume } from "./installer.ts";
 
 const OLD = "#!/bin/sh\necho old\n";
 const isRoot = process.getuid?.() === 0;
-/** In CI a test that can't run is one that fails. */
+/** In CI a test that can't run fails. */
 const skipsRootTests = !isRoot && process.env["CI"] !== "true";
 if (skipsRootTests) console.warn("install: mounts and other uids are not tested: needs root");
 const asRoot = test.skipIf(skipsRootTests);
@@ -26,7 +26,7 @@ beforeEach(() => {
 
 afterEach(() => volume.close());
 
-/** Runs a shell script in a mount namespace of its own, so that what it mounts is gone with it; $1 is the volume, $2 the agent. */
+/** Runs a shell script in its own mount namespace, so that its mounts end with it; $1 is the volume, $2 the agent. */
 function inNamespace(script: string) {
   const unshare = ["/usr/bin/unshare", "--mount", "--propagation", "private"];
   const path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin; export PATH";
@@ -35,7 +35,7 @@ function inNamespace(script: string) {
   );
 }
 
-/** Matches stderr that is one line, about this. */
+/** Matches stderr that is one line with this text. */
 function oneLine(start: string): string {
   const literal = start.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
   return expect.stringMatching(new RegExp(`^fleet-agent: ${literal}[^\n]*\n$`)) as string;
@@ -67,7 +67,7 @@ test("an install says in one line what is where; a second one changes nothing", 
   const after = statSync(volume.target, { bigint: true });
   expect([after.ino, after.ctimeNs]).toEqual([before.ino, before.ctimeNs]);
 
-  // The installed one can do all this too.
+  // The installed program can install itself, too.
   expect((await ended(volume.spawn([volume.target, "install", volume.dir]))).stdout).toStartWith(
     "already installed",
   );
@@ -137,7 +137,7 @@ test("a copy that somebody changed is found out and removed", async () => {
   child.kill("SIGCONT");
   const { exit, stderr } = await ended(child);
   expect(exit).toBe(85);
-  expect(stderr).toStartWith(`fleet-agent: ${volume.dir}: the copy reads back different`);
+  expect(stderr).toStartWith(`fleet-agent: ${volume.dir}: the copy differs when read back`);
   expect(volume.found()).toBe(OLD);
   expect(volume.files()).toEqual(["fleet-agent"]);
 });
@@ -210,7 +210,7 @@ const MOUNTS: readonly [string, number, string, string][] = [
     "without inodes",
     81,
     'mount -t tmpfs -o nr_inodes=1 none "$1"',
-    "has no space: [^\n]*inodes count too[^\n]*",
+    "has no space: [^\n]*or inodes[^\n]*",
   ],
   [
     "read-only",

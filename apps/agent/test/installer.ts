@@ -1,4 +1,4 @@
-/** Runs the built agent's `install`, lets a test act at chosen points of it, and looks at what it leaves. (A2) */
+/** Runs the built agent's `install`, lets a test act at chosen points of it, and examines the result. (A2) */
 import {
   accessSync,
   constants,
@@ -15,7 +15,7 @@ import { join } from "node:path";
 /** The static file under test. */
 export const AGENT = join(import.meta.dir, "../../../dist/fleet-agent");
 
-/** How it ended. */
+/** The end of a run. */
 export interface Ended {
   readonly exit: number;
   readonly stdout: string;
@@ -29,16 +29,16 @@ type Child = Bun.Subprocess<"ignore", "pipe", "pipe">;
 const sha256Of = (path: string): string =>
   new Bun.CryptoHasher("sha256").update(readFileSync(path)).digest("hex");
 
-/** What the agent's file is. */
+/** Facts about the agent's file. */
 export const PROGRAM = { bytes: statSync(AGENT).size, sha256: sha256Of(AGENT) } as const;
 
-/** A directory to install into, and what happens there. */
+/** A directory to install into. */
 export class Volume {
   readonly dir = mkdtempSync(join(tmpdir(), "fleet-volume-"));
   readonly target = join(this.dir, "fleet-agent");
   readonly #children: Child[] = [];
 
-  /** Runs a command with nothing of ours in its environment. */
+  /** Runs a command with a minimal environment. */
   spawn(command: readonly string[]): Child {
     const child = Bun.spawn([...command], {
       cwd: "/",
@@ -53,7 +53,7 @@ export class Volume {
     return this.spawn([AGENT, "install", this.dir, ...args]);
   }
 
-  /** Begins an install and gives it back as soon as `isNow` holds, or when it has ended. Polls: the points are short. */
+  /** Starts an install and returns it once `isNow` holds, or once it has ended. Polls, because the moments are short. */
   async installUntil(isNow: (child: Child) => boolean): Promise<Child> {
     const child = this.install();
     while (child.exitCode === null && !isNow(child))
@@ -61,7 +61,7 @@ export class Volume {
     return child;
   }
 
-  /** Begins an install and stops it (SIGSTOP) in the middle of its copying. */
+  /** Starts an install and stops it (SIGSTOP) while it copies. */
   async installHalf(): Promise<Child> {
     for (;;) {
       const child = await this.installUntil(() => this.stagedBytes() > 0);
@@ -69,14 +69,14 @@ export class Volume {
       while (child.exitCode === null && stateOf(child.pid) !== "T")
         await new Promise((resolve) => setImmediate(resolve));
       if (this.stagedBytes() > 0 && this.stagedBytes() < PROGRAM.bytes) return child;
-      // It was faster than we.
+      // It ended before it could be stopped.
       child.kill("SIGCONT");
       await child.exited;
       rmSync(this.target);
     }
   }
 
-  /** Kills an install at a point of it. One that has passed it before we looked is run again, after `prepare`. */
+  /** Kills an install at a given moment. If the moment was missed, runs it again after `prepare`. */
   async killed(isNow: (pid: number) => boolean, prepare: () => void): Promise<Child> {
     for (let tries = 1; ; tries++) {
       rmSync(this.target, { force: true });
@@ -88,17 +88,17 @@ export class Volume {
     }
   }
 
-  /** Size of the target; -1 when there is none. */
+  /** Size of the target; -1 without one. */
   targetBytes(): number {
     return statSync(this.target, { throwIfNoEntry: false })?.size ?? -1;
   }
 
-  /** Names of files that are being made ready, or were left so. */
+  /** Names of temporary files, in use or left behind. */
   staged(): readonly string[] {
     return readdirSync(this.dir).filter((name) => name.endsWith(".tmp"));
   }
 
-  /** Size of the largest of them; -1 when there is none. */
+  /** Size of the largest temporary file; -1 without one. */
   stagedBytes(): number {
     return Math.max(
       -1,
@@ -112,7 +112,7 @@ export class Volume {
     writeFileSync(this.target, text, { mode: 0o755 });
   }
 
-  /** What a reader of the target finds: nothing, the whole program, ready to run, or else its text. */
+  /** What a reader of the target finds: nothing, the whole executable program, or else its text. */
   found(): string {
     if (!readdirSync(this.dir).includes("fleet-agent")) return "nothing";
     accessSync(this.target, constants.X_OK);

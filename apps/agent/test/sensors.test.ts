@@ -1,4 +1,4 @@
-/** Sensors under the built agent: what only real processes, users and limits can show. No coordinator is needed for it. */
+/** Sensors under the built agent, with real processes, users and limits. Needs no coordinator. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -28,7 +28,7 @@ afterEach(async () => {
   rmSync(dir, { recursive: true });
 });
 
-/** Starts the agent with these sensors, all in a shell or python. `log()` is what it said so far. */
+/** Starts the agent with these sensors, all in shell or python. `log()` is its output so far. */
 function start(
   sensors: readonly object[],
   { env = {}, command = [AGENT] }: { env?: Record<string, string>; command?: string[] } = {},
@@ -70,7 +70,7 @@ async function until<T>(what: string, look: () => T | undefined | false): Promis
 const read = (name: string): string =>
   existsSync(join(dir, name)) ? readFileSync(join(dir, name), "utf8") : "";
 
-/** Waits until a script has written the file whole: its last line is `end`. */
+/** Waits until a script has completed the file, whose last line is then `end`. */
 const whole = (name: string): Promise<string[]> =>
   until(name, () => read(name).endsWith("end\n") && read(name).trimEnd().split("\n").slice(0, -1));
 
@@ -83,7 +83,7 @@ const isAlive = (pid: number): boolean => {
 };
 
 describe("A11: sensors that a killed agent leaves behind", () => {
-  /** Never writes to stdout, ignores TERM, has a grandchild, and says at its start which earlier ones still live. */
+  /** Never writes to stdout, ignores SIGTERM, has a grandchild, and records at its start which earlier processes still live. */
   const stubborn = (name: string): string => `
     trap "" TERM
     for pid in $(cat ${name}.pids 2>/dev/null); do
@@ -123,7 +123,7 @@ describe("A11: sensors that a killed agent leaves behind", () => {
       2,
     );
 
-    // The log goes on where the first agent's ended.
+    // The log continues that of the first agent.
     const story = read("state/logs/stream.log").match(/pid=\d+ \* started \S+/g);
     expect(story?.length).toBe(2);
     second.agent.kill("SIGTERM");

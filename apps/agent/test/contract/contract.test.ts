@@ -1,6 +1,6 @@
 /**
- * What a sensor gets and what it can get at, with the built agent as PID 1 of a container and a sensor that tries. What is not
- * prevented is asserted too, so that docs/security.md, which says the same, can't go out of date unnoticed. (A10)
+ * Tests what a sensor receives and what it can reach, with the built agent as PID 1 of a container and a sensor that tries
+ * everything. What is not prevented is asserted, too, so that docs/security.md can't become outdated unnoticed. (A10)
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
@@ -24,10 +24,10 @@ import { until } from "../roots/root.ts";
 
 const DIST = join(import.meta.dir, "../../../../dist");
 const NOBODY = 65_534;
-/** A sensor's own user, in the variants that have one. */
+/** The user of the sensor, in the variants with one. */
 const OTHER = 64_322;
 const POWERLESS = ["--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"];
-/** What container runtimes leave root with; CAP_SYS_PTRACE is not among it. */
+/** The capabilities that container runtimes leave to root; CAP_SYS_PTRACE is not among them. */
 const OF_CONTAINERS =
   "chown,dac_override,fsetid,fowner,mknod,net_raw,setgid,setuid,setfcap,setpcap,net_bind_service,sys_chroot,kill,audit_write";
 const AS_CONTAINER_ROOT = [
@@ -47,30 +47,30 @@ const missing = [
 const isSkipped = missing !== "" && process.env["CI"] !== "true";
 if (isSkipped) console.warn(`the contract with sensors: skipped, missing: ${missing}`);
 
-/** Who the agent is, and who its sensor. */
+/** The users of the agent and of its sensor. */
 interface Variant {
   readonly name: string;
-  /** The agent's; what its command is started by. */
+  /** The command that starts the agent. */
   readonly uid: number;
   readonly by: readonly string[];
   readonly sensorUid?: number;
 }
 
-/** What one sensor found, by the first word of its lines. */
+/** The findings of one sensor, by the first word of its lines. */
 interface Findings {
   readonly agent: readonly string[];
   readonly init: readonly string[];
   readonly victim: readonly string[];
-  /** Names of the files it could read. */
+  /** The files it could read. */
   readonly file: readonly string[];
   readonly own: readonly string[];
   readonly fd: readonly string[];
   readonly limit: readonly string[];
 }
 
-/** Any process may have these of any other. */
+/** What any process may read of any other. */
 const OF_ANYBODY = ["cmdline"];
-/** And these of one of the same user: nothing of them tells a secret, and all of them can stop it. */
+/** What a process may do to another of the same user: none of it reveals a secret, and each can stop it. */
 const OF_SAME_USER = ["cmdline", "kill", "prlimit", "affinity"];
 const EVERYTHING = [
   "cmdline",
@@ -88,7 +88,7 @@ const EVERYTHING = [
   "prlimit",
   "affinity",
 ];
-/** What a kernel with Yama's restriction keeps for a process's ancestors. */
+/** What a kernel with Yama's restriction allows only to a process's ancestors. */
 const ATTACHING = ["process_vm_readv", "pidfd_getfd", "ptrace", "mem"];
 const YAMA = "/proc/sys/kernel/yama/ptrace_scope";
 const everything =
@@ -111,7 +111,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-/** The image's variables, some of them odd: what a sensor is to get as it is. */
+/** The image's variables, some of them unusual, all of which a sensor must get unchanged. */
 const IMAGE = {
   LANG: "C.UTF-8",
   EMPTY: "",
@@ -124,7 +124,7 @@ const IMAGE = {
   FLEET_RUNTIME_ENVS_DIR: "/envs",
 };
 
-/** A running agent of a variant, whose snoop has tried all. */
+/** A running agent of a variant, whose snoop has tried everything. */
 class Contract implements AsyncDisposable {
   readonly dir: string;
   readonly node: string;
@@ -141,7 +141,7 @@ class Contract implements AsyncDisposable {
   static async start({ name, uid, by, sensorUid }: Variant): Promise<Contract> {
     const node = name.replaceAll(/\W+/g, "-");
     const here = join(dir, node);
-    // Sensors write into `here`; the agent makes its state directory in `home`.
+    // Sensors write into `here`; the agent creates its state directory in `home`.
     for (const [path, mode, owner] of [
       [here, 0o777, 0],
       [join(here, "home"), 0o755, uid],
@@ -159,7 +159,7 @@ class Contract implements AsyncDisposable {
       token,
       ...["identity.json", "processes.json", "logs/snoop.log"].map((file) => join(state, file)),
     ];
-    // Limits, so that it is started by the launcher in every variant.
+    // With limits, so that the launcher starts it in every variant.
     const user = {
       limits: { open_files: 512 },
       ...(sensorUid === undefined ? {} : { uid: sensorUid }),
@@ -194,7 +194,7 @@ class Contract implements AsyncDisposable {
       },
     );
     const contract = new Contract(here, node, pid1, outside.environment["FLEET_COORDINATOR_URL"]!);
-    // The identity with its token is the last of them to be written.
+    // The identity with its token is written last.
     await until("the agent's files", () => files.every((file) => existsSync(file)));
     writeFileSync(join(here, "go"), "");
     await until("the snoop's findings", () => contract.#lines().at(-1) === "end");
@@ -217,7 +217,7 @@ class Contract implements AsyncDisposable {
     return { agent: agent!, init: init!, victim: victim!, file, own: own!, fd: fd!, limit: limit! };
   }
 
-  /** The agent's, as seen from outside. */
+  /** The pid of the agent outside the container. */
   get agentPid(): number {
     return this.pid1.processes().find(({ parent }) => parent === this.pid1.pid)!.pid;
   }
@@ -285,7 +285,7 @@ describe.skipIf(isSkipped).each(VARIANTS.map((one) => [one.name, one] as const))
         FLEET_SENSOR: "snoop",
         DECLARED: "by its config",
         LANG: "declared",
-        // As the snoop writes it.
+        // In the form in which the snoop writes it.
         LINES: String.raw`one\ntwo`,
       };
       const own = findings.own.map(
@@ -309,7 +309,7 @@ describe.skipIf(isSkipped).each(VARIANTS.map((one) => [one.name, one] as const))
     });
 
     test("the agent and init leave no core behind", () => {
-      // The kernel gives what belongs to a process it would not dump to root, whoever runs it.
+      // The kernel assigns the files of a process that is not dumpable to root, whoever runs it.
       for (const pid of [contract.pid1.pid, contract.agentPid])
         expect(statSync(`/proc/${pid}/environ`).uid).toBe(0);
     });

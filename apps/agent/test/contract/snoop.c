@@ -1,9 +1,9 @@
 /*
- * snoop DIR FILE...: a sensor that tries what a curious one could, and writes to DIR/NAME (its FLEET_SENSOR) what it got.
+ * snoop DIR FILE...: a sensor that tries everything a curious one could, and writes the results to DIR/NAME (its FLEET_SENSOR).
  *
- * It waits for DIR/go. Then a line "WHOSE WHAT" for each thing of another process that it got at (the agent it was started by,
- * PID 1, and the process called "victim"), "file PATH" for each FILE it could read, "own ENTRY" for each variable of its
- * environment, escaped, "limit N" for how many files it may open, "fd N" for each it was given, and at last "end".
+ * It waits for DIR/go. Then it writes a line "WHOSE WHAT" for everything it could reach of another process (its agent, PID 1 and
+ * the process called "victim"), "file PATH" for each FILE it could read, "own ENTRY" for each variable of its environment,
+ * escaped, "limit N" for the number of files it may open, "fd N" for each open descriptor, and finally "end".
  */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -1,4 +1,4 @@
-/** Detection among everything an interpreter can be instead of one: each is named with what is wrong, and nothing is left behind. (A4) */
+/** Detects broken interpreters: each is reported with its problem, and no process or file is left behind. (A4) */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { busybox } from "../roots/kinds.ts";
@@ -11,11 +11,11 @@ import { detect, named, rejections, type Report, working } from "./seen.ts";
 
 const otherArch: Arch = thisArch === "x86_64" ? "aarch64" : "x86_64";
 const APPLETS = ["echo", "printf", "rm", "sleep", "yes"];
-/** The second place is where something else of the same name lies. */
+/** The second directory contains another file of the same name. */
 const [FIRST, SECOND, THIRD] = ["/first", "/second", "/third"];
 const PATH = `${FIRST}:${SECOND}:${THIRD}:/bin`;
 
-/** What is put there, and how it is to be told; `reason` is a part of it. */
+/** A broken interpreter and its expected report; `reason` is a part of the reason. */
 interface Case {
   readonly what: string;
   readonly path: string;
@@ -28,7 +28,7 @@ function script(text: string, mode = 0o755) {
   return (root: Root, path: string) => root.file(path, `#!/bin/sh\n${text}\n`, mode);
 }
 
-/** The same program for this machine's processor and for the other one, wanting a loader of which neither is here. */
+/** A program for this machine's processor and for the other one, each with a loader that does not exist here. */
 function cases(dash: Uint8Array, foreignDash: Uint8Array): readonly Case[] {
   return [
     {
@@ -207,7 +207,7 @@ await describeRoots(
         const found = rejections(report).filter((rejection) => rejection.path === path);
         expect(found).toMatchObject([{ path, code }]);
         expect(found[0]!.reason).toContain(reason);
-        // For a terminal, in one line.
+        // Printable, in one line.
         expect(found[0]!.reason).toMatch(/^[^\p{C}]+$/u);
       });
     });

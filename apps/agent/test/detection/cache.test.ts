@@ -1,4 +1,4 @@
-/** The second start in a Debian: the same verdicts from the cache, until a file that was looked at is another. (A4, A7) */
+/** The second start in a Debian: the same verdicts from the cache, until an inspected file changes. (A4, A7) */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { utimesSync, writeFileSync } from "node:fs";
 import { addDebian } from "../roots/kinds.ts";
@@ -30,7 +30,7 @@ await describeRoots("detection with a state directory", thisArch, (machine: Mach
     root.link(`${LOCAL}/lua`, "/opt/lua-5.1.5");
     root.file("/envs/sound/pyvenv.cfg", `home = ${LOCAL}\n`);
     root.link("/envs/sound/bin/python3", `${LOCAL}/python3`);
-    // What has only just been made is looked at again, since it may change unseen within a tick of the clock.
+    // A file that was just created is inspected again, because it could change unnoticed within a tick of the clock.
     await look();
   });
 
@@ -48,7 +48,7 @@ await describeRoots("detection with a state directory", thisArch, (machine: Mach
 
   test("facts of the image are read anew all the same (A7)", async () => {
     await look();
-    // In place: its directory was looked at for other reasons.
+    // In place: its directory is inspected for other reasons.
     writeFileSync(root.at(OS_RELEASE), 'ID=other\nVERSION_ID=9\nPRETTY_NAME="Other 9"\n');
     const { cached, image } = await look();
     expect(image.os).toEqual({ id: "other", version: "9", pretty_name: "Other 9" });

@@ -1,4 +1,4 @@
-/** Virtual environments that were made elsewhere, in a Debian with real interpreters: used where they work, else named with what is wrong. (A9) */
+/** Virtual environments that were created elsewhere, in a Debian with real interpreters: used if they work, else reported with the problem. (A9) */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { describeRoots, type Machine } from "../roots/machine.ts";
@@ -14,14 +14,14 @@ const otherArch: Arch = thisArch === "x86_64" ? "aarch64" : "x86_64";
 const ENVS = "/shared";
 const FRAMES_MIN = 3;
 
-/** `breaks` makes something of a sound environment; `words` are all in the reason. */
+/** `breaks` damages a working environment; the reason must contain all `words`. */
 interface Broken {
   readonly name: string;
   readonly breaks: (root: Root, dir: string) => void;
   readonly words: readonly string[];
 }
 
-/** `version` is the Python's here: `3.13`. */
+/** `version` is that of the Python here, such as `3.13`. */
 function brokenOnes(version: string, foreignDash: Uint8Array): readonly Broken[] {
   const tag = `cpython-${version.replace(".", "")}`;
   const { triple } = PROCESSORS[thisArch];

@@ -1,6 +1,6 @@
 /** A sensor in each language that numbers its frames, without any library. */
 
-/** One language's sensor: the file and its text; `runtime` is what the agent calls the language. */
+/** The sensor of one language: its file and text; `runtime` is the agent's name of the language. */
 export interface LanguageSensor {
   readonly runtime: string;
   readonly file: string;
@@ -8,7 +8,7 @@ export interface LanguageSensor {
 }
 
 const START = 1_783_500_000_000;
-/** A frame, with %d for its time and its number. */
+/** A frame with %d for its time and number. */
 const FRAME = '{"timestamp":%d,"delay":[%d],"doppler":[0],"snr":[1]}';
 const ESCAPED = FRAME.replaceAll('"', '\\"');
 

@@ -1,7 +1,7 @@
 /**
- * A Debian with an interpreter of every language that has a package, installed as apt would, with maintainer scripts and
- * alternatives: built once by mmdebstrap, which leaves this machine's own apt and dpkg alone, and kept. Of the tests and the
- * bench of detection. About a minute and 1.3 GB; a JDK beside the JRE and .NET are left out for their size.
+ * A Debian with an interpreter of every packaged language, installed as apt does, with maintainer scripts and alternatives. It is
+ * built once by mmdebstrap, which does not touch this machine's apt and dpkg, and kept. Used by the tests and the bench of
+ * detection. Takes about a minute and 1.3 GB; a JDK besides the JRE, and .NET, are omitted for their size.
  */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { CACHE, otherRelease, problemOf, sourceOf } from "../roots/packages.ts";
 
 const BUILD_MS_MAX = 480_000;
 const PREFIX = "languages-";
-/** Below /usr/share; without /usr/share/man/man1, java's alternatives can't be set up. */
+/** Below /usr/share, except /usr/share/man/man1, without which java's alternatives can't be set up. */
 const UNWANTED = ["doc/*", "locale/*", "man/??/*", "man/??_*/*"];
 const PACKAGES = [
   ["apt", "bash", "busybox-static", "dash"],
@@ -19,7 +19,7 @@ const PACKAGES = [
   ["golang-go", "default-jre-headless", "r-base-core", "elixir"],
 ].flat();
 
-/** Virtual environments made in it, by the interpreter that makes them: `/envs/<name>`. */
+/** Its virtual environments `/envs/<name>`, by the interpreter that creates them. */
 export const ENVIRONMENTS: Readonly<Record<string, string>> = {
   "by-python": "python3",
   "by-pypy": "pypy3",
@@ -29,7 +29,7 @@ export interface LanguagesRoot {
   readonly dir: string;
 }
 
-/** The root, built when it is not here yet; or why it can't be had. */
+/** Returns the root, building it first if needed; or the reason why it is not available. */
 export async function languagesRoot(): Promise<LanguagesRoot | string> {
   const built = builtLanguagesRoot();
   if (built !== undefined) return { dir: built };
@@ -47,7 +47,7 @@ export async function languagesRoot(): Promise<LanguagesRoot | string> {
     for (const old of readdirSync(CACHE))
       if (old.startsWith(PREFIX) && old !== name) rmSync(join(CACHE, old), { recursive: true });
     const kept = join(CACHE, name);
-    // Another run may have been first.
+    // Another run may have created it first.
     if (!existsSync(kept)) renameSync(dir, kept);
     return { dir: kept };
   } finally {
@@ -55,14 +55,14 @@ export async function languagesRoot(): Promise<LanguagesRoot | string> {
   }
 }
 
-/** The root's directory when it has been built here; undefined when not. */
+/** The directory of the root; undefined if it has not been built. */
 export function builtLanguagesRoot(): string | undefined {
   const release = otherRelease();
   const dir = release && join(CACHE, nameOf(release));
   return dir && existsSync(dir) ? dir : undefined;
 }
 
-/** Another recipe is another root. */
+/** A different recipe gives a different root. */
 function nameOf(release: string): string {
   const recipe = JSON.stringify([PACKAGES, UNWANTED, ENVIRONMENTS]);
   return `${PREFIX}${release}-${process.arch}-${Bun.hash(recipe).toString(36)}`;

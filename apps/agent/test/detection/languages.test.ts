@@ -1,4 +1,4 @@
-/** Detection in a Debian with many languages, compared with what its packages say is there; and a sensor in each of them. (A4, A7, A9, A11) */
+/** Detects the languages of a Debian, compares them with its packages, and runs a sensor in each. (A4, A7, A9, A11) */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { describeRoots, type Machine } from "../roots/machine.ts";
 import { thisArch } from "../roots/processor.ts";
@@ -29,9 +29,9 @@ import {
 } from "./truth.ts";
 
 const FRAMES_MIN = 3;
-/** A shell that no package has put there: busybox by another name. */
+/** A shell from no package: busybox under another name. */
 const ASH = "/usr/local/bin/ash";
-/** What PATH gives for each language, however many there are of it. */
+/** The interpreter that PATH selects for each language. */
 const COMMANDS: Readonly<Record<string, string>> = {
   shell: "sh",
   python: "python3",
@@ -89,7 +89,7 @@ await describeRoots(
         const installed = installedManagers(root).filter(({ name }) => name !== "cpan");
         const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);
         expect(managers.toSorted(byName)).toEqual(installed.toSorted(byName));
-        // It comes with perl, and its version is neither perl's nor anywhere but in its own source.
+        // It is part of perl, but its version is only in its own source.
         expect(report.package_managers.filter(({ name }) => name === "cpan")).toHaveLength(1);
       });
 

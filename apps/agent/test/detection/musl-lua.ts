@@ -1,10 +1,10 @@
-/** A real interpreter for musl, which Debian has none of: Lua, compiled from Debian's source with Debian's musl. For a root like Alpine's. */
+/** A real interpreter for musl, of which Debian has none: Lua, compiled from Debian's source with Debian's musl. For a root like Alpine's. */
 import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fetchPackages, type Packages, problemOf } from "../roots/packages.ts";
 import { thisArch } from "../roots/processor.ts";
 
-/** `program` is outside; it wants musl's loader, `/lib/ld-musl-ARCH.so.1`, which lies at `loader`. */
+/** `program` is outside; it needs musl's loader, `/lib/ld-musl-ARCH.so.1`, which is at `loader`. */
 export interface MuslLua {
   readonly program: string;
   readonly version: string;
@@ -12,7 +12,7 @@ export interface MuslLua {
   readonly muslVersion: string;
 }
 
-/** It, compiled when it is not here yet; or why it can't be had. */
+/** Returns it, compiling it first if needed; or the reason why it is not available. */
 export async function muslLua(): Promise<MuslLua | string> {
   const packages = await fetchPackages(thisArch);
   if (typeof packages === "string") return packages;
@@ -32,7 +32,7 @@ export async function muslLua(): Promise<MuslLua | string> {
   );
 }
 
-/** As musl's own compiler wrapper does it, with the paths of what was unpacked. */
+/** The arguments of musl's own compiler wrapper, with the paths of the unpacked packages. */
 async function compile(
   packages: Packages,
   archive: string,
@@ -65,7 +65,7 @@ async function compile(
   }
 }
 
-/** Those that come with the compiler, not with a C library. */
+/** The headers of the compiler, not of a C library. */
 function ownHeaders(): string {
   return Bun.spawnSync(["gcc", "-print-file-name=include"]).stdout.toString().trim();
 }

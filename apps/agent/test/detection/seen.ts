@@ -1,4 +1,4 @@
-/** What the agent says of a root: its report, and the parts that are compared with the truth. Used by the tests of detection. */
+/** The agent's report on a root, and the parts that are compared with the truth. Used by the tests of detection. */
 import { expect } from "bun:test";
 import type {
   ImageReport,
@@ -10,12 +10,12 @@ import type {
 import type { EnterOptions, Root } from "../roots/root.ts";
 import type { Installed } from "./truth.ts";
 
-/** What `--detect-only --json` prints. */
+/** The output of `--detect-only --json`. */
 export type Report = ImageReport & { readonly resolved: ResolvedRuntimes };
 
 export const PATH = "/usr/local/bin:/usr/bin:/bin";
 
-/** Runs the agent's detection in the root; fails unless it ends well and says nothing else. */
+/** Runs the agent's detection in the root. Fails unless it succeeds without other output. */
 export async function detect(
   root: Root,
   options: EnterOptions = {},
@@ -31,19 +31,19 @@ export function named(report: ImageReport, name: string): InterpreterReport | un
   return report.interpreters.find((interpreter) => interpreter.name === name);
 }
 
-/** Fails unless it works. */
+/** The interpreter; fails unless it works. */
 export function working(report: ImageReport, name: string): WorkingInterpreter {
   const found = named(report, name);
   expect([name, found?.verdict]).toEqual([name, "ok"]);
   return found as WorkingInterpreter;
 }
 
-/** The candidates that do not work, of all interpreters. */
+/** The rejected candidates of all interpreters. */
 export function rejections(report: ImageReport): Rejection[] {
   return report.interpreters.flatMap(({ rejected }) => rejected);
 }
 
-/** Everything that works, in the form of the truth; of scripts, what the truth can't know is left out. */
+/** All working interpreters in the form of the truth, without the properties of scripts that the truth does not know. */
 export function seen(report: ImageReport, truth: readonly Installed[]): Installed[] {
   const scripts = new Set(truth.flatMap((one) => (one.arch === undefined ? [one.real_path] : [])));
   return inOrder(
@@ -68,7 +68,7 @@ export function inOrder(installed: readonly Installed[]): Installed[] {
   return installed.toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
 }
 
-/** A report without what differs from run to run. */
+/** A report without the fields that differ between runs. */
 export function verdictsOf(report: Report): unknown {
   const { interpreters, absent, package_managers, environments, resolved } = report;
   const verdicts = { interpreters, absent, package_managers, environments, resolved };

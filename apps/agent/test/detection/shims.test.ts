@@ -1,4 +1,4 @@
-/** Detection among version managers: what a shim stands for, and what to say when that is not installed. (A4) */
+/** Detects interpreters behind the shims of version managers, and reports versions that are not installed. (A4) */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { readdirSync, rmSync } from "node:fs";
 import { basename } from "node:path";
@@ -12,11 +12,11 @@ import * as shims from "./shims.ts";
 import { ASDF, HOME, MISE, NVM, PYENV, RBENV, SHIM_PATH, VOLTA } from "./shims.ts";
 import { type Installed, installedInterpreters } from "./truth.ts";
 
-/** As pyenv calls one of PyPy's. */
+/** pyenv's name of a PyPy version. */
 const PYPY = "pypy3.11-7";
-/** Asked for, and nowhere. */
+/** A selected version that is not installed. */
 const MISSING = "3.12.1";
-/** Other names of what is taken away, in /usr/bin. */
+/** Other names in /usr/bin of the removed interpreters. */
 const LINKS = [
   ["python3", "pypy3", "nodejs", "ruby", "php", "php.default", "lua"],
   ["go", "java", "elixir", "R"],
@@ -30,7 +30,7 @@ await describeRoots(
     let root: Root;
     let truth: Installed[];
     let report: Report;
-    /** The version of an implementation, as its package has it. */
+    /** The version of an implementation according to its package. */
     const version = (implementation: string, major = ""): string =>
       truth.find((one) => one.implementation === implementation && one.version?.startsWith(major))!
         .version!;
@@ -141,7 +141,7 @@ await describeRoots(
   languagesRoot,
 );
 
-/** Takes the interpreters but for the shells out of the usual places, and puts them into those of version managers. */
+/** Moves all interpreters except shells from the usual directories to those of version managers. */
 function populate(root: Root, truth: readonly Installed[]): void {
   const pathOf = (implementation: string, major = ""): string =>
     truth.find((one) => one.implementation === implementation && one.version?.startsWith(major))!
@@ -164,7 +164,7 @@ function populate(root: Root, truth: readonly Installed[]): void {
   const inPyenv = `${PYENV}/versions/${versionOf(python)}/bin`;
   const pythons = [basename(python), "python3", "python"].map((name) => `${inPyenv}/${name}`);
   shims.install(root, python, ...pythons);
-  // pypy finds its library beside itself.
+  // pypy finds its library next to itself.
   const inPypy = `${PYENV}/versions/${PYPY}`;
   root.link(`${inPypy}/lib`, "/usr/lib");
   const names = ["pypy3", "python3", "python"].map((name) => `${inPypy}/bin/${name}`);

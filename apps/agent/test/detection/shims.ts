@@ -1,11 +1,11 @@
 /**
- * Version managers as they lay themselves out: shims on PATH, versions elsewhere, files that say which version is meant. The
- * shims are worded as each tool writes them; what they would start fails, since a version command has no HOME to find it by.
+ * The layouts of version managers: shims on PATH, versions elsewhere, and files that select a version. The shims have the text
+ * that each tool writes; the programs they start fail, because a version command has no HOME to find them.
  */
 import { cpSync, readFileSync } from "node:fs";
 import type { Root } from "../roots/root.ts";
 
-/** Where they are at home. */
+/** The directories of the version managers. */
 export const HOME = "/home/dev";
 export const PYENV = `${HOME}/.pyenv`;
 export const RBENV = `${HOME}/.rbenv`;
@@ -15,7 +15,7 @@ export const MISE = `${HOME}/.local/share/mise`;
 export const NVM = `${HOME}/.nvm`;
 export const SDKMAN = `${HOME}/.sdkman`;
 
-/** As their installers put it into a profile. */
+/** The variables that their installers write to a profile. */
 export const SHIM_PATH = [
   `${PYENV}/shims`,
   `${RBENV}/shims`,
@@ -26,20 +26,20 @@ export const SHIM_PATH = [
   "/usr/local/bin:/usr/bin:/bin",
 ].join(":");
 
-/** A program of the root that becomes an installation of a version manager's, as a file of its own. */
+/** Copies a program of the root to make it an installation of a version manager. */
 export function install(root: Root, program: string, ...names: readonly string[]): void {
   const [first = "", ...links] = names;
   root.file(first, readFileSync(root.at(program)), 0o755);
   for (const link of links) root.link(link, first.slice(first.lastIndexOf("/") + 1));
 }
 
-/** pyenv's shims; `version` is what `pyenv global` has written, one line for each. */
+/** pyenv's shims; `version` is the file of `pyenv global`, one version per line. */
 export function addPyenv(root: Root, version: string): void {
   addRbenvLike(root, PYENV, "pyenv", ["python", "python3", "pypy3"], "");
   root.file(`${PYENV}/version`, version);
 }
 
-/** rbenv's; its shims look at the script they are given first. */
+/** rbenv's shims, which first examine the script they are given. */
 export function addRbenv(root: Root, version: string): void {
   const look = `if [[ "$program" =~ ^ruby([0-9][.0-9]+)?$ ]]; then
   for arg; do
@@ -80,7 +80,7 @@ exec "${home}/libexec/${tool}" exec "$program" "$@"
   addManager(root, `${home}/libexec/${tool}`);
 }
 
-/** Volta: every shim is a link to one program, which goes by its name. */
+/** Volta: every shim is a link to one program, which acts by its name. */
 export function addVolta(root: Root, runtime: string): void {
   addBinaryManager(root, `${VOLTA}/bin/volta-shim`);
   for (const name of ["node", "npm", "npx"]) root.link(`${VOLTA}/bin/${name}`, "volta-shim");
@@ -88,7 +88,7 @@ export function addVolta(root: Root, runtime: string): void {
   root.file(`${VOLTA}/tools/user/platform.json`, JSON.stringify(platform, null, 2));
 }
 
-/** A shim of asdf's for one command: in the form before 0.16, or since. */
+/** A shim of asdf for one command, in the form before 0.16 or since. */
 export function addAsdfShim(
   root: Root,
   command: string,
@@ -113,7 +113,7 @@ export function addMise(root: Root, tools: Readonly<Record<string, string>>): vo
   root.file(`${HOME}/.config/mise/config.toml`, `[tools]\n${lines.join("")}`);
 }
 
-/** A JDK of another vendor: this root's Java as SDKMAN unpacks one, with a compiler and a `release` file of its own. */
+/** A JDK of another vendor: this root's Java in SDKMAN's layout, with a compiler and its own `release` file. */
 export function addSdkmanJava(root: Root, java: string, name: string): string {
   const home = `${SDKMAN}/candidates/java/${name}`;
   const from = java.replace(/\/bin\/java$/, "");
@@ -126,12 +126,12 @@ export function addSdkmanJava(root: Root, java: string, name: string): string {
   return home;
 }
 
-/** What a shim starts: nothing that could answer. */
+/** The program that a shim starts; it never answers. */
 function addManager(root: Root, path: string): void {
   root.file(path, '#!/bin/sh\necho "${0##*/}: HOME not set" >&2\nexit 126\n', 0o755);
 }
 
-/** The same as a binary: busybox, which has no applet of those names. */
+/** The same as a binary: busybox, which has no applet with such a name. */
 function addBinaryManager(root: Root, path: string): void {
   root.file(path, readFileSync(root.at("/usr/bin/busybox")), 0o755);
 }

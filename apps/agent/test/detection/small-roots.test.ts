@@ -1,4 +1,4 @@
-/** Detection where there is next to nothing: busybox in its forms, and a root like Alpine's with a real interpreter for musl. (A4, A7) */
+/** Detects interpreters in small roots: busybox in its forms, and a root like Alpine's with a real interpreter for musl. (A4, A7) */
 import { describe, expect, test } from "bun:test";
 import { linkSync, readFileSync } from "node:fs";
 import { describeRoots, type Machine } from "../roots/machine.ts";
@@ -96,7 +96,7 @@ await describeRoots(
   muslLua,
 );
 
-/** With apk's database as apk writes it; apk itself can't be run, and need not be. */
+/** With a database as apk writes it; apk itself is not run. */
 function addAlpine(root: Root, busybox: Uint8Array, lua: MuslLua): void {
   root.file("/bin/busybox", busybox, 0o755);
   for (const name of ["sh", "ash"]) root.link(`/bin/${name}`, "/bin/busybox");

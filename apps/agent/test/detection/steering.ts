@@ -1,11 +1,11 @@
 /**
- * Variables, and files they name, with which an image steers its interpreters when they start: each leaves a trace, fails or
- * answers another version. A version command must see none of them. (A4)
+ * Variables, and the files they name, by which an image influences the start of its interpreters: each leaves a trace, fails or
+ * prints another version. A version command must see none of them. (A4)
  */
 
 const TRACE = "/hostile/was-run";
 
-/** `files` are put into /hostile. */
+/** `files` are created in /hostile. */
 export const STEERING: {
   readonly env: Readonly<Record<string, string>>;
   readonly files: Readonly<Record<string, string>>;

@@ -1,13 +1,13 @@
 /**
- * What a root has, from sources the agent's table has no part in: dpkg's database, the links as they lie, ELF headers as
- * readelf reads them, and interpreters that are asked in their own language. The tests of detection compare with it.
+ * The interpreters of a root according to sources independent of the agent's table: dpkg's database, links, ELF headers read by
+ * readelf, and the interpreters' own answers. The tests of detection compare with it.
  */
 import { closeSync, lstatSync, openSync, readlinkSync, readSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { upstreamVersion } from "../roots/packages.ts";
 import type { Root } from "../roots/root.ts";
 
-/** An interpreter that is there; null where nothing can tell. */
+/** An interpreter of the root; null where no source has an answer. */
 export interface Installed {
   readonly name: string;
   readonly real_path: string;
@@ -15,21 +15,21 @@ export interface Installed {
   readonly implementation: string;
   readonly vendor: string | null;
   readonly kind: string | null;
-  /** Of a script: undefined, anything may be said of it. */
+  /** Undefined for a script, for which any answer is accepted. */
   readonly libc: string | null | undefined;
   readonly arch: string | null | undefined;
 }
 
-/** How an interpreter is told by the package it comes in. */
+/** How to recognise an interpreter by its package. */
 interface InterpreterPackage {
   readonly package: RegExp;
   readonly name: string;
   readonly implementation: string;
-  /** The package's file that is the interpreter. */
+  /** The file in the package that is the interpreter. */
   readonly program: RegExp;
-  /** Prints the version of the language, where the package may have another one. */
+  /** Prints the version of the language, if that of the package may differ. */
   readonly ask?: readonly string[];
-  /** It has no way to say its version. */
+  /** It can't print its version. */
   readonly isMute?: boolean;
 }
 
@@ -61,7 +61,7 @@ const PACKAGES: readonly InterpreterPackage[] = [
     name: "ruby",
     implementation: "mri",
     program: /\/bin\/ruby\d\.\d$/,
-    // Until 3.3, with the patch level.
+    // Up to 3.3, with the patch level.
     ask: ["-e", "puts RUBY_DESCRIPTION.split[1]"],
   },
   { package: /^golang-[\d.]+-go$/, name: "go", implementation: "gc", program: /\/bin\/go$/ },
@@ -91,7 +91,7 @@ const PACKAGES: readonly InterpreterPackage[] = [
   { package: /^elixir$/, name: "elixir", implementation: "beam", program: /\/bin\/elixir$/ },
 ];
 
-/** Package managers: the package, and the file that is asked for by name. */
+/** Package managers: the package, and the command. */
 const MANAGERS: readonly {
   readonly package: string;
   readonly name: string;
@@ -106,7 +106,7 @@ const MANAGERS: readonly {
   { package: "elixir", name: "mix", path: "/usr/bin/mix" },
 ];
 
-/** Every interpreter that a package has brought. */
+/** Every interpreter from a package. */
 export async function installedInterpreters(root: Root): Promise<Installed[]> {
   const found: Installed[] = [];
   for (const [name, debianVersion] of packagesOf(root)) {
@@ -134,7 +134,7 @@ export async function installedInterpreters(root: Root): Promise<Installed[]> {
   return found;
 }
 
-/** Every package manager that a package has brought. */
+/** Every package manager from a package. */
 export function installedManagers(root: Root) {
   const versions = packagesOf(root);
   return MANAGERS.flatMap(({ package: from, name, path }) => {
@@ -145,14 +145,14 @@ export function installedManagers(root: Root) {
   });
 }
 
-/** A package's own version, without what Debian adds to it. */
+/** The upstream version of a package, without Debian's additions. */
 export function packageVersion(root: Root, name: string): string {
   const version = packagesOf(root).get(name);
   if (version === undefined) throw new Error(`${name} is not installed`);
   return upstreamVersion(version);
 }
 
-/** Where a path of the root leads, with every link on the way taken as inside. */
+/** Resolves a path of the root, following every link inside the root. */
 export function realPathIn(root: Root, path: string): string {
   let links = 0;
   let done = "/";
@@ -171,7 +171,7 @@ export function realPathIn(root: Root, path: string): string {
   return done;
 }
 
-/** C library and processor of a program, as readelf has them; both undefined when it is a script. */
+/** C library and processor of a program according to readelf; both undefined for a script. */
 export function elfFacts(root: Root, path: string): Pick<Installed, "libc" | "arch"> {
   const outside = root.at(path);
   if (startOf(outside) === "#!") return { libc: undefined, arch: undefined };
@@ -185,14 +185,14 @@ export function elfFacts(root: Root, path: string): Pick<Installed, "libc" | "ar
   };
 }
 
-/** What a program of the root prints when it is run there, on one line. */
+/** The output, one line, of a program run in the root. */
 async function ask(root: Root, command: readonly string[]): Promise<string> {
   const run = root.run(command, { env: { PATH: "/usr/bin:/bin" } });
   if ((await run.exit()) !== 0) throw new Error(`${command.join(" ")}: ${run.err()}`);
   return run.out().trim();
 }
 
-/** Debian's version of each package. */
+/** The Debian version of each package. */
 function packagesOf(root: Root): ReadonlyMap<string, string> {
   const query = ["-W", "-f", "${db:Status-Abbrev}\\t${Package}\\t${Version}\\n"];
   const lines = output([...dpkgQuery(root), ...query]).split("\n");
@@ -235,13 +235,13 @@ function output(command: readonly string[]): string {
   return stdout.toString();
 }
 
-/** A field of the root's /etc/os-release, as a shell reads it. */
+/** A field of the root's /etc/os-release, read by a shell. */
 export function osRelease(root: Root, field: string): string {
   const script = `. "$1"; printf %s "$${field}"`;
   return output(["sh", "-c", script, "sh", root.at(realPathIn(root, "/etc/os-release"))]);
 }
 
-/** Of this machine: it is the kernel of its roots too. */
+/** This machine's kernel, which is also that of the roots. */
 export function uname(option: "-m" | "-r"): string {
   return output(["uname", option]).trim();
 }

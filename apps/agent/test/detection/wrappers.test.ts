@@ -1,4 +1,4 @@
-/** Detection among programs that are not what they are called, or not there by themselves, in a Debian with the real ones. (A4) */
+/** Detects interpreters behind wrappers and misleading names, in a Debian with the real programs. (A4) */
 import { beforeAll, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
@@ -11,7 +11,7 @@ import { detect, named, PATH, type Report, working } from "./seen.ts";
 import { packageVersion, realPathIn } from "./truth.ts";
 
 const LOCAL = "/usr/local/bin";
-/** Where the images of Bun keep a `node` that is Bun. */
+/** The directory in which Bun's images have a `node` that is Bun. */
 const FALLBACK = "/usr/local/bun-node-fallback-bin";
 const LIBRARIES = `/usr/lib/${PROCESSORS[thisArch].triple}`;
 const ELSEWHERE = "/opt/node/lib";

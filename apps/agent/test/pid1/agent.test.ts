@@ -1,6 +1,6 @@
 /**
- * The built agent as PID 1 of a container, and under tini, dumb-init and s6: whoever is PID 1, sensors' orphans are reaped, and
- * a stop is in order, within the time a runtime gives it, with everything delivered. (A8, A12)
+ * Runs the built agent as PID 1 of a container, and under tini, dumb-init and s6. Whatever is PID 1, orphans of sensors are
+ * reaped, and a stop is orderly, within the time that a runtime allows, with every frame delivered. (A8, A12)
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
@@ -20,7 +20,7 @@ import { until } from "../roots/root.ts";
 import { BRIEF_CODE, type SensorSettings, writeSensors } from "./sensors.ts";
 
 const DIST = join(import.meta.dir, "../../../../dist");
-/** What Docker waits before it kills. */
+/** How long Docker waits before SIGKILL. */
 const GRACE_MS = 10_000;
 const FRAMES_MIN = 20;
 const BRIEF_RUNS_MIN = 2;
@@ -36,7 +36,7 @@ const missing = [
 const isSkipped = missing !== "" && process.env["CI"] !== "true";
 if (isSkipped) console.warn(`the agent as PID 1: skipped, missing: ${missing}`);
 
-/** One agent that registers, and whose sensors' frames have arrived. */
+/** An agent that has registered and whose sensors' frames have arrived. */
 interface Running extends AsyncDisposable, SensorSettings {
   readonly pid1: Pid1;
 }
@@ -54,7 +54,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-/** Starts one whose node is named for its init; frames of the runs of one node differ by their numbers. */
+/** Starts an agent whose node is named after its init; frames of different runs of one node have different numbers. */
 async function start(init: Init, more: Partial<SensorSettings> = {}): Promise<Running> {
   const node = `under-${init.replaceAll(/\W+/g, "-")}`;
   const here = join(dir, String(++runs));
@@ -82,7 +82,7 @@ function frames({ node, first }: Running, sensor: string): readonly number[] {
     .map((n) => n - first);
 }
 
-/** Stops it as a runtime does: the signal, and KILL for what is there when the grace has passed. Gives the exit code. */
+/** Stops it as a runtime does: the signal, then SIGKILL after the grace. Returns the exit code. */
 async function stop({ pid1 }: Running, signal: number): Promise<number> {
   const kill = setTimeout(() => pid1.kill(SIGKILL), GRACE_MS);
   pid1.kill(signal);
@@ -91,12 +91,12 @@ async function stop({ pid1 }: Running, signal: number): Promise<number> {
   return code;
 }
 
-/** The number of the last frame that the sensor says it wrote. */
+/** The number of the last frame that the sensor reports to have written. */
 function lastOf({ dir: here, first }: Running, sensor: string): number {
   return Number(readFileSync(join(here, `last-${sensor}`), "utf8")) - first;
 }
 
-/** Asks the agent to read its config again, as one would under this init: s6 takes a HUP for itself. */
+/** Makes the agent reload its config, in the way of this init: s6 handles SIGHUP itself. */
 function hup({ pid1, dir: here }: Running, init: Init): void {
   if (init !== "s6") return void pid1.kill(constants.signals.SIGHUP);
   const scan = readdirSync(here).find((name) => name.startsWith("scan-"))!;
@@ -107,7 +107,7 @@ function zombies({ pid1 }: Running): readonly number[] {
   return pid1.processes().flatMap(({ pid, state }) => (state === "Z" ? [pid] : []));
 }
 
-/** What each init makes of signals that ask for a stop: the exit code. s6 passes none on, it sends TERM whatever it is sent. */
+/** The exit code of each init after a stop signal. s6 passes no signal on; it always sends SIGTERM. */
 const STOPS: Readonly<Partial<Record<Init, readonly (readonly [NodeJS.Signals, number])[]>>> = {
   ours: [
     ["SIGTERM", 143],

@@ -1,4 +1,4 @@
-/** The sensors of these tests, shell scripts of any /bin/sh, and the config that names them. */
+/** The sensors of these tests, as scripts for any /bin/sh, and their config. */
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -6,13 +6,13 @@ export const BRIEF_CODE = 7;
 
 const FRAME = `printf '{"timestamp":%s,"delay":[%s],"doppler":[0],"snr":[1]}\\n' $((1783500000000 + i)) $i`;
 
-/** Numbers its frames, and at TERM writes the last number to its file and ends. */
+/** Numbers its frames; at SIGTERM writes the last number to its file and exits. */
 const ORDERLY = `
 trap 'echo $i >"$LAST"; exit 0' TERM
 while :; do i=$((i + 1)); ${FRAME}; sleep 0.02; done
 `;
 
-/** Takes no TERM, and leaves a daemon behind for each of its frames. */
+/** Ignores SIGTERM, and leaves a daemon behind for each of its frames. */
 const STUBBORN = `
 trap '' TERM
 while :; do
@@ -22,12 +22,12 @@ while :; do
 done
 `;
 
-/** Ends at once, with a code of its own. */
+/** Exits at once with a distinct code. */
 const BRIEF = `i=$((i + 1)); ${FRAME}; exit ${BRIEF_CODE}`;
 
 const SCRIPTS = { orderly: ORDERLY, stubborn: STUBBORN, brief: BRIEF, added: ORDERLY };
 
-/** What a config is to say. Frames are numbered from `first` + 1 on; `stopGrace` is how long a sensor may ignore TERM. */
+/** The content of a config. Frames are numbered from `first` + 1; `stopGrace` is how long a sensor may ignore SIGTERM. */
 export interface SensorSettings {
   readonly dir: string;
   readonly node: string;
@@ -36,7 +36,7 @@ export interface SensorSettings {
   readonly stopGrace?: string;
 }
 
-/** Writes the scripts and a config with them; gives its path. `DIR/last-NAME` is where an orderly one tells its last number. */
+/** Writes the scripts and a config for them; returns its path. A sensor that stops orderly writes its last number to `DIR/last-NAME`. */
 export function writeSensors(settings: SensorSettings): string {
   const { dir, node, first, stopGrace = "500ms" } = settings;
   const sensors = settings.sensors.map((name) => {

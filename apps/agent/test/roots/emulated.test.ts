@@ -1,4 +1,4 @@
-/** The agent cross-built for the other processor, under emulation, with a coordinator of this machine's. (A1, A3) */
+/** The agent built for the other processor, under emulation, with a coordinator for this machine's. (A1, A3) */
 import { describeRoots } from "./machine.ts";
 import { testMatrix } from "./matrix.ts";
 import { thisArch } from "./processor.ts";

@@ -1,13 +1,13 @@
 /**
- * What an image could steer the agent with, or stop it: variables, files of the working directory, and a proxy that would
- * see its bearer token. None of it may have any effect, and a sensor gets all the variables as they were. (A3, A10)
+ * Variables, files in the working directory and a proxy by which an image could influence or stop the agent, or see its bearer
+ * token. None of them may have any effect, and a sensor gets all variables unchanged. (A3, A10)
  */
 import type { Root } from "./root.ts";
 
-/** Where the agent is started, among files that Bun looks for. */
+/** The working directory of the agent, with files that Bun would load. */
 export const CWD = "/cwd";
 
-/** Every variable that is known to have steered a Bun program, or its loader, before it was hidden. */
+/** Every variable known to influence a Bun program or its loader unless it is hidden. */
 export function hostileEnvironment(proxy: string): Record<string, string> {
   const names = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"];
   return {
@@ -35,10 +35,10 @@ export function hostileEnvironment(proxy: string): Record<string, string> {
   };
 }
 
-/** Puts the files there that the variables name, and those that Bun would take from the directory it is started in. */
+/** Creates the files that the variables name, and those that Bun would load from its working directory. */
 export function addHostileFiles(root: Pick<Root, "file">, witness: Uint8Array): void {
   root.file("/hostile/witness.so", witness, 0o755);
-  // What Bun needs and sensors do not: they get LD_LIBRARY_PATH back, and would not start any more.
+  // Only libraries that Bun needs and sensors do not: sensors get LD_LIBRARY_PATH back and would fail to start.
   for (const name of ["libpthread.so.0", "libdl.so.2"])
     root.file(`/hostile/lib/${name}`, "garbage", 0o755);
   root.file("/hostile/ca.pem", "garbage");
@@ -59,7 +59,7 @@ export function addHostileFiles(root: Pick<Root, "file">, witness: Uint8Array): 
   );
 }
 
-/** A proxy nobody may use: it counts who comes. */
+/** A proxy that must not be used; it counts its connections. */
 export class TrapProxy {
   visitors = 0;
   readonly #listener = Bun.listen({

@@ -1,4 +1,4 @@
-/** The kinds of roots, from nothing at all to another Debian: what is in each, and what the agent has to find there. */
+/** The kinds of roots, from an empty one to another Debian release: their content, and what the agent must find in them. */
 import { expect } from "bun:test";
 import { cpSync, readFileSync } from "node:fs";
 import type { ImageReport } from "@fleet/runtimes";
@@ -8,14 +8,14 @@ import type { Root } from "./root.ts";
 
 const LINKS_AS_THEY_ARE = { recursive: true, verbatimSymlinks: true };
 
-/** What a root is filled from. */
+/** The sources of a root's content. */
 export interface Stock {
   readonly processor: Processor;
   readonly packages: Packages;
   readonly isEmulated: boolean;
 }
 
-/** A sensor beside the native one, in a runtime of the root, that numbers its frames. */
+/** A second sensor, in a runtime of the root, that numbers its frames. */
 export interface RuntimeSensor {
   readonly runtime: string;
   readonly command: readonly string[];
@@ -26,12 +26,12 @@ export interface Kind {
   readonly name: string;
   readonly about: string;
   populate(root: Root, stock: Stock): void;
-  /** Fails unless the report says what is there, and nothing else. */
+  /** Fails unless the report matches the content of the root exactly. */
   check(report: ImageReport, stock: Stock): void;
   readonly sensor?: RuntimeSensor;
-  /** A program that loads what this image wants preloaded. */
+  /** A program that loads the library which this image preloads. */
   readonly witnessed?: string;
-  /** Has dynamic programs that only the kernel can start: not for an emulated root. */
+  /** Has dynamic programs that only the kernel can start, so that it can't be emulated. */
   readonly isNativeOnly?: boolean;
 }
 
@@ -78,7 +78,7 @@ export const busybox: Kind = {
       real_path: "/bin/busybox",
       implementation: "busybox",
     });
-    // Emulated, it is a script, which has no version in it.
+    // Under emulation it is a script, which contains no version.
     if (!isEmulated)
       expect(report.interpreters[0]).toMatchObject({
         version: expect.stringMatching(/^1\.\d+\.\d+$/) as string,
@@ -122,7 +122,7 @@ const debian: Kind = {
   about: "a root with another Debian release, in which a library is preloaded",
   populate(root, { packages }) {
     addDebian(root, packages);
-    // As container runtimes do; the other roots have no /dev at all.
+    // As container runtimes do; the other roots have no /dev.
     root.bind("/dev/null", "/dev/null");
     root.file("/etc/ld.so.preload", "/hostile/witness.so\n");
     root.file("/sensor.pl", PERL_SENSOR);
@@ -165,8 +165,8 @@ const poisoned: Kind = {
 export const KINDS: readonly Kind[] = [empty, busybox, musl, debian, poisoned];
 
 /**
- * Busybox and links to it. The kernel can't run an emulated one by itself: there, a script names the emulator. Busybox knows
- * what it is to be from the script's name; other programs would take that for an argument.
+ * Busybox and links to it. Under emulation they are scripts that start the emulator, because the kernel can't run busybox itself.
+ * Busybox selects its applet by the script's name, which other programs would take for an argument.
  */
 function addBusybox(root: Root, { packages, isEmulated }: Stock): void {
   const binary = isEmulated ? "/busybox" : "/bin/busybox";
@@ -175,9 +175,9 @@ function addBusybox(root: Root, { packages, isEmulated }: Stock): void {
   for (const applet of ["sh", "sleep"]) root.link(`/bin/${applet}`, "busybox");
 }
 
-/** A Debian with a shell and Perl, every file of its own. */
+/** A Debian with a shell and Perl, without hard links to other roots. */
 export function addDebian(root: Root, packages: Packages): void {
-  // base-files first: it has /bin, /lib and /lib64, links into /usr that the others are unpacked behind.
+  // base-files first: its /bin, /lib and /lib64 are links into /usr, which the other packages unpack through.
   for (const name of ["base-files", "libc6", "libcrypt1", "dash", "perl-base"])
     cpSync(packages.dir(name), root.dir, LINKS_AS_THEY_ARE);
 }

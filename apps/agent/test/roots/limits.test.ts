@@ -1,4 +1,4 @@
-/** What the agent does where the image gives it less than it likes: no exec, no space, no writable place, no /proc. (A2, A14) */
+/** Runs the agent where something is missing: exec permission, space, a writable directory, or /proc. (A2, A14) */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { CWD, hostileEnvironment } from "./hostile.ts";
@@ -26,7 +26,7 @@ await describeRoots(`the ${thisArch} agent short of things`, thisArch, (machine:
     const flags = `mode=0777,${options}`;
     return ["mount", "-t", "tmpfs", "-o", flags, "tmpfs", root.at(inside)];
   };
-  /** A tmpfs in which not one more byte has room. */
+  /** A completely full tmpfs. */
   const fullTmpfs = (inside: string): Step[] => [
     tmpfs(inside, "size=64k"),
     ["fallocate", "-l", "64k", root.at(`${inside}/filler`)],
@@ -46,7 +46,7 @@ await describeRoots(`the ${thisArch} agent short of things`, thisArch, (machine:
   });
 
   describe("runs its sensor", () => {
-    /** Starts an agent with a sensor; resolves when frames have come. */
+    /** Starts an agent with a sensor; resolves once frames have arrived. */
     async function start(
       node: string,
       args: readonly string[],

@@ -1,6 +1,6 @@
 /**
- * What these tests need of the machine, and what is done where that is missing: the tests are skipped with a line that names
- * it; in CI, where a skipped test would look like a passed one, they fail instead.
+ * The requirements of these tests on the machine. If one is missing, the tests are skipped with a line that names it; in CI, where
+ * a skipped test would look like a passed one, they fail.
  */
 import { describe, test } from "bun:test";
 import { existsSync } from "node:fs";
@@ -10,22 +10,22 @@ import { type Arch, PROCESSORS, thisArch } from "./processor.ts";
 
 const DIST = join(import.meta.dir, "../../../../dist");
 
-/** Everything a matrix of roots is made with. */
+/** Everything that a matrix of roots needs. */
 export interface Machine {
   readonly arch: Arch;
-  /** The agent, outside. */
+  /** The path of the agent outside. */
   readonly agent: string;
   readonly coordinator: string;
-  /** C compiler for `arch`. */
+  /** The C compiler for `arch`. */
   readonly compiler: string;
-  /** The static emulator that programs for `arch` need here; undefined when this machine runs them. */
+  /** The static emulator for programs of `arch`; undefined if this machine runs them itself. */
   readonly emulator: string | undefined;
   readonly packages: Packages;
 }
 
 /**
- * Runs `body` with what it needs to make roots for `arch`; see the file's comment for when something is missing. `prepare`
- * gets what else it needs, or says in a string why that can't be had.
+ * Runs `body` with what it needs to create roots for `arch`, or skips or fails it if something is missing. `prepare` returns
+ * further requirements, or a string with the reason why they are not available.
  */
 export async function describeRoots<T extends object = object>(
   name: string,
@@ -69,7 +69,7 @@ export async function describeRoots<T extends object = object>(
   test.skip(name, () => {});
 }
 
-/** Being root is not enough: in a container it may lack what it takes. */
+/** Tries it, because root in a container may lack the privileges. */
 function mayMount(): boolean {
   const probe = ["unshare", "--mount", "--propagation", "private", "true"];
   return process.getuid?.() === 0 && Bun.spawnSync(probe).exitCode === 0;

@@ -1,4 +1,4 @@
-/** What has to hold in every root for one processor: the tests themselves, over all kinds of roots. */
+/** The tests that must pass in every kind of root, for one processor. */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -11,12 +11,12 @@ import { AGENT, type EnterOptions, NOBODY, type Root } from "./root.ts";
 import { type Surroundings, useSurroundings, WITNESSED } from "./surroundings.ts";
 
 const FRAMES_MIN = 10;
-/** Not kept of an image that has only just been changed. */
+/** Not stored if the image has just been changed. */
 const DETECTION = "state/detection.json";
 const PACKAGE = join(import.meta.dir, "../../../../package.json");
 const { version: VERSION } = JSON.parse(readFileSync(PACKAGE, "utf8")) as { version: string };
 
-/** The tests of all kinds of roots. */
+/** Defines the tests for all kinds of roots. */
 export function testMatrix(machine: Machine): void {
   const surroundings = useSurroundings(machine);
   const kinds = KINDS.filter(({ isNativeOnly }) => !isNativeOnly || machine.emulator === undefined);
@@ -90,7 +90,7 @@ function testKind(kind: Kind, surroundings: Surroundings): void {
     expect(root.processes()).toEqual([]);
     const made = root.list().filter((path) => !before.includes(path) && path !== DETECTION);
     const logs = sensors.map(({ name }) => `state/logs/${name}.log`);
-    // All was acknowledged: of a spool its books remain, and no frame.
+    // All frames are acknowledged, so that only the manifest of a spool remains.
     const spools = sensors.flatMap(({ name }) => [
       `state/spool/${name}`,
       `state/spool/${name}/spool.state`,
@@ -103,7 +103,7 @@ function testKind(kind: Kind, surroundings: Surroundings): void {
   });
 }
 
-/** That the library the image wants everywhere can be loaded, where something can load it, and that the agent did not. */
+/** Checks that the library which the image preloads can be loaded by its programs, and that the agent did not load it. */
 function expectWitnessed(root: Root, by: string | undefined): void {
   const names = root.read(WITNESSED).split("\n").filter(Boolean);
   if (by === undefined) expect(names).toEqual([]);
@@ -111,7 +111,7 @@ function expectWitnessed(root: Root, by: string | undefined): void {
   expect(names).not.toContain(basename(AGENT));
 }
 
-/** Nobody, with no capability and no way to one. */
+/** Checks that the process is nobody, without capabilities and without a way to gain any. */
 function expectPowerless(pid: number): void {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   const field = (name: string): string | undefined =>
@@ -122,7 +122,7 @@ function expectPowerless(pid: number): void {
   expect(field("NoNewPrivs")).toBe("1");
 }
 
-/** The image's variables, as they were, less the agent's secrets. (A10) */
+/** The image's variables, unchanged, without the agent's secrets. (A10) */
 function expectOwnEnvironment(seen: string, given: Readonly<Record<string, string>>): void {
   const lines = seen.split("\n");
   for (const [name, value] of Object.entries(given))

@@ -1,4 +1,4 @@
-/** The coordinator outside the roots: the built binary, on loopback, with a tracker that writes down the frames it is given. */
+/** The coordinator outside the roots: the built binary on loopback, with a tracker that records its frames. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ApiClient } from "@fleet/api-client";
@@ -7,7 +7,7 @@ import { until } from "./root.ts";
 
 const TRACKER = join(import.meta.dir, "../../../coordinator/test/rig/recording-tracker.ts");
 const OPERATOR_TOKEN = "operator-token-of-the-roots";
-/** One for each stream. */
+/** One tracker per stream. */
 const PORTS = 32;
 const PORT_FIRST = 12_000 + (process.pid % 500) * PORTS;
 
@@ -24,7 +24,7 @@ export class Outside {
     this.#url = url;
   }
 
-  /** Starts `binary` with its files in `dir`; ready when this resolves. */
+  /** Starts `binary` with its files in `dir`. Resolves once it is ready. */
   static async start(binary: string, dir: string): Promise<Outside> {
     mkdirSync(dir);
     const config = {
@@ -65,24 +65,24 @@ export class Outside {
     return new Outside(dir, child, `http://127.0.0.1:${port}`);
   }
 
-  /** What an agent needs to register. */
+  /** The settings that an agent needs to register. */
   get environment(): Readonly<Record<string, string>> {
     return { FLEET_COORDINATOR_URL: this.#url, FLEET_ENROLL_TOKEN: ENROLL_TOKEN };
   }
 
-  /** The node as it is listed; undefined while it is not. */
+  /** The node in the node list; undefined while it is not listed. */
   async node(id: string): Promise<NodeView | undefined> {
     const api = new ApiClient({ url: this.#url, token: OPERATOR_TOKEN });
     const reply = await api.attempt(nodesApi.get, { params: { id } });
     return reply.at === "ok" ? reply.body : undefined;
   }
 
-  /** The first delay of each frame the stream's tracker was given: the sensors number their frames with it. */
+  /** The first delay of each frame that the stream's tracker received; the sensors number their frames with it. */
   frames(stream: string): readonly (number | undefined)[] {
     const path = join(this.#dir, stream);
     if (!existsSync(path)) return [];
     const lines = readFileSync(path, "utf8").split("\n");
-    // What stands behind the last LF is still being written.
+    // Text after the last LF is still being written.
     return lines.slice(0, -1).map((line) => (JSON.parse(line) as { delay: number[] }).delay[0]);
   }
 

@@ -1,7 +1,7 @@
 /**
- * Files of another Debian release than this machine's, and of another processor when asked: real shells, loaders and C
- * libraries that the agent was not built with. Fetched by apt-get with an index and a state of its own, so that this machine's
- * are left alone, and kept unpacked in node_modules/.cache.
+ * Files of a Debian release other than this machine's, and on request for another processor: real shells, loaders and C
+ * libraries that the agent was not built with. apt-get fetches them with separate index and state directories, so that this
+ * machine's are not touched. They are kept unpacked in node_modules/.cache.
  */
 import {
   existsSync,
@@ -16,7 +16,7 @@ import {
 import { join } from "node:path";
 import { type Arch, PROCESSORS } from "./processor.ts";
 
-/** Where what was fetched is kept, unpacked. */
+/** The directory of the unpacked packages. */
 export const CACHE = join(import.meta.dir, "../../../../node_modules/.cache/roots");
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const PACKAGES = [
@@ -33,16 +33,16 @@ const SOURCE = "lua5.4";
 const FETCH_MS_MAX = 120_000;
 const LAST_WORDS_MAX = 2000;
 
-/** The directory each package is unpacked in; that of SOURCE has its authors' archive. */
+/** The directory of each unpacked package; that of SOURCE contains the upstream archive. */
 export interface Packages {
   dir(name: string): string;
-  /** Something of it: `bin/dash` may lie in /usr, or not, as the release has it. */
+  /** A file in it: `bin/dash` may be in /usr or not, depending on the release. */
   file(name: string, path: string): string;
-  /** Its authors' version, without what Debian adds. */
+  /** The upstream version, without Debian's additions. */
   version(name: string): string;
 }
 
-/** What Debian's version of a package, `epoch:upstream+dfsg-revision`, says of its authors'. */
+/** The upstream version in a Debian version, `epoch:upstream+dfsg-revision`. */
 export function upstreamVersion(version: string): string {
   return version
     .replace(/^\d+:/, "")
@@ -51,7 +51,7 @@ export function upstreamVersion(version: string): string {
     .replace(/\.dfsg$/, "");
 }
 
-/** The packages for `arch`, or why they can't be had. */
+/** The packages for `arch`, or the reason why they are not available. */
 export async function fetchPackages(arch: Arch): Promise<Packages | string> {
   const release = otherRelease();
   if (release === undefined) return "a Debian with its archive's keys (debian-archive-keyring)";
@@ -68,7 +68,7 @@ export async function fetchPackages(arch: Arch): Promise<Packages | string> {
   try {
     const problem = await unpackInto(partial, release, arch);
     if (problem !== undefined) return `packages of Debian ${release} for ${arch}: ${problem}`;
-    // Another run may have been first.
+    // Another run may have created it first.
     if (!existsSync(dir)) renameSync(partial, dir);
     return packages;
   } finally {
@@ -76,20 +76,20 @@ export async function fetchPackages(arch: Arch): Promise<Packages | string> {
   }
 }
 
-/** The release the roots are of: not this machine's, so that what they find is not what is here. Undefined where this is no Debian. */
+/** The release of the roots: not this machine's, so that tests can't find this machine's files. Undefined if this is not Debian. */
 export function otherRelease(): string | undefined {
   const here = codename();
   if (here === undefined) return undefined;
   return here === "trixie" ? "bookworm" : "trixie";
 }
 
-/** The line of a sources.list for `release`; undefined when apt-get knows no mirror of this machine's own. */
+/** The line of a sources.list for `release`; undefined if apt-get has no mirror for this machine. */
 export async function sourceOf(release: string): Promise<string | undefined> {
   const mirror = await mirrorOf(codename());
   return mirror && `deb [signed-by=${KEYRING}] ${mirror} ${release} main`;
 }
 
-/** This machine's release, when it is Debian. */
+/** This machine's release, if it is Debian. */
 function codename(): string | undefined {
   if (!existsSync(KEYRING)) return undefined;
   const text = readFileSync("/etc/os-release", "utf8");
@@ -142,7 +142,7 @@ async function unpackInto(dir: string, release: string, arch: Arch): Promise<str
   return undefined;
 }
 
-/** Where this machine gets its own release from. */
+/** The mirror of this machine's own release. */
 async function mirrorOf(here: string | undefined): Promise<string | undefined> {
   const { stdout } = await run(["apt-get", "update", "--print-uris"], "/");
   for (const [, mirror, suite] of stdout.matchAll(/^'([^']+)\/dists\/([^/']+)\/InRelease'/gm))
@@ -150,7 +150,7 @@ async function mirrorOf(here: string | undefined): Promise<string | undefined> {
   return undefined;
 }
 
-/** Runs a command of this machine; what it says went wrong, in one line, or undefined. */
+/** Runs a command of this machine. Returns its error in one line, or undefined. */
 export async function problemOf(
   command: readonly string[],
   cwd: string,

@@ -1,13 +1,13 @@
-/** The processors the agent is built for, as each of those who have a say calls them. */
+/** The processors that the agent is built for, with the names that each tool uses. */
 
 export type Arch = "x86_64" | "aarch64";
 
-/** What differs between processors. */
+/** The properties of a processor. */
 export interface Processor {
   readonly arch: Arch;
-  /** As Bun calls it. */
+  /** Bun's name. */
   readonly bunArch: string;
-  /** As Debian calls it. */
+  /** Debian's name. */
   readonly debianArch: string;
   readonly ldso: string;
   readonly triple: string;
@@ -30,5 +30,5 @@ export const PROCESSORS: Readonly<Record<Arch, Processor>> = {
   },
 };
 
-/** This machine's. */
+/** This machine's processor. */
 export const thisArch: Arch = process.arch === "arm64" ? "aarch64" : "x86_64";

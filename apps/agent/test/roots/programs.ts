@@ -1,4 +1,4 @@
-/** The C programs of these tests, compiled: one for this machine that enters roots, the others for the roots' processor. */
+/** Compiles the C programs of these tests: one for this machine that enters roots, the others for the roots' processor. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Machine } from "./machine.ts";
@@ -6,7 +6,7 @@ import type { Machine } from "./machine.ts";
 const SOURCES = join(import.meta.dir, "programs");
 const WARNINGS = ["-O1", "-Wall", "-Wextra", "-Werror"];
 
-/** Paths outside, but for `witness`, which is copied into roots. */
+/** Paths outside, except `witness`, which is copied into roots. */
 export interface Programs {
   readonly enter: string;
   readonly sensor: string;

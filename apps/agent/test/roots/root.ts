@@ -1,6 +1,6 @@
 /**
- * A root file system of a test: a directory, entered with chroot in a mount namespace of its own, as uid 65534 without any
- * privilege. Mounts end with the process that entered; big files are bind-mounted, not copied.
+ * A root file system for a test: a directory that is entered by chroot in its own mount namespace, as uid 65534 without any
+ * privilege. Mounts end with the process that entered it; big files are bind-mounted, not copied.
  */
 import {
   chmodSync,
@@ -17,49 +17,49 @@ import {
 import { dirname, join } from "node:path";
 
 export const NOBODY = 65_534;
-/** Where the agent lies in each root, by convention. */
+/** The path of the agent in each root. */
 export const AGENT = "/opt/fleet/fleet-agent";
 
 const POLL_MS = 20;
 const UNTIL_MS = 20_000;
 
-/** A command of this machine, run as root in the new mount namespace; paths are those outside. */
+/** A command of this machine, run as root in the new mount namespace; its paths are those outside. */
 export type Step = readonly string[];
 
-/** How a program is started in a root. */
+/** How to start a program in a root. */
 export interface EnterOptions {
-  /** The whole environment. */
+  /** The complete environment. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
-  /** What is done last, before the program is entered: mounts, mostly. */
+  /** Commands to run just before the program starts, mostly mounts. */
   readonly steps?: readonly Step[];
   /** Default true. */
   readonly proc?: boolean;
 }
 
-/** A program in a root, with what it has printed so far. */
+/** A program in a root, and its output so far. */
 export interface Run {
-  /** Of the program itself. */
+  /** The pid of the program itself. */
   readonly pid: number;
   out(): string;
   err(): string;
-  /** Polls until `look` gives something; fails with what was printed when the program ends before, or it takes too long. */
+  /** Polls until `look` returns a value; fails with the output if the program ends first, or after a time limit. */
   until<T>(what: string, look: Look<T>): Promise<T>;
-  /** Its code, or 128 + n after signal n, once all its output is here. */
+  /** The exit code, or 128 + n after signal n, once all output has been read. */
   exit(): Promise<number>;
   kill(signal: NodeJS.Signals): void;
 }
 
-/** What a root is made with: `enter` is the compiled programs/enter.c, `emulator` what its programs need to run here. */
+/** What a root needs: `enter` is the compiled programs/enter.c, `emulator` runs its programs here. */
 export interface RootTools {
   readonly enter: string;
   readonly emulator: string | undefined;
 }
 
-/** What is awaited, or nothing yet. */
+/** The awaited value; undefined while there is none. */
 export type Look<T> = () => T | undefined | false | Promise<T | undefined | false>;
 
-/** Polls until `look` gives something; fails saying `what` was awaited. */
+/** Polls until `look` returns a value; the error after a time limit names `what`. */
 export async function until<T>(what: string, look: Look<T>): Promise<T> {
   const endMs = performance.now() + UNTIL_MS;
   for (;;) {
@@ -77,8 +77,8 @@ export class Root {
   readonly #runs: Run[] = [];
 
   /**
-   * Makes `dir`, with /proc and the emulator in it and otherwise nothing, or all that is in the directory `from` of the same
-   * file system, by hard links: whoever changes a file of the root must put another in its place.
+   * Creates `dir` with only /proc and the emulator in it, or with everything in the directory `from` of the same file system, by
+   * hard links: to change a file of the root, replace it.
    */
   constructor(dir: string, tools: RootTools, from?: string) {
     this.dir = dir;
@@ -90,12 +90,12 @@ export class Root {
     if (tools.emulator !== undefined) this.bind("/emulator", tools.emulator);
   }
 
-  /** What runs a program of this root: nothing, or the emulator. */
+  /** The command that runs a program of this root: none, or the emulator. */
   get runner(): readonly string[] {
     return this.#tools.emulator === undefined ? [] : ["/emulator"];
   }
 
-  /** A path of the root, seen from outside. */
+  /** A path of the root, as seen from outside. */
   at(inside: string): string {
     return join(this.dir, inside);
   }
@@ -106,7 +106,7 @@ export class Root {
     chownSync(this.at(inside), uid, uid);
   }
 
-  /** Puts a new file there, also where one was. */
+  /** Creates a file, replacing an existing one. */
   file(inside: string, content: string | Uint8Array, mode = 0o644, uid = 0): void {
     this.#parent(inside);
     rmSync(this.at(inside), { force: true });
@@ -125,39 +125,39 @@ export class Root {
     symlinkSync(target, this.at(inside));
   }
 
-  /** All that is at a path of the root once more, by hard links. */
+  /** Copies a tree of the root by hard links. */
   copy(inside: string, from: string): void {
     copyByLinks(this.at(from), this.at(inside));
   }
 
-  /** Takes away all that is at a path. */
+  /** Removes a tree. */
   remove(inside: string): void {
     rmSync(this.at(inside), { recursive: true });
   }
 
-  /** A FIFO or a device, as mknod makes it. */
+  /** Creates a FIFO or a device by mknod. */
   node(inside: string, kind: readonly string[]): void {
     this.#parent(inside);
     runOrThrow(["mknod", "-m", "0777", this.at(inside), ...kind]);
   }
 
-  /** Shows a file of this machine in the root, from the next entry on. */
+  /** Mounts a file of this machine into the root, from the next start of a program on. */
   bind(inside: string, outside: string): void {
     this.file(inside, "");
     this.#steps.push(["mount", "--bind", outside, this.at(inside)]);
   }
 
-  /** What a file holds; "" while there is none. */
+  /** The content of a file; "" without one. */
   read(inside: string): string {
     return existsSync(this.at(inside)) ? readFileSync(this.at(inside), "utf8") : "";
   }
 
-  /** Every path below a directory of the root, relative to it, apart from what is mounted. */
+  /** Every path below a directory of the root, relative to it, except mounts. */
   list(inside = "/"): readonly string[] {
     return readdirSync(this.at(inside), { recursive: true, encoding: "utf8" }).toSorted();
   }
 
-  /** Starts a program of the root, in place of the processes that enter it: its pid is the one we get. */
+  /** Starts a program of the root. It replaces the processes that enter the root, so its pid is the child's. */
   run(argv: readonly string[], options: EnterOptions = {}): Run {
     const { env = {}, cwd = "/", steps = [], proc = true } = options;
     const mountProc = ["mount", "-t", "proc", "proc", this.at("/proc")];
@@ -208,27 +208,27 @@ export class Root {
     return this.run([AGENT, ...args], options);
   }
 
-  /** Processes whose root this is. */
+  /** The processes in this root. */
   processes(): readonly number[] {
     return readdirSync("/proc")
       .filter((name) => /^\d+$/.test(name) && this.#isRootOf(name))
       .map(Number);
   }
 
-  /** Ends whatever still runs in it, hard, and removes it. */
+  /** Kills every process in the root and removes it. */
   async close(): Promise<void> {
     for (const pid of this.processes()) process.kill(pid, "SIGKILL");
     await Promise.all(this.#runs.map((run) => run.exit()));
     rmSync(this.dir, { recursive: true, force: true });
   }
 
-  /** By the directory itself: in another mount namespace it has no name that means anything here. */
+  /** Compares the directory itself, because its path in another mount namespace is meaningless here. */
   #isRootOf(pid: string): boolean {
     try {
       const [theirs, ours] = [statSync(`/proc/${pid}/root/`), statSync(this.dir)];
       return theirs.dev === ours.dev && theirs.ino === ours.ino;
     } catch {
-      return false; // The process has just gone.
+      return false; // The process has just ended.
     }
   }
 

@@ -1,4 +1,4 @@
-/** What all roots of a test file share: compiled programs, a coordinator outside, a proxy nobody may use; and how a root is made. */
+/** What all roots of a test file share: compiled programs, a coordinator outside and a trap proxy. It also creates the roots. */
 import { afterAll, beforeAll } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -11,23 +11,23 @@ import { PROCESSORS } from "./processor.ts";
 import { compilePrograms, type Programs } from "./programs.ts";
 import { AGENT, NOBODY, Root } from "./root.ts";
 
-/** Where programs/witness.c writes. */
+/** The file that programs/witness.c writes. */
 export const WITNESSED = "/state/witnessed";
 
 const RUNNING = "running-";
 
-/** The programs, the coordinator and the trap that all roots of a file share; made before its tests, closed after them. */
+/** The programs, the coordinator and the trap of a test file; created before its tests, closed after them. */
 export interface Surroundings {
   readonly stock: Stock;
   trap(): TrapProxy;
   outside(): Outside;
-  /** A root with the agent, /state which is the agent's, and otherwise nothing, or what is in the directory `from` of CACHE. */
+  /** A root with only the agent and its /state, or with everything in the directory `from` of CACHE. */
   plain(name: string, from?: string): Root;
-  /** A root of this kind, with the agent, the sensor, /state, and everything hostile. */
+  /** A root of this kind, with the agent, the sensor, /state and all hostile files. */
   make(kind: Kind): Root;
 }
 
-/** To be called in a `describe`. */
+/** Call it in a `describe`. */
 export function useSurroundings(machine: Machine): Surroundings {
   const processor = PROCESSORS[machine.arch];
   const isEmulated = machine.emulator !== undefined;
@@ -38,7 +38,7 @@ export function useSurroundings(machine: Machine): Surroundings {
   let programs: Programs | undefined;
   let outside: Outside | undefined;
   beforeAll(async () => {
-    // On the file system of what is linked from.
+    // On the file system of the link sources.
     mkdirSync(CACHE, { recursive: true });
     removeAbandoned();
     dir = mkdtempSync(join(CACHE, `${RUNNING}${process.pid}-`));
@@ -77,7 +77,7 @@ export function useSurroundings(machine: Machine): Surroundings {
   };
 }
 
-/** Roots of runs that have been killed. */
+/** Removes the roots of killed runs. */
 function removeAbandoned(): void {
   for (const name of readdirSync(CACHE)) {
     const pid = name.startsWith(RUNNING) ? name.slice(RUNNING.length).split("-")[0]! : undefined;

@@ -1,4 +1,4 @@
-/** The agent built for this machine's processor, in roots that have next to nothing, or what is hostile to it. (A1, A3) */
+/** The agent built for this machine's processor, in roots with very little content or with hostile content. (A1, A3) */
 import { describeRoots } from "./machine.ts";
 import { testMatrix } from "./matrix.ts";
 import { thisArch } from "./processor.ts";

@@ -1,8 +1,8 @@
 /*
  * enter ROOT CWD [NAME=VALUE...] -- PROGRAM [ARGUMENT...]
  *
- * Runs a program in another root as nobody: uid and gid 65534, no groups, no capabilities, none to be had again, and an
- * environment of exactly what is named. Static, and gone with the exec: only the program sees that environment.
+ * Runs a program in another root as nobody: uid and gid 65534, no groups, no capabilities and no way to regain any, with exactly
+ * the named environment. It is static and replaced by the exec, so that only the program sees that environment.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,7 +1,7 @@
 /*
  * sensor [FILE]
  *
- * A native sensor: a numbered frame every 10 ms, without end. With FILE it first writes there what environment it has.
+ * A native sensor: prints a numbered frame every 10 ms, forever. With FILE, it first writes its environment to it.
  */
 #include <stdio.h>
 #include <time.h>
