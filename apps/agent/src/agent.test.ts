@@ -13,7 +13,7 @@ import { startDetection } from "./detection/detect.ts";
 import { loadIdentity } from "./state/identity.ts";
 import { eventually, FramePort, frameText, freePort, recordingLog, sensorOf } from "./testing.ts";
 
-/** Its heartbeats come late in their interval, after any time that a test lets pass. */
+/** The heartbeats of this node are so late in the interval that no test waits for one. */
 const NODE = nodeIdSchema.parse("mast");
 
 let dir: string;
@@ -114,7 +114,7 @@ async function startAgent(
 
 const LOOP = `trap 'echo "${frameText(9).replaceAll('"', '\\"')}"; exit 0' TERM; echo '${frameText(1)}'; echo up >&2; while :; do sleep 0.01; done`;
 
-test("says of itself what it is, offers the sensors that can run, and tells of the others", async () => {
+test("registers its properties, the sensors that can run, and the problems of the others", async () => {
   const { lines, identity } = await startAgent([
     sensor("ok", "shell", LOOP),
     sensor("no", "cobol", "x"),
@@ -141,7 +141,7 @@ test("says of itself what it is, offers the sensors that can run, and tells of t
   );
 });
 
-test("R2: serves its health where it is told to, and tells the coordinator where", async () => {
+test("R2: serves its health at the configured address, and registers its URL", async () => {
   const at = freePort();
   const { agent, lines } = await startAgent([], systemClock, {
     host: "127.0.0.1",
@@ -158,7 +158,7 @@ test("R2: serves its health where it is told to, and tells the coordinator where
   expect(ask()).rejects.toThrow();
 });
 
-test("a stop ends the sensors, drains what they said last, deregisters and closes, in this order", async () => {
+test("a stop ends the sensors, drains their last frames, deregisters and closes, in this order", async () => {
   const { agent } = await startAgent([sensor("radar", "shell", LOOP)]);
   const peer = await port.accept();
   await peer.line(0);
@@ -179,7 +179,7 @@ test("frames that nobody takes hold the stop up no longer than its part, and are
   const { agent, lines } = await startAgent([sensor("radar", "shell", LOOP)], clock);
   const peer = await port.accept();
   await peer.line(0);
-  // Its first frame is written, and its trap set.
+  // Its first frame is written, and its trap is set.
   await eventually(() => lines.some(({ fields }) => fields["stderr"] === "up"));
   const stopped = agent.stop(clock.monotonicMs() + 10_000);
   await eventually(() => lines.some(({ message }) => message === "sensor ended"));
@@ -214,7 +214,7 @@ test("superseded at registration is the same", async () => {
   expect(port.peers.length).toBe(0);
 });
 
-test("a config that is read again is registered and followed, while what it leaves alone goes on", async () => {
+test("a reloaded config is registered and applied, while unchanged sensors continue", async () => {
   const same = sensor("radar", "shell", LOOP);
   const { agent, config, detection, lines } = await startAgent([same]);
   const peer = await port.accept();
@@ -232,7 +232,7 @@ test("a config that is read again is registered and followed, while what it leav
   expect(peer.isClosed).toBe(false);
 });
 
-test("A11: what an earlier agent left running is gone before the first sensor starts", async () => {
+test("A11: processes of an earlier agent are ended before the first sensor starts", async () => {
   const child = systemSpawn({
     command: ["sh", "-c", 'trap "" TERM; echo up; while :; do sleep 1; done'],
     env: { PATH: "/usr/bin:/bin", FLEET_SENSOR: "radar" },

@@ -23,7 +23,7 @@ function serve(config: Partial<HealthConfig> = {}, hostname = "radar3.site") {
 }
 
 describe("/health of an agent (R2)", () => {
-  test("says who it is and where it stands, to whoever asks", async () => {
+  test("names the node and its state, without a token", async () => {
     const { port, answer } = serve();
     const response = await fetch(`http://127.0.0.1:${port}/health?x=1`);
     expect(response.status).toBe(200);
@@ -40,7 +40,7 @@ describe("/health of an agent (R2)", () => {
     expect(await status("/health/x")).toBe(404);
   });
 
-  test("a port that is taken, or that we may not have, is said, and the agent has no address", () => {
+  test("a port that is taken or not permitted is logged, and the agent has no URL", () => {
     const { port } = serve();
     const { server, lines } = serve({ port });
     expect(server.agentUrl).toBeUndefined();
@@ -56,7 +56,7 @@ describe("/health of an agent (R2)", () => {
     expect(elsewhere.lines).toHaveLength(1);
   });
 
-  test("is told as configured, or by the address, or by the host name where that is any address", () => {
+  test("is the configured URL, or one of the address, or of the host name for a wildcard address", () => {
     const url = (config: Partial<HealthConfig>, hostname?: string) => {
       const { server, port } = serve(config, hostname);
       return server.agentUrl?.replace(`:${port}`, ":P");

@@ -38,7 +38,7 @@ describe("the config is read again (A12)", () => {
     expect(lines.map(({ message }) => message)).toEqual(["reloaded the config"]);
   });
 
-  test("but for what a running agent is built on, which is named each time it differs", async () => {
+  test("except settings that need a restart, which are named each time they differ", async () => {
     const health = { host: "h", port: 1, url: undefined };
     const spool = { ...CONFIG.spool, bytesMax: 2 };
     const next = { ...CONFIG, coordinatorUrl: "http://b", ca: "PEM", spool, group: "new", health };
@@ -82,7 +82,7 @@ describe("the config is read again (A12)", () => {
     expect(applied).toHaveLength(3);
   });
 
-  test("and one that can't be applied is told and does not keep the next from it", async () => {
+  test("and one that can't be applied is logged and does not block the next one", async () => {
     let fails = true;
     const { reload, applied, lines } = setUp(
       () => CONFIG,

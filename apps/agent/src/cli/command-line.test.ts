@@ -22,7 +22,7 @@ test("every flag of run is read, with a blank or = before its value", () => {
   });
 });
 
-test("--detect-only, with and without what goes with it", () => {
+test("--detect-only, with and without its flags", () => {
   expect(parse("--detect-only")).toEqual({
     at: "detect_only",
     detect: { json: false, fresh: false, why: undefined },
@@ -45,7 +45,7 @@ test("doctor, with and without --json", () => {
   });
 });
 
-test("logs, of which sensor, how much, and whether it goes on", () => {
+test("logs, with sensor, lines and follow", () => {
   expect(parse("logs radar")).toEqual({
     at: "logs",
     logs: { sensor: "radar", lines: 100, follow: false },

@@ -17,7 +17,7 @@ afterAll(() => rmSync(dir, { recursive: true }));
 
 const [one, two] = [new TestAuthority("One").cert.trim(), new TestAuthority("Two").cert.trim()];
 
-test("a bundle's certificates are read, without what stands between them", () => {
+test("the certificates of a bundle are read, without the text between them", () => {
   writeFileSync(path, `# One\n${one}\nsome words\n${two}\n`);
   expect(readCaFile(path)).toEqual({ at: "ok", ca: `${one}\n${two}` });
 });

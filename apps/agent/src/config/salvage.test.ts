@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { salvageConfigFile } from "./salvage.ts";
 
-describe("what is left of a wrong config file (A9)", () => {
+describe("the valid part of an invalid config file (A9)", () => {
   test("is all of it but the keys that are wrong, and sensors that lack one they need", () => {
     const file = salvageConfigFile(
       `

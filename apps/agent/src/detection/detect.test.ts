@@ -33,7 +33,7 @@ function detect(
   return detecting.finish({ runtimes, interpreters });
 }
 
-test("A4, A6: what is found on the image's path is offered, beside what the config names", async () => {
+test("A4, A6: interpreters on the image's path are enabled, besides those that the config adds", async () => {
   program("python3", "Python 3.12.1");
   const { report, resolved } = await detect({});
   expect(report.interpreters.find(({ name }) => name === "python")).toMatchObject({
@@ -71,7 +71,7 @@ test("A7: the report is text for people or one JSON document", async () => {
   expect(text).toMatch(/^Runtimes for sensors: .*python.*native \(from the config file\)$/m);
 });
 
-test("A7: why a runtime is what it is, or is not offered, is told by any of its names, with the tier that decided", async () => {
+test("A7: the verdict on a runtime is explained under any of its names, with the tier that decided", async () => {
   program("python3", "Python 3.12.1");
   const text = (explanation: ReturnType<typeof explainDetection>): string =>
     explanation.at === "explained" ? explanation.text : explanation.message;
@@ -89,11 +89,11 @@ test("A7: why a runtime is what it is, or is not offered, is told by any of its 
   expect(text(explainDetection(added, "julia"))).toStartWith("julia: not found in this image");
 });
 
-test("A4: what was found lies in the state directory for the next start, unless it is to look anew", async () => {
+test("A4: the result is cached in the state directory for the next start, unless --fresh ignores it", async () => {
   program("python3", "Python 3.12.1");
   const state = join(dir, "state");
   mkdirSync(state);
-  // The files are of the future's past: fresh ones are not relied on.
+  // The files get an old time, because results for fresh files are not cached.
   const clock = { ...systemClock, nowMs: () => systemClock.nowMs() + 60_000 };
   const look = async (fresh: boolean): Promise<boolean> => {
     const detecting = startDetection({}, { PATH: dir, FLEET_STATE_DIR: state }, clock, { fresh });

@@ -10,7 +10,7 @@ function asked(aheadMs: number, tookMs: number): Whoami {
     kind: "enroll",
     protocol: 1,
     version: "1",
-    // Written half way through.
+    // Written halfway through the request.
     server_time_ms: SENT_MS + tookMs / 2 + aheadMs,
     frames: { host: "h", port: 1, tls: false },
   } as const;
@@ -32,7 +32,7 @@ describe("the clock (A9)", () => {
     [30_000, 0, "warn"],
     [30_001, 0, "fail"],
     [-30_001, 0, "fail"],
-    // What the way there and back may explain is not held against it.
+    // An offset within half the round trip is not a problem.
     [1500, 1000, "ok"],
     [1501, 1000, "warn"],
     [30_500, 1000, "warn"],
@@ -42,7 +42,7 @@ describe("the clock (A9)", () => {
     ]);
   });
 
-  test("is said to be behind or ahead, with the error", () => {
+  test("is reported as behind or ahead, with the error", () => {
     const say = (aheadMs: number) => checkClock(asked(aheadMs, 20), health())[0]?.message;
     expect(say(2500)).toBe("2.500 s ± 0.010 s behind the coordinator's");
     expect(say(-2500)).toBe("2.500 s ± 0.010 s ahead of the coordinator's");

@@ -17,7 +17,7 @@ function serve(answer: () => Response): string {
   return `http://127.0.0.1:${server.port}`;
 }
 
-/** A port whose server does `onData` with every connection that says something. */
+/** A port whose server calls `onData` for every connection that sends data. */
 function listen(onData: (socket: Bun.Socket) => void): string {
   const listener = Bun.listen({
     hostname: "127.0.0.1",
@@ -90,13 +90,13 @@ describe("the coordinator (A9)", () => {
     expect(data).toMatchObject({ code: "ECONNREFUSED" });
   });
 
-  test("whose name nobody knows is told apart from one that can't be asked for", async () => {
+  test("with an unknown name is distinguished from a name server that does not answer", async () => {
     const { message, data } = await failure("http://host.invalid:7700");
     expect(message).toMatch(/^host\.invalid: (unknown host|no name server answers)/);
     expect(["ENOTFOUND", "EAI_AGAIN"]).toContain((data as { code: string }).code);
   });
 
-  test("that can't be reached is told with the proxies of the image, which are not used", async () => {
+  test("that can't be reached is reported with the proxies of the image, which are not used", async () => {
     const url = `http://127.0.0.1:${freePort()}`;
     const env = { HTTP_PROXY: "http://user:secret@proxy:1", no_proxy: "x", https_proxy: "" };
     const { check: found } = await check(url, new FakeClock(), env);
@@ -122,7 +122,7 @@ describe("the coordinator (A9)", () => {
     expect(message).toContain("not HTTP");
   });
 
-  test("asked for TLS where it speaks none is told so", async () => {
+  test("that does not speak TLS is reported as such if TLS is configured", async () => {
     const url = serve(healthy).replace("http:", "https:");
     const { message, remedy } = await failure(url);
     expect([message, remedy]).toEqual(["does not speak TLS", "Write http:// instead of https://"]);

@@ -30,7 +30,7 @@ const HILL = nodeIdSchema.parse("hill");
 const STORED = '{"node_id":"hill","refresh_token":"secret"}';
 
 describe("the identity (A9, A14)", () => {
-  test("that is stored gives the node and its token, which is not shown", async () => {
+  test("that is stored yields the node and its token, which is not shown", async () => {
     store(STORED);
     for (const name of [undefined, HILL]) {
       const found = await checkIdentity(dir, name);

@@ -27,7 +27,7 @@ async function check(file: Readonly<Record<string, unknown>>): Promise<Check> {
 }
 
 describe("a sensor (A9, A11)", () => {
-  test("that can be started is told with its command", async () => {
+  test("that can be started is reported with its command", async () => {
     writeFileSync(join(dir, "radar.py"), "");
     const found = await check({
       runtime: "python",
@@ -38,7 +38,7 @@ describe("a sensor (A9, A11)", () => {
     expect(found.message).toBe("runs /usr/bin/python -u radar.py");
   });
 
-  test("whose runtime is missing or too old is wrong, with what it needs and what is here (A6)", async () => {
+  test("whose runtime is missing or too old fails, with what it needs and what the image has (A6)", async () => {
     const absent = await check({ runtime: "ruby", command: ["x.rb"] });
     expect(absent).toMatchObject({ status: "fail", data: { runtime: "ruby" } });
     expect(absent.message).toContain("ruby");
@@ -62,7 +62,7 @@ describe("a sensor (A9, A11)", () => {
     ["/opt/none/radar", "warn"],
     ["sub/radar", "warn"],
     ["RADAR.PY", "warn"],
-    // Not a file by its form: a module, code, a subcommand.
+    // Words that do not look like a file: a module, code, a subcommand.
     ["radar", "ok"],
     ["print(1.5)", "ok"],
   ])("whose program %p is not there is %p", async (word, status) => {

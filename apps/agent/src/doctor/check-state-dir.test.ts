@@ -22,7 +22,7 @@ beforeEach(() => {
 
 afterEach(() => rmSync(base, { recursive: true }));
 
-/** What another user finds there. */
+/** The result of the check as another user. */
 async function asNobody(path: string): Promise<Check[]> {
   const script = `import { checkStateDir } from ${JSON.stringify(join(import.meta.dir, "check-state-dir.ts"))};
     process.setgid(${NOBODY}); process.setuid(${NOBODY});
@@ -72,7 +72,7 @@ describe("the state directory (A9, A14)", () => {
     }
   });
 
-  test("on a file system that takes nothing is wrong, with what the system says", async () => {
+  test("on a file system that refuses writes is reported with the system's error", async () => {
     const [found] = await checkStateDir("/proc/self");
     expect(found).toMatchObject({ status: "fail", subject: "/proc/self" });
   });

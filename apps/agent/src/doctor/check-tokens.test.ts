@@ -69,7 +69,7 @@ function brief({ checks }: TokensFound): string[] {
 }
 
 describe("tokens (A9, H5)", () => {
-  test("are tried in the agent's order, by asking what they are and nothing else; the one it will use is named", async () => {
+  test("are tried in the agent's order, by whoami only; the one that the agent will use is named", async () => {
     const env = { FLEET_ENROLL_TOKEN: "enrol", FLEET_ENROLL_TOKEN_PREVIOUS: "before" };
     const found = await check([value("enrol"), value("before")], { refreshToken: "mine", env });
     expect(brief(found)).toEqual([
@@ -108,7 +108,7 @@ describe("tokens (A9, H5)", () => {
     expect(only?.message).toContain("--insecure-dev");
   });
 
-  test("in files are named with what keeps them from being read; a pipe is not waited for", async () => {
+  test("in unreadable files are reported with the reason; a pipe does not block", async () => {
     const path = (name: string): string => join(dir, name);
     writeFileSync(path("good"), "enrol\n");
     writeFileSync(path("empty"), "\n");
@@ -153,7 +153,7 @@ describe("tokens (A9, H5)", () => {
     expect(checks.at(-1)).toMatchObject({ id: "coordinator", status: "fail" });
   });
 
-  test("never show in what is found", async () => {
+  test("never appear in the report", async () => {
     const found = await check([value("secret-of-ours"), value("enrol")], { refreshToken: "mine" });
     const shown = JSON.stringify(found.checks.map(({ subject, ...rest }) => [subject, rest]));
     expect(shown).not.toContain("secret-of-ours");

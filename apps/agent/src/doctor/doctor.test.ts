@@ -20,7 +20,7 @@ afterEach(() => {
   rmSync(dir, { recursive: true });
 });
 
-/** A coordinator that takes every token, and what it was asked. */
+/** A coordinator that accepts every token, and its requests. */
 function coordinator(): { readonly url: string; readonly asked: string[] } {
   const asked: string[] = [];
   const server = Bun.serve({
@@ -65,7 +65,7 @@ function run({ yaml, url, clock = systemClock, stateDir = dir, onWaiting }: Sett
       ...(yaml === undefined ? {} : { config: write("agent.yaml", yaml) }),
       ...(url === undefined ? {} : { coordinator: url }),
     },
-    // Nothing to detect: what is on this machine is no matter here.
+    // Nothing to detect: the interpreters of this machine must not matter.
     env: { PATH: dir, FLEET_ENROLL_TOKEN: "enrol", FLEET_AGENT_RUNTIMES: "native" },
     clock,
     ...(onWaiting === undefined ? {} : { onWaiting }),
@@ -109,7 +109,7 @@ describe("the doctor (A9)", () => {
     expect(readdirSync(dir)).toEqual(["identity.json"]);
   });
 
-  test("tells every problem of a config by its path, and goes on with what is right in it", async () => {
+  test("reports every problem of a config with its path, and checks the valid rest of it", async () => {
     const { url } = coordinator();
     const yaml = `
 coordinator: { url: ${url}, bogus: 1 }
@@ -143,7 +143,7 @@ sensors:
       expect(of(checks, id)).not.toEqual([]);
   });
 
-  test("lets nothing that hangs hold up the others, and says what is being waited for", async () => {
+  test("lets no hanging part delay the others, and names the unfinished parts", async () => {
     const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
     open.push(listener);
     const clock = new FakeClock();

@@ -9,7 +9,7 @@ const CHECKS: readonly Check[] = [
 ];
 
 describe("the report (A9)", () => {
-  test("is a line for each check, with what to do, and a count", () => {
+  test("has a line for each check, with the remedy, and the totals", () => {
     expect(formatText(CHECKS, false)).toBe(
       [
         "ok    proc         /proc is mounted",
@@ -27,7 +27,7 @@ describe("the report (A9)", () => {
     expect(Bun.stripANSI(coloured)).toBe(formatText(CHECKS, false));
   });
 
-  test("keeps a check to its line, and a terminal from being steered by what was found", () => {
+  test("keeps each check on one line, without control characters from the findings", () => {
     const text = formatText([ok("sensor", "a\nb\u001B[31mc\u202Ed\u2028e\r")], false);
     expect(text).toBe("ok    sensor       a?b?[31mc?d?e?\n1 check: 1 ok, 0 warnings, 0 failed\n");
   });

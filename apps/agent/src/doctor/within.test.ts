@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { FakeClock } from "@fleet/daemon/testing";
 import { within } from "./within.ts";
 
-test("what comes in time is passed on, what does not is let go, and no timer is left (A9)", async () => {
+test("a result in time is returned, a late one is abandoned, and no timer is left (A9)", async () => {
   const clock = new FakeClock();
   expect(await within(clock, 10, Promise.resolve(7))).toBe(7);
   const failing = within(clock, 10, Promise.reject(new Error("no")));

@@ -20,7 +20,7 @@ test("every failure has an exit code of its own, taken by nothing else", () => {
   expect(new Set(codes).size).toBe(codes.length);
   for (const taken of [0, 1, EXIT_USAGE, EXIT_SUPERSEDED, EXIT_CONFIG])
     expect(codes).not.toContain(taken as 66);
-  // From 126 on, shells, the loader and signals speak.
+  // Codes from 126 on belong to shells, the loader and signals.
   expect(Math.max(...codes)).toBeLessThan(126);
 });
 
@@ -49,7 +49,7 @@ test.each(TABLE)("%s is %s", (errno, code, text) => {
   expect(error.message).not.toContain("\n");
 });
 
-test("what could not be found out is left out", () => {
+test("unknown facts are left out of the message", () => {
   expect(failure("EACCES", { ...PLACE, owner: undefined }).message).toStartWith(
     "/fleet can't be reached by uid 65534;",
   );
@@ -58,6 +58,6 @@ test("what could not be found out is left out", () => {
   );
 });
 
-test("a message is one line, whatever went into it", () => {
+test("a message is one line, whatever its parts contain", () => {
   expect(new InstallError("io", "a\nb\r\n  c").message).toBe("a b c");
 });

@@ -18,7 +18,7 @@ import { systemClock } from "@fleet/daemon/clock";
 import { type FailureCode, InstallError } from "./failure.ts";
 import { install, type InstallRequest } from "./install.ts";
 
-/** Stands in for the agent: small, and runs anywhere. */
+/** A small stand-in for the agent that runs anywhere. */
 const PROGRAM = "#!/bin/sh\necho ok\n";
 const LEFT = ".fleet-agent.0123456789abcdef.tmp";
 
@@ -42,7 +42,7 @@ function run(more: Partial<InstallRequest> = {}) {
   return install({ dir, mode: 0o755, source, expected: "ok", clock: systemClock, ...more });
 }
 
-/** Runs an install that must fail, and says how. */
+/** Runs an install that must fail, and returns the error. */
 async function failure(more: Partial<InstallRequest> = {}): Promise<[FailureCode, string]> {
   try {
     await run(more);
@@ -53,7 +53,7 @@ async function failure(more: Partial<InstallRequest> = {}): Promise<[FailureCode
   throw new Error("it did not fail");
 }
 
-test("the file is there with its mode, and nothing beside it", async () => {
+test("the file is installed with its mode, and no other file", async () => {
   const sha256 = new Bun.CryptoHasher("sha256").update(PROGRAM).digest("hex");
   expect(await run({ mode: 0o511 })).toEqual({
     at: "installed",
@@ -137,7 +137,7 @@ test("a file in the directory's place is named", async () => {
   ]);
 });
 
-test("a copy that answers wrong is not installed, and what was there stays", async () => {
+test("a copy with a wrong answer is not installed, and the old file stays", async () => {
   writeFileSync(target, "old");
   const [code, message] = await failure({ expected: "something else" });
   expect([code, message]).toEqual([
@@ -154,7 +154,7 @@ test("a program that can't read itself says so", async () => {
   expect(message).toStartWith(`${dir}: this program can't read its own file`);
 });
 
-test("what killed runs have left is removed, also when there is nothing else to do", async () => {
+test("leftovers of killed runs are removed, also if the file is already installed", async () => {
   writeFileSync(join(dir, LEFT), "half");
   await run();
   expect(readdirSync(dir)).toEqual(["fleet-agent"]);

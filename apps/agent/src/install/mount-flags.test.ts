@@ -14,7 +14,7 @@ test("a mount's own options are found by its id", () => {
   expect(mountOptions(MOUNTINFO, "4")).toBeUndefined();
 });
 
-test("the id is read from what /proc tells of a descriptor", () => {
+test("the id is read from the fdinfo of a descriptor", () => {
   expect(mountIdOf("pos:\t0\nflags:\t02100000\nmnt_id:\t41\nino:\t2\n")).toBe("41");
   expect(mountIdOf("pos:\t0\n")).toBeUndefined();
 });

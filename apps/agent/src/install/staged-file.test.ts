@@ -27,7 +27,7 @@ beforeEach(() => {
 
 afterEach(() => rmSync(dir, { recursive: true }));
 
-test("a staged file has its mode whatever the umask, and is gone when discarded", async () => {
+test("a staged file has its mode regardless of the umask, and is removed when discarded", async () => {
   const umask = process.umask(0o077);
   const staged = await stageFile(dir, 0o755).finally(() => process.umask(umask));
   expect(basename(staged.path)).toMatch(/^\.fleet-agent\.[0-9a-f]{16}\.tmp$/);
@@ -59,7 +59,7 @@ test("one that was renamed is not discarded", async () => {
   expect(readdirSync(dir).length).toBe(2);
 });
 
-test("whatever has another name or is no file stays", () => {
+test("anything with another name, or that is not a file, stays", () => {
   const others = [".fleet-agent.0123.tmp", "fleet-agent", `x${LEFT}`, `${LEFT}.x`];
   for (const name of others) writeFileSync(join(dir, name), "");
   mkdirSync(join(dir, ".fleet-agent.1111111111111111.tmp"));
@@ -78,7 +78,7 @@ test("a leftover that another run looks at just now is left to it", () => {
   expect(removeLeftovers(dir, systemClock)).toBe(1);
 });
 
-test("one run removes a bounded number, the next one goes on", () => {
+test("one run removes a bounded number, the next one continues", () => {
   for (let i = 0; i < 100; i++)
     writeFileSync(join(dir, `.fleet-agent.${String(i).padStart(16, "0")}.tmp`), "");
   expect([removeLeftovers(dir, systemClock), removeLeftovers(dir, systemClock)]).toEqual([64, 36]);

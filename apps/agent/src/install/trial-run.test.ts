@@ -23,7 +23,7 @@ function program(text: string, mode = 0o755): void {
   chmodSync(path, mode);
 }
 
-/** What the trial says of the program: nothing when it is good. */
+/** The problem that the trial run finds, or nothing. */
 async function verdict(more: Partial<Trial> = {}): Promise<string | undefined> {
   const base: Trial = {
     path,

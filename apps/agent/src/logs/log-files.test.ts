@@ -60,7 +60,7 @@ test("A11: however long the lines are, and wherever the files are cut, the tail 
   );
 });
 
-test("A11: what is no plain file is not read", () => {
+test("A11: only plain files are read", () => {
   writeFileSync(join(dir, "secret"), "secret\n");
   symlinkSync(join(dir, "secret"), path);
   mkdirSync(`${path}.1`);

@@ -67,7 +67,7 @@ describe("A11: a sensor's log file", () => {
     store.close();
   });
 
-  test("of one file alone starts anew when it is full", () => {
+  test("of a single file starts again when it is full", () => {
     const { put, store } = setUp(1);
     put("x".repeat(BOUND - 1), "last");
     expect(readdirSync(join(dir, "logs"))).toEqual(["radar.log"]);
@@ -75,7 +75,7 @@ describe("A11: a sensor's log file", () => {
     store.close();
   });
 
-  test("is gone on with after a restart, behind half a line too, and what an earlier config kept is removed", () => {
+  test("is continued after a restart, also after half a line, and files of an earlier config are removed", () => {
     mkdirSync(join(dir, "logs"));
     writeFileSync(path, "old\nhal");
     for (const age of [1, 2, 3]) writeFileSync(`${path}.${age}`, `${age}\n`);
@@ -149,7 +149,7 @@ describe("A11: a sensor's log file", () => {
     expect(lines.map(({ level }) => level)).toEqual(["warn"]);
   });
 
-  test("that can't be written drops and counts, says so once, and goes on when it can", () => {
+  test("that can't be written drops and counts lines, logs that once, and continues when it can", () => {
     mkdirSync(join(dir, "logs"));
     mkdirSync(path);
     const { put, store, lines } = setUp();
@@ -172,7 +172,7 @@ describe("A11: a sensor's log file", () => {
     store.close();
   });
 
-  // Of a user without the right to mount (and so without a disk of its own) nothing can be shown.
+  // Without permission to mount there is no separate disk to fill.
   describe.skipIf(!CAN_MOUNT)("on a disk", () => {
     const mount = (...options: string[]): void => {
       const done = Bun.spawnSync(["mount", ...options, join(dir, "logs")]);

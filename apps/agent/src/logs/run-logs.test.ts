@@ -68,7 +68,7 @@ describe("A11: fleet-agent logs", () => {
     }
   });
 
-  test("says where it looked and what to pass when there is no state directory", async () => {
+  test("names the directory and the flag to pass if there is no state directory", async () => {
     const { shown, done } = show({ stateDir: join(stateDir, "none") });
     expect(await done).toBe(1);
     expect(shown.err).toBe(
@@ -76,8 +76,8 @@ describe("A11: fleet-agent logs", () => {
     );
   });
 
-  test("says who may read a log that can't be read", async () => {
-    // Not even root reads a directory as a file.
+  test("names the users who may read a log that can't be read", async () => {
+    // Not even root can read a directory as a file.
     mkdirSync(path);
     const { shown, done } = show();
     expect(await done).toBe(1);
@@ -108,7 +108,7 @@ describe("A11: fleet-agent logs", () => {
 });
 
 describe("A11: fleet-agent logs --follow", () => {
-  test("goes on with what is written, until a signal ends it", async () => {
+  test("prints new lines until a signal ends it", async () => {
     writeFileSync(path, "a\nb\n");
     const { clock, shown, done } = show({ follow: true, lines: 1 });
     await clock.run(0);
@@ -136,7 +136,7 @@ describe("A11: fleet-agent logs --follow", () => {
     store.append([new TextEncoder().encode("first\n")]);
     const { clock, shown, done } = show({ follow: true });
     await clock.run(0);
-    // Up to two rotations between two looks: fewer than there are files.
+    // Up to two rotations between two polls: fewer than the number of files.
     for (let i = 0; i < texts.length; i += 300) {
       store.append(texts.slice(i, i + 300).map((text) => new TextEncoder().encode(text)));
       await clock.run(250);
@@ -147,9 +147,9 @@ describe("A11: fleet-agent logs --follow", () => {
     store.close();
   });
 
-  test("of a log that is removed or cut goes on with what comes then, and repeats nothing", async () => {
+  test("continues with the new lines of a log that was removed or truncated, and repeats nothing", async () => {
     writeFileSync(`${path}.1`, "old\n");
-    // It is told by its age from what came after the one that is removed.
+    // Its age distinguishes it from files written after the removed one.
     utimesSync(`${path}.1`, 1, 1);
     writeFileSync(path, "a\n");
     const { clock, shown, done } = show({ follow: true });

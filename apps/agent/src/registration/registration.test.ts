@@ -23,7 +23,7 @@ interface Seen {
 
 const HEARTBEAT_MS = 30_000;
 
-/** A coordinator whose next answers the test lays out; without one it accepts everything. */
+/** A coordinator with scripted answers; without one it accepts everything. */
 class Coordinator {
   readonly seen: Seen[] = [];
   readonly answers: ((seen: Seen) => Response | Promise<Response>)[] = [];
@@ -90,7 +90,7 @@ const refuse =
     Response.json({ error: { code, message: "no" } }, { status, headers });
 
 let clock: FakeClock;
-/** Times the requests alone, so that `clock` has one timer between two checks and none during one. */
+/** The clock of requests only, so that `clock` has one timer between check-ins and none during one. */
 let requestClock: FakeClock;
 let coordinator: Coordinator;
 let registrations: Registration[];
@@ -138,13 +138,13 @@ function setUp(options: SetUp = {}) {
   return { registration, lines, told, said };
 }
 
-/** Waits for request number `count`, and until its answer has been dealt with. */
+/** Waits for request number `count`, and until its answer is processed. */
 async function settled(count: number): Promise<void> {
   await eventually(() => coordinator.seen.length >= count, `request ${count}`);
   await eventually(() => clock.timers === 1, "the next check to be set");
 }
 
-/** Steps time until request number `count` comes; gives the ms that took. */
+/** Steps time until request number `count` arrives; returns the ms that took. */
 async function stepTo(count: number, stepMs: number, limitMs: number): Promise<number> {
   const startMs = clock.monotonicMs();
   for (;;) {
@@ -179,7 +179,7 @@ test("prefers its refresh token, and falls back to the enrolment token when that
   expect(registration.state.at).toBe("registered");
 });
 
-describe("what the agent says of itself has changed", () => {
+describe("the register request has changed", () => {
   const versions = () =>
     coordinator.seen
       .filter(({ path }) => path.endsWith("/register"))
@@ -197,7 +197,7 @@ describe("what the agent says of itself has changed", () => {
     expect(versions()).toEqual(["1", "2"]);
   });
 
-  test("while it registers: what was said too early is said again", async () => {
+  test("while a register is in flight: it registers again with the change", async () => {
     const { registration, said } = setUp();
     registration.start();
     said.version = "2";
@@ -259,19 +259,19 @@ test.each([
   expect(told.grants).toBe(2);
 });
 
-test("registers anew before the access token expires", async () => {
+test("registers again before the access token expires", async () => {
   coordinator.lifetimeMs = 10_000;
   const { registration } = setUp();
   registration.start();
   await settled(1);
-  // The Date header, by which the lifetime is measured, has whole seconds only.
+  // The lifetime is measured by the Date header, which has whole seconds.
   const atMs = await stepTo(2, 100, 12_000);
   expect(coordinator.paths()[1]).toBe("register");
   expect(atMs).toBeLessThan(10_000);
   expect(atMs).toBeGreaterThan(5000);
 });
 
-test("a token that is said to have expired long ago, as when clocks differ, makes no busy loop", async () => {
+test("a token that appears to have expired long ago, because clocks differ, causes no busy loop", async () => {
   coordinator.lifetimeMs = -3_600_000;
   const { registration } = setUp();
   registration.start();
@@ -410,7 +410,7 @@ test("a coordinator that does not answer is given up after 10 s", async () => {
   never.resolve(new Response("{}"));
 });
 
-test("a coordinator that is back after a while is told to the uplinks", async () => {
+test("the uplinks are notified of a coordinator that is back", async () => {
   const { registration, told } = setUp();
   registration.start();
   await settled(1);
@@ -465,7 +465,7 @@ test("a stop says goodbye once and nothing after it", async () => {
   expect(clock.timers).toBe(0);
 });
 
-test("superseded while a check is under way, whatever its answer, ends the checking in", async () => {
+test("being superseded during a check-in ends all check-ins, whatever the answer", async () => {
   const { registration, told } = setUp();
   registration.start();
   await settled(1);

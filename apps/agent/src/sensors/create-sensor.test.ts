@@ -80,7 +80,7 @@ function setUp(script: string, mode: Mode, clock: Clock = systemClock, program =
     log,
   });
   running.push(sensor);
-  /** The log's lines without their times, with a process's id as PID. */
+  /** The lines of the log without their times, with PID in place of process ids. */
   const story = (): string[] =>
     sensorLog.tail(1000).map((line) => line.slice(25).replaceAll(/pid=\d+/g, "pid=PID"));
   return { sensor, output, lines, spool, story };
@@ -166,7 +166,7 @@ test("a poll that is over its time is killed; its whole lines count, and its hal
   expect(output.counters()).toMatchObject({ produced: 1, spooled: 1, dropped: {} });
 });
 
-test("a poll that can't be started, or fails, is told and tried again", async () => {
+test("a poll that can't be started, or fails, is logged and tried again", async () => {
   const clock = new FakeClock();
   const { sensor, lines, story } = setUp(
     "exit 3",
@@ -180,7 +180,7 @@ test("a poll that can't be started, or fails, is told and tried again", async ()
     await eventually(() => story().filter((line) => line.includes("code 3")).length === run);
     await eventually(() => clock.timers === 1);
   }
-  // Once a minute, with how often it was not told.
+  // Once a minute, with the number of messages held back.
   const told = lines.filter(({ message }) => message === "poll failed");
   expect(told.map(({ fields }) => fields["held_back"])).toEqual([0, 11]);
 });
@@ -246,7 +246,7 @@ test("A11: a stream sensor that can't be started is tried for ever, no seldomer 
   expect(told.length).toBeLessThanOrEqual(7);
 });
 
-test("A11: an interpreter that vanishes or is replaced is told of, and comes back by itself", async () => {
+test("A11: an interpreter that is removed or replaced is logged, and is used again once it is back", async () => {
   const clock = new FakeClock();
   const program = join(scratch, "interpreter");
   writeFileSync(program, "#!/bin/sh\nexit 1\n", { mode: 0o755 });
@@ -274,7 +274,7 @@ test("A11: an interpreter that vanishes or is replaced is told of, and comes bac
 
 const FLOOD_BYTES = 1024 ** 3;
 
-test("A11: a flood of stdout without an end takes bounded memory and is told of once", async () => {
+test("A11: endless stdout takes bounded memory and is logged once", async () => {
   const { sensor, output, lines, story } = setUp(
     `head -c ${FLOOD_BYTES} /dev/zero; echo; echo '${frameText(1)}'`,
     { ...STREAM, line_bytes_max: "64KiB" },
@@ -283,7 +283,7 @@ test("A11: a flood of stdout without an end takes bounded memory and is told of 
   void sensor.start();
   await eventually(() => said(lines, "sensor ended"));
   expect(output.counters()).toMatchObject({ produced: 2, spooled: 1, dropped: { too_long: 1 } });
-  // Pieces that were dropped wait for the collector, which takes its time.
+  // Dropped chunks stay in memory until the garbage collector runs.
   expect(process.memoryUsage().rss - before).toBeLessThan(FLOOD_BYTES / 2);
   const told = story().filter((line) => line.includes("too_long"));
   expect(told).toEqual([
@@ -346,7 +346,7 @@ test("A11: a poll that ignores TERM is killed in time for the stop's deadline", 
   expect(() => process.kill(pid, 0)).toThrow();
 });
 
-test("A11: what a poll writes to stderr is in the log while it still runs", async () => {
+test("A11: the stderr of a poll is in the log while it still runs", async () => {
   const { sensor, story } = setUp("echo busy >&2; exec sleep 1000", {
     mode: "poll",
     interval: "1h",

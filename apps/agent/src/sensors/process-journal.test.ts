@@ -43,7 +43,7 @@ afterEach(async () => {
 
 const stored = (): unknown => JSON.parse(readFileSync(path, "utf8"));
 
-/** A process of a sensor that is up, with its entry. */
+/** A running process of a sensor, with its entry. */
 async function begin(script: string, sensor = "radar") {
   const child = systemSpawn({ command: ["sh", "-c", script], env: { PATH, FLEET_SENSOR: sensor } });
   begun.push(child);
@@ -78,7 +78,7 @@ describe("A11: the ledger of processes", () => {
     expect(stored()).toMatchObject([{ sensor: "radar", pid: b.pid }]);
   });
 
-  test("that can't be written is told of once and keeps no sensor from running", () => {
+  test("that can't be written is logged once and prevents no sensor from running", () => {
     const { log, lines } = recordingLog();
     const spawn = new ProcessJournal(join(dir, "gone"), log).tracking(RADAR, systemSpawn);
     const request = { command: ["sleep", "1000"], env: { PATH } };
@@ -125,7 +125,7 @@ describe("A11: the ledger of processes", () => {
   });
 });
 
-describe("A11: what a killed agent left running", () => {
+describe("A11: processes that a killed agent left running", () => {
   test("is ended with its whole group, TERM or no", async () => {
     const stubborn =
       'trap "" TERM; (trap "" TERM; exec sleep 1000) & echo $!; while :; do sleep 1; done';

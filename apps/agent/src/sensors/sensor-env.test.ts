@@ -90,7 +90,7 @@ test("A5, A10: FLEET_AGENT_RUNTIMES of the image is left untouched; an empty one
     );
 });
 
-test("A10: what the sensor declares wins over the image, not over what ties it to its node", () => {
+test("A10: variables that the sensor declares replace those of the image, but not those that name its node", () => {
   const env = environment({ GAIN: "1" }, { GAIN: "3", FLEET_NODE_ID: "other" });
   expect(env).toMatchObject({ GAIN: "3", FLEET_NODE_ID: "radar3" });
 });

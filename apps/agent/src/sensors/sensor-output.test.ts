@@ -31,7 +31,7 @@ test("a chunk's memory may be used again as soon as it was pushed", () => {
   expect(held()).toBe(`${frameText(1)}\n`);
 });
 
-test("what is no frame is dropped, counted by reason, and each reason is logged once a minute", () => {
+test("lines that are not frames are dropped and counted by reason, and each reason is logged once a minute", () => {
   const { push, output, lines, spool } = setUp();
   push('hello\n{"timestamp":1}\nhello again\nagain\n');
   expect(output.counters().dropped).toEqual({ bad_json: 3, bad_arrays: 1 });
@@ -73,7 +73,7 @@ test("a last line without its end is forgotten when the sensor was killed", () =
   expect(output.counters()).toMatchObject({ produced: 1, spooled: 1, dropped: {} });
 });
 
-test("produced = acked + spooled + Σ dropped, however the output is cut and whatever the coordinator says", () => {
+test("produced = acked + spooled + Σ dropped, however the output is cut and however the coordinator answers", () => {
   const line = fc.oneof(
     fc.nat(1000).map(frameText),
     fc.constantFrom("", " ", "junk", "{}", '{"timestamp":1,"delay":[1],"doppler":[],"snr":[]}'),

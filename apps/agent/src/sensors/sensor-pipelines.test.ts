@@ -13,9 +13,9 @@ import { eventually, frameText, recordingLog, sensorOf } from "../testing.ts";
 import { Uplink } from "../uplink/uplink.ts";
 
 const SH = "/bin/sh";
-/** Says a frame, and that it is up, then waits to be ended. */
+/** Prints a frame, then runs until it is ended. */
 const UP = `echo '${frameText(1)}'; while :; do sleep 0.01; done`;
-/** Without frames there is nothing to wait for when it is taken out. */
+/** Prints no frames, so that its removal need not wait for acks. */
 const SILENT = "while :; do sleep 0.01; done";
 
 let stateDir: string;
@@ -105,7 +105,7 @@ describe("A11: a new config of the sensors", () => {
       restarted: ["changed"],
       stopped: ["gone"],
     });
-    // The frame of its first run is still there, beside the one of the second.
+    // The spool still has the frame of its first run, besides the one of the second.
     await eventually(() => produced("changed") === 2 && produced("new") === 1);
     const after = pids();
     expect(Object.keys(after).toSorted()).toEqual(["changed", "new", "same"]);
@@ -191,7 +191,7 @@ describe("A11: a new config of the sensors", () => {
     expect(lengths(many.slice(0, 1))).toEqual([512]);
   });
 
-  test("goes on to the last one, one after the other, when there are several at once", async () => {
+  test("runs concurrent calls one after the other, up to the last one", async () => {
     const { lines, pids, produced } = setUp(planned(planOf("a", SILENT)));
     lines.run();
     const configs = [planned(planOf("b", SILENT)), planned(), planned(planOf("c"))];
@@ -200,7 +200,7 @@ describe("A11: a new config of the sensors", () => {
     expect(Object.keys(pids())).toEqual(["c"]);
   });
 
-  test("gives the frames of a sensor that goes time to be sent, and tells what is left", async () => {
+  test("gives the frames of a removed sensor time to be sent, and logs the rest", async () => {
     const clock = new FakeClock();
     const { lines, said, produced } = setUp(planned(planOf("radar")), clock);
     lines.run();

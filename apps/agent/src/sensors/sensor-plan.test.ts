@@ -121,7 +121,7 @@ describe("A11: the command of a sensor", () => {
   });
 });
 
-describe("A11: a sensor that can't run says what it needs, what is here, and what would help", () => {
+describe("A11: a sensor that can't run names what it needs, what the image has, and the remedy", () => {
   test("no version satisfies", () => {
     expect(problem(python({ requires: ">=3.14" }))).toEqual([
       "needs python >=3.14; found python 3.13.0rc1 at /usr/bin/python3, 3.12.4 at /usr/bin/python3.12, 3.9.2 at /opt/python3.9",
@@ -189,7 +189,7 @@ describe("A9: a sensor with an environment", () => {
     ]);
   });
 
-  test("that is not there names what is, and the nearest", () => {
+  test("that does not exist names the existing ones, and the nearest", () => {
     expect(problem(python({ environment: "Radra" }))).toEqual([
       "needs python in the environment Radra; /envs has radar, old, broken",
       "correct environment:, perhaps to radar; or use one of: radar, old",

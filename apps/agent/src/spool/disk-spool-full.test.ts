@@ -1,4 +1,4 @@
-/** The spool on a disk that refuses: a tmpfs of its own, filled up or made read-only. Needs the right to mount. */
+/** The spool on a disk that refuses writes: a tmpfs that is filled up or made read-only. Needs permission to mount. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -85,7 +85,7 @@ const REFUSED = "the spool can't be written to disk: new frames are in memory on
 const AGAIN = "the spool is written to disk again";
 
 describe.skipIf(!canMount)("A16: a disk that refuses", () => {
-  test("is told of once; frames wait in memory, and go to the disk when it has room again", () => {
+  test("is logged once; frames wait in memory, and are written when there is space again", () => {
     mount("-t", "tmpfs", "-o", "size=512k", "none", base);
     const { spool, open, append, balanced, clock, messages } = setUp();
     append(1, 100);
@@ -121,13 +121,13 @@ describe.skipIf(!canMount)("A16: a disk that refuses", () => {
     expect(lost).toBe(2000 - held);
   });
 
-  test("that becomes read-only keeps what it has; new frames wait in memory", () => {
+  test("that becomes read-only keeps its frames; new frames wait in memory", () => {
     mount("-t", "tmpfs", "-o", "size=8m", "none", base);
     const { spool, append, balanced, clock, messages } = setUp();
     append(1, 10);
     spool.ack(2);
     clock.advance(2000);
-    // What is open for writing keeps it from being made so.
+    // A file that is open for writing would prevent the remount.
     spool.close();
     mount("-o", "remount,ro", base);
     const next = setUp();

@@ -33,7 +33,7 @@ afterEach(() => rmSync(base, { recursive: true }));
 
 const newDir = (): string => join(base, `s${dirs++}`);
 
-/** A spool in a directory, with the clock and log it was given. */
+/** A spool with its clock and log. */
 class Bench {
   readonly clock = new FakeClock();
   readonly logged = recordingLog();
@@ -65,13 +65,13 @@ class Bench {
     for (let i = 0; i < times; i++) this.clock.advance(TICK_MS);
   }
 
-  /** A batch of its own. */
+  /** Appends frames and waits until they are written as a batch. */
   commit(...texts: readonly string[]): void {
     this.append(...texts);
     this.tick(2);
   }
 
-  /** What the next run finds after a kill -9 of this one. */
+  /** The spool of the next run after a kill -9 of this one. */
   killed(options: Partial<DiskSpoolOptions> = {}): Bench {
     const dir = newDir();
     cpSync(this.options.dir!, dir, { recursive: true });
@@ -131,8 +131,8 @@ class Bench {
 const numbered = (from: number, to: number, length = 0): string[] =>
   Array.from({ length: to - from + 1 }, (_, i) => `${from + i}:`.padEnd(length, "."));
 
-describe("A16: what survives", () => {
-  test("a stop in order: everything, under the same id and numbers, with the counts", () => {
+describe("A16: the spool survives", () => {
+  test("an orderly stop: every frame, under the same id and numbers, with the counts", () => {
     const first = new Bench(newDir());
     first.append("a", "b", "c");
     first.spool.ack(1);
@@ -148,7 +148,7 @@ describe("A16: what survives", () => {
     expect(second.all().at(-1)).toEqual([4, "d"]);
   });
 
-  test("a kill: what had waited for two ticks; the numbers of what had not are never used again", () => {
+  test("a kill: the frames that had waited for two ticks; the numbers of the others are never reused", () => {
     const first = new Bench(newDir());
     first.commit("a", "b");
     first.append("c");
@@ -176,7 +176,7 @@ describe("A16: what survives", () => {
     expect(second.spool.stats()).toMatchObject({ appended: 8, acked: 8, held: 0 });
   });
 
-  test("what is acknowledged at once is never written", () => {
+  test("a frame that is acknowledged at once is never written", () => {
     const bench = new Bench(newDir());
     for (let i = 1; i <= 50; i++) {
       bench.append(`frame ${i}`);
@@ -186,7 +186,7 @@ describe("A16: what survives", () => {
     expect(bench.files).toEqual([]);
   });
 
-  test("whatever happens, restarts and kills included: every frame has one fate, and reads give frames in order", () => {
+  test("after any operations, restarts and kills included: every frame has one fate, and reads return frames in order", () => {
     const operation = fc.oneof(
       {
         weight: 4,
@@ -288,7 +288,7 @@ describe("A16: what survives", () => {
   }, 60_000);
 });
 
-describe("A16: the youngest frames that are gone are kept for a replay", () => {
+describe("A16: the youngest released frames are kept for a replay", () => {
   const goneOf = ({ spool }: Bench, bytesMax = 1 << 20): string[] => {
     const texts: string[] = [];
     for (let next = 1; ;) {
@@ -326,7 +326,7 @@ describe("A16: the youngest frames that are gone are kept for a replay", () => {
   });
 });
 
-describe("A16: what is damaged is dropped and counted, the rest is used", () => {
+describe("A16: damaged frames are dropped and counted, the others are used", () => {
   const batches = (): Bench => {
     const bench = new Bench(newDir());
     for (let i = 0; i < 4; i++) bench.commit(...numbered(i * 3 + 1, i * 3 + 3));
@@ -408,7 +408,7 @@ describe("A16: what is damaged is dropped and counted, the rest is used", () => 
     expect(next.files).not.toContain("0000000000000002-00000000.frames");
   });
 
-  test("2 GiB of nothing, as a power loss can leave it, which are not all looked at", () => {
+  test("2 GiB of zeros, which a power loss can leave, are not all scanned", () => {
     const bench = batches();
     bench.spool.close();
     const hollow = join(bench.options.dir!, "0000000000000002-00000000.frames");
@@ -419,7 +419,7 @@ describe("A16: what is damaged is dropped and counted, the rest is used", () => 
     expect(next.files.length).toBe(1);
   });
 
-  test("books that can't be read: the frames go on under a new id", () => {
+  test("a manifest that can't be read: the frames continue under a new id", () => {
     const bench = batches();
     const { spoolId } = bench.spool;
     const dir = newDir();
@@ -432,7 +432,7 @@ describe("A16: what is damaged is dropped and counted, the rest is used", () => 
     expect(next.messages.some((m) => m.includes("manifest"))).toBe(true);
   });
 
-  test("a directory that another agent has open is left to it", () => {
+  test("a directory that another agent has open is not used", () => {
     const bench = batches();
     const second = new Bench(bench.options.dir);
     second.append("x");
@@ -441,7 +441,7 @@ describe("A16: what is damaged is dropped and counted, the rest is used", () => 
     expect(second.messages).toEqual(["the spool is in memory only: its directory can't be used"]);
   });
 
-  test("a coordinator that is ahead, as after the directory was put back from a copy, meets a new id", () => {
+  test("a coordinator that is ahead, as after a restore of the directory, gets a new id", () => {
     const bench = batches();
     const { spoolId } = bench.spool;
     expect(bench.spool.resume(12)).toBe(true);
@@ -489,7 +489,7 @@ describe("A16: at the bound", () => {
     ["with", true],
     ["without", false],
   ])(
-    "block, %s a disk: asks to wait, loses nothing of the slack, and says when there is room",
+    "block, %s a disk: asks to wait, loses nothing of the slack, and resumes when there is room",
     async (_what, hasDir) => {
       const bench = new Bench(hasDir ? newDir() : undefined, { ...small, onFull: "block" });
       expect(bench.spool.room()).toBeUndefined();
@@ -517,7 +517,7 @@ describe("A16: at the bound", () => {
     expect(spooled).toBe(produced);
   });
 
-  test("age_max drops what is older, wherever it waits", () => {
+  test("age_max drops older frames, in memory and on disk", () => {
     for (const dir of [newDir(), undefined]) {
       const bench = new Bench(dir, { ageMaxMs: 8000 });
       bench.commit("old");

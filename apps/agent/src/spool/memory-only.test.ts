@@ -46,7 +46,7 @@ test("a new spool is empty and numbers from 1", () => {
   });
 });
 
-test("a read gives at most the bytes asked for, but at least one frame", () => {
+test("a read returns at most the bytes requested, but at least one frame", () => {
   const spool = newSpool(1000);
   for (const text of ["aaa", "bbb", "ccc"]) append(spool, text);
   expect(spool.read(1, 8)).toMatchObject({ firstSeq: 1, lastSeq: 2 });
@@ -55,7 +55,7 @@ test("a read gives at most the bytes asked for, but at least one frame", () => {
   expect(decoder.decode(spool.read(2, 1)?.bytes)).toBe("bbb\n");
 });
 
-test("what exactly fills the bound stays; one byte more drops the oldest frame and counts it", () => {
+test("frames that exactly fill the bound stay; one byte more drops and counts the oldest frame", () => {
   const spool = newSpool(8);
   append(spool, "aaa");
   append(spool, "bbb");
@@ -116,7 +116,7 @@ test("a coordinator that invents codes can't make the counters grow without boun
   expect(Math.max(...Object.keys(dropped).map((key) => key.length))).toBeLessThanOrEqual(64);
 });
 
-test("every append is told to the listener", () => {
+test("every append calls the listener", () => {
   const spool = newSpool(1000);
   let told = 0;
   spool.onAppend(() => told++);
@@ -125,7 +125,7 @@ test("every append is told to the listener", () => {
   expect(told).toBe(2);
 });
 
-test("whatever happens to it: nothing is lost uncounted, the bound holds, and reads give the frames in order", () => {
+test("after any operations: no frame is lost uncounted, the bound holds, and reads return the frames in order", () => {
   const operation = fc.oneof(
     fc.record({ do: fc.constant("append" as const), length: fc.integer({ min: 0, max: 90 }) }),
     fc.record({ do: fc.constant("ack" as const), back: fc.integer({ min: -2, max: 20 }) }),

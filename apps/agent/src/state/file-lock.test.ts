@@ -40,7 +40,7 @@ test("the lock of a process ends with it, and not before", async () => {
   closeSync(fd);
 });
 
-test("what can't be locked is not taken for one that somebody holds", () => {
+test("a file that can't be locked is not mistaken for a held lock", () => {
   const fd = openSync(path, "r");
   closeSync(fd);
   expect(tryLock(fd)).toBe("unsupported");

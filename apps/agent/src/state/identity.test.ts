@@ -29,7 +29,7 @@ function load(options: { name?: string; stateDir?: string | undefined; hostname?
 
 const file = (): string => join(dir, "identity.json");
 
-test("a generated id comes from the host's name, is kept at once, and is the same at the next start", () => {
+test("a generated id is made from the host name, stored at once, and the same at the next start", () => {
   const { identity } = load();
   expect(identity.nodeId).toMatch(/^hill-example-org-[a-z2-7]{6}$/);
   expect(load({ hostname: "renamed" }).identity.nodeId).toBe(identity.nodeId);
@@ -48,7 +48,7 @@ test.each(["x".repeat(300), "", "---", "日本"])(
   },
 );
 
-test("the refresh token is there at the next start, in a file only we can read, with nothing beside it", () => {
+test("the refresh token is kept for the next start, in a file that only we can read, without other files", () => {
   load().identity.keepRefreshToken("secret");
   expect(load().identity.refreshToken).toBe("secret");
   expect(statSync(file()).mode & 0o777).toBe(0o600);
@@ -89,7 +89,7 @@ test.each([
   expect(load().identity.nodeId).toBe(identity.nodeId);
 });
 
-test("what a crash left of a write is no obstacle", () => {
+test("the temporary file of a crashed write is no obstacle", () => {
   writeFileSync(`${file()}.tmp`, "half", { mode: 0o644 });
   load({ name: "radar3" }).identity.keepRefreshToken("secret");
   expect(load().identity.refreshToken).toBe("secret");
@@ -104,7 +104,7 @@ test("without a state directory the id is the host's name and nothing is kept", 
   expect(readdirSync(dir)).toEqual([]);
 });
 
-test("a disk that takes no file is told, and the agent goes on", () => {
+test("a disk that refuses the file is logged, and the agent continues", () => {
   const { identity, lines } = load({ name: "radar3" });
   rmSync(dir, { recursive: true });
   identity.keepRefreshToken("secret");

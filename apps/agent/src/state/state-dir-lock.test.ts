@@ -23,7 +23,7 @@ const HOLDER = `
   console.log("has it");
   setInterval(() => {}, 1000);`;
 
-/** A process of another pid namespace. */
+/** A process in another pid namespace. */
 const UNSHARE = ["unshare", "--user", "--map-root-user", "--pid", "--fork"];
 const hasNamespaces = Bun.spawnSync([...UNSHARE, "true"]).success;
 
@@ -37,7 +37,7 @@ async function holder(): Promise<Bun.Subprocess<"ignore", "pipe", "inherit">> {
 }
 
 describe("a state directory (A14)", () => {
-  test("that another agent has is refused, and by whom it is held is told", async () => {
+  test("that another agent has locked is refused, and the holder is named", async () => {
     await using child = await holder();
     expect(() => takeStateDir(dir, "here", log)).toThrow(StateDirInUseError);
     expect(() => takeStateDir(dir, "here", log)).toThrow(`pid ${child.pid} on hill`);
@@ -63,7 +63,7 @@ describe("a state directory (A14)", () => {
     expect(stdout.toString()).toMatch(/^1 state_dir_in_use\n$/);
   });
 
-  test("in which no lock can be had is used without, and that is said", () => {
+  test("without support for locks is used without a lock, and that is logged", () => {
     mkdirSync(join(dir, "agent.lock"));
     takeStateDir(dir, "here", log);
     expect(lines.map(({ level }) => level)).toEqual(["warn"]);

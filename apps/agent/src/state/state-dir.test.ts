@@ -18,7 +18,7 @@ test("an explicit directory is made when it is missing, for us alone", () => {
   expect(statSync(path).mode & 0o777).toBe(0o700);
 });
 
-test("the default directory is used when it is there and never made", () => {
+test("the default directory is used if it exists and never created", () => {
   expect(openStateDir(undefined, base)).toEqual({ at: "writable", path: base });
   const missing = join(base, "missing");
   expect(openStateDir(undefined, missing).at).toBe("none");

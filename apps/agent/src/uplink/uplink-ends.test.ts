@@ -57,7 +57,7 @@ test("a coordinator that refuses every new grant is not asked again faster than 
   await port.accept();
 });
 
-test("superseded, as reject or as bye, is told to the agent", async () => {
+test("superseded, as reject or as bye, is reported to the agent", async () => {
   const { uplink, at, seen, clock } = setUp();
   uplink.start();
   const first = await port.accept();
@@ -180,7 +180,7 @@ test("a coordinator that says nothing for 30 s is gone; one that still speaks is
   await eventually(() => peer.isClosed);
 });
 
-test("an agent with nothing to say for 10 s repeats which number comes next, and the numbering stays", async () => {
+test("an agent without frames for 10 s repeats its next number, and the numbering does not change", async () => {
   const { uplink, produce, at, clock } = setUp();
   produce(1, 2);
   uplink.start();
@@ -197,7 +197,7 @@ test("an agent with nothing to say for 10 s repeats which number comes next, and
   expect(await peer.line(5)).toMatchObject({ delay: [3.5] });
 });
 
-test("an agent whose coordinator reads nothing does not heap up what it would repeat", async () => {
+test("an agent whose coordinator reads nothing does not queue repeated keepalives", async () => {
   const { uplink, produce, at, clock } = setUp();
   uplink.start();
   const { peer } = await welcomed(port, 0, 1 << 26);

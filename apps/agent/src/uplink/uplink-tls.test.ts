@@ -9,7 +9,7 @@ afterEach(() => {
   for (const stop of stops.splice(0)) stop();
 });
 
-/** An uplink to a port with this certificate, or to one that speaks in the clear. */
+/** An uplink to a port with this certificate, or to one without TLS. */
 function setUp(
   tls: TestPair | undefined,
   { ca }: { ca: string | undefined } = { ca: authority.cert },
@@ -98,7 +98,7 @@ test("a stop does not wait for a frame port that never answers", async () => {
   await eventually(() => peer.isClosed);
 });
 
-test("a port that is to speak TLS from now on is connected to anew", async () => {
+test("a port that changes to TLS is connected to again", async () => {
   const { port, uplink, now, clock } = setUp(authority.issue());
   const plain = new FramePort();
   stops.push(() => plain.stop());

@@ -38,7 +38,7 @@ test("says hello with the grant's credentials and the spool's first number", asy
   });
 });
 
-test("sends nothing before the welcome, then every frame, and lets go of what is acknowledged", async () => {
+test("sends nothing before the welcome, then every frame, and releases acknowledged frames", async () => {
   const { uplink, produce, at, spool } = setUp();
   produce(1, 3);
   uplink.start();
@@ -55,7 +55,7 @@ test("sends nothing before the welcome, then every frame, and lets go of what is
   await at("open");
 });
 
-test("resumes behind what the coordinator has acknowledged", async () => {
+test("resumes after the last acknowledged frame", async () => {
   const { uplink, produce, spool } = setUp();
   produce(1, 5);
   uplink.start();
@@ -123,7 +123,7 @@ test("a frame that is larger than the window is sent when nothing else is under 
   expect(await peer.line(2)).toMatchObject({ delay: [2.5] });
 });
 
-test("a socket that takes only parts of what is written loses nothing and keeps the order", async () => {
+test("a socket that accepts only parts of a write loses nothing and keeps the order", async () => {
   const { uplink, produce } = setUp();
   uplink.start();
   const { peer } = await welcomed(port, 0, 1 << 26);
@@ -169,7 +169,7 @@ test("a rejected frame is counted as dropped and is not sent again", async () =>
   expect(spool.stats()).toMatchObject({ acked: 2, held: 0, dropped: { "rejected:bad_frame": 1 } });
 });
 
-test("a backlog comes first, oldest first, however much is added meanwhile; what is new follows without a break (A16)", async () => {
+test("a backlog is sent first, oldest first, however much is added meanwhile; new frames follow without a break (A16)", async () => {
   const { uplink, produce, spool, at } = setUp();
   const size = 1000;
   produce(1, 2000, size);
