@@ -13,14 +13,14 @@ afterEach(async () => {
   await endRigs();
 });
 
-/** Somebody else's program on a port. */
+/** Another program that listens on a port. */
 function hold(port: number, hostname = "127.0.0.1"): Bun.TCPSocketListener {
   const listener = Bun.listen({ hostname, port, socket: { data() {} } });
   held.push(listener);
   return listener;
 }
 
-/** Processes and time are played; ports and the database are real. */
+/** Processes and time are fake; ports and the database are real. */
 function playedRig(options: RigOptions = {}) {
   const clock = new FakeClock();
   const spawn = new FakeSpawn();
@@ -28,14 +28,14 @@ function playedRig(options: RigOptions = {}) {
 }
 
 describe("leases after a restart (T3)", () => {
-  test("are kept; of two streams on one port the second gets another, as does one outside a range that has shrunk", async () => {
+  test("are kept; the second of two streams on one port gets another port, and so does one outside the range", async () => {
     const rig = playedRig({ ports: 3 });
     const [first, second, third] = [0, 1, 2].map((n) => rig.firstPort + n) as [
       number,
       number,
       number,
     ];
-    rig.left(
+    rig.leaveRows(
       { streamId: "one", port: second },
       { streamId: "two", port: second },
       { streamId: "three", port: third + 1 },
@@ -46,10 +46,10 @@ describe("leases after a restart (T3)", () => {
     expect([ONE, TWO, THREE].map((s) => rig.row(s)?.port)).toEqual([second, first, third]);
   });
 
-  test("whose port somebody else listens on meanwhile are moved when the tracker starts, with its frames", async () => {
+  test("move to another port when another process listens on theirs, and the frames follow", async () => {
     const rig = new Rig();
     const port = rig.firstPort + 1;
-    rig.left({ streamId: "one", port });
+    rig.leaveRows({ streamId: "one", port });
     hold(port, "0.0.0.0");
     await rig.manager.start();
     expect(rig.row(ONE)?.port).toBe(port);
@@ -60,10 +60,10 @@ describe("leases after a restart (T3)", () => {
     expect(tracker.toView().port).toBe(rig.firstPort);
   });
 
-  test("cost one commit together: five hundred rows are taken over as they are", async () => {
+  test("cost one commit for all: five hundred rows are restored as they are", async () => {
     const rig = playedRig({ ports: 500 });
     const streams = Array.from({ length: 500 }, (_, n) => `s${n}`);
-    rig.left(...streams.map((id, n) => ({ streamId: id, port: rig.firstPort + n, pid: 1 })));
+    rig.leaveRows(...streams.map((id, n) => ({ streamId: id, port: rig.firstPort + n, pid: 1 })));
     let commits = 0;
     const { db } = rig;
     const transaction = db.transaction.bind(db);
@@ -79,7 +79,7 @@ describe("leases after a restart (T3)", () => {
 });
 
 describe("a range that is full (T3)", () => {
-  test("is searched anew a quarter of a second later, not with every line", async () => {
+  test("is searched again after a quarter of a second, not with every line", async () => {
     const rig = playedRig({ ports: 1 });
     await rig.manager.start();
     const stranger = hold(rig.firstPort);
@@ -91,9 +91,9 @@ describe("a range that is full (T3)", () => {
     expect(rig.attach(ONE).toView().port).toBe(rig.firstPort);
   });
 
-  test("serves a stopped stream that has its own port at once", async () => {
+  test("restarts a stopped stream that holds a port at once", async () => {
     const rig = playedRig({ ports: 2 });
-    rig.left({ streamId: "one", port: rig.firstPort });
+    rig.leaveRows({ streamId: "one", port: rig.firstPort });
     hold(rig.firstPort + 1);
     await rig.manager.start();
     rig.attach(ONE);
@@ -106,11 +106,11 @@ describe("a range that is full (T3)", () => {
     expect(rig.manager.attach(TWO)).toBe("ports_exhausted");
   });
 
-  test("takes the port of the next idlest stream when somebody else is on the idlest one's", async () => {
+  test("reclaims the port of the second idlest stream when another process listens on the idlest one's", async () => {
     const rig = playedRig({ ports: 2 });
     const nowMs = rig.clock.nowMs();
     const [idlest, idle] = [rig.firstPort, rig.firstPort + 1];
-    rig.left(
+    rig.leaveRows(
       { streamId: "one", port: idlest, lastFrameAt: nowMs - 2000 },
       { streamId: "two", port: idle, lastFrameAt: nowMs - 1000 },
     );
@@ -122,7 +122,7 @@ describe("a range that is full (T3)", () => {
 });
 
 describe("a stream with a source whose port was taken when its tracker died (T2)", () => {
-  test("gets a tracker once there is a port, though its source waits for room and sends nothing", async () => {
+  test("gets a tracker once a port is free, although its source waits for room and sends nothing", async () => {
     const rig = playedRig({ ports: 1 });
     await rig.manager.start();
     const tracker = rig.attach(ONE);
@@ -138,9 +138,9 @@ describe("a stream with a source whose port was taken when its tracker died (T2)
     expect(tracker.state).toBe("STARTING");
   });
 
-  test("takes that of the idlest stopped stream (T3)", async () => {
+  test("reclaims that of the idlest stopped stream (T3)", async () => {
     const rig = playedRig({ ports: 2 });
-    rig.left({ streamId: "two", port: rig.firstPort + 1 });
+    rig.leaveRows({ streamId: "two", port: rig.firstPort + 1 });
     await rig.manager.start();
     const tracker = rig.attach(ONE);
     expect(tracker.toView().port).toBe(rig.firstPort);
@@ -155,9 +155,9 @@ describe("a stream with a source whose port was taken when its tracker died (T2)
 });
 
 describe("rows and the config (T2)", () => {
-  test("agree after a start: an entry that has gone leaves a stream like any other, with its runs", async () => {
+  test("agree after a start: a stream whose entry was removed becomes an auto-provisioned one and keeps its runs", async () => {
     const rig = playedRig({ configured: ["two"] });
-    rig.left(
+    rig.leaveRows(
       { streamId: "one", source: "config", run: 7 },
       { streamId: "two", source: "auto", run: 3, token: "shared-1" },
     );
@@ -168,9 +168,9 @@ describe("rows and the config (T2)", () => {
     rig.attach(ONE);
   });
 
-  test("without auto-provisioning let only the config's nodes in, their sensors too", async () => {
+  test("without auto-provisioning admit only the streams of configured nodes and their sensors", async () => {
     const rig = playedRig({ configured: ["two"], autoProvision: false });
-    rig.left({ streamId: "one" });
+    rig.leaveRows({ streamId: "one" });
     await rig.manager.start();
     expect(rig.manager.attach(ONE)).toBe("unknown_node");
     expect(rig.manager.attachPushed(ONE, "shared-1")).toBe("unknown_node");
@@ -178,7 +178,7 @@ describe("rows and the config (T2)", () => {
     rig.attach(streamId("two.radar"));
   });
 
-  test("of fetched streams take no push; their node's sensors do", async () => {
+  test("of fetched streams accept no push; those of their node's sensors do", async () => {
     const rig = playedRig({ configured: ["one"], fetched: ["one"] });
     await rig.manager.start();
     expect(rig.manager.get(ONE)?.toView()).toMatchObject({ mode: "http", url: "http://hill/d" });
@@ -191,12 +191,12 @@ describe("rows and the config (T2)", () => {
   });
 });
 
-describe("a stream that nobody has heard of for long", () => {
-  test("is forgotten, with its port and its place in its token's quota; not one of the config, nor a younger one", async () => {
+describe("a stream that has been silent for long", () => {
+  test("is forgotten with its port and its share of the token's quota, unless it is configured or younger", async () => {
     const rig = playedRig({ configured: ["three"], perTokenMax: 2 });
     const longAgo = rig.clock.nowMs() - FORGET_MS;
     const old = { port: rig.firstPort, lastFrameAt: longAgo - HOUR_MS, token: "shared-1" };
-    rig.left(
+    rig.leaveRows(
       { ...old, streamId: "one" },
       { ...old, streamId: "two", port: null, lastFrameAt: longAgo + 2 * HOUR_MS },
       { streamId: "three", createdAt: 0 },
@@ -213,9 +213,9 @@ describe("a stream that nobody has heard of for long", () => {
     expect(rig.row(four)).toMatchObject({ port: rig.firstPort, token: "shared-1" });
   });
 
-  test("takes nothing more of what all may keep for later runs", async () => {
+  test("releases its part of the redelivery budget", async () => {
     const rig = playedRig();
-    rig.left({ streamId: "one", createdAt: rig.clock.nowMs() - FORGET_MS });
+    rig.leaveRows({ streamId: "one", createdAt: rig.clock.nowMs() - FORGET_MS });
     await rig.manager.start();
     const { queue } = rig.manager.get(ONE)!;
     const sink = { write: (bytes: Uint8Array) => bytes.length, end: () => {} };
@@ -228,9 +228,9 @@ describe("a stream that nobody has heard of for long", () => {
     expect(rig.trackers.redeliveryBudget.bytes).toBe(0);
   });
 
-  test("but has a source is not", async () => {
+  test("is not forgotten while it has a source", async () => {
     const rig = playedRig();
-    rig.left({ streamId: "one", createdAt: rig.clock.nowMs() - FORGET_MS - HOUR_MS });
+    rig.leaveRows({ streamId: "one", createdAt: rig.clock.nowMs() - FORGET_MS - HOUR_MS });
     await rig.manager.start();
     rig.attach(ONE);
     rig.clock.advance(HOUR_MS);

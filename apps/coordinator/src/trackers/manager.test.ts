@@ -19,7 +19,7 @@ function listenOn(port: number): Bun.TCPSocketListener | undefined {
 }
 
 describe("a stream's tracker (T2, T9)", () => {
-  test("is started for its first source, gets the frames in order, and its events come out with their run", async () => {
+  test("starts for its first source, receives the frames in order, and its events carry the run", async () => {
     const rig = new Rig();
     await rig.manager.start();
     const tracker = rig.attach();
@@ -52,7 +52,7 @@ describe("a stream's tracker (T2, T9)", () => {
     expect(rig.states).toEqual([`${STREAM} STARTING`, `${STREAM} RUNNING`]);
   });
 
-  test("is made for a node of the config when auto-provisioning is off, and for no other", async () => {
+  test("is created only for nodes in the config when auto-provisioning is off", async () => {
     const rig = new Rig({ autoProvision: false, configured: ["hill"] });
     await rig.manager.start();
     expect(rig.manager.list().map((t) => [t.streamId, t.state] as string[])).toEqual([
@@ -67,7 +67,7 @@ describe("a stream's tracker (T2, T9)", () => {
 });
 
 describe("a tracker that dies (T5)", () => {
-  test("at once, again and again, is retried at lengthening intervals, its last words are logged", async () => {
+  test("at once is restarted at lengthening intervals, and its stderr is logged", async () => {
     const rig = new Rig({ mode: "exits" });
     await rig.manager.start();
     const tracker = rig.attach();
@@ -79,7 +79,7 @@ describe("a tracker that dies (T5)", () => {
     expect(tracker.state).toBe("STOPPED");
   });
 
-  test("while its port has been taken by somebody else comes up on another", async () => {
+  test("starts on another port when another process has taken its own", async () => {
     const rig = new Rig();
     await rig.manager.start();
     const tracker = rig.attach();
@@ -88,7 +88,7 @@ describe("a tracker that dies (T5)", () => {
     process.kill(pid!, "SIGKILL");
     await until(() => !tracker.isConnected);
     let taken: Bun.TCPSocketListener | undefined;
-    // Between the tracker's end and its restart the port is anybody's.
+    // Between the tracker's end and its restart any process can take the port.
     await until(() => {
       taken = listenOn(port!);
       return taken !== undefined;
@@ -101,7 +101,7 @@ describe("a tracker that dies (T5)", () => {
 });
 
 describe("an outage (T4)", () => {
-  test("keeps the process for a while, then stops it; the stream stays known, and a late frame respawns it", async () => {
+  test("keeps the process for a while, then stops it; the stream stays known, and a late frame starts it again", async () => {
     const rig = new Rig({ extendedOutageMs: 30 });
     await rig.manager.start();
     const tracker = rig.attach();
@@ -122,7 +122,7 @@ describe("an outage (T4)", () => {
     await until(() => tracker.state === "STOPPED");
   });
 
-  test("that ends in time changes nothing: the same process goes on", async () => {
+  test("that ends in time changes nothing: the same process continues", async () => {
     const clock = new FakeClock();
     const spawn = new FakeSpawn();
     const rig = new Rig({ clock, spawn, extendedOutageMs: 60_000, startTimeoutMs: 1e9 });
@@ -139,7 +139,7 @@ describe("an outage (T4)", () => {
     await until(() => spawn.last.signals[0] === "SIGTERM");
   });
 
-  test("a source that comes while the process is being stopped gets a new one, without another frame", async () => {
+  test("a source that attaches while the process stops gets a new one, without another frame", async () => {
     const rig = new Rig({ extendedOutageMs: 10, mode: "stubborn", stopGraceMs: 150 });
     await rig.manager.start();
     const tracker = rig.attach();
@@ -151,7 +151,7 @@ describe("an outage (T4)", () => {
     await until(() => tracker.toView().run === 2 && rig.frames().includes(1));
   });
 
-  test("frames of a source that comes and goes while the process is being stopped get a new one, too", async () => {
+  test("frames of a source that attaches and detaches while the process stops get a new one, too", async () => {
     const rig = new Rig({ extendedOutageMs: 400, mode: "stubborn", stopGraceMs: 150 });
     await rig.manager.start();
     const tracker = rig.attach();
@@ -167,7 +167,7 @@ describe("an outage (T4)", () => {
 });
 
 describe("ports (T3)", () => {
-  test("that run out refuse the stream, log it once a minute for each node, and trouble nobody else", async () => {
+  test("that run out cause refusals, logged once a minute for each node, and affect no other stream", async () => {
     const clock = new FakeClock();
     const spawn = new FakeSpawn();
     const rig = new Rig({ clock, spawn, ports: 1 });
@@ -187,7 +187,7 @@ describe("ports (T3)", () => {
     expect(rig.manager.list()).toHaveLength(1);
   });
 
-  test("of the stopped stream that has been idle longest are given up, those of running ones never", async () => {
+  test("are reclaimed from the stopped stream that has been idle longest, never from a running one", async () => {
     const db = openDb(MEMORY).db;
     const clock = new FakeClock();
     const createdAt = clock.nowMs() - 1e6;
@@ -219,7 +219,7 @@ describe("ports (T3)", () => {
     expect(rig.manager.get(streamId("idlest"))?.toView()).toMatchObject({ run: 4, port: null });
   });
 
-  test("and run numbers outlive a restart", async () => {
+  test("and run numbers survive a restart", async () => {
     const db = openDb(MEMORY).db;
     const rig = new Rig({ db });
     await rig.manager.start();
@@ -236,8 +236,8 @@ describe("ports (T3)", () => {
   });
 });
 
-describe("bad trackers are contained", () => {
-  test("one that never listens is ended as a failure and tried again", async () => {
+describe("a bad tracker affects only its own stream", () => {
+  test("one that never listens is ended as a failure and restarted", async () => {
     const rig = new Rig({ mode: "mute", startTimeoutMs: 150 });
     await rig.manager.start();
     const tracker = rig.attach();
@@ -247,7 +247,7 @@ describe("bad trackers are contained", () => {
     expect(tracker.queue.waitingFrames).toBe(1);
   });
 
-  test("one that never reads fills its own receiver only, and is ended at a stop", async () => {
+  test("one that never reads fills only its own queue, and is ended at a stop", async () => {
     const rig = new Rig({ mode: "deaf", stopGraceMs: 200 });
     await rig.manager.start();
     const tracker = rig.attach();
@@ -260,7 +260,7 @@ describe("bad trackers are contained", () => {
     expect(isAlive(pid!)).toBe(false);
   });
 
-  test("one that floods its output is read, bounded in memory and on disk, and can be stopped", async () => {
+  test("one that floods its output is read within bounds of memory and disk, and can be stopped", async () => {
     const rig = new Rig({ mode: "floods" });
     await rig.manager.start();
     const tracker = rig.attach();
@@ -274,7 +274,7 @@ describe("bad trackers are contained", () => {
     expect(readdirSync(dir).length).toBeLessThanOrEqual(12);
   });
 
-  test("one that can't be run at all is tried again, and stops at a stop", async () => {
+  test("one that cannot be spawned is retried until a stop", async () => {
     const spawn = new FakeSpawn();
     const clock = new FakeClock();
     const rig = new Rig({ spawn, clock });
@@ -291,7 +291,7 @@ describe("bad trackers are contained", () => {
 });
 
 describe("a stop (T6)", () => {
-  test("drains what waits into the tracker before it ends it", async () => {
+  test("drains the queue into the tracker before it ends the process", async () => {
     const rig = new Rig();
     await rig.manager.start();
     const tracker = rig.attach();

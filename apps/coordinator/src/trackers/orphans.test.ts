@@ -49,7 +49,7 @@ function isAlive(pid: number): boolean {
   return processIdentity(pid) !== undefined;
 }
 
-test("a killed coordinator's trackers are ended by the next one, which takes the lease over and goes on with the next run (T3, T5)", async () => {
+test("the next coordinator ends the trackers of a killed one, restores their leases and continues with the next run (T3, T5)", async () => {
   using dir = tempDir();
   const notes = join(dir.path, "notes");
   writeFileSync(notes, "");
@@ -91,7 +91,7 @@ test("a killed coordinator's trackers are ended by the next one, which takes the
   expect(runs.at(-1)).toBe(2);
 });
 
-describe("what a killed coordinator left (T5)", () => {
+describe("a tracker that a killed coordinator left (T5)", () => {
   const strangers: Bun.Subprocess[] = [];
   afterEach(async () => {
     for (const { pid, exited } of strangers.splice(0)) {
@@ -101,7 +101,7 @@ describe("what a killed coordinator left (T5)", () => {
     await endRigs();
   });
 
-  /** A process in a group of its own that TERM does not end. Up when given. */
+  /** A running process in its own group that ignores TERM. */
   async function stubborn(): Promise<Bun.Subprocess> {
     const child = Bun.spawn(["sh", "-c", `trap "" TERM; echo up; while :; do sleep 1000; done`], {
       detached: true,
@@ -114,23 +114,23 @@ describe("what a killed coordinator left (T5)", () => {
     return child;
   }
 
-  test("is ended all at once, whatever it makes of TERM: thirty that ignore it cost one grace", async () => {
+  test("is ended together with all others: thirty that ignore TERM cost one grace period", async () => {
     const left = await Promise.all(Array.from({ length: 30 }, stubborn));
     const rig = new Rig();
-    rig.left(
+    rig.leaveRows(
       ...left.map(({ pid }, n) => {
         const { startTicks: pidStart, bootId } = processIdentity(pid)!;
         return { streamId: `s${n}`, pid, pidStart, bootId };
       }),
     );
-    // One after the other they would take longer than this test may.
+    // One after another they would exceed the timeout of this test.
     await rig.manager.start();
     expect(left.filter(({ pid }) => isAlive(pid))).toEqual([]);
     expect(rig.log.lines.filter((l) => l.fields["outcome"] === "ended")).toHaveLength(30);
     expect(rig.row("s29")).toMatchObject({ pid: null, pidStart: null, bootId: null });
   });
 
-  test("is found even if it was never written down, by its command line and its port; one that is minded is left alone", async () => {
+  test("is found by its command line and port when no row names it, unless another coordinator owns it", async () => {
     const rig = new Rig();
     const argv = (port: number, stream: string): string[] => [
       process.execPath,
@@ -140,24 +140,24 @@ describe("what a killed coordinator left (T5)", () => {
       "",
     ];
     const [port, minded] = [rig.firstPort, streamId("minded")];
-    // Its parent goes at once.
+    // Its parent exits at once.
     Bun.spawnSync(["sh", "-c", `setsid "$@" >/dev/null 2>&1 &`, "sh", ...argv(port, STREAM)]);
     strangers.push(
       Bun.spawn(argv(port + 1, minded), { detached: true, stdin: "ignore", stdout: "ignore" }),
     );
     const pidOf = (stream: StreamId): number =>
-      Number(rig.noted(stream)[0]?.replace("start ", "") ?? 0);
+      Number(rig.recorded(stream)[0]?.replace("start ", "") ?? 0);
     await until(() => pidOf(STREAM) > 0 && pidOf(minded) > 0);
     await rig.manager.start();
     expect([isAlive(pidOf(STREAM)), isAlive(pidOf(minded))]).toEqual([false, true]);
     expect(rig.log.count("unrecorded tracker of an earlier coordinator ended")).toBe(1);
   });
 
-  test("is nobody else's process that has its pid now, and not one that was never fully written down", async () => {
+  test("is not confused with another process that has its pid, nor ended when its row is incomplete", async () => {
     const { pid } = await stubborn();
     const { startTicks: pidStart, bootId } = processIdentity(pid)!;
     const rig = new Rig();
-    rig.left(
+    rig.leaveRows(
       { streamId: "reused", pid, pidStart: pidStart - 1, bootId },
       { streamId: "rebooted", pid, pidStart, bootId: "00000000-0000-0000-0000-000000000000" },
       { streamId: "half", pid, pidStart: null, bootId: null },

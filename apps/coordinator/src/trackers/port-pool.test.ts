@@ -7,7 +7,7 @@ const [A, B, C] = [streamId("a.s"), streamId("b.s"), streamId("c")];
 
 const TIME_WAIT = "06";
 
-/** The states of all connections whose own end is `port` of the loopback, as the kernel lists them. (proc(5)) */
+/** The states of all connections from `port` of the loopback, as the kernel lists them. (proc(5)) */
 function tcpStates(port: number): string[] {
   const own = `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   const rows = readFileSync("/proc/net/tcp", "utf8").split("\n");
@@ -32,7 +32,7 @@ describe("port leases (T3)", () => {
     ]);
   });
 
-  test("run out, and come back when one is released", () => {
+  test("run out, and are available again when released", () => {
     const pool = poolOf();
     pool.lease(A);
     pool.lease(B);
@@ -43,12 +43,12 @@ describe("port leases (T3)", () => {
     expect(pool.portOf(A)).toBeUndefined();
   });
 
-  test("skip ports somebody else listens on", () => {
+  test("skip ports that another process listens on", () => {
     expect(poolOf(new Set([31_000])).lease(A)).toBe(31_001);
     expect(poolOf(new Set([31_000, 31_001])).lease(A)).toBeUndefined();
   });
 
-  test("move when the held port is taken, and stay when there is no other", () => {
+  test("move when the held port is taken, and stay when no other is free", () => {
     const busy = new Set<number>();
     const pool = poolOf(busy);
     pool.lease(A);
@@ -71,7 +71,7 @@ describe("port leases (T3)", () => {
     expect(pool.lease(B)).toBe(31_000);
   });
 
-  test("take a port whose last connection only waits to be forgotten (TIME_WAIT)", async () => {
+  test("include a port whose last connection is in TIME_WAIT", async () => {
     const hanging = Bun.listen({
       hostname: "127.0.0.1",
       port: 0,
@@ -88,7 +88,7 @@ describe("port leases (T3)", () => {
         close: () => void (isClosed = true),
       },
     });
-    // Who closes first is the one that waits.
+    // The end that closes first enters TIME_WAIT.
     await until(() => isClosed);
     hanging.stop(true);
     await until(() => tcpStates(port).every((state) => state === TIME_WAIT));
@@ -96,7 +96,7 @@ describe("port leases (T3)", () => {
     expect(new PortPool(port, port).lease(A)).toBe(port);
   });
 
-  test("skip a port that an outgoing connection has", async () => {
+  test("skip a port that an outgoing connection uses", async () => {
     const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     const client = await Bun.connect({
       hostname: "127.0.0.1",
@@ -108,7 +108,7 @@ describe("port leases (T3)", () => {
     server.stop(true);
   });
 
-  test("see what really listens on the loopback address", () => {
+  test("depend on what listens on the loopback address", () => {
     const taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     expect(new PortPool(taken.port, taken.port).lease(A)).toBeUndefined();
     taken.stop(true);

@@ -19,7 +19,7 @@ describe("the sources of a stream (T4)", () => {
     expect(after(attached, detached, stopping)).toEqual({ at: "idle" });
   });
 
-  test("have an outage of their own when frames alone started the process, and it starts anew with it", () => {
+  test("have an outage of their own when frames alone started the process, which begins again with each start", () => {
     expect(after(started)).toEqual({ at: "outage", endsAtMs: 9 });
     expect(after(attached, detached, started)).toEqual({ at: "outage", endsAtMs: 9 });
     expect(after(attached, started)).toEqual({ at: "present", count: 1 });

@@ -1,4 +1,4 @@
-/** Trackers under a manager as it is in a coordinator: real processes, a real database, real files. For tests. */
+/** Trackers for tests, built as in a coordinator: real processes, a real database, real files. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Clock, seededRandom, systemClock } from "@fleet/daemon";
@@ -17,7 +17,7 @@ import type { TrackerOptions } from "./tracker-deps.ts";
 import type { TrackerRow } from "./tracker-store.ts";
 
 const SCRIPT = join(import.meta.dirname, "../../test/rig/light-tracker.ts");
-/** The stream most tests are about. */
+/** The stream of most tests. */
 export const STREAM = streamId("radar3.radar");
 const FAR_MS = 60_000;
 const PORTS = 4;
@@ -25,7 +25,7 @@ const PORTS = 4;
 export const FORGET_MS = 15 * 86_400_000;
 const ENV = { PATH: process.env["PATH"] ?? "" };
 
-/** What a test wants otherwise. */
+/** What a test changes. */
 export interface RigOptions extends Partial<TrackerOptions> {
   readonly mode?: string;
   readonly ports?: number;
@@ -38,7 +38,7 @@ export interface RigOptions extends Partial<TrackerOptions> {
   readonly perTokenMax?: number;
 }
 
-/** Real tracker processes, a real database, real files. */
+/** The trackers of one test. `endRigs` stops them. */
 export class Rig {
   readonly dir = tempDir();
   readonly log = new RecordingLog();
@@ -88,8 +88,8 @@ export class Rig {
     return tracker;
   }
 
-  /** What the stream's trackers have noted down, over all runs. */
-  noted(stream = STREAM): string[] {
+  /** The lines that the stream's trackers have recorded, over all runs. */
+  recorded(stream = STREAM): string[] {
     try {
       return readFileSync(join(this.dir.path, `${stream}.log`), "utf8")
         .split("\n")
@@ -100,7 +100,7 @@ export class Rig {
   }
 
   frames(stream = STREAM): number[] {
-    return this.noted(stream)
+    return this.recorded(stream)
       .filter((l) => l.startsWith("{"))
       .map((l) => (JSON.parse(l) as { timestamp: number }).timestamp);
   }
@@ -113,8 +113,8 @@ export class Rig {
       .find((r) => r.streamId === stream);
   }
 
-  /** Writes rows as an earlier process left them. */
-  left(...rows: readonly (Partial<TrackerRow> & { readonly streamId: string })[]): void {
+  /** Writes rows as an earlier process leaves them. */
+  leaveRows(...rows: readonly (Partial<TrackerRow> & { readonly streamId: string })[]): void {
     const blank = { source: "auto", run: 1, createdAt: this.clock.nowMs() } as const;
     this.db
       .insert(trackerTable)
@@ -151,7 +151,7 @@ function configOf(options: RigOptions, firstPort: number): Config {
 
 const rigs: Rig[] = [];
 
-/** Ends all that was made; for `afterEach`. */
+/** Stops every rig; for `afterEach`. */
 export async function endRigs(): Promise<void> {
   for (const rig of rigs.splice(0)) {
     let isStopped = false;
@@ -174,7 +174,7 @@ function obey(spawn: FakeSpawn): void {
   };
 }
 
-/** A frame with `n` for its time. */
+/** A frame with the timestamp `n`. */
 export function frame(n: number, pad = ""): Uint8Array {
   return new TextEncoder().encode(
     `{"timestamp":${n},"delay":[],"doppler":[],"snr":[],"pad":"${pad}"}\n`,

@@ -13,7 +13,7 @@ function signal(tracker: Tracker, name: NodeJS.Signals): void {
   process.kill(tracker.toView().pid!, name);
 }
 
-/** Timestamps of the events that were written to files, with the run that said them. */
+/** The timestamps of the events in track files, with the run that printed them. */
 async function written(rig: Rig): Promise<[timestamp: number, run: number][]> {
   await rig.trackers.trackLog.stop();
   const dir = join(rig.dir.path, "tracks", STREAM);
@@ -26,7 +26,7 @@ async function written(rig: Rig): Promise<[timestamp: number, run: number][]> {
 }
 
 describe("a tracker that dies (T5)", () => {
-  test("is respawned after a backoff with the next run number, and frames flow again", async () => {
+  test("is restarted after a backoff with the next run number, and frames flow again", async () => {
     const rig = new Rig();
     await rig.manager.start();
     const tracker = rig.attach();
@@ -42,7 +42,7 @@ describe("a tracker that dies (T5)", () => {
     expect(rig.row()?.run).toBe(2);
   });
 
-  test("loses nothing it was handed: the next run gets it, and says nothing twice", async () => {
+  test("loses nothing that it was sent: the next run receives it, and no event is passed on twice", async () => {
     const rig = new Rig();
     await rig.manager.start();
     const tracker = rig.attach();
@@ -61,7 +61,7 @@ describe("a tracker that dies (T5)", () => {
     expect(await written(rig)).toEqual(runs.map((run, i) => [i + 1, run]));
   });
 
-  test("again while it is given the same again, says nothing twice either", async () => {
+  test("again during a redelivery causes no event to be passed on twice, either", async () => {
     const rig = new Rig();
     await rig.manager.start();
     const tracker = rig.attach();
@@ -75,7 +75,7 @@ describe("a tracker that dies (T5)", () => {
     expect(await written(rig)).toEqual([1, 2, 3, 4].map((n) => [n, n]));
   });
 
-  test("of what it was given, run after run, is not given it for ever", async () => {
+  test("of the same frames run after run is not sent them for ever", async () => {
     const rig = new Rig({ mode: "dies-of-7" });
     await rig.manager.start();
     const tracker = rig.attach();
@@ -89,7 +89,7 @@ describe("a tracker that dies (T5)", () => {
     expect(rig.frames().filter((n) => n === 7)).toHaveLength(5);
   });
 
-  test("and can't be begun again for a while still gets its frames: only a run that had them can die of them", async () => {
+  test("and cannot be spawned for a while still receives its frames: only a run that was sent them counts", async () => {
     const clock = new FakeClock();
     const spawn = new FakeSpawn();
     const rig = new Rig({ clock, spawn });
@@ -116,7 +116,7 @@ describe("a tracker that dies (T5)", () => {
     expect(tracker.queue.redelivery().map(({ frames }) => frames)).toEqual([1]);
   });
 
-  test("was stopped in good order: the next run begins with new frames", async () => {
+  test("after a clean stop starts with new frames", async () => {
     const rig = new Rig({ extendedOutageMs: 1 });
     await rig.manager.start();
     const tracker = rig.attach();
@@ -132,8 +132,8 @@ describe("a tracker that dies (T5)", () => {
   });
 });
 
-describe("a tracker that lives and does not work (T5)", () => {
-  test("is ended when it reads nothing for long, though little waits for it, and the next gets it all", async () => {
+describe("a tracker that runs and does not work (T5)", () => {
+  test("is ended when it reads nothing for long, even if little waits, and the next run receives all of it", async () => {
     const clock = new FakeClock();
     const rig = new Rig({ clock, stallTimeoutMs: 30_000 });
     await rig.manager.start();
@@ -160,7 +160,7 @@ describe("a tracker that lives and does not work (T5)", () => {
     expect(rig.frames()).toEqual([1, 1, 2]);
   });
 
-  test("is not ended when it has read since it was last looked at", async () => {
+  test("is not ended when it has read since the last check", async () => {
     const clock = new FakeClock();
     const rig = new Rig({ clock, stallTimeoutMs: 2000 });
     await rig.manager.start();
@@ -178,7 +178,7 @@ describe("a tracker that lives and does not work (T5)", () => {
     expect(tracker.state).toBe("RUNNING");
   });
 
-  test("run after run, is not given the same frames for ever", async () => {
+  test("run after run is not sent the same frames for ever", async () => {
     const clock = new FakeClock();
     const rig = new Rig({ clock, mode: "deaf", stallTimeoutMs: 30_000, stopGraceMs: 100 });
     await rig.manager.start();
@@ -192,12 +192,12 @@ describe("a tracker that lives and does not work (T5)", () => {
     expect(tracker.toView().run).toBe(5);
   });
 
-  test("is ended when it hangs up, and not called again without a pause", async () => {
+  test("is ended when it closes its connection, and restarted after a pause", async () => {
     const clock = new FakeClock();
     const rig = new Rig({ clock, mode: "hangs-up" });
     await rig.manager.start();
     const tracker = rig.attach();
-    const clients = (): number => rig.noted().filter((l) => l === "client").length;
+    const clients = (): number => rig.recorded().filter((l) => l === "client").length;
     await until(
       () => clients() === 1 && !tracker.isConnected,
       () => clock.advance(20),
@@ -218,7 +218,7 @@ describe("a tracker that lives and does not work (T5)", () => {
 });
 
 describe("a stop (T6)", () => {
-  test("keeps to its deadline also when an outage has begun a slower one", async () => {
+  test("keeps its deadline even when an outage has begun a slower stop", async () => {
     const clock = new FakeClock();
     const rig = new Rig({ clock, extendedOutageMs: 1000, stopGraceMs: 60_000 });
     await rig.manager.start();
@@ -243,7 +243,7 @@ describe("a stop (T6)", () => {
     expect(isAlive(pid!)).toBe(false);
   });
 
-  test("waits for what the tracker has not read yet", async () => {
+  test("waits until the tracker has read everything", async () => {
     const rig = new Rig();
     await rig.manager.start();
     const tracker = rig.attach();

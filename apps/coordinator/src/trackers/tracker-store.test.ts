@@ -29,7 +29,7 @@ beforeEach(() => {
 afterEach(() => opened.close());
 
 describe("a disk that refuses tracker rows (T5)", () => {
-  test("gets what changed meanwhile once it takes writes again, and is told of once", () => {
+  test("receives the changes once it accepts writes again, and is logged once", () => {
     store.insert([ROW]);
     refuseWrites(opened.db, true);
     store.update(ID, { run: 1, pid: 10 });
@@ -42,7 +42,7 @@ describe("a disk that refuses tracker rows (T5)", () => {
     expect(log.count("writing tracker rows works again")).toBe(1);
   });
 
-  test("gets rows that were new then as they are by now", () => {
+  test("receives rows that were new then in their present form", () => {
     refuseWrites(opened.db, true);
     store.insert([ROW]);
     store.update(ID, { run: 1 });
@@ -51,7 +51,7 @@ describe("a disk that refuses tracker rows (T5)", () => {
     expect(store.all()).toEqual([{ ...ROW, run: 1 }]);
   });
 
-  test("loses rows that were removed meanwhile, whatever is said of them after that", () => {
+  test("loses rows that were removed meanwhile, even when they are changed after that", () => {
     store.insert([ROW]);
     refuseWrites(opened.db, true);
     store.remove([ID]);
@@ -61,7 +61,7 @@ describe("a disk that refuses tracker rows (T5)", () => {
     expect(store.all()).toEqual([]);
   });
 
-  test("gets what was refused with the next change of another row, too", () => {
+  test("receives what it refused with the next change of another row, too", () => {
     const other = { ...ROW, streamId: "m.s" };
     store.insert([ROW, other]);
     refuseWrites(opened.db, true);

@@ -17,7 +17,7 @@ async function rejected(port: FramePort, hello: unknown): Promise<Record<string,
 }
 
 describe("a hello is refused (R9)", () => {
-  test("when it is none: bad ids, missing or wrong fields", async () => {
+  test("when it is malformed: bad ids, missing or wrong fields", async () => {
     await using port = new FramePort();
     const good = await port.hello();
     const bad = { code: "bad_hello", retryable: false };
@@ -41,7 +41,7 @@ describe("a hello is refused (R9)", () => {
     });
   });
 
-  test("without the node's own access token; with one it may come back", async () => {
+  test("without the node's own access token, and retryable then", async () => {
     await using port = new FramePort();
     const mine = await port.hello("radar3");
     const others = await port.hello("hill");
@@ -68,14 +68,14 @@ describe("a hello is refused (R9)", () => {
     expect(port.manager.list()).toEqual([]);
   });
 
-  test("by an instance that a newer one has replaced, for good", async () => {
+  test("from an instance that a newer one has replaced, and not retryable", async () => {
     await using port = new FramePort();
     const old = await port.hello("radar3", { instance_id: "i1" });
     await port.hello("radar3", { instance_id: "i2" });
     expect(await rejected(port, old)).toEqual({ code: "superseded", retryable: false });
   });
 
-  test("for a node that this coordinator doesn't know, or a sensor it didn't register", async () => {
+  test("for an unknown node, or a sensor that the node has not registered", async () => {
     await using elsewhere = new FramePort();
     await using port = new FramePort();
     const claims = { nodeId: nodeId("radar3"), instanceId: instanceId("i1"), epoch: 1 };
@@ -86,7 +86,7 @@ describe("a hello is refused (R9)", () => {
     expect(await rejected(port, hello)).toEqual({ code: "unknown_sensor", retryable: true });
   });
 
-  test("when no tracker may be made for it, or no port is left", async () => {
+  test("when its stream may have no tracker, or no port is left", async () => {
     await using strict = new FramePort({ autoProvision: false });
     expect(await rejected(strict, await strict.hello())).toEqual({
       code: "unknown_node",
@@ -147,7 +147,7 @@ describe("a hello is refused (R9)", () => {
     },
   );
 
-  test("for a blocked node, and what it had open ends (R4)", async () => {
+  test("for a blocked node, whose open connections end (R4)", async () => {
     await using port = new FramePort();
     const hello = await port.hello("radar3", { instance_id: "i1" });
     const peer = await port.connect();
@@ -160,7 +160,7 @@ describe("a hello is refused (R9)", () => {
   });
 });
 
-test("a hello that can't be judged closes its connection, and nothing else", async () => {
+test("a hello that fails to be checked closes its connection, and nothing else", async () => {
   await using port = new FramePort();
   const hello = await port.hello();
   port.auth.credentials.verifyAccess = () => Promise.reject(new Error("the database is gone"));
@@ -171,7 +171,7 @@ test("a hello that can't be judged closes its connection, and nothing else", asy
   expect(port.log.count("hello failed")).toBe(1);
 });
 
-test("a hello may come in any pieces", async () => {
+test("a hello may arrive in any pieces", async () => {
   await using port = new FramePort();
   const bytes = new TextEncoder().encode(encodeLine(await port.hello()));
   for (const cut of [1, 10, bytes.length - 1]) {
@@ -188,8 +188,8 @@ test("a hello may come in any pieces", async () => {
   await peer.next("welcome");
 });
 
-describe("who has not authenticated (T1)", () => {
-  test("within 5 s is closed; 1 ms before isn't", async () => {
+describe("a connection that has not authenticated (T1)", () => {
+  test("within 5 s is closed, not 1 ms before", async () => {
     await using port = new FramePort();
     const idle = port.clock.timers;
     const [silent, half, wrong] = [
@@ -224,7 +224,7 @@ describe("who has not authenticated (T1)", () => {
     expect(port.counts.get("auth_bytes")).toBe(2);
   });
 
-  test("has no such limits any more once it has", async () => {
+  test("has no such limits once it has authenticated", async () => {
     await using port = new FramePort();
     const plain = await port.connect();
     plain.send(lines(`{"node_id":"hill","token":"${PUSH}","type":"heartbeat"}`));
@@ -240,7 +240,7 @@ describe("who has not authenticated (T1)", () => {
 });
 
 describe("connections", () => {
-  test("of one stream: the newer replaces the older, whose late close changes nothing (R9)", async () => {
+  test("for one stream: the newer replaces the older, whose late close changes nothing (R9)", async () => {
     await using port = new FramePort();
     const hello = await port.hello();
     const older = await port.session(hello);
@@ -252,7 +252,7 @@ describe("connections", () => {
     expect(await newer.next("bye")).toEqual({ type: "bye", code: "superseded" });
   });
 
-  test("that are not read for a slow tracker are replaced and ended like others (R9, T8)", async () => {
+  test("that are paused for a slow tracker are replaced and ended like others (R9, T8)", async () => {
     await using port = new FramePort({ trackers: "deaf" });
     const hello = await port.hello();
     const older = await port.session(hello);
@@ -268,7 +268,7 @@ describe("connections", () => {
     expect(newer.closed).toBe(false);
   });
 
-  test("whose peer does not close its side are cut off 5 s after the end was said", async () => {
+  test("whose peer does not close its side are cut off 5 s after their end", async () => {
     await using port = new FramePort();
     const peer = connect({ host: "127.0.0.1", port: port.server.port, allowHalfOpen: true });
     const end = Promise.withResolvers<void>();
@@ -284,7 +284,7 @@ describe("connections", () => {
     peer.destroy();
   });
 
-  test("of a node end when a newer instance registers, all of them, other nodes' not (R9)", async () => {
+  test("of a node all end when a newer instance registers, those of other nodes do not (R9)", async () => {
     await using port = new FramePort();
     const sensors = ["a", "b"].map((name) => ({ name, runtime: "sh", mode: "stream" as const }));
     const both: Peer[] = [];
@@ -301,7 +301,7 @@ describe("connections", () => {
     await until(() => tracker.lines.length === 1);
   });
 
-  test("are said goodbye to at a stop, and no new ones are taken (T6)", async () => {
+  test("are sent bye at a stop, and no new ones are accepted (T6)", async () => {
     await using port = new FramePort();
     const peer = await port.session();
     const silent = await port.connect();
@@ -318,7 +318,7 @@ describe("connections", () => {
     ).toBe("refused");
   });
 
-  test("with an error of ours in them are closed and forgotten, the others live on", async () => {
+  test("are closed after an internal error, and the others continue", async () => {
     await using port = new FramePort();
     const peer = await port.session();
     const other = await port.session(await port.hello("hill"));

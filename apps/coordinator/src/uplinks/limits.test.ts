@@ -16,7 +16,7 @@ async function authenticated(port: FramePort): Promise<Peer> {
 }
 
 describe("connections (T1)", () => {
-  test("beyond the limit are closed at once, and one that leaves makes room", async () => {
+  test("beyond the limit are closed at once, and one that closes makes room", async () => {
     await using port = new FramePort({ connectionsMax: 2 });
     const [first] = [await authenticated(port), await authenticated(port)];
     const third = await port.connect();
@@ -28,7 +28,7 @@ describe("connections (T1)", () => {
     expect(fourth.closed).toBe(false);
   });
 
-  test("of one address beyond its own limit are closed at once, the loopback's too, and one that leaves makes room", async () => {
+  test("of one address beyond its limit are closed at once, the loopback's too, and one that closes makes room", async () => {
     await using port = new FramePort({ perAddressMax: 2 });
     const [first] = [await authenticated(port), await authenticated(port)];
     const third = await port.connect();
@@ -39,7 +39,7 @@ describe("connections (T1)", () => {
     expect((await authenticated(port)).closed).toBe(false);
   });
 
-  test("that have not said who they are take a quarter of the places; the oldest gives way, who is known stays", async () => {
+  test("that have not authenticated take a quarter of the places; the oldest gives way, authenticated ones stay", async () => {
     await using port = new FramePort({ connectionsMax: 12 });
     const known = await port.session();
     const strangers: Peer[] = [];
@@ -66,8 +66,8 @@ describe("connections (T1)", () => {
     }
   });
 
-  test("that would take the last descriptors are closed, so that there is one for whatever else is opened", async () => {
-    // The lowest that is free; of those above it some may be taken.
+  test("that would take the last descriptors are closed, so that other files can be opened", async () => {
+    // The lowest free descriptor; some above it may be taken.
     const free = openSync("/dev/null", "r");
     closeSync(free);
     await using port = new FramePort({ descriptorMax: free + 20 });
@@ -80,7 +80,7 @@ describe("connections (T1)", () => {
     expect((await port.session()).closed).toBe(false);
   });
 
-  test("that are refused, for whatever reason, are counted by it and told once a minute for each address", async () => {
+  test("that are refused are counted by reason and logged once a minute for each address", async () => {
     await using port = new FramePort({ perAddressMax: 1 });
     await authenticated(port);
     for (let n = 0; n < 5; n++) {
@@ -95,7 +95,7 @@ describe("connections (T1)", () => {
     expect(port.log.count("frames: connection refused")).toBe(2);
   });
 
-  test("10 000 that come and go leave no descriptor, no timer and no connection behind", async () => {
+  test("10 000 that open and close leave no descriptor, timer or connection behind", async () => {
     await using port = new FramePort({ connectionsMax: 1000 });
     const descriptors = (): number => readdirSync("/proc/self/fd").length;
     const storm = async (count: number): Promise<void> => {
@@ -112,7 +112,7 @@ describe("connections (T1)", () => {
     await storm(10_000);
     expect({ descriptors: descriptors(), timers: port.clock.timers }).toEqual(before);
     Bun.gc(true);
-    // Nothing is kept of each; 1 KiB of each would be 10 MB. Generous, since an allocator gives back when it likes.
+    // 1 KiB for each connection would be 10 MB. The limit is generous because the allocator releases memory late.
     expect(process.memoryUsage.rss() - rssBefore).toBeLessThan(64 * 1024 * 1024);
   }, 30_000);
 });

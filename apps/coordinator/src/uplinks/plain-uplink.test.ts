@@ -5,17 +5,17 @@ import { frame, FramePort, lines, PUSH } from "./testing.ts";
 
 const HILL = nodeId("hill");
 
-function said(n: number, more: Record<string, unknown> = {}): string {
+function line(n: number, more: Record<string, unknown> = {}): string {
   return frame(n, { node_id: "hill", token: PUSH, ...more });
 }
 
 const HEARTBEAT = `{"node_id":"hill","token":"${PUSH}","type":"heartbeat"}`;
 
 describe("a plain node (T1, R10)", () => {
-  test("is a node from its first frame on; its tracker gets the frames without id and token; nothing is answered", async () => {
+  test("is a node from its first frame on; its tracker receives frames without id and token; nothing is answered", async () => {
     await using port = new FramePort();
     const peer = await port.connect();
-    peer.send(lines(said(1), said(2, { site: "Zürich" })));
+    peer.send(lines(line(1), line(2, { site: "Zürich" })));
     const tracker = await port.tracker("hill");
     await until(() => tracker.lines.length === 2);
     expect(tracker.lines.map((l) => JSON.parse(l) as unknown)).toEqual([
@@ -38,7 +38,7 @@ describe("a plain node (T1, R10)", () => {
     expect(tracker.received).toBe("");
   });
 
-  test("may not be one: an operator's, an enrolment or a wrong token is refused, and counted", async () => {
+  test("needs a push token: an operator's, an enrolment or a wrong token is refused and counted", async () => {
     await using port = new FramePort();
     const peer = await port.connect();
     const { accessToken } = await port.auth.credentials.issue({
@@ -47,74 +47,74 @@ describe("a plain node (T1, R10)", () => {
       epoch: 1,
     });
     const wrong = ["enroll-token", "operator-token", "", "wrong", accessToken];
-    peer.send(lines(...wrong.map((token) => said(1, { token }))));
+    peer.send(lines(...wrong.map((token) => line(1, { token }))));
     await until(() => port.counts.get("refused_line") + port.counts.get("bad_credentials") === 5);
     expect(port.registry.list()).toEqual([]);
     expect(port.manager.list()).toEqual([]);
   });
 
-  test("has the connection to itself: other ids are refused on it, wrong tokens too, and it goes on", async () => {
+  test("is the only one on its connection: other ids and wrong tokens are refused, and it continues", async () => {
     await using port = new FramePort();
     const peer = await port.connect();
-    peer.send(lines(said(1), said(2, { node_id: "other" }), said(3, { token: "wrong" }), said(4)));
+    peer.send(lines(line(1), line(2, { node_id: "other" }), line(3, { token: "wrong" }), line(4)));
     const tracker = await port.tracker("hill");
     await until(() => tracker.lines.length === 2);
     expect(port.counts.get("refused_line")).toBe(2);
     expect(port.registry.list().map((n) => n.id)).toEqual([HILL]);
   });
 
-  test("binds by its first good line, whatever came before", async () => {
+  test("is bound by its first valid line, whatever was sent before", async () => {
     await using port = new FramePort();
     const peer = await port.connect();
-    peer.send(lines("garbage", said(1, { node_id: "other", token: "no" }), said(1)));
+    peer.send(lines("garbage", line(1, { node_id: "other", token: "no" }), line(1)));
     const tracker = await port.tracker("hill");
     await until(() => tracker.lines.length === 1);
   });
 
-  test("can't speak for a node that has an agent, nor once one has registered", async () => {
+  test("cannot speak for a node that has an agent, nor once one has registered", async () => {
     await using port = new FramePort();
     await port.registry.register(registration({ node_id: "radar3", instance_id: "i1" }));
     const peer = await port.connect();
-    peer.send(lines(said(1, { node_id: "radar3" })));
+    peer.send(lines(line(1, { node_id: "radar3" })));
     await until(() => port.counts.get("node_has_agent") === 1);
     expect(port.manager.list()).toEqual([]);
 
     const hill = await port.connect();
-    hill.send(lines(said(1)));
+    hill.send(lines(line(1)));
     const tracker = await port.tracker("hill");
     await until(() => tracker.lines.length === 1);
     await port.registry.register(registration({ node_id: "hill", instance_id: "i1" }));
-    hill.send(lines(said(2)));
+    hill.send(lines(line(2)));
     await until(() => port.counts.get("node_has_agent") === 2);
     expect(tracker.lines).toHaveLength(1);
   });
 
-  test("that comes when the database takes no writes is not let in; a known one is", async () => {
+  test("that is new while the database refuses writes is not admitted; a known one is", async () => {
     await using port = new FramePort();
     const known = await port.connect();
-    known.send(lines(said(1)));
+    known.send(lines(line(1)));
     const tracker = await port.tracker("hill");
     refuseWrites(port.db, true);
     const stranger = await port.connect();
-    stranger.send(lines(said(1, { node_id: "new" })));
-    known.send(lines(said(2)));
+    stranger.send(lines(line(1, { node_id: "new" })));
+    known.send(lines(line(2)));
     await until(() => tracker.lines.length === 2 && port.counts.get("node_not_written") === 1);
     expect(port.registry.get(nodeId("new"))).toBeUndefined();
     refuseWrites(port.db, false);
-    stranger.send(lines(said(2, { node_id: "new" })));
+    stranger.send(lines(line(2, { node_id: "new" })));
     await port.tracker("new");
   });
 });
 
-describe("lines of a plain node that are no frames (T1)", () => {
-  test("are dropped and counted, each for what it is, and the connection goes on", async () => {
+describe("lines of a plain node that are not frames (T1)", () => {
+  test("are dropped and counted by their problem, and the connection continues", async () => {
     await using port = new FramePort();
     const peer = await port.connect();
-    peer.send(lines(said(1)));
-    peer.send(lines("not json", "[1]", said(1, { delay: "x" }), said(1, { snr: [] })));
-    peer.send(lines(said(1, { type: "hello" }), `{"timestamp":1}`));
-    peer.send(Buffer.from(lines(said(3, { x: "\xff" })), "latin1"));
-    peer.send(lines(said(4, { pad: "x".repeat(1024 * 1024) }), said(5)));
+    peer.send(lines(line(1)));
+    peer.send(lines("not json", "[1]", line(1, { delay: "x" }), line(1, { snr: [] })));
+    peer.send(lines(line(1, { type: "hello" }), `{"timestamp":1}`));
+    peer.send(Buffer.from(lines(line(3, { x: "\xff" })), "latin1"));
+    peer.send(lines(line(4, { pad: "x".repeat(1024 * 1024) }), line(5)));
     const tracker = await port.tracker("hill");
     await until(() => tracker.lines.length === 2);
     const reasons = [
@@ -131,32 +131,32 @@ describe("lines of a plain node that are no frames (T1)", () => {
     expect(peer.closed).toBe(false);
   });
 
-  test("begin with the byte beyond 1 MiB, LF included, and with the level of nesting beyond 64", async () => {
+  test("begin with the byte beyond 1 MiB, LF included, and with the nesting level beyond 64", async () => {
     await using port = new FramePort();
     const peer = await port.connect();
-    peer.send(lines(said(1)));
+    peer.send(lines(line(1)));
     const padded = (n: number, bytes: number): string =>
-      said(n, { pad: "x".repeat(bytes - said(n, { pad: "" }).length - 1) });
+      line(n, { pad: "x".repeat(bytes - line(n, { pad: "" }).length - 1) });
     const nested = (n: number, depth: number): string =>
-      said(n, { x: JSON.parse("[".repeat(depth) + "]".repeat(depth)) as unknown });
+      line(n, { x: JSON.parse("[".repeat(depth) + "]".repeat(depth)) as unknown });
     peer.send(lines(padded(2, LINE_BYTES_MAX), padded(3, LINE_BYTES_MAX + 1)));
-    peer.send(lines(nested(4, 63), nested(5, 64), "[".repeat(100_000), "\0", said(6)));
+    peer.send(lines(nested(4, 63), nested(5, 64), "[".repeat(100_000), "\0", line(6)));
     const tracker = await port.tracker("hill");
     await until(() => tracker.lines.length === 4);
-    const given = tracker.lines.map((l) => (JSON.parse(l) as { timestamp: number }).timestamp);
-    expect(given).toEqual([1001, 1002, 1004, 1006]);
+    const timestamps = tracker.lines.map((l) => (JSON.parse(l) as { timestamp: number }).timestamp);
+    expect(timestamps).toEqual([1001, 1002, 1004, 1006]);
     expect(port.counts.get("too_long")).toBe(1);
     expect(peer.closed).toBe(false);
   });
 
-  test("are not those of programs that were there before Fleet: other line ends, blanks, order and fields are fine (R10)", async () => {
+  test("do not include those of programs older than Fleet: other line ends, blanks, order and fields are fine (R10)", async () => {
     await using port = new FramePort();
     const peer = await port.connect();
-    peer.send(`${said(1)}\r\n`);
+    peer.send(`${line(1)}\r\n`);
     peer.send(
       `  { "snr" : [1e1], "doppler": [-0.5], "delay": [1], "timestamp": 1002.5, "token": "${PUSH}", "node_id": "hill", "site": {"x": null} } \n`,
     );
-    peer.send(lines(said(3, { adsb: [null] }), said(4, { delay: [], doppler: [], snr: [] })));
+    peer.send(lines(line(3, { adsb: [null] }), line(4, { delay: [], doppler: [], snr: [] })));
     const tracker = await port.tracker("hill");
     await until(() => tracker.lines.length === 4);
     expect(tracker.lines.map((l) => JSON.parse(l) as unknown)).toEqual([
@@ -170,7 +170,7 @@ describe("lines of a plain node that are no frames (T1)", () => {
   test("may be cut anywhere", async () => {
     await using port = new FramePort();
     const peer = await port.connect();
-    for (const byte of new TextEncoder().encode(lines(said(1), said(2))))
+    for (const byte of new TextEncoder().encode(lines(line(1), line(2))))
       peer.send(new Uint8Array([byte]));
     const tracker = await port.tracker("hill");
     await until(() => tracker.lines.length === 2);
@@ -181,25 +181,25 @@ describe("a frame with its predecessor's timestamp (T1)", () => {
   test("is a duplicate, on a new connection too, and is counted", async () => {
     await using port = new FramePort();
     const first = await port.connect();
-    first.send(lines(said(1), said(1), said(2)));
+    first.send(lines(line(1), line(1), line(2)));
     const tracker = await port.tracker("hill");
     await until(() => tracker.lines.length === 2);
     first.close();
     const second = await port.connect();
-    second.send(lines(said(2), said(3), said(2)));
+    second.send(lines(line(2), line(3), line(2)));
     await until(() => tracker.lines.length === 4);
     expect(port.counts.get("duplicate")).toBe(2);
   });
 });
 
 describe("a plain node's sockets (T1)", () => {
-  test("a stale one's close takes nothing from a newer one (T4)", async () => {
+  test("the close of a stale one does not affect a newer one (T4)", async () => {
     await using port = new FramePort();
     const [stale, current] = [await port.connect(), await port.connect()];
-    stale.send(lines(said(1)));
+    stale.send(lines(line(1)));
     const tracker = await port.tracker("hill");
     await until(() => tracker.lines.length === 1);
-    current.send(lines(said(2)));
+    current.send(lines(line(2)));
     await until(() => tracker.lines.length === 2);
     stale.close();
     await until(() => port.server.connections === 1);
@@ -208,16 +208,16 @@ describe("a plain node's sockets (T1)", () => {
     await until(() => port.manager.get(streamId("hill"))?.state === "OUTAGE");
   });
 
-  test("are held back while the tracker is slow, without a loss (T8)", async () => {
+  test("are paused while the tracker is slow, without a loss (T8)", async () => {
     await using port = new FramePort({ trackers: "deaf" });
     const peer = await port.connect();
-    peer.send(lines(said(0)));
+    peer.send(lines(line(0)));
     const deaf = await port.tracker("hill");
     const tracker = port.manager.get(streamId("hill"))!;
     await port.until(() => tracker.isConnected);
     const pad = "x".repeat(50_000);
     const count = 600;
-    peer.send(lines(...Array.from({ length: count }, (_, n) => said(n + 1, { pad }))));
+    peer.send(lines(...Array.from({ length: count }, (_, n) => line(n + 1, { pad }))));
     await port.until(() => tracker.queue.isFull);
     expect(peer.waiting).toBeGreaterThan(0);
     deaf.reads(true);
@@ -225,11 +225,11 @@ describe("a plain node's sockets (T1)", () => {
     expect(tracker.queue.dropped.tracker_down).toBe(0);
   });
 
-  test("are read on while the tracker is down; the oldest frames are dropped and counted (T1)", async () => {
+  test("continue to be read while the tracker is down; the oldest frames are dropped and counted (T1)", async () => {
     await using port = new FramePort({ trackers: "down" });
     const peer = await port.connect();
     const count = 2500;
-    peer.send(lines(...Array.from({ length: count }, (_, n) => said(n))));
+    peer.send(lines(...Array.from({ length: count }, (_, n) => line(n))));
     await until(() => port.manager.get(streamId("hill"))?.queue.dropped.tracker_down === 500);
     port.trackers = "up";
     port.spawn.last.exit(1);
@@ -239,18 +239,18 @@ describe("a plain node's sockets (T1)", () => {
     expect(JSON.parse(tracker.lines[0]!)).toMatchObject({ timestamp: 1500 });
   });
 
-  test("of streams that got no port are told nothing, and get one when it is free again (T3)", async () => {
+  test("of streams without a port are sent nothing, and get a port when one is free (T3)", async () => {
     await using port = new FramePort({ ports: 1 });
     const session = await port.session();
     const peer = await port.connect();
-    peer.send(lines(said(1)));
+    peer.send(lines(line(1)));
     await until(() => port.counts.get("ports_exhausted") === 1);
     expect(port.registry.get(HILL)?.row.kind).toBe("plain");
     session.close();
     await until(() => port.manager.get(streamId("radar3.radar"))?.state === "OUTAGE");
     port.clock.advance(60_000);
     await port.until(() => port.manager.get(streamId("radar3.radar"))?.isActive === false);
-    peer.send(lines(said(2)));
+    peer.send(lines(line(2)));
     const tracker = await port.tracker("hill");
     await until(() => tracker.lines.length === 1);
   });

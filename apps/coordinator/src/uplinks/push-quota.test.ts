@@ -9,7 +9,7 @@ async function push(port: FramePort, id: string, n = 1): Promise<Peer> {
 }
 
 describe("a push token (T2)", () => {
-  test("brings in so many streams and no more, each refusal counted, said once a minute for each node", async () => {
+  test("provisions a limited number of streams; refusals are counted, and logged once a minute for each node", async () => {
     await using port = new FramePort({ perTokenMax: 2 });
     for (const id of ["a", "b"]) {
       await push(port, id);
@@ -34,7 +34,7 @@ describe("a push token (T2)", () => {
     expect(port.log.lines.at(-1)?.fields).toMatchObject({ stream_id: "c", held_back: 4 });
   });
 
-  test("counts the streams it brought in before a restart, and is not asked for those again", async () => {
+  test("counts the streams that it provisioned before a restart, which need no new place", async () => {
     const before = new FramePort({ perTokenMax: 1 });
     await push(before, "a");
     await before.tracker("a");
@@ -47,7 +47,7 @@ describe("a push token (T2)", () => {
     await port.tracker("a");
   });
 
-  test("does not answer for agents' streams, nor for nodes of the config", async () => {
+  test("is not charged for agents' streams, nor for nodes of the config", async () => {
     await using port = new FramePort({ perTokenMax: 1, configured: ["hill"] });
     await port.manager.start();
     await port.session();
@@ -59,7 +59,7 @@ describe("a push token (T2)", () => {
     expect(port.manager.get(streamId("b"))).toBeUndefined();
   });
 
-  test("can't fill the list of nodes: too many are refused, and counted (R10)", async () => {
+  test("cannot fill the list of nodes: too many are refused and counted (R10)", async () => {
     await using port = new FramePort({ plainNodesMax: 1 });
     await push(port, "a");
     await port.tracker("a");

@@ -18,8 +18,8 @@ function beat(id: string, token: string): string {
   return lines(JSON.stringify({ node_id: id, token, type: "heartbeat" }));
 }
 
-describe("a push token that was made (H5, R10)", () => {
-  test("lets in the nodes it is for, and counts the others", async () => {
+describe("a push token that was created (H5, R10)", () => {
+  test("admits the nodes it is for, and the others are counted", async () => {
     await using port = new FramePort();
     const { secret } = await create(port, { nodes: ["mast?"] });
     const peer = await port.connect();
@@ -29,7 +29,7 @@ describe("a push token that was made (H5, R10)", () => {
     expect(port.counts.get("token_not_for_node")).toBe(1);
   });
 
-  test("puts the nodes it brings in into its group, and speaks for no node outside", async () => {
+  test("puts the nodes that it adds into its group, and speaks for no node outside", async () => {
     await using port = new FramePort();
     const { secret } = await create(port, { groups: ["north"] });
     const peer = await port.connect();
@@ -63,8 +63,8 @@ describe("a push token that was made (H5, R10)", () => {
   );
 });
 
-describe("an address that shows wrong push tokens (H5)", () => {
-  test("is hung up on after too many, and its short tokens are looked at no more; long ones are", async () => {
+describe("an address that sends wrong push tokens (H5)", () => {
+  test("is cut off after too many, and its short tokens are not checked any more; long ones are", async () => {
     await using port = new FramePort();
     const { secret } = await create(port, {});
     const trying = await port.connect();
@@ -80,7 +80,7 @@ describe("an address that shows wrong push tokens (H5)", () => {
     expect(long.closed).toBe(false);
   });
 
-  test("does not disturb a node behind it whose line comes in pieces", async () => {
+  test("does not affect a node behind it whose line arrives in pieces", async () => {
     await using port = new FramePort();
     for (let i = 0; i < FAILURES_MAX; i++) port.auth.addFailure("127.0.0.1", "frames");
     const { secret } = await create(port, {});
@@ -91,7 +91,7 @@ describe("an address that shows wrong push tokens (H5)", () => {
     await until(() => port.registry.get(nodeId("mast1")) !== undefined);
   });
 
-  test("is known by wrong hellos, too, but not by access tokens that have expired", async () => {
+  test("is counted for wrong hellos, too, but not for expired access tokens", async () => {
     await using port = new FramePort();
     const hello = await port.hello();
     port.clock.advance(2 * 3_600_000);

@@ -1,4 +1,4 @@
-/** A frame port with everything behind it, for tests: real sockets and database, a stepped clock, trackers the test plays itself. */
+/** A frame port for tests, with everything behind it: real sockets and database, a fake clock, trackers played by the test. */
 import { type Counts, seededRandom } from "@fleet/daemon";
 import { FakeClock } from "@fleet/daemon/testing";
 import { encodeLine, type Hello, PROTOCOL_VERSION, type ServerLine } from "@fleet/protocol";
@@ -34,7 +34,7 @@ export function frame(n: number, more: Record<string, unknown> = {}): string {
 /** Lines with their LFs. */
 export const lines = (...texts: readonly string[]): string => texts.map((t) => `${t}\n`).join("");
 
-/** The tracker of one stream as the test plays it: what it was given, and whether it reads. */
+/** The tracker of one stream, played by the test: what it has received, and whether it reads. */
 export class PlayedTracker {
   received = "";
   bytes = 0;
@@ -93,13 +93,13 @@ export interface FramePortOptions {
   readonly configured?: readonly string[];
   /** Nodes that the config names with a `detection_url`, each with its URL. */
   readonly fetched?: Readonly<Record<string, string>>;
-  /** Whether trackers come up at all, and whether they read. */
+  /** Whether trackers listen, and whether they read. */
   readonly trackers?: "up" | "down" | "deaf";
-  /** Share another port's, as after a restart. */
+  /** The database of another port, as after a restart. */
   readonly db?: Db;
 }
 
-/** Listening when made. `await using port = new FramePort()` stops everything. */
+/** A frame port that listens. `await using port = new FramePort()` stops it. */
 export class FramePort implements AsyncDisposable {
   readonly clock = new FakeClock();
   readonly log = new RecordingLog();
@@ -179,20 +179,20 @@ export class FramePort implements AsyncDisposable {
     for (const played of this.#played.values()) played.close();
   }
 
-  /** What the tracker of a stream was given. Waits until there is one. */
+  /** Waits for the tracker of a stream and returns it. */
   async tracker(stream: string): Promise<PlayedTracker> {
     await until(() => this.#played.has(stream));
     return this.#played.get(stream)!;
   }
 
-  /** Ends a stream's tracker as a crash does. */
+  /** Crashes the tracker of a stream. */
   crash(stream: string): void {
     this.#played.get(stream)?.close();
     this.#played.delete(stream);
     this.spawn.processes.find((p) => p.request.command[1] === stream)?.exit(1);
   }
 
-  /** Over TLS when the port speaks it and `ca` signed its certificate. */
+  /** Connects; with `ca`, over TLS. */
   async connect(ca?: string): Promise<Peer> {
     const peer = new Peer();
     this.#peers.push(peer);
@@ -200,7 +200,7 @@ export class FramePort implements AsyncDisposable {
     return peer;
   }
 
-  /** Registers an agent and gives the hello of its sensor. */
+  /** Registers an agent and returns the hello of its sensor. */
   async hello(id = "radar3", more: Partial<Record<keyof Hello, unknown>> = {}): Promise<Hello> {
     const instance = (more.instance_id as string | undefined) ?? "i1";
     const outcome = await this.registry.register(
@@ -223,7 +223,7 @@ export class FramePort implements AsyncDisposable {
     } as Hello;
   }
 
-  /** A session that has been let in. */
+  /** A session after its welcome. */
   async session(hello?: Hello, ca?: string): Promise<Peer> {
     const peer = await this.connect(ca);
     peer.send(encodeLine(hello ?? (await this.hello())));
@@ -231,7 +231,7 @@ export class FramePort implements AsyncDisposable {
     return peer;
   }
 
-  /** Waits, stepping the clock on, which lets acks out and trackers be found. */
+  /** Waits while it advances the clock, so that acks are sent and links open. */
   async until(isSo: () => boolean): Promise<void> {
     await until(isSo, () => this.clock.advance(10));
   }
@@ -279,9 +279,9 @@ function configOf(options: FramePortOptions): Config {
 /** The other end of a connection to the frame port. */
 export class Peer {
   closed = false;
-  /** Lines received and not asked for yet. */
+  /** Lines received and not taken by `next` yet. */
   readonly lines: ServerLine[] = [];
-  /** What was written and not taken by the socket yet. */
+  /** Bytes that the socket has not accepted yet. */
   #rest: Uint8Array = new Uint8Array(0);
   #text = "";
   #socket: Bun.Socket | undefined;
@@ -301,7 +301,7 @@ export class Peer {
     });
   }
 
-  /** Bytes not taken by the socket yet. */
+  /** The number of bytes that the socket has not accepted yet. */
   get waiting(): number {
     return this.#rest.length;
   }
@@ -312,14 +312,14 @@ export class Peer {
     this.#flush();
   }
 
-  /** Waits for a line of this type and takes everything up to it. */
+  /** Waits for a line of this type, and takes all lines up to it. */
   async next<T extends ServerLine["type"]>(type: T): Promise<Extract<ServerLine, { type: T }>> {
     await until(() => this.lines.some((l) => l.type === type));
     const at = this.lines.findIndex((l) => l.type === type);
     return this.lines.splice(0, at + 1).at(-1) as Extract<ServerLine, { type: T }>;
   }
 
-  /** Stops reading what the port says. */
+  /** Stops reading. */
   pause(): void {
     this.#socket?.pause();
   }

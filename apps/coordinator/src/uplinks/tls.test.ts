@@ -47,7 +47,7 @@ function isTrusted(port: FramePort, ca: string): Promise<boolean> {
 }
 
 describe("the frame port over TLS (T1)", () => {
-  test("is the same to plain nodes and to sessions as in the clear", async () => {
+  test("serves plain nodes and sessions as over plain TCP", async () => {
     await using port = new FramePort({ tls: filesOf(authority.issue()) });
     const plain = await port.connect(authority.cert);
     plain.send(lines(frame(1, { node_id: "hill", token: PUSH })));
@@ -59,7 +59,7 @@ describe("the frame port over TLS (T1)", () => {
     expect((await port.tracker("radar3.radar")).lines).toEqual([frame(1), frame(3)]);
   });
 
-  test("holds a session back while its tracker is slow, and loses nothing (T8)", async () => {
+  test("pauses a session while its tracker is slow, and loses nothing (T8)", async () => {
     await using port = new FramePort({
       tls: filesOf(authority.issue()),
       trackers: "deaf",
@@ -78,7 +78,7 @@ describe("the frame port over TLS (T1)", () => {
     await port.until(() => slow.lines.some((l) => l.type === "ack" && l.seq === count));
   });
 
-  test("closes who speaks in the clear, and tells why", async () => {
+  test("closes connections that do not speak TLS, and counts why", async () => {
     await using port = new FramePort({ tls: filesOf(authority.issue()) });
     const peer = await port.connect();
     peer.send(lines(frame(1, { node_id: "hill", token: PUSH })));
@@ -88,7 +88,7 @@ describe("the frame port over TLS (T1)", () => {
     expect(port.registry.list()).toEqual([]);
   });
 
-  test("closes who does not shake hands within 5 s", async () => {
+  test("closes connections without a handshake within 5 s", async () => {
     await using port = new FramePort({ tls: filesOf(authority.issue()) });
     const peer = await port.connect();
     await until(() => port.server.connections === 1);
@@ -97,7 +97,7 @@ describe("the frame port over TLS (T1)", () => {
     expect(port.counts.get("auth_timeout")).toBe(1);
   });
 
-  test("cuts off within 5 s who does not answer the end of it", async () => {
+  test("cuts off within 5 s a peer that does not close its side", async () => {
     await using port = new FramePort({ tls: filesOf(authority.issue()) });
     const tcp = connectTcp({ host: "127.0.0.1", port: port.server.port, allowHalfOpen: true });
     const tls = connectTls({ socket: tcp, ca: authority.cert, servername: "localhost" });
@@ -118,7 +118,7 @@ describe("the frame port over TLS (T1)", () => {
 });
 
 describe("a certificate that is replaced (T1)", () => {
-  test("is offered within a minute; open connections stay as they are", async () => {
+  test("is used within a minute; open connections keep the old one", async () => {
     const files = filesOf(authority.issue());
     await using port = new FramePort({ tls: files });
     const before = await port.session(await port.hello(), authority.cert);
@@ -144,7 +144,7 @@ describe("a certificate that is replaced (T1)", () => {
     after.close();
   });
 
-  test("by one that can't be used changes nothing, is told once, and is got over", async () => {
+  test("by an unusable one changes nothing, is logged once, and can be replaced again", async () => {
     const files = filesOf(authority.issue());
     await using port = new FramePort({ tls: files });
     const good = authority.issue();
@@ -160,7 +160,7 @@ describe("a certificate that is replaced (T1)", () => {
     expect(await isTrusted(port, authority.cert)).toBe(false);
   });
 
-  test("by itself is no news", async () => {
+  test("by itself is not logged", async () => {
     const pair = authority.issue();
     const files = filesOf(pair);
     await using port = new FramePort({ tls: files });

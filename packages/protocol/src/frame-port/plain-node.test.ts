@@ -23,7 +23,7 @@ function forTracker(line: string): string {
 }
 
 describe("parsePlainLine", () => {
-  test("says who sent a frame, and gives the tracker the frame without the credentials", () => {
+  test("returns the sender of a frame, and the frame without the credentials", () => {
     const line = `{"node_id":"radar3","token":"s3cret","timestamp":17,${rest},"adsb":[{"hex":"a"}]}`;
     expect(parse(line)).toMatchObject({
       at: "frame",
@@ -34,7 +34,7 @@ describe("parsePlainLine", () => {
     expect(forTracker(line)).toBe(`{"timestamp":17,${rest},"adsb":[{"hex":"a"}]}\n`);
   });
 
-  test("strips credentials wherever they stand, and no others", () => {
+  test("strips credentials wherever they are, and nothing else", () => {
     const line = `{"timestamp":1,"token":"first",${rest},"x":{"token":"kept","node_id":7},"\\u0074oken":"last","node_id":"n"}`;
     expect(parse(line)).toMatchObject({ nodeId: "n", token: "last" });
     expect(JSON.parse(forTracker(line))).toEqual({
@@ -46,7 +46,7 @@ describe("parsePlainLine", () => {
     });
   });
 
-  test("writes ASCII that means the same, for any extra keys", () => {
+  test("writes ASCII with the same value, for any extra keys", () => {
     const extras = fc.dictionary(fc.string({ unit: "binary" }), fc.jsonValue({ maxDepth: 3 }));
     fc.assert(
       fc.property(extras, fc.integer(), (extra, timestamp) => {
@@ -59,12 +59,12 @@ describe("parsePlainLine", () => {
     );
   });
 
-  test("carries a key called __proto__ like any other", () => {
+  test("passes on a key named __proto__ like any other", () => {
     const line = `{"__proto__":{"a":1},"node_id":"n","token":"t","timestamp":1,${rest}}`;
     expect(forTracker(line)).toBe(`{"__proto__":{"a":1},"timestamp":1,${rest}}\n`);
   });
 
-  test("knows a heartbeat, whatever else it carries", () => {
+  test("recognises a heartbeat, whatever else it holds", () => {
     const heartbeat = { at: "heartbeat", nodeId: "n", token: "t" } as PlainLine;
     expect(parse('{"node_id":"n","token":"t","type":"heartbeat"}')).toEqual(heartbeat);
     expect(parse('{"type":"heartbeat","x":[],"token":"t","node_id":"n"}')).toEqual(heartbeat);
@@ -133,14 +133,14 @@ describe("parsePlainLine", () => {
     expect(problemOf(line)).toBe("bad_utf8");
   });
 
-  test("names the sender of a bad frame once it is known, not before", () => {
+  test("returns the sender of a bad frame once it is known", () => {
     expect(parse('{"node_id":"n","token":"t","timestamp":null}')).toMatchObject({
       from: { nodeId: "n", token: "t" },
     });
     expect(parse('{"node_id":"n","timestamp":null}')).toMatchObject({ from: undefined });
   });
 
-  test("refuses nesting no parser should follow, and does not fall over it", () => {
+  test("refuses deep nesting, and does not crash on it", () => {
     for (const depth of [64, 1000, 500_000]) {
       const deep = `${"[".repeat(depth)}${"]".repeat(depth)}`;
       expect(problemOf(`{"node_id":"n","token":"t","timestamp":1,${rest},"x":${deep}}`)).toBe(
@@ -159,14 +159,14 @@ describe("parsePlainLine", () => {
     expect(problemOf(line(chars, "x".repeat(filler + 1)))).toBe("too_long");
   });
 
-  test("takes tokens up to 4096 characters", () => {
+  test("accepts tokens of up to 4096 characters", () => {
     const line = (length: number): string =>
       `{"node_id":"n","token":"${"x".repeat(length)}","type":"heartbeat"}`;
     expect(problemOf(line(4096))).toBe("heartbeat");
     expect(problemOf(line(4097))).toBe("bad_credentials");
   });
 
-  test("throws for no bytes at all", () => {
+  test("never throws, whatever the bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
         expect(parse(bytes).at).toBe("bad");

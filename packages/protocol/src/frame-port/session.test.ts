@@ -44,7 +44,7 @@ const hello = (change: object = {}): Hello =>
   }) as Hello;
 
 describe("lines of the coordinator", () => {
-  test("are read as they were written, one line each, whatever text they carry", () => {
+  test("are read as they were written, one line each, whatever text they hold", () => {
     fc.assert(
       fc.property(serverLine, (line) => {
         const encoded = encodeLine(line);
@@ -54,7 +54,7 @@ describe("lines of the coordinator", () => {
     );
   });
 
-  test("may carry keys of a newer version, which are left out", () => {
+  test("may hold keys of a newer version, which are left out", () => {
     expect(parseServerLine('{"type":"ack","seq":5,"hint":"slow"}')).toEqual({
       type: "ack",
       seq: 5,
@@ -83,11 +83,11 @@ describe("lines of the coordinator", () => {
 });
 
 describe("hello", () => {
-  test("survives the wire", () => {
+  test("is the same after encoding and parsing", () => {
     expect(helloSchema.parse(JSON.parse(encodeLine(hello())))).toEqual(hello());
   });
 
-  test("fits a control line even with the longest of everything", () => {
+  test("fits a control line even with the longest fields", () => {
     const long = "x".repeat(64);
     const longest = hello({
       node_id: long,
@@ -117,7 +117,7 @@ describe("hello", () => {
   });
 });
 
-test("skip survives the wire, and names a number from 1 on", () => {
+test("skip is the same after encoding and parsing, and its number is at least 1", () => {
   const skip = { type: "skip", to: 2001 } as const;
   expect(skipSchema.parse(JSON.parse(encodeLine(skip)))).toEqual(skip);
   expect(skipSchema.safeParse({ type: "skip", to: 0 }).success).toBe(false);

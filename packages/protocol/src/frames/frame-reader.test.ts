@@ -20,7 +20,7 @@ function read(text: string, size: number, lineBytesMax?: number): string[] {
   return seen;
 }
 
-test("frames come out whole and in ASCII, other lines with the reason, however the bytes are cut", () => {
+test("frames are whole and in ASCII, and other lines have a reason, however the bytes are cut", () => {
   const text = `${frame(1)}\n{"type":"skip"}\n${frame(2, "Zürich")}\nnoise\n${frame(3)}\n${frame(4)}`;
   const expected = [
     frame(1),

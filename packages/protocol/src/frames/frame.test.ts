@@ -6,10 +6,10 @@ import { prepareFrames, scanPrepared } from "./frame-scan-wasm.ts";
 import { LINE_BYTES_MAX } from "./lines.ts";
 
 const encoder = new TextEncoder();
-// Only a busy stream has the quickest third made; from here on it is there.
+// A large chunk has the vector module built, so that the tests below use it.
 prepareFrames(new Uint8Array(64 * 1024));
 
-/** Checks a whole line, which lies alone in its buffer. */
+/** Checks a line that is alone in its buffer. */
 function check(line: string | Uint8Array): FrameVerdict {
   const bytes = typeof line === "string" ? encoder.encode(line) : line;
   return checkFrame(bytes, 0, bytes.length);
@@ -72,7 +72,7 @@ function oracle(line: Uint8Array): Record<string, unknown> | undefined {
   return deepest <= 64 ? value : undefined;
 }
 
-/** Holds the verdict on one line against the oracle's, and the quick half and the quickest third against both. */
+/** Compares the verdict on one line, and those of both fast paths, with the oracle's. */
 function agrees(line: Uint8Array): void {
   const value = oracle(line);
   const verdict = checkFrame(line, 0, line.length);
@@ -242,7 +242,7 @@ describe("checkFrame", () => {
       }),
       { numRuns: 6000 },
     );
-    // The generator reaches both halves, or this test would show little.
+    // The generator must reach all paths, or this test would prove little.
     expect(frames).toBeGreaterThan(1000);
     expect(frames - quickFrames).toBeGreaterThan(500);
     expect(quickFrames).toBeGreaterThan(100);
@@ -277,7 +277,7 @@ describe("checkFrame", () => {
   const pythonStyle = (value: unknown): string =>
     JSON.stringify(value).replaceAll(",", ", ").replaceAll(":", ": ");
 
-  test("takes what JSON.stringify and Python's json.dumps write in one quick pass", () => {
+  test("accepts what JSON.stringify and Python's json.dumps write in one pass", () => {
     fc.assert(
       fc.property(common, (frame) => {
         for (const line of [JSON.stringify(frame), pythonStyle(frame)]) {
@@ -288,13 +288,13 @@ describe("checkFrame", () => {
     );
   });
 
-  /** As most programs write them: nothing but numbers and words in `adsb`. */
+  /** As most programs write them: only numbers and words in `adsb`. */
   const flat = common.map(({ adsb, ...frame }) => ({
     ...frame,
     adsb: adsb.map((a) => (a === null ? null : { hex: a.hex, alt: a.alt, gs: a.gs, on: null })),
   }));
 
-  test("takes flat frames of JSON.stringify with vector instructions, anywhere in a chunk", () => {
+  test("accepts flat frames of JSON.stringify with vector instructions, anywhere in a chunk", () => {
     fc.assert(
       fc.property(flat, fc.string({ maxLength: 100 }), (frame, before) => {
         const line = JSON.stringify(frame);
@@ -311,7 +311,7 @@ describe("checkFrame", () => {
     );
   });
 
-  test("agrees with the oracle where the spelling is the common one and the numbers are odd", () => {
+  test("agrees with the oracle for odd numbers in the common spelling", () => {
     const numbersOf = (n: number): fc.Arbitrary<string> =>
       fc.array(number, { minLength: n, maxLength: n }).map((items) => `[${items.join(",")}]`);
     const member = fc.tuple(jsonString, fc.oneof(number, jsonString));
@@ -345,7 +345,7 @@ describe("checkFrame", () => {
     expect(taken).toBeLessThan(9500);
   });
 
-  test("leaves chunks larger than a socket gives to the others, and lines of another chunk", () => {
+  test("leaves very large chunks, and lines of another chunk, to the other paths", () => {
     const line = `{"timestamp":1,${rest}}`;
     const large = encoder.encode(`${line}\n${" ".repeat(512 * 1024)}`);
     prepareFrames(large);
@@ -390,7 +390,7 @@ describe("checkFrame", () => {
     );
   });
 
-  /** Reads lines as a tracker in Python does; dies as one does of what it cannot read. */
+  /** Reads lines as a tracker in Python does, and crashes as one does on what it cannot read. */
   const pythonReader = `
 import json, math, sys
 count = 0
@@ -419,7 +419,7 @@ print(count)
     expect(Number(python.stdout.toString())).toBeGreaterThan(500);
   });
 
-  test("sees only its own part of the buffer", () => {
+  test("reads only its own part of the buffer", () => {
     fc.assert(
       fc.property(frameText, fc.string(), fc.string(), (line, before, after) => {
         const [a, b, c] = [before, line, after].map((s) => encoder.encode(s)) as [
@@ -434,7 +434,7 @@ print(count)
     );
   });
 
-  test("accepts no part of a frame, whether the buffer ends there or goes on", () => {
+  test("accepts no part of a frame, whether the buffer ends there or continues", () => {
     const whole = encoder.encode(
       '{"timestamp":1783500000000,"delay":[1.5,-2],"doppler":[3,0],"snr":[4,5.25],' +
         '"adsb":[null,{"hex":"a1b2c3","f":[true,false,null],"n":{"x":-1.5}}]}',
@@ -531,7 +531,7 @@ print(count)
     expect(problemOf(line)).toBe(problem);
   });
 
-  test("hands out the object of a line that is one, for control messages", () => {
+  test("returns the object of a line that is one, for control messages", () => {
     const verdict = check('{"type":"skip","to":7}');
     expect(verdict).toMatchObject({ at: "not_frame", object: { type: "skip", to: 7 } });
     expect(check("[1]")).toMatchObject({ at: "not_frame", object: undefined });
@@ -541,7 +541,7 @@ print(count)
     ["quick", ""],
     ["careful", "\t"],
   ])("on the %s way", (_way, blank) => {
-    test(`takes ${DETECTIONS_MAX} detections and not one more`, () => {
+    test(`accepts ${DETECTIONS_MAX} detections and not one more`, () => {
       const line = (n: number): string => {
         const zeros = `[${Array.from({ length: n }, () => "0").join(",")}]`;
         return `{"timestamp":1,"delay":${blank}${zeros},"doppler":${zeros},"snr":${zeros}}`;
@@ -553,7 +553,7 @@ print(count)
       expect(quickest(line(DETECTIONS_MAX + 1))).toBe(false);
     });
 
-    test("takes nesting 64 deep and not one deeper", () => {
+    test("accepts nesting 64 deep and not 65", () => {
       const line = (inner: number): string =>
         `{"timestamp":1,${blank}${rest},"adsb":[{"a":${"[".repeat(inner)}${"]".repeat(inner)}}]}`;
       expect(problemOf(line(61))).toBe("frame");
@@ -562,13 +562,13 @@ print(count)
     });
   });
 
-  test("counts as nesting what stands behind a repeated key, and not what stands in strings", () => {
+  test("counts nesting behind a repeated key, and not in strings", () => {
     const deep = `${"[".repeat(70)}${"]".repeat(70)}`;
     expect(problemOf(`{"x":${deep},"x":1,"timestamp":1,${rest}}`)).toBe("too_deep");
     expect(problemOf(`{"x":"\\"${deep}","timestamp":1,${rest}}`)).toBe("frame");
   });
 
-  test("re-encodes what is not ASCII, and refuses it when that makes it too long", () => {
+  test("re-encodes non-ASCII frames, and refuses them when that makes them too long", () => {
     const line = (t: string): string => `{"timestamp":1,${rest},"adsb":[{"t":"${t}"}]}`;
     const verdict = check(line("\u007f\u0080é😀\u2028"));
     expect(verdict.at).toBe("reencoded");
@@ -584,7 +584,7 @@ print(count)
 });
 
 describe("encodeAscii", () => {
-  test("writes one line of ASCII that means the same, for any value", () => {
+  test("writes one line of ASCII with the same value, for any value", () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.string({ unit: "binary" }), (json, s) => {
         const value = { json, s };

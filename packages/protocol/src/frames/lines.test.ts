@@ -27,7 +27,7 @@ function decode(chunks: readonly Uint8Array[], lineBytesMax?: number): Outcome {
   return { lines, oversized: decoder.oversized, pending: decoder.pendingBytes };
 }
 
-/** The same by the plainest means: the whole stream at hand, cut at every LF. */
+/** A reference implementation: the whole stream, cut at every LF. */
 function expected(stream: Uint8Array, lineBytesMax: number): Outcome {
   const parts = latin1(stream).split("\n");
   const rest = parts.pop()!;
@@ -51,7 +51,7 @@ const bytes = fc.array(fc.oneof(fc.constant(10), fc.integer({ min: 0, max: 255 }
 const stream = bytes.map((b) => Uint8Array.from(b));
 
 describe("LineDecoder", () => {
-  test("gives the same lines however the bytes are cut, for any bytes and any limit", () => {
+  test("finds the same lines however the bytes are cut, for any bytes and any limit", () => {
     const cuts = fc.array(fc.nat(), { maxLength: 20 });
     fc.assert(
       fc.property(stream, cuts, fc.integer({ min: 1, max: 40 }), (s, at, max) => {
@@ -61,7 +61,7 @@ describe("LineDecoder", () => {
     );
   });
 
-  test("gives the same lines one byte at a time", () => {
+  test("finds the same lines one byte at a time", () => {
     fc.assert(
       fc.property(stream, fc.integer({ min: 1, max: 40 }), (s, max) => {
         const single = Array.from(s, (_, i) => s.slice(i, i + 1));
@@ -70,7 +70,7 @@ describe("LineDecoder", () => {
     );
   });
 
-  test("gives the same lines cut in two at every point, empty chunks included", () => {
+  test("finds the same lines cut in two at every point, empty chunks included", () => {
     const s = encoder.encode('{"a":1}\n\n{"b":"é"}\r\n0123456789abcdef\n{"c":3}\nrest');
     for (let at = 0; at <= s.length; at++) {
       const two = [s.slice(0, at), s.slice(at)];
@@ -108,7 +108,7 @@ describe("LineDecoder", () => {
     });
   });
 
-  test("keeps nothing of a line that goes on for ever", () => {
+  test("keeps nothing of an endless line", () => {
     const decoder = new LineDecoder(1024);
     const chunk = new Uint8Array(500).fill(97);
     for (let i = 0; i < 1000; i++) {
@@ -118,7 +118,7 @@ describe("LineDecoder", () => {
     expect(decoder.oversized).toBe(1);
   });
 
-  test("hands out complete lines without copying them", () => {
+  test("passes on complete lines without copying them", () => {
     const chunk = encoder.encode("one\ntwo\nthr");
     const seen: [boolean, number, number][] = [];
     new LineDecoder().push(chunk, (b, start, end) => seen.push([b === chunk, start, end]));
@@ -138,7 +138,7 @@ describe("LineDecoder", () => {
     expect(lines).toEqual(["abcde"]);
   });
 
-  test("forgets an unfinished line on reset, be it short or being skipped", () => {
+  test("drops an unfinished line on reset, short or skipped", () => {
     for (const unfinished of ["half", "much too long for the limit"]) {
       const decoder = new LineDecoder(10);
       const lines: string[] = [];

@@ -12,11 +12,11 @@ const encoder = new TextEncoder();
 const bytesOf = (text: string): Uint8Array => encoder.encode(text);
 const line = (n: number, size = 0): string => `${String(n).padStart(size, "0")}\n`;
 
-function textOf(fed: readonly SentLines[]): string {
-  return fed.map(({ bytes }) => Buffer.from(bytes).toString("latin1")).join("");
+function textOf(sent: readonly SentLines[]): string {
+  return sent.map(({ bytes }) => Buffer.from(bytes).toString("latin1")).join("");
 }
 
-/** A tracker's socket that takes as much as it is told to. */
+/** A tracker's socket that accepts as much as `room` allows. */
 class ScriptedSink implements Sink {
   taken = "";
   room = Number.POSITIVE_INFINITY;
@@ -32,8 +32,8 @@ class ScriptedSink implements Sink {
   end(): void {}
 }
 
-describe("a receiver (T8)", () => {
-  test("passes lines on in order, at once while the socket takes them", () => {
+describe("a frame queue (T8)", () => {
+  test("passes lines on in order, at once while the socket accepts them", () => {
     const queue = new FrameQueue();
     const sink = new ScriptedSink();
     const accepted: number[] = [];
@@ -45,7 +45,7 @@ describe("a receiver (T8)", () => {
     expect(queue.waitingFrames).toBe(0);
   });
 
-  test("says accepted when the socket has the last byte, not before, and asks no blocked socket again", () => {
+  test("reports acceptance at the last byte, not before, and does not write to a blocked socket", () => {
     const queue = new FrameQueue();
     const sink = new ScriptedSink();
     sink.room = 3;
@@ -65,7 +65,7 @@ describe("a receiver (T8)", () => {
     expect([sink.taken, accepted]).toEqual(["abcd\ne\n", 2]);
   });
 
-  test("gives the next socket again what the last one took, and a line that was cut whole (T5)", () => {
+  test("sends the next socket again what the last one accepted, and a cut line whole (T5)", () => {
     const queue = new FrameQueue();
     const first = new ScriptedSink();
     first.room = "one\ntwo\nthree\nfo".length;
@@ -83,7 +83,7 @@ describe("a receiver (T8)", () => {
     expect(queue.bytesAccepted).toBe(second.taken.length);
   });
 
-  test("goes on with what is given again when that is cut, too", () => {
+  test("continues with the redelivery when that is cut, too", () => {
     const queue = new FrameQueue();
     queue.write(bytesOf("one\n"), 1);
     queue.write(bytesOf("two\n"), 1);
@@ -99,7 +99,7 @@ describe("a receiver (T8)", () => {
     expect(queue.framesAccepted).toBe(4);
   });
 
-  test("keeps what may be unread and a little more, and nothing that is forgotten", () => {
+  test("keeps what may be unread and a little more, and nothing after the redelivery is cleared", () => {
     const queue = new FrameQueue();
     const first = new ScriptedSink();
     queue.connect(first);
@@ -118,7 +118,7 @@ describe("a receiver (T8)", () => {
     expect(second.taken).toBe("next\n");
   });
 
-  test("forgets what is to be given again while it waits for that, and keeps what is new", () => {
+  test("drops a waiting redelivery when it is cleared, and keeps new frames", () => {
     const queue = new FrameQueue();
     const first = new ScriptedSink();
     queue.connect(first);
@@ -135,7 +135,7 @@ describe("a receiver (T8)", () => {
     expect([third.taken, queue.isFull, queue.waitingFrames]).toEqual(["new\n", false, 0]);
   });
 
-  test("leaves new frames their room while much is to be given again (T1)", () => {
+  test("has room for new frames during a large redelivery (T1)", () => {
     const queue = new FrameQueue();
     const first = new ScriptedSink();
     queue.connect(first);
@@ -153,7 +153,7 @@ describe("a receiver (T8)", () => {
     expect([queue.isFull, queue.waitingFrames]).toEqual([false, 0]);
   });
 
-  test("keeps no more than a connection can hold, and 64 KiB, when nobody says what is read", () => {
+  test("keeps no more than a connection holds and 64 KiB when no reading arrives", () => {
     const queue = new FrameQueue(new RedeliveryBudget(4_000_000));
     const sink = new ScriptedSink();
     queue.connect(sink);
@@ -167,7 +167,7 @@ describe("a receiver (T8)", () => {
     expect(kept).toBeLessThan(4_000_000 + KEEP_BYTES + 2 * chunk.length);
   });
 
-  test("gives each of many slow trackers a little when they have much together, and loses nothing by it", () => {
+  test("sends many slow trackers a little each when the budget is used up, and loses nothing", () => {
     const total = new RedeliveryBudget();
     const chunk = bytesOf(`${"x".repeat(128 * 1024 - 1)}\n`);
     const sinks = Array.from({ length: 500 }, () => {
@@ -188,7 +188,7 @@ describe("a receiver (T8)", () => {
     expect(total.bytes).toBe(0);
   });
 
-  test("keeps 1 MiB where nobody can tell what is read, and waits for nothing", () => {
+  test("keeps 1 MiB when the system does not report what is read, and waits for nothing", () => {
     const queue = new FrameQueue();
     const sink = new ScriptedSink();
     queue.connect(sink);
@@ -200,7 +200,7 @@ describe("a receiver (T8)", () => {
     expect([kept <= 1024 * 1024, kept > 1024 * 1024 - chunk.length]).toEqual([true, true]);
   });
 
-  test("takes a closed socket's −1 for nothing written", () => {
+  test("treats the −1 of a closed socket as nothing written", () => {
     const queue = new FrameQueue();
     queue.connect({ write: () => -1, end: () => {} });
     queue.write(bytesOf("one\n"), 1);
@@ -223,7 +223,7 @@ describe("a receiver (T8)", () => {
     expect([old.taken, current.taken]).toEqual(["", "1\n"]);
   });
 
-  test("calls an empty entry in its turn, behind what was queued before", () => {
+  test("calls back for an empty entry in its turn, behind what was queued before", () => {
     const queue = new FrameQueue();
     const order: string[] = [];
     queue.write(bytesOf("1\n"), 1, () => order.push("frame"));
@@ -233,7 +233,7 @@ describe("a receiver (T8)", () => {
     expect(order).toEqual(["frame", "empty"]);
   });
 
-  test("is idle when everything is handed over", async () => {
+  test("is idle when everything is accepted", async () => {
     const queue = new FrameQueue();
     await queue.whenIdle();
     queue.write(bytesOf("1\n"), 1);
@@ -247,7 +247,7 @@ describe("a receiver (T8)", () => {
   });
 });
 
-describe("the bounds of a receiver (T8)", () => {
+describe("the bounds of a frame queue (T8)", () => {
   test.each([
     ["frames", QUEUE_FRAMES_MAX, 1, (n: number) => bytesOf(line(n))],
     ["lines without frames", QUEUE_FRAMES_MAX, 0, () => new Uint8Array(0)],
@@ -290,7 +290,7 @@ describe("the bounds of a receiver (T8)", () => {
     expect(woken).toBe(2);
   });
 
-  test("drops the oldest frame of a source that can't wait, counted, only when full while the tracker is down", () => {
+  test("drops and counts the oldest frame of a source that cannot wait, only when full while the tracker is down", () => {
     const queue = new FrameQueue();
     for (let n = 0; n < QUEUE_FRAMES_MAX + 3; n++) queue.writeDroppable(bytesOf(line(n)));
     expect(queue.dropped.tracker_down).toBe(3);
@@ -319,7 +319,7 @@ describe("the bounds of a receiver (T8)", () => {
     expect(queue.dropped.tracker_down).toBe(1020 - queue.waitingFrames);
   });
 
-  test("drops a frame that an earlier socket took in part as a whole", () => {
+  test("drops a frame as a whole that an earlier socket accepted in part", () => {
     const queue = new FrameQueue();
     const first = new ScriptedSink();
     first.room = 2;
@@ -332,7 +332,7 @@ describe("the bounds of a receiver (T8)", () => {
     expect(second.taken.startsWith("1\n2\n")).toBe(true);
   });
 
-  test("frames of a source that waits are never dropped for those of one that can't", () => {
+  test("never drops frames of a source that waits for those of one that cannot", () => {
     const queue = new FrameQueue();
     for (let n = 0; n < QUEUE_FRAMES_MAX; n++) queue.write(bytesOf(line(n)), 1);
     queue.writeDroppable(bytesOf("late\n"));
@@ -360,7 +360,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ do: fc.constant("connect" as const), bytes: fc.nat(60) }),
 );
 
-test("over any writes, cuts and partial acceptances: each entry is accepted exactly once, in order, and every socket gets all lines from the first on", () => {
+test("for any writes, cuts and partial acceptances each entry is accepted once, in order, and every socket receives all lines from the first", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
       const queue = new FrameQueue();
@@ -396,7 +396,7 @@ test("over any writes, cuts and partial acceptances: each entry is accepted exac
       expect(queue.framesAccepted).toBe(lines);
       expect([queue.waitingFrames, queue.isFull]).toEqual([0, false]);
       const all = Array.from({ length: lines }, (_, n) => n);
-      // Far less than what is kept: each socket begins with the first line again.
+      // So little that all of it is kept: each socket begins with the first line.
       for (const sink of sinks) {
         const whole = sink.taken.split("\n").slice(0, -1).map(Number);
         expect(whole).toEqual(all.slice(0, whole.length));

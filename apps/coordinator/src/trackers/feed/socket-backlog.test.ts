@@ -10,8 +10,8 @@ function table(...rows: readonly string[]): Buffer {
   return Buffer.from(HEAD + rows.map((row, i) => `${i}: ${row} 00:00000000\n`).join(""));
 }
 
-describe("what a tracker has not read (T5)", () => {
-  test("is what both ends of its connection hold, whichever table they stand in", () => {
+describe("the backlog of a tracker (T5)", () => {
+  test("is what both ends of its connection hold, in whichever table they are", () => {
     const tables: Record<string, Buffer> = {
       "/proc/net/tcp": table(
         `0100007F:1F90 00000000:0000 0A ${EMPTY}`,
@@ -25,7 +25,7 @@ describe("what a tracker has not read (T5)", () => {
     };
     const clock = new FakeClock();
     const backlog = new SocketBacklog(clock, (path) => tables[path]!);
-    const told = new Map<string, number | undefined>();
+    const readings = new Map<string, number | undefined>();
     const connections = [
       [0xa000, 0x1f90],
       [0xa001, 0x1f90],
@@ -33,38 +33,38 @@ describe("what a tracker has not read (T5)", () => {
       [0xa000, 0x1f91],
     ] as const;
     for (const [from, to] of connections)
-      backlog.watch(from, to, (bytes) => told.set(`${from} ${to}`, bytes));
+      backlog.watch(from, to, (bytes) => readings.set(`${from} ${to}`, bytes));
     backlog.requestReading();
-    expect(told.size).toBe(0);
+    expect(readings.size).toBe(0);
     clock.advance(0);
-    // What the tracker sends back is nobody's.
-    expect([...told.values()]).toEqual([21, 0, 0, 0]);
+    // What the tracker sends back is not reported to any watcher.
+    expect([...readings.values()]).toEqual([21, 0, 0, 0]);
   });
 
-  test("is read again only after a while, and unknown where there is no such table", () => {
+  test("is read again only after a while, and unknown without a table", () => {
     const clock = new FakeClock();
     let reads = 0;
     const backlog = new SocketBacklog(clock, () => {
       reads++;
       throw new Error("ENOENT");
     });
-    const told: unknown[] = [];
-    const stop = backlog.watch(1, 2, (bytes) => told.push(bytes));
+    const readings: unknown[] = [];
+    const stop = backlog.watch(1, 2, (bytes) => readings.push(bytes));
     for (let i = 0; i < 9; i++) backlog.requestReading();
     clock.advance(0);
-    expect([reads, told]).toEqual([2, [undefined]]);
+    expect([reads, readings]).toEqual([2, [undefined]]);
     backlog.requestReading();
     clock.advance(19);
     expect(reads).toBe(2);
     clock.advance(1);
-    expect([reads, told]).toEqual([4, [undefined, undefined]]);
+    expect([reads, readings]).toEqual([4, [undefined, undefined]]);
     stop();
     backlog.requestReading();
     clock.advance(100);
-    expect(told).toHaveLength(2);
+    expect(readings).toHaveLength(2);
   });
 
-  test("is found for a real connection, and gone once it is read", async () => {
+  test("is found for a real connection, and zero once it is read", async () => {
     let reader: Bun.Socket | undefined;
     const server = Bun.listen({
       hostname: "127.0.0.1",

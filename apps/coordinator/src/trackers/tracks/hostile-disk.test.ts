@@ -25,7 +25,7 @@ const DAY_MS = 86_400_000;
 const LOST = "writing track files fails, events are lost";
 const AGAIN = "writing track files works again";
 
-/** Output into a directory that somebody else has a hand in. */
+/** A track log in a directory that other programs change. */
 class Rig {
   readonly clock = new FakeClock(NOON);
   readonly log = new RecordingLog();
@@ -44,7 +44,7 @@ class Rig {
     this.output.write(stream, line, 0, line.length, 1);
   }
 
-  /** Writes out one event. */
+  /** Writes one event. */
   event(id: string, stream = HILL, pad = 0): void {
     this.queue(id, stream, pad);
     this.output.flush();
@@ -86,8 +86,8 @@ function streams(count: number): StreamId[] {
   return Array.from({ length: count }, (_, n) => streamId(`s${n}`));
 }
 
-describe("somebody else in the directory (T9)", () => {
-  test("who removes the file, the stream's directory or all of it costs what was in them, and nothing that comes after", () => {
+describe("other programs in the directory (T9)", () => {
+  test("that remove the file, the stream's directory or everything cost what was in them, and no later event", () => {
     using dir = tempDir();
     const rig = new Rig(join(dir.path, "tracks"));
     rig.event("a");
@@ -103,7 +103,7 @@ describe("somebody else in the directory (T9)", () => {
     expect([rig.output.lost, rig.log.count(LOST)]).toEqual([0, 0]);
   });
 
-  test("who moves a file away gets what comes until its day is over; who empties it gets a whole one again", () => {
+  test("that move a file away receive events until its day is over; an emptied file holds whole lines again", () => {
     using dir = tempDir();
     const rig = new Rig(dir.path);
     rig.event("a");
@@ -115,7 +115,7 @@ describe("somebody else in the directory (T9)", () => {
     expect(rig.ids("mine")).toEqual(["c"]);
   });
 
-  test("whose things can't be removed is told about once, and the others' bound holds", () => {
+  test("whose files cannot be removed are logged once, and the bound of other files holds", () => {
     using dir = tempDir();
     mkdirSync(join(dir.path, HILL, "2020-01-01.jsonl", "deep"), { recursive: true });
     writeFileSync(join(dir.path, HILL, "2020-01-02.jsonl"), "old\n");
@@ -125,7 +125,7 @@ describe("somebody else in the directory (T9)", () => {
     expect(readdirSync(join(dir.path, HILL))).toEqual(["2020-01-01.jsonl"]);
   });
 
-  test("has nothing to do with a stream that has gone: its directory goes with its last file", () => {
+  test("do not keep an empty directory: it is removed with the last file of its stream", () => {
     using dir = tempDir();
     const rig = new Rig(dir.path, { keepDays: 1 });
     rig.event("a");
@@ -139,8 +139,8 @@ describe("somebody else in the directory (T9)", () => {
   });
 });
 
-describe("a directory that can't be used (T9)", () => {
-  test("at the start stops no start: events are counted, said once, and written when it can be", () => {
+describe("a directory that cannot be used (T9)", () => {
+  test("does not prevent a start: events are counted, the error is logged once, and writing resumes", () => {
     using dir = tempDir();
     const root = join(dir.path, "tracks");
     writeFileSync(root, "in the way");
@@ -154,7 +154,7 @@ describe("a directory that can't be used (T9)", () => {
     expect(rig.log.count(AGAIN)).toBe(1);
   });
 
-  test("for one stream is said once, however many others go on", () => {
+  test("for one stream is logged once, whatever other streams do", () => {
     using dir = tempDir();
     const rig = new Rig(dir.path);
     writeFileSync(join(dir.path, HILL), "in the way");
@@ -171,7 +171,7 @@ describe("a directory that can't be used (T9)", () => {
 });
 
 describe("many streams (T9)", () => {
-  test("stay within the total together, though each file is far from its own size", () => {
+  test("stay within the total together, although each file is far below its own limit", () => {
     using dir = tempDir();
     const totalBytesMax = 1e6;
     const rig = new Rig(dir.path, { totalBytesMax, rotateBytes: 1e6 });
@@ -185,14 +185,14 @@ describe("many streams (T9)", () => {
     expect(rig.bytes()).toBeLessThan(totalBytesMax + slack);
     expect(rig.bytes()).toBeGreaterThan(totalBytesMax / 2);
     expect(rig.output.lost).toBe(0);
-    // What is left is the latest of each.
+    // The latest files of each stream are left.
     for (const stream of all) {
       const names = readdirSync(join(dir.path, stream));
       expect(names.flatMap((name) => rig.ids(name, stream))).toContain("39");
     }
   });
 
-  test("keep a bounded number of files open, and none for long that nothing is written to", async () => {
+  test("keep a bounded number of files open, and close idle ones", async () => {
     using dir = tempDir();
     const rig = new Rig(dir.path, { openFilesMax: 20 });
     const all = streams(25);
@@ -214,7 +214,7 @@ describe("many streams (T9)", () => {
     expect([openBelow(dir.path), rig.output.lost]).toEqual([0, 0]);
   });
 
-  test("get their new files in turns, for a disk may be slow to open one, and lose nothing by it", () => {
+  test("open new files in turns, because opening may be slow, and lose nothing", () => {
     using dir = tempDir();
     const rig = new Rig(dir.path);
     const all = streams(40);
@@ -232,7 +232,7 @@ describe("many streams (T9)", () => {
     for (const stream of all) expect(rig.ids("2026-07-09.jsonl", stream)).toEqual(["b"]);
   });
 
-  test("queue so much together and no more: it is written before the next flush", () => {
+  test("queue a bounded number of bytes together: more is written before the next flush", () => {
     using dir = tempDir();
     const rig = new Rig(dir.path);
     for (const stream of streams(100)) rig.queue("a", stream, 200_000);
@@ -241,7 +241,7 @@ describe("many streams (T9)", () => {
 });
 
 describe("an odd clock (T9)", () => {
-  test("that goes back a day goes on in that day's file, and forward again in this one's", () => {
+  test("that goes back a day continues that day's file, and then this day's", () => {
     using dir = tempDir();
     const rig = new Rig(dir.path);
     rig.event("a");
@@ -264,7 +264,7 @@ const ENDLESS = `
 `;
 
 describe("lines (T9)", () => {
-  test("are whole after a kill -9 in the middle of writing, once the next process has begun", async () => {
+  test("are whole after a kill -9 during a write, once the next process has started", async () => {
     using dir = tempDir();
     const [output, daemon] = [
       join(import.meta.dirname, "track-log.ts"),
@@ -282,7 +282,7 @@ describe("lines (T9)", () => {
     expect(names().flatMap((name) => rig.ids(name)).length).toBeGreaterThan(0);
   });
 
-  test("of which a killed process left half are cut at the next start, though nothing is written that day any more", () => {
+  test("that a killed process left unfinished are cut off at the next start, even if nothing is written that day", () => {
     using dir = tempDir();
     const first = new Rig(dir.path);
     first.event("a");

@@ -51,13 +51,13 @@ describe("an event's frame", () => {
     expect(timeOf(text)).toBe(1_783_500_000_500);
   });
 
-  test("is not known when the tracker doesn't say", () => {
+  test("is unknown when the tracker does not print it", () => {
     expect(timeOf(`{"track_id":"a","detections":[{"timestamp":1}]}`)).toBeUndefined();
     expect(timeOf(`{"track_id":"a","timestamp":"1"}`)).toBeUndefined();
   });
 });
 
-describe("the view of a stream's tracks (T9)", () => {
+describe("the latest tracks of a stream (T9)", () => {
   function add(view: LatestTracks, id: string, run = 1, atMs = 0, extra = ""): void {
     const bytes = encoder.encode(`{"track_id":"${id}"${extra}}`);
     view.add(readEvent(bytes, 0, bytes.length)!, bytes, 0, run, atMs);
@@ -76,7 +76,7 @@ describe("the view of a stream's tracks (T9)", () => {
     expect([view.events, view.tracks]).toEqual([3, 2]);
   });
 
-  test("keeps tracks of one id apart when they are of different runs", () => {
+  test("keeps tracks with the same id apart when their runs differ", () => {
     const view = new LatestTracks();
     add(view, "a", 1);
     add(view, "a", 2);
@@ -86,7 +86,7 @@ describe("the view of a stream's tracks (T9)", () => {
     ]);
   });
 
-  test(`forgets the track longest without an event beyond ${TRACKS_MAX}`, () => {
+  test(`drops the track without an event for the longest time beyond ${TRACKS_MAX}`, () => {
     const view = new LatestTracks();
     for (let n = 0; n < TRACKS_MAX; n++) add(view, `t${n}`);
     add(view, "t0");
@@ -105,7 +105,7 @@ describe("the view of a stream's tracks (T9)", () => {
     expect([view.live(11_000), view.live(11_001), view.live(15_001)]).toEqual([2, 1, 0]);
   });
 
-  test("leaves out an event that only looked like JSON, and gives out the others", () => {
+  test("leaves out an event that only looked like JSON, and returns the others", () => {
     const view = new LatestTracks();
     add(view, "bad", 1, 0, `,"timestamp":1,"x":`);
     add(view, "good");

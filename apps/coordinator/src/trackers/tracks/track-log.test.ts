@@ -36,7 +36,7 @@ class Rig {
     bytes.fill(0);
   }
 
-  /** Writes out one event at once. */
+  /** Writes one event at once. */
   flushed(text: string, run = 1, stream = STREAM): void {
     this.write(text, run, stream);
     this.output.flush();
@@ -55,7 +55,7 @@ function touch(path: string, bytes: number): void {
 }
 
 describe("track files (T9)", () => {
-  test("get each event as the tracker wrote it, with its run, within 200 ms, in the file of its stream and day", () => {
+  test("receive each event as the tracker wrote it, with its run, within 200 ms, by stream and day", () => {
     using dir = tempDir();
     const rig = new Rig(join(dir.path, "tracks"));
     rig.write(`{"track_id":"a","x":[1,2]}`);
@@ -69,7 +69,7 @@ describe("track files (T9)", () => {
     expect(rig.files("hill")).toEqual({ "2026-07-08.jsonl": `{"track_id":"c","run":1}\n` });
   });
 
-  test("begin anew at midnight UTC", () => {
+  test("start again at midnight UTC", () => {
     using dir = tempDir();
     const rig = new Rig(dir.path);
     rig.clock.advance(DAY_MS / 2 - 1);
@@ -79,7 +79,7 @@ describe("track files (T9)", () => {
     expect(Object.keys(rig.files())).toEqual(["2026-07-08.jsonl", "2026-07-09.jsonl"]);
   });
 
-  test("rotate when they have reached their size, and go on where they were after a restart", async () => {
+  test("rotate at their size limit, and continue after a restart", async () => {
     using dir = tempDir();
     const first = new Rig(dir.path, { rotateBytes: 50 });
     for (const id of ["a", "b", "c"]) first.flushed(`{"track_id":"${id}"}`);
@@ -94,7 +94,7 @@ describe("track files (T9)", () => {
     });
   });
 
-  test("hold whole lines only: what a killed process left of one is cut off", async () => {
+  test("hold whole lines only: an unfinished line of a killed process is cut off", async () => {
     using dir = tempDir();
     const first = new Rig(dir.path);
     first.flushed(`{"track_id":"a"}`);
@@ -113,7 +113,7 @@ describe("track files (T9)", () => {
     expect(readFileSync(path, "utf8")).toBe(`{"track_id":"d"}\n{"track_id":"e","run":1}\n`);
   });
 
-  test("are written out at once when much is waiting, and at a stop, which leaves no timer", async () => {
+  test("are written at once when much is queued, and at a stop, which leaves no timer", async () => {
     using dir = tempDir();
     const rig = new Rig(dir.path);
     rig.write(`{"track_id":"a","x":"${"x".repeat(300_000)}"}`);
@@ -126,7 +126,7 @@ describe("track files (T9)", () => {
 });
 
 describe("what is kept (T9)", () => {
-  test("is of the last days; other people's files are not touched", () => {
+  test("is of the last days; other files are not touched", () => {
     using dir = tempDir();
     for (const name of ["2026-06-23.jsonl", "2026-06-24.jsonl", "2026-06-24.1.jsonl", "notes.txt"])
       touch(join(dir.path, STREAM, name), 10);
@@ -144,7 +144,7 @@ describe("what is kept (T9)", () => {
     expect(Object.keys(rig.files())).toEqual(["notes.txt"]);
   });
 
-  test("is within the total, the oldest of all streams going first, never the file being written", () => {
+  test("is within the total: the oldest files of all streams are removed first, never an open one", () => {
     using dir = tempDir();
     touch(join(dir.path, "hill", "2026-07-05.jsonl"), 40);
     touch(join(dir.path, STREAM, "2026-07-06.jsonl"), 40);
@@ -158,7 +158,7 @@ describe("what is kept (T9)", () => {
     expect(Object.keys(rig.files())).toEqual(["2026-07-08.jsonl"]);
   });
 
-  test("stays within the total while a tracker floods, without waiting for the minute", () => {
+  test("stays within the total while a tracker floods, without waiting for the regular clean-up", () => {
     using dir = tempDir();
     const rig = new Rig(dir.path, { rotateBytes: 100, totalBytesMax: 500 });
     for (let n = 0; n < 100; n++) rig.flushed(`{"track_id":"${String(n).padStart(60, "0")}"}`);
@@ -167,7 +167,7 @@ describe("what is kept (T9)", () => {
     expect(Object.values(files).join("")).toContain(`${"0".repeat(58)}99"`);
   });
 
-  test("does not include the last file of a stream that fell silent days ago", () => {
+  test("does not include the last file of a stream that became silent days ago", () => {
     using dir = tempDir();
     const rig = new Rig(dir.path, { keepDays: 1 });
     rig.flushed(`{"track_id":"a"}`);
@@ -175,7 +175,7 @@ describe("what is kept (T9)", () => {
     expect(rig.files()).toEqual({});
   });
 
-  test("survives a directory that has gone", () => {
+  test("survives the removal of the directory", () => {
     using dir = tempDir();
     const root = join(dir.path, "tracks");
     const rig = new Rig(root);
@@ -200,7 +200,7 @@ const FULL_DISK = `
 `;
 
 describe("a disk that refuses (T9)", () => {
-  test("costs events, which are counted, and is used again when it works again; said once each way", () => {
+  test("costs events, which are counted, and is used again when it works; each change is logged once", () => {
     using dir = tempDir();
     const rig = new Rig(dir.path);
     writeFileSync(join(dir.path, STREAM), "in the way");
@@ -213,9 +213,9 @@ describe("a disk that refuses (T9)", () => {
     expect(rig.log.lines.map((l) => l.level)).toEqual(["error", "info"]);
   });
 
-  test("in the middle of a batch leaves no part of it behind", () => {
+  test("during a batch leaves no part of it behind", () => {
     using dir = tempDir();
-    // The limit on a file's size stands for the full disk: a write is cut short, the next one fails.
+    // A limit on the size of a file acts like a full disk: one write is cut short, the next fails.
     const { stdout, stderr } = Bun.spawnSync([
       "sh",
       "-c",

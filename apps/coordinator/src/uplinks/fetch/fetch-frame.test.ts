@@ -29,8 +29,8 @@ function textOf(fetched: Fetched): string {
   return fetched.at === "frame" ? new TextDecoder().decode(fetched.frame.bytes) : fetched.problem;
 }
 
-describe("a frame that is asked for (T7)", () => {
-  test("is one ASCII line, however the server wrote it; unknown keys stay", async () => {
+describe("a fetched frame (T7)", () => {
+  test("is one ASCII line, however the server wrote it, and keeps unknown keys", async () => {
     const written = JSON.stringify({ ...FRAME, site: "Zürich" }, null, 2);
     const fetched = await asked(`\n${written}\n\n`);
     expect(textOf(fetched)).toBe(
@@ -39,7 +39,7 @@ describe("a frame that is asked for (T7)", () => {
     expect(fetched).toMatchObject({ at: "frame", frame: { timestampMs: 5 } });
   });
 
-  test("is asked for plainly, with the credentials of the config and nothing else of ours", async () => {
+  test("is requested with the credentials of the config and nothing else of ours", async () => {
     let seen: Record<string, string | null> = {};
     const reply = ({ method, url, headers }: Request): Response => {
       const header = (name: string): string | null => headers.get(name);
@@ -77,7 +77,7 @@ describe("a frame that is asked for (T7)", () => {
     expect(await asked(body)).toEqual({ at: "refused", problem } as Fetched);
   });
 
-  test("is none from an answer that is not 200, and no other host is asked in its place", async () => {
+  test("is not taken from a response other than 200, and no other host is asked instead", async () => {
     for (const status of [204, 401, 404, 500, 503])
       expect(await asked(() => new Response(null, { status }))).toEqual({
         at: "refused",
@@ -99,7 +99,7 @@ describe("a frame that is asked for (T7)", () => {
     await other.stop(true);
   });
 
-  test("is at most a line long, announced or not, compressed or not", async () => {
+  test("is at most as long as a line, announced or not, compressed or not", async () => {
     const body = (bytes: number): string => {
       const rest = JSON.stringify({ ...FRAME, pad: "" });
       return JSON.stringify({ ...FRAME, pad: "x".repeat(bytes - rest.length) });
@@ -122,7 +122,7 @@ describe("a frame that is asked for (T7)", () => {
     expect(textOf(await asked(() => new Response(zipped, { headers })))).toBe("encoded");
   });
 
-  test("is none when nobody answers, the answer breaks off, or asking is given up", async () => {
+  test("is missing when there is no response, it breaks off, or the fetch is aborted", async () => {
     const closed = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     closed.stop(true);
     const refused = {
@@ -168,7 +168,7 @@ describe("a frame that is asked for (T7)", () => {
     silent.stop(true);
   });
 
-  test("is none when asking is given up in the middle of an answer that does not end", async () => {
+  test("is missing when the fetch is aborted during an endless response", async () => {
     const stop = new AbortController();
     let parts = 0;
     const endless = new ReadableStream({
@@ -191,7 +191,7 @@ describe("a frame that is asked for (T7)", () => {
     expect(fetched.at).toBe("refused");
   });
 
-  test("comes over TLS from a server that the authority of the config vouches for, and from no other", async () => {
+  test("is taken over TLS only from a server that the configured CA has signed", async () => {
     const authority = new TestAuthority();
     const secure = Bun.serve({
       hostname: "127.0.0.1",
@@ -217,7 +217,7 @@ describe("a frame that is asked for (T7)", () => {
     await secure.stop(true);
   });
 
-  test("leaves neither the URL nor the credentials in what is said of its failure", async () => {
+  test("leaves neither the URL nor the credentials in the detail of a failure", async () => {
     const closed = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     closed.stop(true);
     const href = `http://127.0.0.1:${closed.port}/secret?key=secret`;

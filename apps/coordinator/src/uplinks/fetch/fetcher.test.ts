@@ -17,7 +17,7 @@ interface RigOptions {
   readonly trackers?: "up" | "deaf";
 }
 
-/** A server with a latest frame, a fetcher that asks it, and everything behind. */
+/** A server with a latest frame, a fetcher of it, and everything behind. */
 class Rig implements AsyncDisposable {
   readonly port: FramePort;
   readonly fetchers: Fetchers;
@@ -52,7 +52,7 @@ class Rig implements AsyncDisposable {
     return Object.fromEntries(this.fetchers.outcomes()[0]![1].entries());
   }
 
-  /** Steps time on until so many answers have been judged. */
+  /** Advances the clock until an outcome has been counted `times` times. */
   async answers(outcome: string, times: number, stepMs?: number): Promise<void> {
     await this.until(() => (this.outcomes()[outcome] ?? 0) >= times, stepMs);
   }
@@ -97,7 +97,7 @@ describe("a node whose frames are fetched (T7)", () => {
     expect(rig.tracker.activity.lastFrameAtMs).not.toBeNull();
   });
 
-  test("is asked at its interval", async () => {
+  test("is fetched at its interval", async () => {
     const rig = await begin();
     rig.shows(1);
     await rig.answers("frame", 1);
@@ -107,7 +107,7 @@ describe("a node whose frames are fetched (T7)", () => {
     expect(tookMs).toBeGreaterThanOrEqual(10 * INTERVAL_MS - INTERVAL_MS / 2);
   });
 
-  test("can't be spoken for with a push token", async () => {
+  test("cannot be pushed for with a push token", async () => {
     const rig = await begin();
     const peer = await rig.port.connect();
     peer.send(lines(frame(1, { node_id: "hill", token: PUSH })));
@@ -125,8 +125,8 @@ describe("a node whose frames are fetched (T7)", () => {
   });
 });
 
-describe("an outage of what is asked (T7)", () => {
-  test("is met with ever longer waits up to 30 s, said once, and over with the first new frame", async () => {
+describe("an outage of the server (T7)", () => {
+  test("lengthens the interval up to 30 s, is logged once, and ends with the first new frame", async () => {
     const rig = await begin();
     const { clock } = rig.port;
     for (const [n, fullMs] of [2000, 4000, 8000, 16_000, 30_000, 30_000].entries()) {
@@ -137,8 +137,8 @@ describe("an outage of what is asked (T7)", () => {
       expect(rig.asked).toBe(asked);
       clock.advance(fullMs / 2 + 1);
     }
-    const said = rig.port.log.lines.filter((l) => l.message === "fetching frames fails");
-    expect(said.map((l) => l.fields["problem"])).toEqual(["bad_status"]);
+    const warnings = rig.port.log.lines.filter((l) => l.message === "fetching frames fails");
+    expect(warnings.map((l) => l.fields["problem"])).toEqual(["bad_status"]);
     rig.shows(1);
     await rig.answers("frame", 1);
     expect(rig.port.log.count("fetching frames works again")).toBe(1);
@@ -147,7 +147,7 @@ describe("an outage of what is asked (T7)", () => {
     expect(rig.port.log.count("fetching frames works again")).toBe(1);
   });
 
-  test("takes the tracker its source at once, and stops it when it lasts; a new frame starts it again", async () => {
+  test("detaches the source at once, and stops the tracker if it lasts; a new frame starts it again", async () => {
     const rig = await begin();
     rig.shows(1);
     await rig.until(() => rig.tracker.state === "RUNNING");
@@ -163,7 +163,7 @@ describe("an outage of what is asked (T7)", () => {
     await rig.until(() => rig.tracker.queue.waitingFrames === 0);
   });
 
-  test("that is short costs no tracker, and the frame from before it is not taken twice", async () => {
+  test("that is short does not stop the tracker, and the frame before it is not taken twice", async () => {
     const rig = await begin();
     rig.shows(1);
     await rig.until(() => rig.tracker.state === "RUNNING");
@@ -196,7 +196,7 @@ describe("an outage of what is asked (T7)", () => {
     expect(rig.port.log.count("fetching frames works again")).toBe(1);
   });
 
-  test("is also a server that takes the question and says nothing for 10 s", async () => {
+  test("is also a server that accepts the request and sends nothing for 10 s", async () => {
     const rig = await begin();
     rig.answer = () => new Promise(() => {});
     await rig.until(() => rig.asked === 1);
@@ -206,7 +206,7 @@ describe("an outage of what is asked (T7)", () => {
     await rig.answers("frame", 1);
   });
 
-  test("of a server that comes and goes does not fill the log: once a minute is enough", async () => {
+  test("that begins and ends again and again does not fill the log: it is logged once a minute", async () => {
     const rig = await begin();
     let turn = 0;
     rig.answer = () =>
@@ -217,8 +217,8 @@ describe("an outage of what is asked (T7)", () => {
   });
 });
 
-describe("what stands behind a fetcher", () => {
-  test("slows it down: while the tracker reads nothing and its feed is full, nothing is asked for (T8)", async () => {
+describe("the tracker behind a fetcher", () => {
+  test("slows it down: while its queue is full, nothing is requested (T8)", async () => {
     const rig = await begin({ trackers: "deaf" });
     let n = 0;
     rig.answer = () => new Response(frame(++n, { pad: "x".repeat(1_000_000) }));
@@ -230,7 +230,7 @@ describe("what stands behind a fetcher", () => {
     await rig.until(() => rig.asked > asked);
   });
 
-  test("may have no port left: the frame is taken when there is one", async () => {
+  test("may have no port: the frame is taken when one is free", async () => {
     const rig = await begin({ ports: 1 });
     const peer = await rig.port.connect();
     peer.send(lines(frame(1, { node_id: "dale", token: PUSH })));
@@ -245,7 +245,7 @@ describe("what stands behind a fetcher", () => {
     expect(rig.tracker.toView().frames).toBeLessThanOrEqual(1);
   });
 
-  test("is not asked any more once it was stopped, in the middle of a question too", async () => {
+  test("gets no frame after a stop, which also aborts a request under way", async () => {
     const rig = await begin();
     rig.answer = () => new Promise(() => {});
     await rig.until(() => rig.asked === 1);

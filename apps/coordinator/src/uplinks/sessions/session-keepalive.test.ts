@@ -12,13 +12,13 @@ import { frame, FramePort, lines, type Peer } from "../testing.ts";
 
 const STREAM = "radar3.radar";
 
-/** What has come so far, and takes it. */
+/** Takes the lines received so far. */
 function taken(peer: Peer): unknown[] {
   return peer.lines.splice(0);
 }
 
 describe("an idle session", () => {
-  test("repeats its last ack every 10 s, for an agent that wonders whether anybody is there", async () => {
+  test("repeats its last ack every 10 s, so that the agent knows it is alive", async () => {
     await using port = new FramePort();
     const peer = await port.session(await port.hello("radar3", { first_seq: 41 }));
     port.clock.advance(9_999);
@@ -39,7 +39,7 @@ describe("an idle session", () => {
     expect(await peer.next("ack")).toEqual({ type: "ack", seq: 41 });
   });
 
-  test("is given up when the agent was silent for 30 s, not a moment sooner", async () => {
+  test("is cut off when the agent has been silent for 30 s, not a moment sooner", async () => {
     await using port = new FramePort();
     const peer = await port.session();
     port.clock.advance(29_999);
@@ -50,7 +50,7 @@ describe("an idle session", () => {
     expect(port.manager.get(streamId(STREAM))?.state).toBe("OUTAGE");
   });
 
-  test("stays while the agent repeats its skip, which is no frame: neither number nor tracker moves", async () => {
+  test("stays open while the agent repeats its skip, which is not a frame and changes nothing", async () => {
     await using port = new FramePort();
     const peer = await port.session();
     peer.send(lines(frame(1)));
@@ -72,7 +72,7 @@ describe("an idle session", () => {
   });
 });
 
-test("a session that is held back by a slow tracker repeats its ack, and does not blame the agent for silence it can't hear", () => {
+test("a session that is paused for a slow tracker repeats its ack, and does not count the agent's silence", () => {
   const clock = new FakeClock();
   const store = new ProgressStore(openDb(MEMORY).db, clock, new RecordingLog());
   const queue = new FrameQueue();

@@ -5,7 +5,7 @@ import { frame, FramePort, lines, type Peer } from "../testing.ts";
 
 const STREAM = "radar3.radar";
 
-/** Waits for the ack of `seq` and gives what was rejected before it. */
+/** Waits for the ack of `seq`, and returns the numbers that were rejected before it. */
 async function rejectedUpTo(port: FramePort, peer: Peer, seq: number): Promise<number[]> {
   const rejected: number[] = [];
   let acked = 0;
@@ -26,7 +26,7 @@ function frameOf(bytes: number): string {
 }
 
 describe("session lines that are not frames (T1)", () => {
-  test("are rejected by their number, whatever they are, and the session goes on", async () => {
+  test("are rejected by their number, whatever they are, and the session continues", async () => {
     await using port = new FramePort();
     const hello = await port.hello();
     const peer = await port.session(hello);
@@ -55,7 +55,7 @@ describe("session lines that are not frames (T1)", () => {
     expect(peer.closed).toBe(false);
   });
 
-  test("begin with the byte beyond 1 MiB, LF included, and with the level of nesting beyond 64", async () => {
+  test("begin with the byte beyond 1 MiB, LF included, and with the nesting level beyond 64", async () => {
     await using port = new FramePort();
     const peer = await port.session();
     const nested = (depth: number): string =>
@@ -66,7 +66,7 @@ describe("session lines that are not frames (T1)", () => {
     expect(port.counts.get("too_deep")).toBe(1);
   });
 
-  test("are those cut off by the end of the connection, too: they use no number", async () => {
+  test("use no number when they are cut off by the end of the connection", async () => {
     await using port = new FramePort();
     const hello = await port.hello();
     const first = await port.session(hello);
@@ -83,7 +83,7 @@ describe("session lines that are not frames (T1)", () => {
   });
 });
 
-test("an agent that sends more than the window only waits for its socket, and loses nothing (T8)", async () => {
+test("an agent that exceeds the window only waits for its socket, and loses nothing (T8)", async () => {
   await using port = new FramePort({ trackers: "deaf" });
   const peer = await port.session();
   const deaf = await port.tracker(STREAM);

@@ -11,7 +11,7 @@ import { Session } from "./session.ts";
 import { ProgressStore } from "./stream-progress.ts";
 import { frame, lines } from "../testing.ts";
 
-/** A session on a feed whose socket takes `writes` pieces and no more. */
+/** A session on a queue whose socket accepts `writes` pieces. */
 function sessionOn(writes: number) {
   const clock = new FakeClock();
   const store = new ProgressStore(openDb(MEMORY).db, clock, new RecordingLog());
@@ -32,14 +32,14 @@ function sessionOn(writes: number) {
   return { session, progress };
 }
 
-test("a frame that was re-encoded is not taken for accepted with the run of lines before it (T8)", () => {
+test("a re-encoded frame is not counted as accepted with the lines before it (T8)", () => {
   const { session, progress } = sessionOn(1);
   const chunk = Buffer.from(lines(frame(1), frame(2), frame(3, { name: "Zürich" }), frame(4)));
   session.data(chunk);
   expect(progress).toMatchObject({ enqueued: 4, accepted: 2 });
 });
 
-test("of removed nodes is forgotten, also when that could not be written down before a restart (R4)", async () => {
+test("progress of removed nodes is forgotten, even when the removal could not be written before a restart (R4)", async () => {
   const { db } = openDb(MEMORY);
   const rig = new Rig({}, { db });
   const [mine, other] = [streamIdSchema.parse("radar3.s"), streamIdSchema.parse("hill.s")];

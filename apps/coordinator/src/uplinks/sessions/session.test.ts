@@ -10,8 +10,8 @@ const numbers = (from: number, to: number): number[] =>
 const frames = (from: number, to: number): string =>
   lines(...numbers(from, to).map((n) => frame(n)));
 
-/** The numbers of the frames a tracker was given. */
-function given(received: readonly string[]): number[] {
+/** The numbers of the frames that a tracker has received. */
+function numbersOf(received: readonly string[]): number[] {
   return received.map((text) => (JSON.parse(text) as { timestamp: number }).timestamp - 1000);
 }
 
@@ -25,7 +25,7 @@ async function acked(port: FramePort, peer: Peer, seq: number): Promise<void> {
 }
 
 describe("a session (T1, T8)", () => {
-  test("passes frames on byte for byte and acknowledges them, 50 ms after the first at the latest", async () => {
+  test("passes frames on byte for byte and acknowledges them at most 50 ms after the first", async () => {
     await using port = new FramePort();
     const peer = await port.session();
     const sent = lines(
@@ -52,7 +52,7 @@ describe("a session (T1, T8)", () => {
     expect((await peer.next("ack")).seq).toBeGreaterThan(count - 4);
   });
 
-  test("takes frames cut anywhere, byte by byte too", async () => {
+  test("accepts frames cut anywhere, byte by byte too", async () => {
     await using port = new FramePort();
     const peer = await port.session();
     const tracker = await port.tracker(STREAM);
@@ -67,13 +67,13 @@ describe("a session (T1, T8)", () => {
     await acked(port, peer, 3);
   });
 
-  test("gives lines that are no frame their number, says so, and acknowledges past them", async () => {
+  test("numbers and rejects lines that are not frames, and acknowledges past them", async () => {
     await using port = new FramePort();
     const peer = await port.session();
     peer.send(lines(frame(1), "garbage", `{"timestamp":"x"}`, "", frame(5)));
     await acked(port, peer, 5);
     const tracker = await port.tracker(STREAM);
-    expect(given(tracker.lines)).toEqual([1, 5]);
+    expect(numbersOf(tracker.lines)).toEqual([1, 5]);
     peer.send(lines("garbage"));
     expect(await peer.next("rejected")).toEqual({ type: "rejected", seq: 6, code: "bad_frame" });
     await acked(port, peer, 6);
@@ -81,18 +81,18 @@ describe("a session (T1, T8)", () => {
     expect(port.counts.get("bad_timestamp")).toBe(1);
   });
 
-  test("skips a line over 1 MiB, counts it, and goes on behind it", async () => {
+  test("skips a line over 1 MiB, counts it, and continues after it", async () => {
     await using port = new FramePort();
     const peer = await port.session();
     peer.send(lines(frame(1), frame(2, { pad: "x".repeat(1024 * 1024) }), frame(3)));
     expect(await peer.next("rejected")).toMatchObject({ seq: 2 });
     await acked(port, peer, 3);
     const tracker = await port.tracker(STREAM);
-    expect(given(tracker.lines)).toEqual([1, 3]);
+    expect(numbersOf(tracker.lines)).toEqual([1, 3]);
     expect(port.counts.get("too_long")).toBe(1);
   });
 
-  test("gives trackers ASCII only: other letters come as escapes, invalid UTF-8 not at all", async () => {
+  test("sends trackers ASCII only: other letters as escapes, invalid UTF-8 not at all", async () => {
     await using port = new FramePort();
     const peer = await port.session();
     peer.send(lines(frame(1), frame(2, { site: "Zürich" }), frame(3)));
@@ -102,7 +102,7 @@ describe("a session (T1, T8)", () => {
     await acked(port, peer, 4);
     const tracker = await port.tracker(STREAM);
     expect(tracker.received).toContain(String.raw`Z\u00fcrich`);
-    expect(given(tracker.lines)).toEqual([1, 2, 3]);
+    expect(numbersOf(tracker.lines)).toEqual([1, 2, 3]);
   });
 
   test("counts as hearing the node (R5)", async () => {
@@ -118,7 +118,7 @@ describe("a session (T1, T8)", () => {
 });
 
 describe("skip", () => {
-  test("moves the numbering on, and what was skipped is acknowledged", async () => {
+  test("advances the numbering, and what was skipped is acknowledged", async () => {
     await using port = new FramePort();
     const peer = await port.session();
     peer.send(lines(frame(1), `{"type":"skip","to":100}`, frame(100)));
@@ -126,7 +126,7 @@ describe("skip", () => {
     peer.send(encodeLine({ type: "skip", to: 500 }));
     await acked(port, peer, 499);
     const tracker = await port.tracker(STREAM);
-    expect(given(tracker.lines)).toEqual([1, 100]);
+    expect(numbersOf(tracker.lines)).toEqual([1, 100]);
   });
 
   test.each([`{"type":"skip","to":1}`, `{"type":"skip"}`, `{"type":"skip","to":"9"}`])(
@@ -139,14 +139,14 @@ describe("skip", () => {
       await until(() => peer.closed);
       const tracker = await port.tracker(STREAM);
       await until(() => tracker.lines.length === 2);
-      expect(given(tracker.lines)).toEqual([1, 2]);
+      expect(numbersOf(tracker.lines)).toEqual([1, 2]);
       expect(port.counts.get("bad_skip")).toBe(1);
     },
   );
 });
 
 describe("after a cut", () => {
-  test("the agent goes on behind what was accepted, and what it sends again reaches no tracker twice", async () => {
+  test("the agent continues after what was accepted, and what it sends again reaches the tracker once", async () => {
     await using port = new FramePort();
     const hello = await port.hello();
     const first = await port.session(hello);
@@ -159,10 +159,10 @@ describe("after a cut", () => {
     second.send(frames(11, 12));
     await acked(port, second, 12);
     const tracker = await port.tracker(STREAM);
-    expect(given(tracker.lines)).toEqual(numbers(1, 12));
+    expect(numbersOf(tracker.lines)).toEqual(numbers(1, 12));
   });
 
-  test("frames that were queued but not accepted are not taken twice, and the new connection gets their ack", async () => {
+  test("frames that were queued and not accepted are not taken twice, and the new connection receives their ack", async () => {
     await using port = new FramePort({ trackers: "down" });
     const hello = await port.hello();
     const first = await port.session(hello);
@@ -178,10 +178,10 @@ describe("after a cut", () => {
     port.trackers = "up";
     port.spawn.last.exit(1);
     await acked(port, second, 10);
-    expect(given((await port.tracker(STREAM)).lines)).toEqual(numbers(1, 10));
+    expect(numbersOf((await port.tracker(STREAM)).lines)).toEqual(numbers(1, 10));
   });
 
-  test("no ack runs ahead of what this connection has sent", async () => {
+  test("no ack is ahead of what this connection has sent", async () => {
     await using port = new FramePort({ trackers: "down" });
     const hello = await port.hello();
     const first = await port.session(hello);
@@ -197,10 +197,10 @@ describe("after a cut", () => {
     await acked(port, second, 4);
     second.send(frames(5, 11));
     await acked(port, second, 11);
-    expect(given((await port.tracker(STREAM)).lines)).toEqual(numbers(1, 11));
+    expect(numbersOf((await port.tracker(STREAM)).lines)).toEqual(numbers(1, 11));
   });
 
-  test("another spool's numbers begin anew, without mixing with what still waits of the old one", async () => {
+  test("another spool has its own numbers, which do not mix with frames of the old one that still wait", async () => {
     await using port = new FramePort({ trackers: "down" });
     const first = await port.session();
     first.send(frames(1, 3));
@@ -213,10 +213,10 @@ describe("after a cut", () => {
     port.trackers = "up";
     port.spawn.last.exit(1);
     await acked(port, second, 2);
-    expect(given((await port.tracker(STREAM)).lines)).toEqual([1, 2, 3, 1, 2]);
+    expect(numbersOf((await port.tracker(STREAM)).lines)).toEqual([1, 2, 3, 1, 2]);
   });
 
-  test("a spool that begins beyond what was acknowledged is taken at its word", async () => {
+  test("a spool that begins after what was acknowledged is believed", async () => {
     await using port = new FramePort();
     const peer = await port.connect();
     peer.send(encodeLine(await port.hello("radar3", { first_seq: 1041 })));
@@ -229,7 +229,7 @@ describe("after a cut", () => {
     await acked(port, peer, 1041);
   });
 
-  test("of the coordinator itself, the agent goes on where the last second was written down", async () => {
+  test("of the coordinator itself, the agent continues from the progress of the last second", async () => {
     await using port = new FramePort();
     const peer = await port.session();
     peer.send(frames(1, 5));
@@ -241,7 +241,7 @@ describe("after a cut", () => {
     expect(await again.next("welcome")).toMatchObject({ acked: 5 });
   });
 
-  test("whatever is cut wherever, the tracker gets each frame once and in order", async () => {
+  test("for any cuts, the tracker receives each frame once and in order", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.record({ send: fc.nat(12), back: fc.nat(6) }), { minLength: 1, maxLength: 5 }),
@@ -266,7 +266,7 @@ describe("after a cut", () => {
           }
           const tracker = await port.tracker(STREAM);
           await until(() => tracker.lines.length >= sent);
-          expect(given(tracker.lines)).toEqual(numbers(1, sent));
+          expect(numbersOf(tracker.lines)).toEqual(numbers(1, sent));
         },
       ),
       { numRuns: 15 },
@@ -275,7 +275,7 @@ describe("after a cut", () => {
 });
 
 describe("a slow tracker (T8)", () => {
-  test("stops the reading of its own stream only, and loses nothing", async () => {
+  test("pauses its own stream only, and loses nothing", async () => {
     await using port = new FramePort({ trackers: "deaf" });
     const slow = await port.session(await port.hello("slow"));
     const deaf = await port.tracker("slow.radar");
@@ -297,7 +297,7 @@ describe("a slow tracker (T8)", () => {
     expect(tracker.queue.dropped.tracker_down).toBe(0);
   });
 
-  test("that isn't there holds the agent's frames back, bad lines and skips included", async () => {
+  test("that is down pauses the agent, whose bad lines and skips count too", async () => {
     await using port = new FramePort({ trackers: "down" });
     const peer = await port.session();
     const tracker = port.manager.get(STREAM)!;
@@ -307,7 +307,7 @@ describe("a slow tracker (T8)", () => {
     expect(tracker.queue.waitingFrames).toBe(0);
   });
 
-  test("whose session has gone still gets what was queued", async () => {
+  test("whose session has ended still receives what was queued", async () => {
     await using port = new FramePort({ trackers: "deaf" });
     const peer = await port.session();
     const deaf = await port.tracker(STREAM);
@@ -323,7 +323,7 @@ describe("a slow tracker (T8)", () => {
   });
 });
 
-test("an agent that reads no answers is cut off when too many wait for it", async () => {
+test("an agent that reads no answers is cut off when too many wait", async () => {
   await using port = new FramePort();
   const peer = await port.session();
   peer.pause();
