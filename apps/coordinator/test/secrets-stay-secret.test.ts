@@ -199,6 +199,10 @@ test("no secret appears in a log, a response, a command line, the metrics or the
     await request("GET", `/api/v1/${path}`, OPERATOR_TOKEN);
   for (const path of ["/metrics", "/readyz", "/install.sh"]) await request("GET", path);
 
+  const tracker = await until(
+    "a tracker runs",
+    async () => (await fleet.tracker("hill.s"))?.pid ?? undefined,
+  );
   // An unexpected error, with its stack in the log.
   const database = new Database(join(fleet.dir, "data", "coordinator.db"));
   database.run("PRAGMA busy_timeout = 5000");
@@ -209,6 +213,8 @@ test("no secret appears in a log, a response, a command line, the metrics or the
   // A crash, with the runtime's report.
   second.kill("SIGSEGV");
   await second.exit();
+  // A crash leaves the tracker behind.
+  process.kill(tracker, "SIGKILL");
   agent.kill("SIGTERM");
   await agent.exit();
 
