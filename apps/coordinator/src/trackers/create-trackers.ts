@@ -1,4 +1,7 @@
-/** Builds the trackers of a coordinator, and the log of what they find, from its configuration. The composition root and every test rig use it. */
+/**
+ * Builds the trackers of a coordinator and their track log from its configuration. The composition root and every test rig
+ * use it.
+ */
 import type { Clock, Log, Random } from "@fleet/daemon";
 import type { Spawn } from "@fleet/supervisor";
 import type { Bus } from "../bus.ts";

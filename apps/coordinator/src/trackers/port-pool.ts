@@ -1,4 +1,7 @@
-/** The ports that trackers listen on: which stream holds which, and whether a port is free. It is in memory; the durable lease is in the tracker's row. (T3) */
+/**
+ * The ports that trackers listen on: which stream holds which, and whether a port is free. It is in memory; the durable lease
+ * is in the tracker's row. (T3)
+ */
 import type { StreamId } from "@fleet/protocol";
 
 /** Leases the ports of `[first, last]` to streams, one for each. */

@@ -1,4 +1,7 @@
-/** The rows of trackers: port leases and the latest process, so that a restart finds both. The only writer of the table `trackers`. (T3, T5) */
+/**
+ * The rows of trackers: port leases and the latest process, so that a restart finds both. The only writer of the table
+ * `trackers`. (T3, T5)
+ */
 import type { Log } from "@fleet/daemon";
 import type { StreamId } from "@fleet/protocol";
 import { eq } from "drizzle-orm";

@@ -1,4 +1,7 @@
-/** Builds everything that takes frames in (the frame port, the fetchers, the progress of streams) from the configuration. The composition root and every test rig use it. */
+/**
+ * Builds what accepts frames, from the configuration: the frame port, the fetchers and the progress of streams. The
+ * composition root and every test rig use it.
+ */
 import { type Clock, Counts, type Log, type Random } from "@fleet/daemon";
 import type { Auth } from "../auth/auth.ts";
 import { type Config, DEFAULT_HOST } from "../config/config.ts";
