@@ -96,7 +96,8 @@ test("an unusable data directory, or a file that is not a database, is refused w
   const file = join(dir.path, "file");
   writeFileSync(file, "");
   expect(thrownBy(() => openDb(join(file, "data")))).toBeInstanceOf(DataDirError);
-  expect(() => openDb(join(file, "data"))).toThrow("is not a directory");
+  for (const path of [file, join(file, "data")])
+    expect(() => openDb(path)).toThrow(`data directory ${path} is not a directory`);
   expect(() => openDb("/proc/fleet")).toThrow("data directory /proc/fleet does not exist");
 
   writeFileSync(join(dir.path, "coordinator.db"), "this is not a database at all, but text");

@@ -9,6 +9,7 @@ export function fileProblem(path: string, error: unknown): string {
     case "ENOENT":
       return `${path} does not exist`;
     case "ENOTDIR":
+    case "EEXIST":
       return `${path} is not a directory`;
     case "EROFS":
       return `${path} is on a read-only file system`;
