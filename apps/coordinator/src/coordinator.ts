@@ -80,7 +80,17 @@ function wire(options: CoordinatorOptions, opened: OpenedDb): Coordinator {
     uplinks.progress.forget(nodes);
   });
   const isWritable = (): boolean => !uplinks.progress.isFailing && !registry.isFailing;
-  const wired = { bus, auth, registry, trackers, uplinks, streams, addresses, isWritable };
+  const wired = {
+    bus,
+    auth,
+    registry,
+    trackers,
+    uplinks,
+    streams,
+    addresses,
+    resolver,
+    isWritable,
+  };
   const http = createHttp({ ...options, ...wired });
   const intervalMs = config.registry.heartbeat_interval;
   const asking = { clock, resolver, addresses };

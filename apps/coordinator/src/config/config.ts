@@ -55,6 +55,8 @@ const configSchema = z.strictObject({
       host,
       port: z.int().min(0).max(65_535).default(7700),
       tls: tlsFilesSchema.optional(),
+      /** Who may read `/metrics`: anybody, or the holder of an operator token. */
+      metrics: z.enum(["open", "viewer"]).default("open"),
     })
     .prefault({}),
   /** The frame endpoint that agents connect to, if it isn't where this process listens. `tls`: whether it expects TLS. */

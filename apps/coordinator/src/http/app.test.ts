@@ -93,6 +93,27 @@ describe("health (H4)", () => {
     ]);
   });
 
+  test("metrics are open, or only for operators if the config says so (H12)", async () => {
+    await using open = new Api();
+    expect((await open.call("GET", "/metrics")).status).toBe(200);
+    await using closed = new Api({ metrics: "viewer" });
+    for (const token of [undefined, ENROLL, "guess"])
+      expect(
+        (await closed.call("GET", "/metrics", token === undefined ? {} : { token })).status,
+      ).toBe(401);
+    expect((await closed.call("GET", "/metrics", { token: OPERATOR })).status).toBe(200);
+  });
+
+  test("metrics are rendered once a second at most, however many ask (H12)", async () => {
+    await using api = new Api();
+    const scrape = async () => (await api.call("GET", "/metrics")).body;
+    const first = await scrape();
+    await api.register("hill");
+    expect(await scrape()).toEqual(first);
+    api.clock.advance(1000);
+    expect(await scrape()).not.toEqual(first);
+  });
+
   test("metrics are Prometheus text with absolute counts", async () => {
     await using api = new Api();
     await api.register("radar3");

@@ -13,6 +13,7 @@ import type { Frames } from "./agents/frame-endpoint.ts";
 import { RegisterLimiter } from "./agents/register-limiter.ts";
 import { createApp } from "./app.ts";
 import type { AddressPolicy } from "../net/address-policy.ts";
+import type { Resolver } from "../net/resolver.ts";
 import { type AppEnv, HttpServer } from "./server.ts";
 
 /** Concurrent agent downloads. Each costs an open file and bandwidth, but almost no memory. */
@@ -37,6 +38,7 @@ export interface HttpOptions {
   readonly isWritable: () => boolean;
   /** Judges the URLs that agents register. */
   readonly addresses: AddressPolicy;
+  readonly resolver: Pick<Resolver, "outcomes">;
   /** The most concurrent agent downloads. */
   readonly downloadsMax?: number;
 }
@@ -65,6 +67,7 @@ export function createHttp(options: HttpOptions): Http {
     manager: trackers.manager,
     registerLimiter,
     metrics: new Metrics({
+      clock,
       auth,
       registry,
       trackers,
@@ -73,6 +76,7 @@ export function createHttp(options: HttpOptions): Http {
       deferred: () => registerLimiter.refused,
       isWritable: options.isWritable,
       downloads: downloadResponses,
+      lookups: options.resolver.outcomes,
     }),
     binaries: new AgentBinaries(config.agent_binaries),
     downloads,
@@ -81,6 +85,7 @@ export function createHttp(options: HttpOptions): Http {
     reenroll: config.registry.reenroll === "allow",
     frames: uplinks.endpoint,
     addresses: options.addresses,
+    isMetricsClosed: config.http.metrics === "viewer",
   });
   const { host = DEFAULT_HOST, port, tls } = config.http;
   const server = new HttpServer({ host, port, tls }, app, clock, log);

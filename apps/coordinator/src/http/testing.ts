@@ -53,6 +53,7 @@ interface ApiOptions {
   /** The most concurrent downloads. */
   readonly max?: number;
   readonly reenroll?: boolean;
+  readonly metrics?: "open" | "viewer";
   readonly tls?: TlsFiles;
   /** The number of ports for trackers. */
   readonly ports?: number;
@@ -103,7 +104,7 @@ export class Api implements AsyncDisposable {
     const http = createHttp({
       config: {
         agent_binaries: options.dir,
-        http: { ...config.http, tls: options.tls },
+        http: { ...config.http, tls: options.tls, metrics: options.metrics ?? "open" },
         registry: { ...config.registry, reenroll: options.reenroll === false ? "prove" : "allow" },
       },
       version: "1.2.3",
@@ -122,6 +123,7 @@ export class Api implements AsyncDisposable {
       },
       streams,
       addresses: new AddressPolicy(),
+      resolver: { outcomes: this.counts },
       isWritable: () => this.ready && !this.registry.isFailing,
       downloadsMax: options.max ?? 100,
     });

@@ -2,13 +2,19 @@
 import { nodeStateSchema, type SensorCounters, type StreamId } from "@fleet/protocol";
 import { collectDefaultMetrics, Counter, Gauge, Registry as PromRegistry } from "prom-client";
 import type { Auth } from "../auth/auth.ts";
-import type { Counts } from "@fleet/daemon";
+import type { Clock, Counts } from "@fleet/daemon";
 import type { Registry } from "../registry/registry.ts";
 import type { Trackers } from "../trackers/create-trackers.ts";
 import type { Tracker } from "../trackers/tracker.ts";
 
+/** A scrape within this time of the last one gets the same text, so that nobody can keep the coordinator busy with scrapes. */
+const FRESH_MS = 1000;
+/** Streams listed with the counters of their agents, in the order of node ids; `fleet_metrics_streams_omitted` counts the rest. */
+const STREAMS_MAX = 10_000;
+
 /** Where the numbers are read. */
 export interface MetricsSources {
+  readonly clock: Clock;
   readonly auth: Auth;
   readonly registry: Registry;
   readonly trackers: Pick<Trackers, "manager" | "trackLog">;
@@ -27,13 +33,19 @@ export interface MetricsSources {
   readonly isWritable: () => boolean;
   /** Responses to downloads of agents, by status. */
   readonly downloads: Counts;
+  /** Lookups of names for outgoing connections, by outcome. */
+  readonly lookups: Counts;
 }
 
 /** The coordinator's metrics in the Prometheus text format. */
 export class Metrics {
   readonly #prom = new PromRegistry();
+  readonly #clock: Clock;
+  #renderedMs = Number.NEGATIVE_INFINITY;
+  #rendered: Promise<string> | undefined;
 
   constructor(sources: MetricsSources) {
+    this.#clock = sources.clock;
     collectDefaultMetrics({ register: this.#prom });
     this.#nodes(sources.registry);
     this.#sensors(sources.registry);
@@ -46,6 +58,10 @@ export class Metrics {
     this.#gauge("fleet_agent_streams", "Open event streams of agents", (g) =>
       g.set(sources.streams()),
     );
+    const lookups = "Lookups of host names for outgoing connections, by outcome";
+    this.#counter("fleet_name_lookups_total", lookups, ["outcome"], (c) => {
+      for (const [outcome, n] of sources.lookups.entries()) c.inc({ outcome }, n);
+    });
     const downloads = "Downloads of agents, by status";
     this.#counter("fleet_agent_downloads_total", downloads, ["status"], (c) => {
       for (const [status, n] of sources.downloads.entries()) c.inc({ status }, n);
@@ -56,8 +72,14 @@ export class Metrics {
     return this.#prom.contentType;
   }
 
+  /** The text, at most FRESH_MS old. */
   render(): Promise<string> {
-    return this.#prom.metrics();
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#rendered === undefined || nowMs - this.#renderedMs >= FRESH_MS) {
+      this.#renderedMs = nowMs;
+      this.#rendered = this.#prom.metrics();
+    }
+    return this.#rendered;
   }
 
   #nodes(registry: Registry): void {
@@ -106,12 +128,17 @@ export class Metrics {
 
   /** Counters of each agent's latest heartbeat: produced = acked + spooled + Σ dropped. (A16) */
   #sensors(registry: Registry): void {
-    const each = function* (): Generator<readonly [string, SensorCounters]> {
+    const all = function* (): Generator<readonly [string, SensorCounters]> {
       for (const { id, counters } of registry.list()) {
         for (const [sensor, counts] of Object.entries(counters))
           if (counts !== undefined) yield [`${id}.${sensor}`, counts];
       }
     };
+    const each = () => all().take(STREAMS_MAX);
+    const omitted = "Streams left out of the sensors' metrics, because there are too many";
+    this.#gauge("fleet_metrics_streams_omitted", omitted, (g) =>
+      g.set([...all().drop(STREAMS_MAX)].length),
+    );
     const total = (name: "produced" | "acked", help: string): void =>
       this.#counter(`fleet_sensor_frames_${name}_total`, help, ["stream"], (c) => {
         for (const [stream, counts] of each()) c.inc({ stream }, counts[name]);

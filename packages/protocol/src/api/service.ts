@@ -44,7 +44,9 @@ export const serviceApi = {
     ...open,
     path: "/metrics",
     summary: "Get metrics",
-    description: "In the Prometheus text format.",
+    description:
+      "In the Prometheus text format, at most 1 s old. Requires an operator token if the coordinator's `http.metrics` is `viewer`.",
+    errors: ["unauthorized"],
     responses: { 200: { description: "The metrics.", type: "text/plain" } },
   }),
   document: contract({

@@ -10,6 +10,8 @@ function codeOf(answer: { readonly body: unknown }): unknown {
   return (answer.body as { error?: { code?: unknown } }).error?.code;
 }
 
+const RADAR = { name: "radar", runtime: "python", mode: "stream" } as const;
+
 describe("register (R1, R6, H5)", () => {
   test("accepts an enrolment token or the node's own refresh token, and issues an access token that works", async () => {
     await using api = new Api();
@@ -132,8 +134,8 @@ describe("register (R1, R6, H5)", () => {
 
   test("followed by a deregister with counters keeps the final counters (A16)", async () => {
     await using api = new Api();
-    const { access_token: token } = await api.register("radar3");
-    const counters = { radar: { produced: 9, acked: 7, spooled: 1, dropped: { full: 1 } } };
+    const { access_token: token } = await api.register("radar3", { sensors: [RADAR] });
+    const counters = { radar: { produced: 9, acked: 7, spooled: 1, dropped: { spool_full: 1 } } };
     const body = { instance_id: "i1", epoch: 1, counters };
     const bye = await api.call("POST", `${LIST}/radar3/deregister`, { token, body });
     expect(bye.status).toBe(204);
@@ -178,7 +180,10 @@ describe("register (R1, R6, H5)", () => {
 describe("heartbeat (R5, R7)", () => {
   test("makes a node LIVE again, stores counters, and changes no metadata", async () => {
     await using api = new Api();
-    const { access_token: token } = await api.register("radar3", { group: "radar" });
+    const { access_token: token } = await api.register("radar3", {
+      group: "radar",
+      sensors: [RADAR],
+    });
     api.clock.advance(100_000);
     const radar = { produced: 5, acked: 3, spooled: 1, dropped: { spool_full: 1 } };
     const answer = await api.call("POST", `${LIST}/radar3/heartbeat`, {

@@ -3,6 +3,7 @@ import type { Clock } from "@fleet/daemon";
 import { agentsApi, type InstanceId, type NodeId } from "@fleet/protocol";
 import type { Context } from "hono";
 import type { AgentStreams } from "../../agent-streams/agent-streams.ts";
+import { acceptCounters } from "../../registry/counters.ts";
 import type { Node } from "../../registry/node.ts";
 import type { Registry } from "../../registry/registry.ts";
 import { fail } from "../middleware/errors.ts";
@@ -22,7 +23,7 @@ export function agentRoutes({ registry, clock, streams }: AgentRoutesDeps): read
     handle(agentsApi.heartbeat, (c, { params, body }) => {
       const node = ownNode(registry, c, params.id, body.instance_id, body.epoch);
       if (node instanceof Response) return node;
-      registry.heard(node.id, body.counters);
+      registry.heard(node.id, acceptCounters(body.counters, node.row.sensors));
       return {
         server_time_ms: clock.nowMs(),
         commands_waiting: 0,
@@ -34,7 +35,8 @@ export function agentRoutes({ registry, clock, streams }: AgentRoutesDeps): read
     handle(agentsApi.deregister, async (c, { params, body }) => {
       const node = ownNode(registry, c, params.id, body.instance_id, body.epoch);
       if (node instanceof Response) return node;
-      registry.heard(node.id, body.counters);
+      const { counters } = body;
+      registry.heard(node.id, counters && acceptCounters(counters, node.row.sensors));
       await registry.deregister(node.id);
       return undefined;
     }),
