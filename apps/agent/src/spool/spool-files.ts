@@ -165,7 +165,7 @@ export class SpoolFiles {
     return released;
   }
 
-  /** Removes `range` from `extent`, which goes on at offset `nextAt` behind it. Returns the wanted part of the range. */
+  /** Removes `range` from `extent`, whose next batch is at offset `nextAt`. Returns the wanted part of the range. */
   cut(extent: Extent, range: SeqRange, nextAt: number): SeqRange {
     const { firstSeq, lastSeq } = range;
     const parts: Extent[] = [];
