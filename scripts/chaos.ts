@@ -3,8 +3,8 @@
  * seed fixes the schedule of faults; their effect depends on the machine's timing.
  */
 import { parseOptions, USAGE } from "./chaos/options.ts";
-import { runChaos } from "./chaos/run.ts";
 import { flushOutput } from "./harness/output.ts";
+import { ensureInstalled } from "./lib/install.ts";
 
 const EXIT_USAGE = 64;
 const SEEDS = 2 ** 32;
@@ -19,6 +19,9 @@ switch (parsed.at) {
     process.exitCode = EXIT_USAGE;
     break;
   case "run": {
+    await ensureInstalled();
+    // Loads third-party packages, which a fresh clone does not have until now.
+    const { runChaos } = await import("./chaos/run.ts");
     const exitCode = await runChaos(parsed.options);
     await flushOutput();
     process.exit(exitCode);

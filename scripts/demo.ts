@@ -1,10 +1,7 @@
-/**
- * `bun run demo`: installs, compiles, and runs a coordinator with four nodes on this machine until it is stopped. Imports no
- * third-party package, because none is installed yet on a fresh machine.
- */
+/** `bun run demo`: installs, compiles, and runs a coordinator with four nodes on this machine until it is stopped. */
 import { parseOptions, USAGE } from "./demo/options.ts";
-import { runDemo } from "./demo/run.ts";
-import { flushOutput } from "./harness/output.ts";
+import { flushOutput, step } from "./harness/output.ts";
+import { ensureInstalled } from "./lib/install.ts";
 
 const EXIT_USAGE = 64;
 
@@ -18,6 +15,9 @@ switch (parsed.at) {
     process.exitCode = EXIT_USAGE;
     break;
   case "run": {
+    await step("Installing dependencies", ensureInstalled);
+    // Loads third-party packages, which a fresh clone does not have until now.
+    const { runDemo } = await import("./demo/run.ts");
     const exitCode = await runDemo(parsed.options);
     await flushOutput();
     process.exit(exitCode);

@@ -3,7 +3,6 @@ import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 import { seededRandom } from "../../packages/daemon/src/index.ts";
 import { BuildError, buildBinaries } from "../lib/build-binaries.ts";
-import { ensureInstalled } from "../lib/install.ts";
 import { print } from "../harness/output.ts";
 import { StopRequest } from "../harness/stop-request.ts";
 import { ChaosError, ChaosFleet, type Outcome } from "./fleet.ts";
@@ -20,7 +19,6 @@ const EXIT_IMPOSSIBLE = 69;
 
 /** Runs the test. Returns the exit code: 0 if no rule is violated, 1 if one is, 69 if the test cannot run here. */
 export async function runChaos(options: ChaosOptions): Promise<number> {
-  await ensureInstalled();
   try {
     await buildBinaries(["fleet-agent", "fleet-coordinator"], { dynamicIfNeeded: true });
   } catch (error) {

@@ -1,11 +1,10 @@
 /** The demo from start to end: prepare, start, show or check, stop. */
 import { BuildError, buildBinaries } from "../lib/build-binaries.ts";
-import { ensureInstalled } from "../lib/install.ts";
 import { missingParts } from "./checks.ts";
 import { DemoError, DemoFleet } from "./fleet.ts";
 import { LiveScreen } from "./live-screen.ts";
 import type { DemoOptions } from "./options.ts";
-import { print } from "../harness/output.ts";
+import { print, step } from "../harness/output.ts";
 import { portProblems } from "../harness/ports.ts";
 import { isRunning, launchersOf } from "../harness/proc.ts";
 import { tailOf } from "../harness/logged-process.ts";
@@ -60,9 +59,8 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   }
 }
 
-/** Installs dependencies and compiles the binaries. Returns false if that fails. */
+/** Compiles the binaries. Returns false if that fails. */
 async function prepare(): Promise<boolean> {
-  await step("Installing dependencies", ensureInstalled);
   try {
     await step("Compiling the agent, the coordinator and the tracker", () =>
       buildBinaries([], { dynamicIfNeeded: true }),
@@ -73,13 +71,6 @@ async function prepare(): Promise<boolean> {
     console.error(`\n${error.message}`);
     return false;
   }
-}
-
-async function step(what: string, work: () => Promise<unknown>): Promise<void> {
-  process.stdout.write(`${what} … `);
-  const startMs = performance.now();
-  await work();
-  print(`${((performance.now() - startMs) / 1000).toFixed(1)} s`);
 }
 
 async function show(

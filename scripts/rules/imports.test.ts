@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, normalize } from "node:path";
 import { importProblems, importsOf, type ModuleGraph, readModules } from "./imports.ts";
 import { root } from "../lib/root.ts";
 
@@ -30,6 +30,26 @@ describe("the repository", () => {
         if (!specifiers.includes(specifier)) missed.push(`${path} → ${specifier}`);
     }
     expect(missed).toEqual([]);
+  });
+
+  test("needs no third-party package to start a script, since a fresh clone has none", () => {
+    const scripts = new Bun.Transpiler({ loader: "ts" });
+    const found: string[] = [];
+    const load = (path: string, trail: readonly string[]): void => {
+      if (trail.includes(path) || !path.endsWith(".ts")) return;
+      for (const { kind, path: to } of scripts.scanImports(
+        readFileSync(join(root, path), "utf8"),
+      )) {
+        if (kind !== "import-statement" || to.startsWith("node:")) continue;
+        const next = normalize(join(dirname(path), to));
+        if (to.startsWith(".")) load(next, [...trail, path]);
+        else found.push([...trail, path, to].join(" → "));
+      }
+    };
+    const commands = [...modules.keys()].filter((path) => /^scripts\/[a-z-]+\.ts$/.test(path));
+    expect(commands.length).toBeGreaterThan(5);
+    for (const path of commands) load(path, []);
+    expect(found).toEqual([]);
   });
 
   test("imports only in the allowed directions", () => {
