@@ -2,8 +2,10 @@
  * Limits the connections of the frame port, so that nobody can use up its descriptors or its memory: all of them together,
  * those from one address, and those that have not authenticated. TcpServer owns one. (T1)
  *
- * Beyond the first two limits a new connection is refused. Beyond the third the oldest unauthenticated connection gives way:
- * a client with a token authenticates within one round trip, so idle connections of strangers cannot keep it out.
+ * Beyond the first limit a new connection is refused. Beyond the second it takes the place of its address's oldest
+ * unauthenticated connection, and is refused when there is none; beyond the third the oldest of all gives way. A client with
+ * a token authenticates within one round trip, so idle connections of strangers cannot keep it out, not even from behind the
+ * same NAT or load balancer.
  */
 
 /** The limits, in connections; `descriptorMax` is the highest file descriptor a connection may have. */
@@ -53,19 +55,32 @@ export class ConnectionLimiter<C> {
   refusalOf(address: string, descriptor: number): ConnectionRefusal | undefined {
     const { connectionsMax, perAddressMax, descriptorMax } = this.#limits;
     if (this.#addresses.size >= connectionsMax) return "too_many_connections";
-    if ((this.#perAddress.get(address) ?? 0) >= perAddressMax) return "too_many_from_address";
+    if (
+      (this.#perAddress.get(address) ?? 0) >= perAddressMax &&
+      this.#oldestOf(address) === undefined
+    )
+      return "too_many_from_address";
     // The system hands out the lowest free descriptor, so a high one means that few are left.
     return descriptor > descriptorMax ? "out_of_descriptors" : undefined;
   }
 
   /** Reserves a place for an unauthenticated connection. Returns the connection that must be closed for it, if any. */
   reserve(connection: C, address: string): C | undefined {
+    const ofAddress = (this.#perAddress.get(address) ?? 0) + 1;
+    const replaced = ofAddress > this.#limits.perAddressMax ? this.#oldestOf(address) : undefined;
     this.#addresses.set(connection, address);
-    this.#perAddress.set(address, (this.#perAddress.get(address) ?? 0) + 1);
+    this.#perAddress.set(address, ofAddress);
     this.#unauthenticated.add(connection);
+    if (replaced !== undefined) return replaced;
     if (this.#unauthenticated.size <= this.#unauthenticatedMax) return undefined;
     const [oldest] = this.#unauthenticated;
     return oldest;
+  }
+
+  #oldestOf(address: string): C | undefined {
+    for (const connection of this.#unauthenticated)
+      if (this.#addresses.get(connection) === address) return connection;
+    return undefined;
   }
 
   /** Notes that a connection has authenticated. */

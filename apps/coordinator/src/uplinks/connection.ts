@@ -178,10 +178,12 @@ export class Connection {
     uplink.data(chunk);
     if (uplink.isAuthenticated) {
       if (!wasAuthenticated) this.#authenticated();
+      if (uplink.isJunk) this.#refuse("mostly_junk");
       return;
     }
     this.#unauthenticatedBytes += chunk.length;
     if (uplink.isGuessing) this.#refuse("too_many_failures");
+    else if (uplink.isJunk) this.#refuse("auth_lines");
     else if (this.#unauthenticatedBytes > CONTROL_BYTES_MAX) this.#refuse("auth_bytes");
   }
 

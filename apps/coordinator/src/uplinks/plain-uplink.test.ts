@@ -28,6 +28,32 @@ describe("a plain node (T1, R10)", () => {
     expect(peer.lines).toEqual([]);
   });
 
+  test("must send a valid line among its first 16, however short these are (H12)", async () => {
+    await using port = new FramePort();
+    const stranger = await port.connect();
+    stranger.send("\n".repeat(8000));
+    await until(() => stranger.closed);
+    expect(port.counts.get("auth_lines")).toBe(1);
+    expect(port.counts.get("bad_json")).toBe(16);
+    const late = await port.connect();
+    late.send(`${"\n".repeat(14)}${line(1)}\n`);
+    await port.tracker("hill");
+    expect(late.closed).toBe(false);
+  });
+
+  test("is refused when it sends mostly junk, but not for any number of heartbeats (H12)", async () => {
+    await using port = new FramePort();
+    const peer = await port.connect();
+    peer.send(lines(...Array.from({ length: 2000 }, () => HEARTBEAT)));
+    peer.send(lines(...Array.from({ length: 1500 }, () => "x")));
+    await until(() => port.counts.get("bad_json") === 1500);
+    expect(peer.closed).toBe(false);
+    peer.send("\n".repeat(10_000));
+    await until(() => peer.closed);
+    expect(port.counts.get("mostly_junk")).toBe(1);
+    expect(port.counts.get("bad_json")).toBe(2001);
+  });
+
   test("is provisioned by a heartbeat too (T2)", async () => {
     await using port = new FramePort();
     const peer = await port.connect();

@@ -10,6 +10,11 @@ import type { Registry } from "../registry/registry.ts";
 import type { TrackerManager } from "../trackers/manager.ts";
 import type { Tracker } from "../trackers/tracker.ts";
 
+/** The first valid line must be among this many, or the connection is refused. */
+const UNAUTHENTICATED_LINES_MAX = 16;
+/** Bad lines after which a connection must have sent more good ones than those, or it is refused. */
+const JUNK_LINES_MAX = 1000;
+
 /** What a plain uplink uses of its connection. */
 export interface PlainLink {
   pause(): void;
@@ -50,10 +55,17 @@ export class PlainUplink {
   #tracker: Tracker | undefined;
   #isPaused = false;
   #isClosed = false;
+  #lines = 0;
+  #goodLines = 0;
   readonly #decoder = new LineDecoder();
-  readonly #onLine = (bytes: Uint8Array, start: number, end: number): void =>
+  readonly #onLine = (bytes: Uint8Array, start: number, end: number): void => {
     this.#line(bytes, start, end);
-  readonly #onOversized = (): void => this.#deps.counts.add("too_long");
+    this.#countLine();
+  };
+  readonly #onOversized = (): void => {
+    this.#deps.counts.add("too_long");
+    this.#countLine();
+  };
   readonly #resume = (): void => {
     this.#isPaused = false;
     if (!this.#isClosed) this.#link.resume();
@@ -68,6 +80,13 @@ export class PlainUplink {
   /** Whether a valid line has arrived. */
   get isAuthenticated(): boolean {
     return this.#bound !== undefined;
+  }
+
+  /** Whether it has sent too many lines before a valid one, or mostly bad ones. It reads no further then. */
+  get isJunk(): boolean {
+    const junk = this.#lines - this.#goodLines;
+    if (this.#bound === undefined) return this.#lines >= UNAUTHENTICATED_LINES_MAX;
+    return junk > JUNK_LINES_MAX && junk > this.#goodLines;
   }
 
   /** The node that this connection is bound to. */
@@ -100,6 +119,11 @@ export class PlainUplink {
     this.#tracker?.detach();
   }
 
+  #countLine(): void {
+    this.#lines++;
+    if (this.isJunk) this.#decoder.stop();
+  }
+
   #line(bytes: Uint8Array, start: number, end: number): void {
     const { counts, registry } = this.#deps;
     const line = parsePlainLine(bytes, start, end);
@@ -121,6 +145,7 @@ export class PlainUplink {
     this.#bound ??= { nodeId: from.nodeId, secret: from.token, token };
     const tracker = this.#attachedTracker(from.nodeId, token.name);
     if (line.at === "bad") counts.add(line.problem);
+    else this.#goodLines++;
     if (line.at !== "frame" || tracker === undefined) return;
     if (!tracker.offerDroppable(line.frame)) counts.add("duplicate");
   }

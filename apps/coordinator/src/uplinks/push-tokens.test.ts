@@ -67,10 +67,17 @@ describe("an address that sends wrong push tokens (H5)", () => {
   test("is cut off after too many, and its short tokens are not checked any more; long ones are", async () => {
     await using port = new FramePort();
     const { secret } = await create(port, {});
+    // A connection has few lines to authenticate in, so a guesser needs several.
+    for (let tries = 0; tries < FAILURES_MAX; tries += 10) {
+      const trying = await port.connect();
+      trying.send(beat("mast1", "wrong").repeat(10));
+      await until(() => port.auth.refused.get("frames") >= Math.min(tries + 10, FAILURES_MAX));
+      trying.close();
+    }
     const trying = await port.connect();
-    trying.send(beat("mast1", "wrong").repeat(FAILURES_MAX));
+    trying.send(beat("mast1", "wrong"));
     await until(() => trying.closed);
-    expect(port.counts.get("too_many_failures")).toBe(1);
+    expect(port.counts.get("too_many_failures")).toBeGreaterThan(0);
     const short = await port.connect();
     short.send(beat("mast1", PUSH));
     await until(() => short.closed);

@@ -48,6 +48,11 @@ export class FrameReader {
     this.#decoder.push(chunk, this.#onLine, this.#onOversized);
   }
 
+  /** Calls back for no further line, not even of the chunk that is being read. */
+  stop(): void {
+    this.#decoder.stop();
+  }
+
   /** Drops an unfinished line. */
   reset(): void {
     this.#decoder.reset();

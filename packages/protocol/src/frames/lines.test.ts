@@ -79,6 +79,20 @@ describe("LineDecoder", () => {
     }
   });
 
+  test("finds no further line once it is stopped, not even in the same chunk", () => {
+    const decoder = new LineDecoder();
+    const found: string[] = [];
+    const push = (text: string): void =>
+      decoder.push(encoder.encode(text), (chunk, start, end) => {
+        found.push(new TextDecoder().decode(chunk.subarray(start, end)));
+        if (found.length === 2) decoder.stop();
+      });
+    push("a\nb\nc\nd");
+    push("e\nf\n");
+    expect(found).toEqual(["a", "b"]);
+    expect(decoder.pendingBytes).toBe(0);
+  });
+
   describe.each([8, 4096, LINE_BYTES_MAX])("with a limit of %d bytes, LF included", (max) => {
     const lineOf = (length: number): Uint8Array => new Uint8Array(length).fill(97).fill(10, -1);
     const good = encoder.encode("ok\n");

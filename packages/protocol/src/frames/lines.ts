@@ -23,6 +23,7 @@ export class LineDecoder {
   #carry = new Uint8Array(0);
   #carried = 0;
   #skipping = false;
+  #isStopped = false;
 
   constructor(lineBytesMax: number = LINE_BYTES_MAX) {
     this.#lineBytesMax = lineBytesMax;
@@ -38,6 +39,7 @@ export class LineDecoder {
    * called instead, as soon as that is known.
    */
   push(chunk: Uint8Array, onLine: OnLine, onOversized?: () => void): void {
+    if (this.#isStopped) return;
     let start = 0;
     if (this.#skipping || this.#carried > 0) {
       const lf = chunk.indexOf(LF);
@@ -50,7 +52,7 @@ export class LineDecoder {
       else this.#finish(chunk, lf, onLine, onOversized);
     }
     const max = this.#lineBytesMax;
-    for (;;) {
+    while (!this.#isStopped) {
       const lf = chunk.indexOf(LF, start);
       if (lf < 0) break;
       if (lf - start < max) onLine(chunk, start, lf);
@@ -58,6 +60,12 @@ export class LineDecoder {
       start = lf + 1;
     }
     if (start < chunk.length) this.#keep(chunk, start, onOversized);
+  }
+
+  /** Calls back for no further line, not even of the chunk that is being read. For a peer that is not worth reading on. */
+  stop(): void {
+    this.#isStopped = true;
+    this.reset();
   }
 
   /** Drops an unfinished line. */
@@ -79,7 +87,7 @@ export class LineDecoder {
   }
 
   #keep(chunk: Uint8Array, start: number, onOversized?: () => void): void {
-    if (this.#skipping) return;
+    if (this.#skipping || this.#isStopped) return;
     if (this.#carried + chunk.length - start >= this.#lineBytesMax) {
       this.#skipping = true;
       this.#carried = 0;

@@ -297,14 +297,16 @@ describe("a slow tracker (T8)", () => {
     expect(tracker.queue.dropped.tracker_down).toBe(0);
   });
 
-  test("that is down pauses the agent, whose bad lines and skips count too", async () => {
+  test("that is down is not filled with bad lines: a session of mostly these is ended", async () => {
     await using port = new FramePort({ trackers: "down" });
     const peer = await port.session();
     const tracker = port.manager.get(STREAM)!;
     const bad = lines(...Array.from({ length: 20_000 }, () => `{"type":"nonsense","at":1}`));
     peer.send(bad);
-    await until(() => tracker.queue.isFull);
+    await until(() => peer.closed);
+    expect(port.counts.get("mostly_junk")).toBe(1);
     expect(tracker.queue.waitingFrames).toBe(0);
+    expect(tracker.queue.isFull).toBe(false);
   });
 
   test("whose session has ended still receives what was queued", async () => {
@@ -323,11 +325,30 @@ describe("a slow tracker (T8)", () => {
   });
 });
 
+test("a session of line feeds is ended after 1000 of them, and its answers are sent together (H12)", async () => {
+  await using port = new FramePort();
+  const peer = await port.session();
+  peer.send("\n".repeat(500_000));
+  await until(() => peer.closed);
+  expect(port.counts.get("mostly_junk")).toBe(1);
+  expect(port.counts.get("bad_json")).toBe(1001);
+  expect(peer.lines.filter((line) => line.type === "rejected")).toHaveLength(1001);
+  expect(peer.lines.at(-1)).toEqual({ type: "bye", code: "bad_session" });
+});
+
+test("bad lines between at least as many frames end no session (H12)", async () => {
+  await using port = new FramePort();
+  const peer = await port.session();
+  peer.send(lines(...Array.from({ length: 4000 }, (_, i) => (i % 2 === 0 ? frame(i) : "x"))));
+  await until(() => port.counts.get("bad_json") === 2000);
+  expect(peer.closed).toBe(false);
+});
+
 test("an agent that reads no answers is cut off when too many wait", async () => {
   await using port = new FramePort();
   const peer = await port.session();
   peer.pause();
-  const bad = lines(...Array.from({ length: 10_000 }, () => "x"));
+  const bad = lines(...Array.from({ length: 10_000 }, (_, i) => (i % 2 === 0 ? frame(i) : "x")));
   await until(
     () => port.counts.get("slow_reader") > 0,
     () => {

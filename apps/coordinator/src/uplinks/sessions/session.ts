@@ -25,6 +25,8 @@ import type { ProgressStore, StreamProgress } from "./stream-progress.ts";
 
 const ACK_BYTES = WINDOW_BYTES / 4;
 const NO_BYTES = new Uint8Array(0);
+/** Lines without a frame after which a session must have sent more frames than those, or it is ended. */
+const JUNK_LINES_MAX = 1000;
 
 /** What a session uses of its connection. */
 export interface SessionLink {
@@ -61,6 +63,13 @@ export class Session {
   readonly #keepalive: Keepalive;
   #isClosed = false;
   #isPaused = false;
+  /** Lines that were no frames, and frames, since the start. */
+  #junkLines = 0;
+  #frames = 0;
+  /** Answers to the lines of the current chunk, sent together. */
+  #answers = "";
+  /** Whether lines without a frame have advanced `enqueued`, but the tracker has not been offered it. */
+  #hasUnoffered = false;
   // The run of adjacent frames that is being collected from the current chunk.
   #chunk: Uint8Array = NO_BYTES;
   #runStart = 0;
@@ -105,8 +114,14 @@ export class Session {
     this.#chunk = chunk;
     this.#reader.push(chunk);
     this.#flushRun();
+    if (this.#hasUnoffered) this.#pass(NO_BYTES, 0, this.#parts.progress.enqueued);
     this.#chunk = NO_BYTES;
+    this.#sendAnswers();
     if (this.#isClosed) return;
+    if (this.#isJunk) {
+      this.#fail("mostly_junk");
+      return;
+    }
     if (this.#duplicateBytes > 0) this.#ackDuplicates();
     if (tracker.queue.isFull && !this.#isPaused) {
       this.#isPaused = true;
@@ -130,11 +145,27 @@ export class Session {
     if (this.#isClosed) return;
     if (object?.["type"] === "skip") this.#skip(object);
     else this.#reject(problem);
+    this.#junkLines++;
+    if (this.#isJunk) this.#reader.stop();
+  }
+
+  /** Whether the peer sends mostly lines that are no frames: answering them would cost more than they are worth. */
+  get #isJunk(): boolean {
+    return this.#junkLines > JUNK_LINES_MAX && this.#junkLines > this.#frames;
+  }
+
+  #sendAnswers(): void {
+    if (this.#answers === "") return;
+    const answers = this.#answers;
+    this.#answers = "";
+    this.#keepalive.sent();
+    this.#parts.link.send(answers);
   }
 
   #onFrame(bytes: Uint8Array, start: number, end: number): void {
     if (this.#isClosed) return;
     const seq = this.#nextSeq++;
+    this.#frames++;
     const { progress } = this.#parts;
     if (seq <= progress.enqueued) {
       this.#parts.counts.add("duplicate");
@@ -165,6 +196,7 @@ export class Session {
 
   #pass(bytes: Uint8Array, frames: number, lastSeq: number): void {
     const { tracker, store, progress } = this.#parts;
+    this.#hasUnoffered = false;
     tracker.offer(bytes, frames, () => {
       store.accept(progress, lastSeq);
       this.#accepted(bytes.length);
@@ -207,13 +239,13 @@ export class Session {
     const seq = this.#nextSeq++;
     const { progress, counts } = this.#parts;
     counts.add(problem);
-    this.#send({ type: "rejected", seq, code: "bad_frame" });
+    this.#answers += encodeLine({ type: "rejected", seq, code: "bad_frame" });
     if (seq <= progress.enqueued) {
       this.#duplicateBytes++;
       return;
     }
     progress.enqueued = seq;
-    this.#pass(NO_BYTES, 0, seq);
+    this.#hasUnoffered = true;
   }
 
   #skip(object: Record<string, unknown>): void {
@@ -230,12 +262,13 @@ export class Session {
       return;
     }
     progress.enqueued = skip.to - 1;
-    this.#pass(NO_BYTES, 0, skip.to - 1);
+    this.#hasUnoffered = true;
   }
 
   #fail(reason: string): void {
     this.#parts.counts.add(reason);
     this.#flushRun();
+    this.#sendAnswers();
     this.#parts.link.end("bad_session");
   }
 }
