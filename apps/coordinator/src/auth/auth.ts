@@ -107,6 +107,11 @@ export class Auth implements Service {
     return this.#throttle.throttledMs(address);
   }
 
+  /** Whether `token` is or was issued here, of whatever kind; its bearer is not guessing. */
+  isKnown(token: string): boolean {
+    return this.tokens.identify(token) !== undefined || this.credentials.isIssuedHere(token);
+  }
+
   /** What `token` is; undefined if it is not valid. With `insecureDev` and no valid enrolment token, any other token or none enrols. */
   async identify(token: string | undefined): Promise<Bearer | undefined> {
     if (token !== undefined) {

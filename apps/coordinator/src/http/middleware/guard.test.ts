@@ -24,6 +24,16 @@ describe("an address that sends wrong tokens (H5)", () => {
     expect((await api.call("GET", LIST, { token: "wrong" })).status).toBe(401);
   });
 
+  test("gets no more guesses from requests in parallel (H12)", async () => {
+    await using api = new Api();
+    const guesses = Array.from({ length: 200 }, (_, i) =>
+      api.call("GET", LIST, { token: `w${i}` }),
+    );
+    const statuses = (await Promise.all(guesses)).map(({ status }) => status);
+    expect(statuses.filter((status) => status === 401).length).toBeLessThan(FAILURES_MAX);
+    expect(api.auth.refused.get("http")).toBe(FAILURES_MAX);
+  });
+
   test("is throttled for short tokens, even correct ones, but not for long ones, so that others behind it go on", async () => {
     await using api = new Api();
     const mine = await api.register("radar3");

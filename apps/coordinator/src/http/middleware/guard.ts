@@ -6,20 +6,29 @@ import { bearerToken } from "./input.ts";
 import { fail } from "./errors.ts";
 import type { AppEnv } from "../server.ts";
 
-/** Rejects requests from throttled addresses, and counts a failure for each 401 whose token was not issued here. */
+/**
+ * Rejects requests from throttled addresses, and counts a failure for each 401 whose token was not issued here. A token that
+ * nobody was given is counted in the same turn in which it is checked, so that requests in parallel do not get more guesses.
+ */
 export function guard(auth: Auth): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
+    // Read now, because the connection may be closed by the time the response is ready.
+    const address = c.env.peer();
+    const counted = new Set<string>();
     for (const token of tokensOf(c)) {
       const limited = refuseIfThrottled(auth, c, token);
       if (limited !== undefined) return limited;
+      if (address === null || auth.isKnown(token)) continue;
+      auth.addFailure(address, "http");
+      counted.add(token);
     }
-    // Read now, because the connection may be closed by the time the response is ready.
-    const address = c.env.peer();
     await next();
     if (c.res.status !== 401 || address === null) return undefined;
     for (const token of tokensOf(c)) {
-      if (await auth.credentials.isIssuedHere(token)) continue;
-      const waitMs = auth.addFailure(address, "http");
+      if (auth.credentials.isIssuedHere(token)) continue;
+      const waitMs = counted.has(token)
+        ? auth.throttledMs(address)
+        : auth.addFailure(address, "http");
       if (waitMs !== undefined) c.res = tooMany(c, waitMs);
     }
     return undefined;

@@ -61,7 +61,7 @@ export async function greet(
     claims.epoch === hello.epoch;
   if (!matches) {
     const { credentials } = deps.auth;
-    if (claims === undefined && !(await credentials.isIssuedHere(hello.token)))
+    if (claims === undefined && !credentials.isIssuedHere(hello.token))
       deps.auth.addFailure(address, "frames");
     return reject("unauthorized", "the access token is not valid for this node");
   }
