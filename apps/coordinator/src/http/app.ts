@@ -85,7 +85,6 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.use(secureHeaders());
   app.use(noStore);
   app.use(guard(auth));
-  app.use(bodyLimit({ maxSize: BODY_BYTES_MAX, onError: (c: Context) => fail(c, "too_large") }));
   app.use(downloadsApi.binary.path, countDownloads(deps.downloadResponses, log));
   app.use(access(auth));
   app.use(methodNotAllowed({ app, onMethodNotAllowed }));
@@ -95,7 +94,14 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
     log.error({ err, method: c.req.method, path }, "request failed");
     return fail(c, codeOfThrown(err));
   });
-  for (const { contract, handler } of routesOf(deps))
-    app.on(contract.method, contract.path, handler);
+  // It reads a chunked body whole, so it comes last: strangers and unknown paths are answered before any of it is read.
+  const limit = bodyLimit({
+    maxSize: BODY_BYTES_MAX,
+    onError: (c: Context) => fail(c, "too_large"),
+  });
+  for (const { contract, handler } of routesOf(deps)) {
+    if (contract.body === undefined) app.on(contract.method, contract.path, handler);
+    else app.on(contract.method, contract.path, limit, handler);
+  }
   return app;
 }

@@ -39,11 +39,30 @@ describe("every route (H5)", () => {
     }
   });
 
+  test("refuses a stranger before it has read the body (H12)", async () => {
+    await using api = new Api();
+    for (const { method, path } of [...routes, { method: "POST", path: "/nowhere" }]) {
+      if (method === "GET" || path === "/api/v1/agent/binary" || path === "/api/v1/agent/info")
+        continue;
+      const status = await statusBeforeEnd(api, method, path, 1000);
+      expect([method, path, [400, 401, 404].includes(status)]).toEqual([method, path, true]);
+    }
+    // A download's token may be in the body, of which 8 KiB are read.
+    for (const path of ["/api/v1/agent/binary?arch=x86_64", "/api/v1/agent/info"])
+      expect(await statusBeforeEnd(api, "POST", path, 9000)).toBe(401);
+  });
+
   test("refuses a body over 256 KiB, with or without a Content-Length", async () => {
     await using api = new Api();
-    for (const { method, path } of routes.filter((r) => r.method !== "GET")) {
+    const headers = { "X-Fleet-Protocol-Version": "1" };
+    for (const [path, token] of [
+      ["/api/v1/agents/register", ENROLL],
+      ["/api/nodes/register", ENROLL],
+      ["/api/v1/tokens", OPERATOR],
+    ] as const) {
+      const authorized = { ...headers, Authorization: `Bearer ${token}` };
       const long = "x".repeat(BODY_BYTES_MAX + 1);
-      const told = await fetch(api.url(path), { method, body: long });
+      const told = await fetch(api.url(path), { method: "POST", body: long, headers: authorized });
       expect([path, told.status]).toEqual([path, 413]);
       const chunks = new ReadableStream({
         start(controller) {
@@ -51,8 +70,11 @@ describe("every route (H5)", () => {
           controller.close();
         },
       });
-      const headers = { Authorization: `Bearer ${OPERATOR}` };
-      const untold = await fetch(api.url(path), { method, body: chunks, headers });
+      const untold = await fetch(api.url(path), {
+        method: "POST",
+        body: chunks,
+        headers: authorized,
+      });
       expect([path, untold.status]).toEqual([path, 413]);
     }
   });
@@ -156,3 +178,29 @@ describe("a body", () => {
     expect((await fetch(api.url("/healthz"))).status).toBe(200);
   });
 });
+
+/** The status of a request whose chunked body has `bytes` bytes so far, and no end. */
+async function statusBeforeEnd(
+  api: Api,
+  method: string,
+  path: string,
+  bytes: number,
+): Promise<number> {
+  const { hostname, port } = new URL(api.url("/"));
+  const status = Promise.withResolvers<number>();
+  const socket = await Bun.connect({
+    hostname,
+    port: Number(port),
+    socket: {
+      data: (_socket, data) => status.resolve(Number(data.toString("latin1").split(" ")[1])),
+      close: () => status.reject(new Error("closed without an answer")),
+    },
+  });
+  const head = `${method} ${path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n`;
+  socket.write(`${head}${bytes.toString(16)}\r\n${"x".repeat(bytes)}\r\n`);
+  try {
+    return await status.promise;
+  } finally {
+    socket.terminate();
+  }
+}

@@ -10,6 +10,7 @@ import {
   type Role,
   TOKEN_HEADER,
 } from "@fleet/protocol";
+import { readBody } from "@fleet/daemon";
 import type { Context } from "hono";
 import type { Auth } from "../../auth/auth.ts";
 import type { AppEnv } from "../server.ts";
@@ -61,9 +62,18 @@ export async function authenticate(
   }
 }
 
+/** A body longer than this is not a token; the rest of it is not read. */
+const TOKEN_BODY_BYTES_MAX = 8192;
+
+/** The body as a token; empty if it is too long for one. */
+async function tokenIn(request: Request): Promise<string> {
+  const body = await readBody(request, TOKEN_BODY_BYTES_MAX);
+  return body === undefined ? "" : body.toString("utf8").trim();
+}
+
 /** The enrolment token of a download is in a header, or in the body of a POST. */
 async function authenticateDownload(auth: Auth, c: Context<AppEnv>): Promise<Response | undefined> {
-  const posted = c.req.method === "POST" ? (await c.req.text()).trim() : undefined;
+  const posted = c.req.method === "POST" ? await tokenIn(c.req.raw) : undefined;
   if (posted !== undefined) c.set("tokenInBody", posted);
   const limited = refuseIfThrottled(auth, c, posted);
   if (limited !== undefined) return limited;
