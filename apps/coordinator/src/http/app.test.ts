@@ -279,3 +279,49 @@ describe("the event stream of the bus", () => {
     await until(() => reader.ended && api.bus.isIdle);
   });
 });
+
+test("one token opens at most 256 event streams, and leaves room for other tokens (H12)", async () => {
+  await using api = new Api();
+  const viewer = await api.token({ name: "wall", kind: "operator", role: "viewer" });
+  // Not with fetch, which opens at most 256 connections.
+  const open = async (token: string) => {
+    const status = Promise.withResolvers<number>();
+    const socket = await Bun.connect({
+      hostname: "127.0.0.1",
+      port: Number(new URL(api.url("/")).port),
+      socket: {
+        data: (_socket, data) => status.resolve(Number(data.toString("latin1").split(" ")[1])),
+      },
+    });
+    socket.write(`GET ${EVENTS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`);
+    return { status: await status.promise, close: () => socket.terminate() };
+  };
+  const streams = await Promise.all(Array.from({ length: 256 }, () => open(viewer)));
+  expect(new Set(streams.map(({ status }) => status))).toEqual(new Set([200]));
+  expect((await open(viewer)).status).toBe(503);
+  const other = await open(OPERATOR);
+  expect(other.status).toBe(200);
+  streams[0]!.close();
+  let again = await open(viewer);
+  while (again.status !== 200) again = await open(viewer);
+  streams.push(again);
+  for (const stream of [...streams, other]) stream.close();
+});
+
+test("requests that clients abort fill no log (H12)", async () => {
+  await using api = new Api();
+  for (let n = 0; n < 50; n++) {
+    const socket = await Bun.connect({
+      hostname: "127.0.0.1",
+      port: Number(new URL(api.url("/")).port),
+      socket: { data: () => {} },
+    });
+    socket.write(
+      `POST /api/v1/agents/register HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${ENROLL}\r\nX-Fleet-Protocol-Version: 1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"nod`,
+    );
+    socket.flush();
+    socket.terminate();
+  }
+  expect((await api.call("GET", "/healthz")).status).toBe(200);
+  expect(api.log.count("request failed")).toBeLessThanOrEqual(1);
+});

@@ -1,5 +1,5 @@
 /** The coordinator's HTTP application: all routes, behind the middleware that every request passes. (H4, H5) */
-import type { Counts, Log } from "@fleet/daemon";
+import { type Counts, type Log, LogLimiter } from "@fleet/daemon";
 import { downloadsApi } from "@fleet/protocol";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
@@ -34,6 +34,7 @@ import type { Route } from "./route.ts";
 import type { AppEnv } from "./server.ts";
 
 const BODY_BYTES_MAX = 256 * 1024;
+const LOGGED_PATH_CHARS_MAX = 200;
 
 /** What the routes need. */
 export interface AppDeps
@@ -89,10 +90,18 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   app.use(access(auth));
   app.use(methodNotAllowed({ app, onMethodNotAllowed }));
   app.notFound((c) => fail(c, "not_found"));
+  const logLimiter = new LogLimiter(deps.clock);
   app.onError((err, c) => {
-    const path = withoutTokens(c.req.path);
-    log.error({ err, method: c.req.method, path }, "request failed");
-    return fail(c, codeOfThrown(err));
+    const path = withoutTokens(c.req.path).slice(0, LOGGED_PATH_CHARS_MAX);
+    const request = { method: c.req.method, path };
+    const code = codeOfThrown(err);
+    // A client that hangs up in the middle of its request is not our failure, and may do so again and again.
+    if (c.req.raw.signal.aborted) log.debug(request, "request aborted");
+    else {
+      const held = logLimiter.pass(`${code} ${err.name}`);
+      if (held !== undefined) log.error({ err, ...request, held_back: held }, "request failed");
+    }
+    return fail(c, code);
   });
   // It reads a chunked body whole, so it comes last: strangers and unknown paths are answered before any of it is read.
   const limit = bodyLimit({
