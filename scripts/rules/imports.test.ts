@@ -131,6 +131,11 @@ describe("a graph is refused when", () => {
       "db may not import registry",
     ],
     [
+      "the coordinator's registry imports commands, which are to stand on it",
+      { "apps/coordinator/src/registry/registry.ts": ["../commands/ledger.ts"] },
+      "registry may not import commands",
+    ],
+    [
       "the coordinator's registry imports http",
       { "apps/coordinator/src/registry/registry.ts": ["../http/app.ts"] },
       "registry may not import http",
@@ -173,6 +178,11 @@ test("a graph that keeps the rules is accepted", () => {
     graph({
       "apps/coordinator/src/main.ts": ["./coordinator.ts", "./config/config.ts"],
       "apps/coordinator/src/coordinator.ts": ["./http/app.ts", "./db/open.ts", "@fleet/protocol"],
+      "apps/coordinator/src/commands/ledger.ts": [
+        "../registry/registry.ts",
+        "../agent-streams/a.ts",
+      ],
+      "apps/coordinator/src/http/commands.ts": ["../commands/ledger.ts"],
       "apps/coordinator/src/http/app.ts": ["./agents.ts", "../registry/registry.ts", "hono"],
       "apps/coordinator/src/registry/registry.test.ts": ["@fleet/daemon/testing", "../http/app.ts"],
       "packages/supervisor/src/supervisor.ts": ["@fleet/daemon", "./spawn.ts"],
