@@ -150,7 +150,12 @@ export class TcpServer {
   }
 
   #opened(socket: Socket): void {
-    const address = socket.remoteAddress;
+    // Not a string, whatever Bun's types say, for a connection that was reset before it was accepted.
+    const address = socket.remoteAddress as string | undefined;
+    if (address === undefined) {
+      socket.terminate();
+      return;
+    }
     // Not in Bun's types. Without a descriptor, that limit does not apply.
     const descriptor = (socket as { fd?: number }).fd ?? 0;
     const refusal = this.#connections.refusalOf(address, descriptor);
